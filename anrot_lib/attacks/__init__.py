@@ -1,0 +1,1 @@
+"""Attacks: a threat model, an objective, and the one ascent loop that all of them run through."""

@@ -1,0 +1,206 @@
+"""Attacks on episodes: on the queries, on the support set, or on both at once, many episodes together.
+
+They need of a net: `net.encode(images (B, C, H, W)) -> maps`, `net.head.fit(support_maps, labels, mask) -> model`
+and `net.head.score(model, query_maps).logits`; a `FewShotNet` has them. All are white-box: gradients run through
+encoder, aggregation and divergence, and the adversary knows the labels of the queries.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.attacks.ascend import Ascent, Objective, ascend, frozen, ordinary
+from anrot_lib.attacks.gradient import loss_only, margin_loss
+from anrot_lib.attacks.threat import ThreatModel
+
+
+def attack_episodes(
+    net: nn.Module,
+    episode: Any,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    stop: str | None = None,
+    keep: str | None = None,
+    max_images: int | None = None,
+) -> Any:
+    """The episode with its queries, its support set or both replaced by adversarial ones, as `threat.target` says.
+
+    stop="beaten" (query target only): a query leaves at its first misclassified candidate; the accuracy under
+    attack is then the share of queries that no candidate beat, and the passes shrink. Without it each query (or
+    episode) keeps its candidate of largest loss. max_images bounds the images in one pass; it changes no result
+    beyond rounding. The net is left as it was found (see `frozen`); put it in eval mode first to test it.
+    """
+    options = {"keep": keep, "max_images": max_images}
+    if threat.target == "query":
+        with frozen(net), torch.no_grad():
+            model = _fit(net, _flat_support(episode), episode, max_images)
+        found = attack_queries(net, model, episode.query, episode.labels, threat, generator, stop, **options)
+        return dataclasses.replace(episode, query=found.images)
+    attacker = attack_support if threat.target == "support" else attack_both
+    support, query, _ = attacker(net, episode, threat, generator, **options)
+    return dataclasses.replace(episode, support=support, query=query)
+
+
+def attack_queries(
+    net: nn.Module,
+    model: Any,
+    queries: Tensor,
+    labels: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    stop: str | None = None,
+    keep: str | None = None,
+    max_images: int | None = None,
+    start: Tensor | None = None,
+) -> Ascent:
+    """Attack queries (E, n, C, H, W) with labels (E, n) against a fitted `model` of E episodes, every query by itself.
+
+    The support set is not touched and not encoded again: `model` is detached and reused in every step. Queries that
+    are still in the batch are scored as one-query episodes, their model picked by episode. A head whose scores
+    depend on the other queries (`head.batch_dependent`) is attacked with the queries of an episode as one unit, to
+    raise their mean loss, and none leaves the batch. The Ascent has images (E, n, C, H, W), loss and beaten (E, n),
+    or loss (E,) for such a head.
+    """
+    model = tree_map(lambda t: ordinary(t).detach(), model)
+    labels = ordinary(labels)
+    e, n = labels.shape
+    if getattr(net.head, "batch_dependent", False):
+        objective, chunk = _episode_loss(net, labels, lambda rows, some: (pick(model, some), rows)), _per(n, max_images)
+        with frozen(net):
+            return ascend(objective, queries, threat, generator, start, keep=keep, chunk=chunk)
+
+    def objective(images: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
+        maps = net.encode(images)
+        if active is None:
+            logits = net.head.score(model, maps.unflatten(0, (e, n))).logits.flatten(0, 1)
+            return margin_loss(logits, labels.flatten())
+        logits = net.head.score(pick(model, active // n), maps.unsqueeze(1)).logits.squeeze(1)
+        return margin_loss(logits, labels.flatten()[active])
+
+    with frozen(net):
+        found = ascend(
+            objective if stop else loss_only(objective),
+            queries.flatten(0, 1),
+            threat,
+            generator,
+            None if start is None else start.flatten(0, 1),
+            stop=stop,
+            keep=keep,
+            chunk=max_images,
+        )
+    fields = (getattr(found, field.name) for field in dataclasses.fields(Ascent))
+    return Ascent(*(None if value is None else value.unflatten(0, (e, n)) for value in fields))
+
+
+def attack_support(
+    net, episode, threat: ThreatModel, generator=None, keep: str | None = None, max_images: int | None = None
+) -> tuple[Tensor, Tensor, Ascent]:
+    """Change all support images of an episode together, to raise the mean loss of its (clean) queries.
+
+    The poisoned support set of one episode is a unit; the feature maps of the queries are computed once. Returns
+    (support, query, Ascent), the images with the episode's shapes and the loss of shape (E,).
+    """
+    support = _flat_support(episode)
+    with frozen(net), torch.no_grad():
+        query_maps = _encode(net, episode.query, max_images)
+
+    def parts(rows: Tensor, some: Tensor | None):
+        return _refit(net, rows, episode, some), pick(query_maps, some)
+
+    chunk = _per(support.shape[1], max_images)
+    with frozen(net):
+        objective = _episode_loss(net, episode.labels, parts)
+        found = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
+    return _only_real_shots(found.images, episode), episode.query, found
+
+
+def attack_both(
+    net, episode, threat: ThreatModel, generator=None, keep: str | None = None, max_images: int | None = None
+) -> tuple[Tensor, Tensor, Ascent]:
+    """Change support images and queries of an episode in the same step, by one joint gradient of the mean loss.
+
+    Every image has its own eps-ball. Simultaneous steps, not alternating ones: one pass serves both sides, and each
+    side sees the other's current candidate. Returns as `attack_support` does.
+    """
+    support = _flat_support(episode)
+    images, sizes = torch.cat([support, episode.query], 1), [support.shape[1], episode.query.shape[1]]
+
+    def parts(maps: Tensor, some: Tensor | None):
+        support_maps, query_maps = maps.split(sizes, 1)
+        return _refit(net, support_maps, episode, some), query_maps
+
+    with frozen(net):
+        objective = _episode_loss(net, episode.labels, parts)
+        found = ascend(objective, images, threat, generator, keep=keep, chunk=_per(sum(sizes), max_images))
+    support, query = found.images.split(sizes, 1)
+    return _only_real_shots(support, episode), query, found
+
+
+def _episode_loss(net, labels: Tensor, parts: Callable) -> Objective:
+    """Objective with the episode as unit, its mean query loss. parts(maps, episodes) -> (model, query maps)."""
+    labels = ordinary(labels)
+
+    def objective(images: Tensor, active: Tensor | None) -> Tensor:
+        model, query_maps = parts(_encode(net, images), active)
+        return margin_loss(net.head.score(model, query_maps).logits, pick(labels, active))[0].mean(1)
+
+    return objective
+
+
+def _refit(net, support_maps: Tensor, episode, some: Tensor | None) -> Any:
+    mask = ordinary(episode.mask).flatten(1)
+    return net.head.fit(support_maps, pick(_support_labels(episode), some), pick(mask, some))
+
+
+def _fit(net, support: Tensor, episode, max_images: int | None) -> Any:
+    return net.head.fit(_encode(net, support, max_images), _support_labels(episode), episode.mask.flatten(1))
+
+
+def _encode(net, images: Tensor, max_images: int | None = None) -> Tensor:
+    """Maps of images (E, n, C, H, W), at most `max_images` in one pass."""
+    flat = images.flatten(0, 1)
+    maps = torch.cat([net.encode(part) for part in flat.split(max_images or len(flat))])
+    return maps.unflatten(0, images.shape[:2])
+
+
+def _flat_support(episode) -> Tensor:
+    return episode.support.flatten(1, 2)
+
+
+def _support_labels(episode) -> Tensor:
+    e, way, shot = episode.mask.shape
+    return torch.arange(way, device=episode.mask.device).repeat_interleave(shot).expand(e, way * shot)
+
+
+def _only_real_shots(support: Tensor, episode) -> Tensor:
+    """Back to (E, way, shot, C, H, W); padding that stands for missing shots stays as it was."""
+    mask = episode.mask[..., None, None, None]
+    return torch.where(mask, support.view_as(episode.support), episode.support)
+
+
+def _per(images_per_unit: int, max_images: int | None) -> int | None:
+    """How many units fit into one pass; one unit always has to."""
+    return None if max_images is None else max(1, max_images // images_per_unit)
+
+
+def pick(tree: Any, rows: Tensor | None) -> Any:
+    """The same rows of every tensor of a pytree; everything if `rows` is None."""
+    return tree if rows is None else tree_map(lambda t: t.index_select(0, rows) if t.ndim else t, tree)
+
+
+def tree_map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
+    """`function` on every tensor of nested (Named)tuples, lists, dicts and dataclasses; other leaves stay."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: tree_map(function, value) for key, value in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        values = [tree_map(function, value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    if dataclasses.is_dataclass(tree):
+        values = {f.name: tree_map(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
+        return dataclasses.replace(tree, **values)
+    return tree

@@ -1,0 +1,151 @@
+"""The published attack, re-stated: a small CNN is trained as a classifier, and its gradient attacks another model.
+
+It is a black-box transfer attack, the weakest of the rows: the attacked net is never asked. As published the loss is
+the squared error between softmax and one-hot vector, eps is 0.20 or 0.30, nothing is clipped and the surrogate has
+seen the labels of the test classes. Here the threat model is explicit, points stay in its ball and in [0, 1], and
+`train_on_base` sees base classes only; the loss is a choice.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import skip_init
+
+from anrot_lib.attacks.ascend import Objective, ascend, frozen
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.checks import UserError
+from anrot_lib.data.image_set import ImageSet
+
+LOSSES = ("mse", "cross_entropy")
+
+
+class Surrogate(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> logits (B, classes): conv 32, pool, conv 64, pool, conv 64, dense 64, dense.
+
+    Average pooling to 4x4 before the dense layers makes the number of parameters independent of the image size.
+    """
+
+    def __init__(self, classes: int, channels: int, generator: torch.Generator):
+        super().__init__()
+        conv1, conv2, conv3 = (
+            skip_init(nn.Conv2d, a, b, 3, padding=1) for a, b in ((channels, 32), (32, 64), (64, 64))
+        )
+        dense1, dense2 = skip_init(nn.Linear, 64 * 16, 64), skip_init(nn.Linear, 64, classes)
+        for layer in (conv1, conv2, conv3, dense1, dense2):  # from `generator`, where the constructors would not draw
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.Sequential(
+            *(conv1, nn.ReLU(), nn.MaxPool2d(2), conv2, nn.ReLU(), nn.MaxPool2d(2), conv3, nn.ReLU()),
+            *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), dense1, nn.ReLU(), dense2),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(2 * images - 1)
+
+
+def train_surrogate(
+    images: Tensor | Callable[[Tensor], Tensor],
+    labels: Tensor | np.ndarray,
+    generator: torch.Generator,
+    loss: str = "mse",
+    epochs: int = 5,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    device: str | torch.device = "cpu",
+) -> Surrogate:
+    """Train a surrogate with Adam on mini-batches in an order drawn from `generator` (a CPU generator).
+
+    images  float tensor (N, C, H, W) in [0, 1], uint8 tensor of that shape, or a function from positions (B,) in
+            `labels` to a float batch, so that a memory-mapped set need not be loaded whole.
+    labels  (N,) class numbers; they need not be consecutive.
+    loss    "mse" (softmax against one-hot, as published) or "cross_entropy".
+    Same generator state, same machine: same weights. Returned in eval mode. FloatingPointError when training diverges.
+    """
+    _check_loss(loss)
+    classes, targets = np.unique(np.asarray(labels), return_inverse=True)
+    if len(classes) < 2:
+        raise UserError(f"a surrogate classifier needs images of at least 2 classes, got {len(classes)}")
+    batch = images if callable(images) else lambda rows: _as_float(images[rows])
+    channels = batch(torch.arange(1)).shape[1]
+    net = Surrogate(len(classes), channels, generator).to(device)
+    targets = torch.as_tensor(targets, device=device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(targets), generator=generator).split(batch_size):
+            value = _losses(net(batch(rows).to(device)), targets[rows.to(device)], loss).mean()
+            if not torch.isfinite(value):
+                raise FloatingPointError("the surrogate's loss is not finite; lower its learning rate")
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+    return net.eval()
+
+
+def train_on_base(image_set: ImageSet, generator: torch.Generator, **options) -> Surrogate:
+    """`train_surrogate` on the images of the train split and no others, so that no test label leaks into the attack."""
+    rows = image_set.rows("train")
+    if not len(rows):
+        raise UserError(f"{image_set.name} has no training classes to train the surrogate on; give it a class split")
+    return train_surrogate(lambda i: image_set.batch(rows[i.numpy()]), image_set.labels[rows], generator, **options)
+
+
+def transfer(
+    surrogate: nn.Module,
+    images: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    loss: str = "mse",
+    max_images: int = 512,
+) -> Tensor:
+    """Images (..., C, H, W) moved to raise the surrogate's loss against *its own prediction* for the clean image.
+
+    Novel classes have no label among the surrogate's classes, so the class it takes an image for stands in: the
+    change leads away from whatever the surrogate saw there. A saturated softmax has an "mse" gradient of exactly 0;
+    such pixels stay.
+    """
+    _check_loss(loss)
+    flat = images.flatten(0, -4)
+    with frozen(surrogate, training=False):
+        with torch.no_grad():
+            labels = torch.cat([surrogate(part).argmax(1) for part in flat.split(max_images)])
+        objective = _surrogate_loss(surrogate, labels, loss)
+        return ascend(objective, flat, threat, generator, chunk=max_images).images.view_as(images)
+
+
+def transfer_episodes(surrogate, episode: Any, threat: ThreatModel, generator=None, **options) -> Any:
+    """The episode with queries, support set or both (each image by itself) replaced by transferred images."""
+    changed = {}
+    if threat.target in ("support", "both"):
+        support = transfer(surrogate, episode.support, threat, generator, **options)
+        changed["support"] = torch.where(episode.mask[..., None, None, None], support, episode.support)
+    if threat.target in ("query", "both"):
+        changed["query"] = transfer(surrogate, episode.query, threat, generator, **options)
+    return dataclasses.replace(episode, **changed)
+
+
+def _surrogate_loss(surrogate: nn.Module, labels: Tensor, loss: str) -> Objective:
+    def objective(images: Tensor, active: Tensor | None) -> Tensor:
+        return _losses(surrogate(images), labels if active is None else labels[active], loss)
+
+    return objective
+
+
+def _losses(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
+    if loss == "cross_entropy":
+        return F.cross_entropy(logits.float(), labels, reduction="none")
+    one_hot = F.one_hot(labels, logits.shape[1])
+    return (logits.float().softmax(1) - one_hot).square().mean(1)
+
+
+def _check_loss(loss: str) -> None:
+    if loss not in LOSSES:
+        raise UserError(f"the surrogate's loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+
+
+def _as_float(images: Tensor) -> Tensor:
+    return images if images.is_floating_point() else images.float() / 255

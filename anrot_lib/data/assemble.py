@@ -1,0 +1,136 @@
+"""The last steps of a preparation: screen the decoded images, and let the set appear."""
+
+import contextlib
+import errno
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import PIL
+
+from anrot_lib.checks import UserError
+from anrot_lib.data import image_set as image_sets
+from anrot_lib.data import packed, packing, screening
+from anrot_lib.data.catalogue import known_for
+from anrot_lib.data.decode import DECODER
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.items import Item, Source
+from anrot_lib.data.split_choice import SplitChoice
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Place(NamedTuple):
+    name: str  # of the set
+    folder: Path  # where it will be
+    work: Path  # the hidden folder in which it is made
+
+
+def finish(
+    source: Source,
+    choice: SplitChoice,
+    state: packing.Packing,
+    place: Place,
+    provenance: dict[str, Any],
+) -> None:
+    """Screen the packed images, leave out what has to be, and publish the set.
+
+    Every byte is on disk before anything is visible: a disk that is full by now leaves a set that
+    was packed before as it was.
+    """
+    on_bad, on_duplicates = (provenance["options"][k] for k in ("on_bad", "on_duplicates"))
+    findings = screening.unreadable(source.items, state.bad, on_bad)
+    items = [item for number, item in enumerate(source.items) if number not in state.bad]
+    side = provenance["options"]["size"]
+    path = packing.finish(place.work, (len(items), side, side, source.channels))
+    whole = build(place.name, packed.map_file(path), items, source, choice, sha256="not yet")
+    screened = screening.screen(whole, on_bad, on_duplicates)
+    if len(screened.keep) < len(items):
+        path = place.work / "images.npy"
+        with open(path, "wb") as file:
+            packed.write_images(file, whole.images, screened.keep)
+        items = [items[row] for row in screened.keep]
+    findings += screened.findings
+    provenance["conversions"] = dict(sorted(state.kinds.items()))
+    provenance["duplicates"] = screened.duplicates
+    provenance["quarantine"] = [list(finding) for finding in findings]
+    final = build(place.name, packed.map_file(path), items, source, choice, provenance=provenance)
+    screening.write_quarantine(findings, place.work)
+    packed.write_description(image_sets.describe(final), place.work)
+    del whole, final  # they hold the file open, and Windows does not move open files
+    packed.publish(place.work, place.folder, images=path.name)
+    shutil.rmtree(place.work, ignore_errors=True)
+
+
+def build(
+    name: str,
+    images: np.ndarray,
+    items: Sequence[Item],
+    source: Source,
+    choice: SplitChoice,
+    **more: Any,
+) -> ImageSet:
+    """The ImageSet of some items of a source: classes and levels by name, split by choice."""
+    class_names, labels = _numbered([item.class_name for item in items])
+    numbers = {c: i for i, c in enumerate(class_names)}
+    levels = {
+        level: _numbered([item.levels[i] for item in items])
+        for i, level in enumerate(source.level_names)
+    }
+    return image_sets.from_arrays(
+        name,
+        images,
+        labels,
+        class_names,
+        {s: [numbers[c] for c in names if c in numbers] for s, names in choice.classes.items()},
+        levels={level: values for level, (_, values) in levels.items()},
+        level_names={level: names for level, (names, _) in levels.items()},
+        files=[item.file for item in items],
+        **more,
+    )
+
+
+def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The different names, sorted, and the number of each."""
+    different = tuple(sorted(set(names)))
+    numbers = {name: i for i, name in enumerate(different)}
+    return different, np.array([numbers[name] for name in names], dtype=np.int64)
+
+
+def describe_source(source: Source, choice: SplitChoice, options: dict[str, Any]) -> dict[str, Any]:
+    """The provenance of a set, as far as it is known before its images are decoded."""
+    split = {"name": choice.name, "said": choice.said}
+    if choice.name == "random":
+        split["seed"] = options["seed"]
+    return {
+        "source": source.folder.resolve().name,
+        "layout": source.layout,
+        "found": source.found,
+        **known_for(choice.name, sum(not item.turn for item in source.items)),
+        "split": split,
+        "options": options,
+        "decoder": {"rule": DECODER, "pillow": PIL.__version__},
+        "ignored": {"count": len(source.ignored), "first": list(source.ignored[:20])},
+    }
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
+    """Turn a full disk and missing permissions into one sentence; a full disk is cleared again."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+            raise UserError(
+                f"the disk is full: {folder} could not be written, and what had been written of "
+                "it was removed; make room, or choose a smaller size or another folder"
+            ) from None
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(
+                f"{error.filename or folder} cannot be written: {error.strerror}"
+            ) from None
+        raise

@@ -1,0 +1,150 @@
+"""Short fingerprints of images, and the pairs of images whose fingerprints agree, mirrored or not.
+
+A fingerprint is a cosine transform of a 16 x 16 thumbnail (luminance and two colour differences),
+whitened by the set's own statistics and weighted by how well each direction survives small shifts
+and crops: within-copy covariance against covariance over the set, a linear discriminant. Mirroring
+an image changes the sign of the cosines of odd horizontal frequency only, so a fingerprint is kept
+in an even part e and an odd part o, and max over mirroring of the agreement of two images is
+e.e' + |o.o'|: one matrix product serves both orientations.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anrot_lib.randomness import raw
+
+SIDE = 16  # of the thumbnail
+LUMINANCE, COLOUR = 10, 5  # frequencies kept on each axis
+SAMPLE = 2000  # images that the whitening is estimated on
+BLOCK = 2048  # images at once
+
+# Y, and the differences B - Y and R - Y scaled as in JPEG
+TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+
+
+class Fingerprints(NamedTuple):
+    even: Tensor  # (N, D_e) float32
+    odd: Tensor  # (N, D_o) float32; even and odd together have length 1
+
+
+class Candidates(NamedTuple):
+    first: Tensor  # (P,) int64 rows, first < second
+    second: Tensor
+    mirrored: Tensor  # (P,) bool
+    agreement: Tensor  # (P,) in [-1, 1]
+
+
+def to_float(images: np.ndarray) -> Tensor:
+    """uint8 (n, H, W, C) -> float32 (n, 3, H, W) in [0, 255]; grey is repeated."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+
+
+def thumbnails(x: Tensor) -> Tensor:
+    """(n, 3, H, W) -> (n, 3, 16, 16) in luminance and colour differences, by area."""
+    return torch.einsum("dc,nchw->ndhw", TO_YCC, F.adaptive_avg_pool2d(x, SIDE))
+
+
+def _cosines(n: int) -> Tensor:
+    """Orthonormal cosine basis (n, 16): the n lowest frequencies."""
+    grid = torch.arange(n)[:, None] * (torch.arange(SIDE)[None] + 0.5)
+    basis = torch.cos(torch.pi / SIDE * grid) * (2 / SIDE) ** 0.5
+    basis[0] *= 0.5**0.5
+    return basis
+
+
+def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine coefficients of even and of odd horizontal frequency, without the means."""
+    ycc = thumbnails(x)
+    y, c = _cosines(LUMINANCE), _cosines(COLOUR)
+    luminance = y @ ycc[:, 0] @ y.T
+    colour = (c @ ycc[:, 1:] @ c.T).flatten(1, 2)
+    even = [luminance[:, :, 0::2].flatten(1)[:, 1:]]
+    even += [colour[:, :, 0::2].unflatten(1, (2, COLOUR)).flatten(2)[:, :, 1:].flatten(1)]
+    odd = [luminance[:, :, 1::2].flatten(1), colour[:, :, 1::2].flatten(1)]
+    return torch.cat(even, 1), torch.cat(odd, 1)
+
+
+def _moved(x: Tensor) -> Iterator[Tensor]:
+    """Small moves that a copy should survive: shifts by 1/16 of the side, a crop of 90 %."""
+    h, w = x.shape[-2:]
+    dy, dx = max(1, round(h / SIDE)), max(1, round(w / SIDE))
+    for mode in ("replicate", "circular", "constant"):
+        padded = F.pad(x, (dx, dx, dy, dy), mode=mode)
+        for sy, sx in ((0, 0), (0, 2 * dx), (dy, 0)):
+            yield padded[..., sy : sy + h, sx : sx + w]
+    cut_y, cut_x = max(1, round(h / 10)), max(1, round(w / 10))
+    for crop in (x[..., cut_y:, cut_x:], x[..., :-cut_y, cut_x:]):
+        yield F.interpolate(crop, (h, w), mode="bilinear", antialias=True)
+
+
+def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
+    """(D, D) map that whitens `values` and weighs each direction by 1 - within / total variance."""
+    values = values.double()
+    total = values.T @ values / len(values)
+    within = sum(c.double().T @ c.double() for c in changes) / (2 * len(values) * len(changes))
+    # a small set does not span all directions: lean towards a diagonal, and never below grey noise
+    share = len(total) / (len(total) + len(values))
+    total = (1 - share) * total + share * torch.diag(torch.diag(total)) + torch.eye(len(total))
+    within = within + 1e-3 * torch.diag(torch.diag(total)) + torch.eye(len(total))
+    whiten = torch.linalg.inv(torch.linalg.cholesky(total))
+    ratio, axes = torch.linalg.eigh(whiten @ within @ whiten.T)
+    return (whiten.T @ axes * (1 - ratio).clamp(min=0)).float()
+
+
+def fingerprints(images: np.ndarray) -> Fingerprints:
+    """Fingerprints of uint8 images (N, H, W, C); the images are read in blocks."""
+    words = raw(0, "fingerprints", len(images))
+    sample = np.sort(np.argsort(words, kind="stable")[:SAMPLE])
+    x = to_float(images[sample])
+    base, moved = _spectra(x), [_spectra(m) for m in _moved(x)]
+    maps = [_discriminant(base[p], [m[p] - base[p] for m in moved]) for p in (0, 1)]
+    del x, moved
+    parts = ([], [])
+    for start in range(0, len(images), BLOCK):
+        for part, spectrum, m in zip(
+            parts, _spectra(to_float(images[start : start + BLOCK])), maps, strict=True
+        ):
+            part.append(spectrum @ m)
+    even, odd = torch.cat(parts[0]), torch.cat(parts[1])
+    length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
+    return Fingerprints(even / length, odd / length)
+
+
+def candidates(prints: Fingerprints, least: float = 0.4, most: int = 8) -> Candidates:
+    """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
+    first, second, agreement, mirrored = [], [], [], []
+    n = len(prints.even)
+    for a in range(0, n, BLOCK):
+        for b in range(a, n, BLOCK):
+            even = prints.even[a : a + BLOCK] @ prints.even[b : b + BLOCK].T
+            odd = prints.odd[a : a + BLOCK] @ prints.odd[b : b + BLOCK].T
+            score = odd.abs().add_(even)
+            i, j = torch.nonzero(score > least, as_tuple=True)
+            keep = i + a < j + b
+            i, j = i[keep], j[keep]
+            agreement.append(score[i, j])
+            mirrored.append(odd[i, j] < 0)
+            first.append((i + a).int())
+            second.append((j + b).int())
+    found = Candidates(*(torch.cat(t) for t in (first, second, mirrored, agreement)))
+    best = _among_best(found, most)
+    found = Candidates(*(t[best] for t in found))
+    return found._replace(first=found.first.long(), second=found.second.long())
+
+
+def _among_best(found: Candidates, most: int) -> Tensor:
+    """Which pairs are among the `most` best of either of their images."""
+    keep = torch.zeros(len(found.first), dtype=torch.bool)
+    by_score = torch.argsort(found.agreement, descending=True, stable=True)
+    for rows in (found.first, found.second):
+        order = by_score[torch.argsort(rows[by_score], stable=True)]
+        ordered = rows[order]
+        starts = torch.searchsorted(ordered, ordered)
+        keep[order[torch.arange(len(order)) - starts < most]] = True
+    return keep

@@ -1,0 +1,143 @@
+"""The two files of a packed set: images.npy, to be memory-mapped, and set.json; the pixel hash."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from anrot_lib import paths
+from anrot_lib.checks import UserError
+
+SCHEMA = 1
+HEADER_BYTES = 128  # the room numpy gives the header of an array of four dimensions
+BLOCK_BYTES = 1 << 24  # images are read, hashed and written in pieces of about this size
+KEYS = ("name", "images", "sha256", "labels", "class_names", "splits", "levels", "level_names")
+KEYS += ("files", "provenance")
+
+
+def blocks(images: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Consecutive pieces of (some rows of) an image array, each of about 16 MiB."""
+    n = len(images) if rows is None else len(rows)
+    step = max(1, BLOCK_BYTES // max(1, images[0].nbytes)) if n else 1
+    for first in range(0, n, step):
+        piece = slice(first, first + step)
+        yield np.ascontiguousarray(images[piece if rows is None else rows[piece]])
+
+
+def compute_hash(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> str:
+    """sha256 over the sorted (class name, sha256(shape, pixels)) pairs: blind to order and names.
+
+    A class without images does not enter. Two sets have equal hashes if and only if every class
+    has the same images, each equally often.
+    """
+    digests = (image_digest(image) for block in blocks(images) for image in block)
+    return hash_pairs((class_names[c], digest) for c, digest in zip(labels, digests, strict=True))
+
+
+def image_digest(image: np.ndarray) -> str:
+    """sha256 of one image: its shape (H, W, C), then its bytes."""
+    digest = hashlib.sha256(f"{image.shape}".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def hash_pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    """The set's hash from its (class name, image digest) pairs, in any order."""
+    digest = hashlib.sha256()
+    for name, image in sorted(pairs):
+        digest.update(json.dumps([name, image]).encode())
+    return digest.hexdigest()
+
+
+def npy_header(shape: Sequence[int]) -> bytes:
+    """The first HEADER_BYTES bytes of an .npy file of uint8 images of this shape."""
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": tuple(int(s) for s in shape)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    if (
+        len(buffer.getvalue()) != HEADER_BYTES
+    ):  # resumable packing writes the header last, into this room
+        raise RuntimeError(
+            f"numpy wrote an npy header of {len(buffer.getvalue())} bytes, not {HEADER_BYTES}"
+        )
+    return buffer.getvalue()
+
+
+def write_images(file: BinaryIO, images: np.ndarray, rows: np.ndarray | None = None) -> None:
+    """Write (some rows of) images in .npy format, in pieces; a memory map is never read whole."""
+    n = len(images) if rows is None else len(rows)
+    file.write(npy_header((n, *images.shape[1:])))
+    for block in blocks(images, rows):
+        file.write(block.data)
+
+
+def write_description(description: Mapping[str, Any], folder: Path) -> None:
+    """Write set.json, atomically and in one line: it holds a label and a name for every image."""
+    with paths.atomic_write(Path(folder) / "set.json") as temporary:
+        temporary.write_text(
+            json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
+        )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "set.json"
+    try:
+        description = json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder} holds no packed image set (no set.json): make one with `prepare`"
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        raise UserError(f"{path} is damaged: prepare the set again") from None
+    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
+        raise UserError(
+            f"{path} was written by another version of this package: prepare the set again"
+        )
+    if missing := [key for key in KEYS if key not in description]:
+        raise UserError(f"{path} lacks {missing[0]!r}: prepare the set again")
+    return description
+
+
+def map_images(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
+    """Map images.npy after comparing its length and its header with what set.json promises."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: prepare the set again")
+    if (size := path.stat().st_size) != expected["bytes"]:
+        raise UserError(
+            f"{path} has {size} bytes instead of {expected['bytes']}: prepare the set again"
+        )
+    with open(path, "rb") as file:
+        header = file.read(HEADER_BYTES)
+    if header != npy_header(expected["shape"]):
+        raise UserError(f"the header of {path} does not fit set.json: prepare the set again")
+    return np.memmap(
+        path, dtype=np.uint8, mode="r", offset=HEADER_BYTES, shape=tuple(expected["shape"])
+    )
+
+
+def map_file(path: Path) -> np.ndarray:
+    """An .npy file of our own making as a read-only memory map."""
+    return np.load(path, mmap_mode="r")
+
+
+def publish(work: Path, folder: Path, images: str = "images.npy") -> None:
+    """Move a finished set from the folder it was made in to its own; set.json last.
+
+    Without set.json a folder is no set, so there never are new pixels beside old labels.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (work / images, work / "set.json"):
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
+    (folder / "set.json").unlink(missing_ok=True)
+    (work / images).replace(folder / "images.npy")
+    for name in ("quarantine.csv", "set.json"):
+        if (work / name).exists():
+            (work / name).replace(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""From somebody's folder of images to a packed ImageSet: read, split, decode, screen, store.
+
+The packed set lies in a folder of its own. While it is being made, a hidden folder beside it holds
+the images decoded so far, so that the same command goes on after a kill; the set comes last.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import unicodedata
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import PIL
+
+from anrot_lib import paths
+from anrot_lib.checks import UserError
+from anrot_lib.data import image_set as image_sets
+from anrot_lib.data import packing, screening, sources
+from anrot_lib.data.assemble import Place, describe_source, finish, storage_errors
+from anrot_lib.data.decode import DECODER
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.items import Source
+from anrot_lib.data.perturbed import perturb
+from anrot_lib.data.split_choice import choose, with_superclasses
+
+__all__ = ["perturb", "prepare"]
+
+SIZES = (8, 1024)
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Path | str,
+    name: str | None = None,
+    layout: str = "auto",
+    size: int = 32,
+    split: str = "auto",
+    seed: int = 0,
+    on_bad: str = "error",
+    on_duplicates: str = "error",
+    out: Path | str | None = None,
+    progress: packing.Progress | None = None,
+    channels: int | None = None,
+    rotations: bool = False,
+) -> ImageSet:
+    """Check and pack a folder of images; return the set, memory-mapped from disk.
+
+    Args:
+        source: a folder in one of sources.LAYOUTS; layout: which, or "auto".
+        name: of the set, else the folder's; out: the folder to pack into, else
+            paths.packed_dir()/name. A set packed there before from this source is replaced.
+        size: side of the square images, 8 to 1024; see decode.py for the one rule of resizing.
+        split: "auto", a published split, "folders" or "random" (by `seed`); see split_choice.py.
+        on_bad: "error", or "quarantine" to leave out, and list, images that cannot be read and
+            classes of one image.
+        on_duplicates: "error", "quarantine" or "report" for copies of an image in two splits.
+        progress: called with images done, images in all, seconds left.
+        channels: 3 (RGB) or 1 (grey); by default 1 for Omniglot, else 3.
+        rotations: add all classes turned by 90, 180 and 270 degrees as new ones (Omniglot).
+    Returns: the ImageSet; its provenance says what was found, chosen, converted and left out.
+    Raises:  UserError, one sentence, for every kind of bad input, a full disk included. Nothing
+        half-written is visible then, and a set packed before stays as it was.
+
+    A run that was killed goes on from its last block when called again; a run that has been
+    completed before, with the same source and options, returns at once.
+    """
+    _check_options(size, on_bad, on_duplicates, channels)
+    listed = _listed(Path(source).expanduser(), layout, channels, rotations)
+    choice = choose(listed, split, seed)
+    listed = with_superclasses(listed, choice)
+    name = plain_set_name(name or listed.folder.resolve().name)
+    folder = Path(out).expanduser() if out else paths.packed_dir() / name
+    log.info("%s: %s; %s", name, listed.found, choice.said)
+    options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
+    options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
+    key = _key(listed, size)
+    marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
+    if (ready := _packed_before(folder, marks)) is not None:
+        return ready
+    work = folder.parent / f".{folder.name}.packing"
+    with storage_errors(folder, work):
+        state = packing.pack(listed, size, work, key, progress)
+        provenance = {**describe_source(listed, choice, options), **marks}
+        finish(listed, choice, state, Place(name, folder, work), provenance)
+    return image_sets.load(folder)
+
+
+def _listed(source: Path, layout: str, channels: int | None, rotations: bool) -> Source:
+    listed = sources.read(source, layout)
+    listed = replace(listed, channels=channels or listed.channels)
+    return sources.with_rotations(listed) if rotations else listed
+
+
+def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | None) -> None:
+    if not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
+        raise UserError(f"size must be a whole number from {SIZES[0]} to {SIZES[1]}, got {size}")
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+    for what, value, allowed in (
+        ("on_bad", on_bad, screening.ON_BAD),
+        ("on_duplicates", on_duplicates, screening.ON_DUPLICATES),
+    ):
+        if value not in allowed:
+            raise UserError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def plain_set_name(name: str) -> str:
+    """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
+    text = unicodedata.normalize("NFC", name).casefold()
+    plain = re.sub(r"[^\w.]+", "-", text).strip("-._")
+    if not plain:
+        raise UserError(f"{name!r} cannot be the name of a set; use letters and digits")
+    return plain
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _key(source: Source, size: int) -> str:
+    """Stands for all that decides the decoded bytes: source, size, rule, library."""
+    return _digest(source.fingerprint(), size, source.channels, DECODER, PIL.__version__)
+
+
+def _packed_before(folder: Path, marks: dict[str, str]) -> ImageSet | None:
+    """The set that is in the folder already, if it came from the same source and options.
+
+    UserError if the folder holds something else: another source's set, or a user's files.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file; choose another folder to pack into")
+    names = {path.name for path in folder.iterdir()}
+    if not names <= {"images.npy", "set.json", "quarantine.csv"}:
+        raise UserError(f"{folder} holds other files; choose an empty folder to pack into")
+    try:
+        ready = image_sets.load(folder)
+    except UserError:
+        return None  # cut short or damaged: to be packed anew
+    if ready.provenance.get("source_id") != marks["source_id"]:
+        raise UserError(f"{folder} holds a set made from another source; choose another name")
+    return ready if ready.provenance.get("key") == marks["key"] else None

@@ -1,0 +1,127 @@
+"""What a prepared set must not hold, in one list: unreadable images, lone images, leaking copies.
+
+Each finding names an image and the reason. The user chooses: an error that ends the preparation, or
+a quarantine, in which the images are left out of the set and listed beside it.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anrot_lib.checks import UserError
+from anrot_lib.data import guard
+from anrot_lib.data.image_set import SPLITS, ImageSet
+from anrot_lib.data.items import Item
+
+ON_BAD = ("error", "quarantine")
+ON_DUPLICATES = ("error", "quarantine", "report")
+
+
+class Finding(NamedTuple):
+    file: str
+    class_name: str
+    reason: str
+
+
+class Screened(NamedTuple):
+    keep: np.ndarray  # rows that stay, ascending
+    findings: list[Finding]  # what was left out
+    duplicates: dict[str, Any]  # what was found, for the provenance
+
+
+def unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> list[Finding]:
+    """The images that could not be decoded; UserError if the user wants none or none is left."""
+    findings = [Finding(items[n].file, items[n].class_name, why) for n, why in sorted(bad.items())]
+    if findings and (on_bad == "error" or len(findings) == len(items)):
+        _refuse(findings, len(items), "cannot be read")
+    return findings
+
+
+def screen(image_set: ImageSet, on_bad: str, on_duplicates: str) -> Screened:
+    """Look for copies across splits and for classes of one image; leave out what must be."""
+    copies, report = _copies(image_set, on_duplicates)
+    findings = [_finding(image_set, row, why) for row, why in sorted(copies.items())]
+    keep = np.setdiff1d(np.arange(len(image_set)), np.fromiter(copies, np.int64))
+    lone = _lone(image_set, keep)
+    lonely = [_finding(image_set, row, "the only image of its class") for row in lone]
+    if lonely and on_bad == "error":
+        _refuse(lonely, len(image_set), "are alone in their class, where an episode needs two")
+    return Screened(np.setdiff1d(keep, lone), findings + lonely, report)
+
+
+def _copies(image_set: ImageSet, on_duplicates: str) -> tuple[dict[int, str], dict[str, Any]]:
+    """Rows to leave out because of a copy in another split, and a report of all copies.
+
+    Of two copies the one in the earlier of train, val and test goes: test sets stay as published.
+    """
+    split_of_image = np.full(len(image_set), "", dtype="<U5")
+    for split in image_set.splits:
+        split_of_image[image_set.rows(split)] = split
+    pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
+    listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
+    across = [(pair, d) for pair, d in zip(pairs, listed, strict=True) if d["across_splits"]]
+    if across and on_duplicates == "error":
+        _refuse_copies([d for _, d in across])
+    report = {"found": len(pairs), "across_splits": len(across), "pairs": listed}
+    gone: dict[int, str] = {}
+    for pair, d in across if on_duplicates == "quarantine" else ():
+        a, b = sorted((pair.row_a, pair.row_b), key=lambda r: SPLITS.index(split_of_image[r]))
+        if b not in gone:
+            gone.setdefault(a, f"{d['kind']} copy of {image_set.files[b]} in {split_of_image[b]}")
+    return gone, report
+
+
+def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.Pair) -> dict:
+    rows = (pair.row_a, pair.row_b)
+    in_splits = [str(split_of_image[row]) for row in rows]
+    return {
+        "files": [image_set.files[row] for row in rows],
+        "classes": [image_set.class_names[image_set.labels[row]] for row in rows],
+        "splits": in_splits,
+        "across_splits": all(in_splits) and in_splits[0] != in_splits[1],
+        "kind": pair.kind,
+        "score": round(float(pair.score), 4),
+    }
+
+
+def _refuse_copies(pairs: Sequence[dict[str, Any]]) -> None:
+    shown = "; ".join(
+        " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True))
+        for pair in pairs[:5]
+    )
+    more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+    n = "1 image has a copy" if len(pairs) == 1 else f"{len(pairs)} images have copies"
+    raise UserError(
+        f"{n} in another split, which leaks test images: {shown}{more}; choose on_duplicates "
+        "quarantine to leave one of each out, or report to keep and list them"
+    )
+
+
+def write_quarantine(findings: Sequence[Finding], folder: Path) -> None:
+    """List what was left out in folder/quarantine.csv, if anything was."""
+    if findings:
+        with open(folder / "quarantine.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([Finding._fields, *findings])
+
+
+def _finding(image_set: ImageSet, row: int, why: str) -> Finding:
+    return Finding(image_set.files[row], image_set.class_names[image_set.labels[row]], why)
+
+
+def _lone(image_set: ImageSet, keep: np.ndarray) -> np.ndarray:
+    """The kept rows whose class has no other kept image."""
+    labels = image_set.labels[keep]
+    counts = np.bincount(labels, minlength=len(image_set.class_names))
+    return keep[counts[labels] == 1]
+
+
+def _refuse(findings: Sequence[Finding], n: int, what: str) -> None:
+    shown = "; ".join(f"{f.file} ({f.reason})" for f in findings[:5])
+    more = f"; and {len(findings) - 5} more" if len(findings) > 5 else ""
+    raise UserError(
+        f"{len(findings)} of {n} images {what}: {shown}{more}; mend or remove them, or choose "
+        "on_bad quarantine to leave them out and list them"
+    )

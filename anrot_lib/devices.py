@@ -1,0 +1,44 @@
+"""Which device and which precision: chosen once, said aloud, stored in the record; never silently."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from anrot_lib.checks import UserError
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """ "auto" is a CUDA device where there is one, else the CPU. UserError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError("no CUDA device is available here; use --device cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device {name!r}; use auto, cpu or cuda") from error
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """ "auto" is bf16 where the hardware multiplies it natively (CUDA; AVX-512 BF16 or AMX), else fp32.
+
+    Without such instructions bf16 on a CPU is several times slower than fp32.
+    """
+    if name not in ("auto", "fp32", "bf16"):
+        raise UserError(f"unknown precision {name!r}; use auto, fp32 or bf16")
+    if name != "auto":
+        return name
+    native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return "bf16" if native else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """bf16 autocast, or none for fp32. Divergences and losses step out of it by themselves."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def device_kind(device: torch.device) -> str:
+    """What kind of device, for records: "CPU, 2 threads" or the GPU's product name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

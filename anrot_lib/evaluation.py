@@ -1,0 +1,181 @@
+"""Accuracy on stored episodes: clean, under noise, under attack. Every distinct test image is encoded once.
+
+All results are correct counts per episode, as integers, so that means, intervals and paired differences can be
+recomputed from a record.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anrot_lib import noise, randomness
+from anrot_lib.attacks import transfer
+from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.episode import attack_episodes, attack_queries, pick, tree_map
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.classifiers import FewShotNet
+from anrot_lib.data.episodes import EpisodeRows
+from anrot_lib.data.image_set import ImageSet
+
+IMAGES_PER_PASS = 256  # fits a CPU's caches well enough and any GPU; results do not depend on it beyond rounding
+EPISODES_PER_PASS = 64
+
+Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    return (slice(at, min(at + size, n)) for at in range(0, n, size))
+
+
+class Descriptions:
+    """What the head keeps of every distinct image of some rows: one encoder pass each, then lookups."""
+
+    def __init__(self, rows: np.ndarray, values: Any):
+        self.rows, self.values = rows, values
+
+    def of(self, rows: np.ndarray) -> Any:
+        """Descriptions for row numbers of any shape, with that shape leading."""
+        places = torch.from_numpy(np.searchsorted(self.rows, rows.reshape(-1)))
+        return tree_map(lambda t: t[places.to(t.device)].unflatten(0, rows.shape), self.values)
+
+
+@torch.no_grad()
+def describe(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: np.ndarray,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Descriptions:
+    """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
+    distinct = np.unique(rows)
+    parts = []
+    for block in blocks(len(distinct), IMAGES_PER_PASS):
+        images = image_set.batch(distinct[block], device)
+        if change is not None:
+            images = change(images, distinct[block])
+        parts.append(net.head.describe(net.encode(images)))
+        if progress is not None:
+            progress(len(images))
+    return Descriptions(distinct, concatenate(parts))
+
+
+def concatenate(parts: list[Any]) -> Any:
+    """Concatenate equal pytrees of tensors along their first dimension."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(parts)
+    if isinstance(first, tuple):
+        return type(first)(*(concatenate(list(column)) for column in zip(*parts, strict=True)))
+    return first
+
+
+def support_labels(way: int, shot: int, episodes: int) -> Tensor:
+    return torch.arange(way).repeat_interleave(shot).expand(episodes, way * shot)
+
+
+@torch.no_grad()
+def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions) -> np.ndarray:
+    """Correct queries of each task (E,) from descriptions of its support and query images."""
+    _, way, shot = rows.support.shape
+    n_query = rows.query.shape[2]
+    counts = []
+    for block in blocks(len(rows), EPISODES_PER_PASS):
+        e = len(rows.classes[block])
+        part = support.of(rows.support[block].reshape(e, -1))
+        device = next(net.parameters()).device
+        model = net.head.fit_described(part, support_labels(way, shot, e).to(device))
+        logits = net.head.score_described(model, query.of(rows.query[block].reshape(e, -1))).logits
+        labels = torch.arange(way, device=device).repeat_interleave(n_query)
+        counts.append((logits.argmax(-1) == labels).sum(1).cpu().numpy())
+    return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
+
+
+def clean_counts(
+    net: FewShotNet, image_set: ImageSet, rows: EpisodeRows, device="cpu", progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Correct counts without any change of the images."""
+    used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
+    found = describe(net, image_set, used, device, progress=progress)
+    return count_correct(net, rows, found, found)
+
+
+def gaussian_noise(sigma: float, seed: int) -> Change:
+    """Noise of one sigma; what an image gets depends on the seed and its row number alone, not on its batch."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        noisy = [
+            noise.gaussian(image, sigma, randomness.generator(seed, f"noise/{row}"))
+            for image, row in zip(images, rows, strict=True)
+        ]
+        return torch.stack(noisy)
+
+    return change
+
+
+def transferred(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
+    """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        with torch.enable_grad():
+            return transfer.transfer(surrogate, images, threat, randomness.generator(seed, f"transfer/{rows[0]}"))
+
+    return change
+
+
+def changed_counts(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: EpisodeRows,
+    change: Change,
+    target: str = "query",
+    device="cpu",
+    progress: Callable[[int], None] | None = None,
+) -> np.ndarray:
+    """Correct counts with the query, support or both images changed one by one, independently of their episode."""
+    support_rows, query_rows = rows.support.ravel(), rows.query.ravel()
+    change_support, change_query = target in ("support", "both"), target in ("query", "both")
+    support = describe(net, image_set, support_rows, device, change if change_support else None, progress)
+    query = describe(net, image_set, query_rows, device, change if change_query else None, progress)
+    return count_correct(net, rows, support, query)
+
+
+def attacked_counts(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: EpisodeRows,
+    threat: ThreatModel,
+    seed: int,
+    device="cpu",
+    first_task: int = 0,
+) -> np.ndarray:
+    """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
+
+    `first_task` numbers the tasks for the attack's random stream: the counts of tasks 20..39 come out the same
+    whether they are asked for alone or the caller goes through all tasks in blocks of 20.
+    """
+    episode = rows.to_episode(image_set, device)
+    generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
+    if threat.target == "query":
+        with frozen(net), torch.no_grad():
+            flat = episode.support.flatten(1, 2)
+            model = net.fit(flat, episode.support_labels, episode.mask.flatten(1))
+        dependent = net.head.batch_dependent
+        stop = None if dependent else "beaten"
+        found = attack_queries(
+            *(net, model, episode.query, episode.labels, threat, generator), stop=stop, max_images=IMAGES_PER_PASS
+        )
+        if not dependent:
+            return (~found.beaten).sum(1).cpu().numpy()
+        episode_query, logits = found.images, None
+        with torch.no_grad():
+            logits = net.head.score(model, net.encode(episode_query)).logits
+    else:
+        attacked = attack_episodes(net, episode, threat, generator, max_images=IMAGES_PER_PASS)
+        with torch.no_grad():
+            logits = net.scores(attacked).logits
+    return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()

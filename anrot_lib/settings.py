@@ -1,0 +1,175 @@
+"""What a run is: Protocol (the question), Recipe (the method), Budget (sizes and lengths). All three are stored.
+
+The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and lengths, never an algorithm or
+a loss weight.
+"""
+
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from anrot_lib.checks import UserError
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How accuracy is asked for. eps in units of the pixel range (8/255), sigma likewise."""
+
+    way: int = 5
+    shot: int = 5
+    seed: int = 0
+    eps: float = 8 / 255
+    step: float = 2 / 255
+    steps: int = 20
+    sigma: float = 0.1
+    curve_eps: tuple[float, ...] = tuple(k / 255 for k in (0, 1, 2, 4, 8, 16))
+    curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Shares are the weights of the clean, adversarial and noisy versions of an episode's queries in the loss; they
+    are divided by their sum, and a version of share 0 is never computed. Adversarial queries are white-box
+    FGSM with a random start (steps = 1, step 1.25 eps) or PGD (steps > 1), through encoder, aggregation and
+    divergence. sigma is drawn uniformly from [sigma_low, sigma_high] per image.
+    """
+
+    method: str = "anrot"
+    clean: float = 1.0
+    adversarial: float = 0.0
+    noisy: float = 0.0
+    eps: float = 8 / 255
+    attack_steps: int = 1
+    sigma_low: float = 0.1
+    sigma_high: float = 0.1
+    hesim: float = 0.5
+    temperature: float = 0.1
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    clip: float = 10.0
+    augment: tuple[str, ...] = ()
+    two_views: bool = False
+    mix: str | None = None
+    attention: bool | None = None
+    seed: int = 0
+    pretrain: bool = False
+
+    def __post_init__(self) -> None:
+        shares = (self.clean, self.adversarial, self.noisy)
+        if min(shares) < 0 or sum(shares) <= 0:
+            raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
+        if not 0 <= self.sigma_low <= self.sigma_high:
+            raise UserError(f"sigma must satisfy 0 <= low <= high, got {self.sigma_low} and {self.sigma_high}")
+        if not 0 <= self.eps <= 1:
+            raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
+        if self.mix not in (None, "mixup", "cutmix"):
+            raise UserError(f"unknown mix {self.mix!r}; choose mixup or cutmix")
+        if self.schedule not in ("cosine", "constant"):
+            raise UserError(f"unknown schedule {self.schedule!r}; choose cosine or constant")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Sizes and lengths. `precision` is "fp32", "bf16" or "auto" (bf16 where the processor multiplies it natively).
+
+    It applies to training; accuracies are always computed in fp32.
+    """
+
+    preset: str
+    size: int
+    encoder: str
+    episodes: int
+    train_query: int
+    episodes_per_step: int
+    pretrain_steps: int
+    validate_every: int
+    validation_tasks: int
+    clean_tasks: int
+    clean_query: int
+    attacked_tasks: int
+    attacked_query: int
+    precision: str
+    # the embedded synthetic set, where no data are named
+    classes: int = 100
+    per_class: int = 60
+
+
+SMOKE = Budget(
+    preset="smoke",
+    size=32,
+    encoder="tiny",
+    episodes=150,
+    train_query=10,
+    episodes_per_step=1,
+    pretrain_steps=100,
+    validate_every=50,
+    validation_tasks=50,
+    clean_tasks=200,
+    clean_query=15,
+    attacked_tasks=20,
+    attacked_query=5,
+    precision="fp32",
+)
+LAPTOP = Budget(
+    preset="laptop",
+    size=32,
+    encoder="resnet12_anrot",
+    episodes=1500,
+    train_query=10,
+    episodes_per_step=1,
+    pretrain_steps=1500,
+    validate_every=250,
+    validation_tasks=100,
+    clean_tasks=1000,
+    clean_query=15,
+    attacked_tasks=200,
+    attacked_query=5,
+    precision="auto",
+    per_class=200,
+)
+PAPER = Budget(
+    preset="paper",
+    size=84,
+    encoder="resnet12_anrot",
+    episodes=80_000,
+    train_query=10,
+    episodes_per_step=4,
+    pretrain_steps=40_000,
+    validate_every=1000,
+    validation_tasks=600,
+    clean_tasks=10_000,
+    clean_query=15,
+    attacked_tasks=600,
+    attacked_query=15,
+    precision="auto",
+    per_class=600,
+)
+PRESETS = {budget.preset: budget for budget in (SMOKE, LAPTOP, PAPER)}
+
+
+def preset(name: str | None = None) -> Budget:
+    """The budget of a name, of `$ANROT_PRESET` for None, of smoke if that is unset. UserError for an unknown name."""
+    name = name or os.environ.get("ANROT_PRESET") or "smoke"
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def change(settings: Any, **changes: Any) -> Any:
+    """The same settings with those of `changes` that are not None; the spelling of a command line's options."""
+    return replace(settings, **{k: v for k, v in changes.items() if v is not None})
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """Rebuild stored settings. An unknown key is an error: a typo must not become a silent default."""
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise UserError(f"unknown setting {', '.join(unknown)} for {cls.__name__}; it has {', '.join(sorted(known))}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """JSON-able settings; tuples become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}

@@ -1,0 +1,340 @@
+"""Episodic training on a mixture of clean, adversarial and noisy queries, resumable to the byte on a CPU.
+
+Loss of a step: sum over versions v of share_v CE_v, plus `hesim` x Hesim over the embeddings of all versions.
+All versions of an episode go through the encoder as one batch. Every random number of step k comes from streams
+named after k, so a run that was killed continues as if it had not been.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib import augmentation, checkpoints, devices, noise, randomness
+from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.checks import UserError
+from anrot_lib.classifiers import FewShotNet, build_net
+from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.gaussians import Gaussian
+from anrot_lib.hesim import Hesim, gaussian_embeddings
+from anrot_lib.settings import Budget, Protocol, Recipe, to_dict
+from anrot_lib.validation import overfits_to_fgsm, validate
+
+log = logging.getLogger(__name__)
+
+MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
+FORWARD, TO_PIXELS, FULL = 1, 2, 3  # passes over an image: forward; forward + to the input; forward + both backward
+
+
+class NotFinite(UserError):
+    """The loss became NaN or infinite; training stopped, and the best checkpoint so far was kept."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training: the selected net, and what its record stores."""
+
+    net: FewShotNet
+    history: list[dict[str, Any]]
+    alarms: list[str]
+    best_step: int
+    seconds: float
+    cost: float
+
+
+def threat_of(recipe: Recipe) -> ThreatModel:
+    """The adversary of training: FGSM with a random start for one step, PGD with step 2.5 eps / steps for more."""
+    if recipe.attack_steps == 1:
+        return fgsm(recipe.eps, target="query", random_start=True)
+    step = 2.5 * recipe.eps / recipe.attack_steps
+    return pgd(recipe.eps, steps=recipe.attack_steps, step=step, restarts=1, target="query")
+
+
+def shares_of(recipe: Recipe) -> dict[str, float]:
+    """The versions that are trained on, and their weights, which sum to 1. A share of 0 is left out.
+
+    With two views the clean share is halved between the images as they are and a jittered, blurred view.
+    """
+    clean = recipe.clean / 2 if recipe.two_views else recipe.clean
+    view = clean if recipe.two_views else 0.0
+    shares = {"clean": clean, "view": view, "adversarial": recipe.adversarial, "noisy": recipe.noisy}
+    total = sum(shares.values())
+    return {version: share / total for version, share in shares.items() if share > 0}
+
+
+def cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
+    """What a step must cost at least, in clean steps, counted in passes of the encoder over an image.
+
+    A training pass of one image counts 3 (forward, to its input, to the weights), an attack step 2 (no gradient
+    of weights), and the attack's support set 1, forward once.
+    """
+    versions = shares_of(recipe)
+    passes = FULL * (n_support + len(versions) * n_query)
+    if "adversarial" in versions:
+        passes += FORWARD * n_support + TO_PIXELS * n_query * recipe.attack_steps
+    return passes / (FULL * (n_support + n_query))
+
+
+def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as found.
+
+    Batch norm works on batch statistics, as in the training step that will see these images.
+    """
+    with frozen(net):
+        with torch.no_grad():
+            model = net.fit(episode.support.flatten(1, 2), episode.support_labels, episode.mask.flatten(1))
+
+        def objective(queries: Tensor, active: Tensor | None):
+            return margin_loss(net.head.score(model, net.encode(queries)).logits, episode.labels)
+
+        return ascend(loss_only(objective), episode.query, threat, generator, keep="last").images
+
+
+def query_versions(
+    net: FewShotNet, episode: Episode, recipe: Recipe, draw: Callable[[str], torch.Generator]
+) -> dict[str, Tensor]:
+    """The versions of the queries that the recipe trains on, each (E, n, C, H, W). `draw(name)` gives generators."""
+    versions = {}
+    for version in shares_of(recipe):
+        if version == "clean":
+            versions[version] = episode.query
+        elif version == "view":
+            versions[version] = augmentation.two_views(episode.query, draw("view"))[0]
+        elif version == "adversarial":
+            versions[version] = adversarial_queries(net, episode, threat_of(recipe), draw("attack"))
+        else:
+            generator = draw("noise")
+            sigma = noise.uniform_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
+            versions[version] = noise.gaussian(episode.query, sigma, generator)
+    return versions
+
+
+def episode_loss(
+    net: FewShotNet,
+    episode: Episode,
+    recipe: Recipe,
+    hesim: nn.Module | None,
+    draw: Callable[[str], torch.Generator],
+) -> Tensor:
+    """The training loss of E episodes, a scalar."""
+    versions = query_versions(net, episode, recipe, draw)
+    mixed = None
+    if recipe.mix and "clean" in versions:
+        mixed = MIXES[recipe.mix](episode.query, episode.labels, draw("mix"))
+        versions["clean"] = mixed.images
+    support = episode.support.flatten(1, 2)
+    n_support, n_query = support.shape[1], episode.query.shape[1]
+    maps = net.encode(torch.cat([support, *versions.values()], 1))
+    model = net.head.fit(maps[:, :n_support], episode.support_labels, episode.mask.flatten(1))
+    scores = net.head.score(model, maps[:, n_support:], draw("sample"))
+    logits = dict(zip(versions, scores.logits.float().split(n_query, 1), strict=True))
+    losses = {v: nn.functional.cross_entropy(x.flatten(0, 1), episode.labels.flatten()) for v, x in logits.items()}
+    if mixed is not None:
+        losses["clean"] = mixed.cross_entropy(logits["clean"])
+    loss = torch.stack([share * losses[version] for version, share in shares_of(recipe).items()]).sum()
+    if hesim is not None:
+        labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
+        loss = loss + recipe.hesim * hesim(flat_embeddings(scores.embeddings), labels.flatten())
+    return loss if scores.penalty is None else loss + scores.penalty
+
+
+def flat_embeddings(embeddings: Gaussian | Tensor) -> Tensor:
+    """Embeddings (E, n, ...) as the rows (E n, D) that metric losses take; Gaussians as [mean, var]."""
+    rows = gaussian_embeddings(embeddings) if isinstance(embeddings, Gaussian) else embeddings
+    return rows.flatten(0, 1)
+
+
+def build_hesim(recipe: Recipe, head: nn.Module) -> Hesim | None:
+    """The recipe's Hesim, on Gaussians or, for a head that embeds in vectors, on the softmax of the vector."""
+    if recipe.hesim == 0:
+        return None
+    kind = "gaussian" if hasattr(head, "divergence") else "simplex"
+    return Hesim(temperature=recipe.temperature, kind=kind)
+
+
+def learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
+    """Cosine from the full rate to 0 over the run, or constant."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+def train(
+    image_set: ImageSet,
+    recipe: Recipe,
+    budget: Budget,
+    protocol: Protocol,
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    encoder_state: dict[str, Tensor] | None = None,
+) -> Training:
+    """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
+
+    checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
+    progress       called as progress(steps done, steps in all, numbers to show).
+    encoder_state  weights from classical pre-training (`pretraining.pretrain`), if the recipe asks for it.
+
+    Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
+    the checkpoint belongs to other settings or the set has too few classes or images.
+    """
+    run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state)
+    if checkpoint is not None and checkpoint.is_file():
+        run.restore(checkpoints.load(checkpoint), checkpoint)
+    while run.step < run.n_steps:
+        started = time.perf_counter()
+        loss = run.advance()
+        if run.step % budget.validate_every == 0 or run.step == run.n_steps:
+            run.select()
+            run.seconds += time.perf_counter() - started
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, run.state())
+        else:
+            run.seconds += time.perf_counter() - started
+        if progress is not None:
+            progress(run.step, run.n_steps, {"loss": loss, **run.latest()})
+    return run.finish()
+
+
+class _Run:
+    """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
+
+    def __init__(self, image_set, recipe, budget, protocol, device, precision, encoder_state):
+        self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
+        self.precision = precision
+        self.n_steps = max(1, budget.episodes // budget.episodes_per_step)
+        self.settings = {
+            "recipe": to_dict(recipe),
+            "data": image_set.sha256,
+            "split": image_set.split_hash,
+            "way": protocol.way,
+            "shot": protocol.shot,
+            "encoder": budget.encoder,
+            "steps": self.n_steps,
+            "query": budget.train_query,
+            "episodes_per_step": budget.episodes_per_step,
+            "validate_every": budget.validate_every,
+            "precision": precision,
+        }
+        self.sampler = EpisodeSampler(
+            *(image_set.labels, protocol.way, protocol.shot, budget.train_query, budget.episodes),
+            seed=recipe.seed,
+            rows=image_set.rows("train"),
+            stream="training",
+        )
+        self.validation = EpisodeManifest.make(
+            image_set, "val", protocol.way, protocol.shot, 10, budget.validation_tasks, recipe.seed
+        )
+        channels = image_set.images.shape[-1]
+        init = randomness.generator(recipe.seed, "init")
+        self.net = build_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
+        if encoder_state is not None:
+            self.net.backbone.load_state_dict(encoder_state)
+        self.hesim = build_hesim(recipe, self.net.head)
+        self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
+        self.step, self.seconds = 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self.alarms: list[str] = []
+        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": self._weights()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
+
+    def episode(self) -> Episode:
+        size = self.budget.episodes_per_step
+        episode = self.sampler.draw(size, start=self.step * size).to_episode(self.image_set, self.device)
+        if self.augment is None:
+            return episode
+        generator = randomness.generator(self.recipe.seed, f"augmentation/{self.step}")
+        return replace(
+            episode, support=self.augment(episode.support, generator), query=self.augment(episode.query, generator)
+        )
+
+    def advance(self) -> float:
+        """One optimisation step; returns its loss. Raises NotFinite before the weights are touched."""
+        step = self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, step, self.n_steps)
+
+        def draw(name: str) -> torch.Generator:
+            return randomness.generator(self.recipe.seed, f"{name}/{step}")
+
+        self.net.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        with devices.autocast(self.device, self.precision):
+            loss = episode_loss(self.net, self.episode(), self.recipe, self.hesim, draw)
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+            value = value if torch.isfinite(norm) else float("nan")
+        if not math.isfinite(value):
+            raise NotFinite(
+                f"the loss is no longer finite at step {step + 1} of {self.n_steps}; the best net so far, of step "
+                f"{self.best['step']}, is in the checkpoint; try a smaller learning rate"
+            )
+        self.optimizer.step()
+        self.step += 1
+        return value
+
+    def select(self) -> None:
+        """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
+        self.net.eval()
+        numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
+        self.history.append({"step": self.step, **numbers})
+        if alarm := overfits_to_fgsm(self.history):
+            log.warning(alarm)
+            self.alarms.append(alarm)
+        shares = shares_of(self.recipe)
+        score = sum(share * numbers[version] for version, share in shares.items())
+        if score > self.best["score"]:
+            self.best = {"score": score, "step": self.step, "state": self._weights()}
+
+    def latest(self) -> dict[str, float]:
+        return {k: v for k, v in self.history[-1].items() if k != "step"} if self.history else {}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "net": checkpoints.architecture(self.net, self.recipe.method),
+            "state": self.best["state"],
+            "about": {"unfinished": f"selected at step {self.best['step']} of {self.n_steps}"},
+            "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+            "alarms": self.alarms,
+            "best": {"score": self.best["score"], "step": self.best["step"]},
+        }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        settings = state.get("settings")
+        if settings != self.settings:
+            keys = sorted(k for k in self.settings if (settings or {}).get(k) != self.settings[k])
+            raise UserError(
+                f"{path} is the checkpoint of another training (different {', '.join(keys)}); "
+                "give another --out, or delete it to start anew"
+            )
+        self.net.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.history, self.alarms = state["history"], state["alarms"]
+        self.best = {**state["best"], "state": state["state"]}
+
+    def finish(self) -> Training:
+        self.net.load_state_dict(self.best["state"])
+        n_support = self.sampler.n_way * self.sampler.n_shot
+        cost = cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
+        return Training(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, cost)

@@ -1,0 +1,152 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.attacks.transfer import Surrogate, train_on_base, train_surrogate, transfer, transfer_episodes
+from anrot_lib.checks import UserError
+from anrot_lib.randomness import generator
+
+EPS = 0.1
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Six noisy patterns, 30 images each, with class numbers that are not consecutive."""
+    g = generator(0, "patterns")
+    patterns = nn.functional.interpolate(torch.rand(6, 3, 4, 4, generator=g), scale_factor=4) * 0.25 + 0.375
+    labels = torch.arange(180) % 6
+    images = patterns[labels] + 0.08 * torch.randn(180, 3, 16, 16, generator=g)
+    return images.clamp(0, 1), labels * 10 + 3
+
+
+@pytest.fixture(scope="module")
+def surrogates(data):
+    images, labels = data
+    return {
+        loss: train_surrogate(images, labels, generator(0, "surrogate"), loss, epochs=8, batch_size=20)
+        for loss in ("mse", "cross_entropy")
+    }
+
+
+@pytest.fixture(scope="module")
+def victim(data):
+    """Another net for the same task, from other initial weights and batches."""
+    return train_surrogate(*data, generator(9, "victim"), "cross_entropy", epochs=8, batch_size=20)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_a_surrogate_learns_its_classes(data, surrogates, loss):
+    images, labels = data
+    assert (surrogates[loss](images).argmax(1) == (labels - 3) // 10).float().mean() > 0.9
+    assert not surrogates[loss].training
+
+
+def test_same_generator_same_weights_and_uint8_or_a_provider_will_do(data):
+    images, labels = data
+    pixels = (images * 255).round().byte()
+    options = {"epochs": 1, "batch_size": 60}
+    states = []
+    for provider in (pixels, pixels.float() / 255, lambda rows: pixels[rows].float() / 255):
+        before = torch.get_rng_state()
+        net = train_surrogate(provider, labels.numpy(), generator(3, "surrogate"), **options)
+        assert torch.equal(before, torch.get_rng_state())
+        states.append(net.state_dict())
+    other = train_surrogate(pixels, labels, generator(4, "surrogate"), **options).state_dict()
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name])
+        assert torch.equal(value, states[2][name])
+    assert not torch.equal(states[0]["layers.0.weight"], other["layers.0.weight"])
+
+
+def test_it_is_trained_on_base_classes_only(small_set):
+    seen = []
+
+    class Watched:
+        labels, name = small_set.labels, small_set.name
+        rows = small_set.rows
+
+        def batch(self, rows):
+            seen.extend(rows.tolist())
+            return small_set.batch(rows)
+
+    net = train_on_base(Watched(), generator(0, "surrogate"), epochs=1)
+    assert set(seen) == set(small_set.rows("train").tolist())
+    assert net.layers[-1].out_features == len(small_set.splits["train"])
+    bare = dataclasses.replace(small_set, splits={"train": (), "val": (), "test": ()})
+    with pytest.raises(UserError, match="training classes"):
+        train_on_base(bare, generator(0, "surrogate"))
+
+
+def check_transfer(attack, victim, images, labels):
+    """A transferred attack stays in its ball and hurts a net it never asked, more than random signs do."""
+    points = attack(images)
+    assert (points - images).abs().max() <= EPS + 1e-7
+    assert points.min() >= 0
+    assert points.max() <= 1
+    signs = torch.randn(images.shape, generator=generator(1, "signs")).sign()
+    with torch.no_grad():
+        loss = [
+            nn.functional.cross_entropy(victim(x), labels).item()
+            for x in (images, (images + EPS * signs).clamp(0, 1), points)
+        ]
+    assert loss[2] > 1.5 * max(loss[:2]), "the attack does not transfer"
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+@pytest.mark.parametrize("threat", [fgsm(EPS, "query"), pgd(EPS, 5, EPS / 3, 1, "query")])
+def test_the_attack_transfers_to_another_net_and_a_no_op_does_not_pass(data, surrogates, victim, loss, threat):
+    images, targets = data[0], (data[1] - 3) // 10
+    g = generator(0, "attack")
+    check_transfer(lambda x: transfer(surrogates[loss], x, threat, g, loss=loss), victim, images, targets)
+    with pytest.raises(AssertionError, match="does not transfer"):
+        check_transfer(lambda x: x, victim, images, targets)
+
+
+def test_the_label_is_the_surrogates_own_prediction(data, surrogates):
+    images = data[0][:10]
+    net = surrogates["cross_entropy"]
+    leaf = images.clone().requires_grad_()
+    logits = net(leaf)
+    nn.functional.cross_entropy(logits, logits.argmax(1), reduction="sum").backward()
+    expected = (images + EPS * leaf.grad.sign()).clamp(0, 1)
+    found = transfer(net, images, fgsm(EPS, "query"), loss="cross_entropy", max_images=4)
+    assert ((found - expected).abs() > 1e-6).float().mean() < 1e-3
+    nested = transfer(net, images.view(2, 5, 3, 16, 16), fgsm(EPS, "query"), loss="cross_entropy")
+    assert ((nested.view_as(images) - found).abs() > 1e-6).float().mean() < 1e-3
+    assert all(p.grad is None or p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("target", ["query", "support", "both"])
+def test_episodes_change_where_the_threat_model_says(data, surrogates, target):
+    @dataclasses.dataclass(frozen=True)
+    class Pair:
+        support: torch.Tensor
+        mask: torch.Tensor
+        query: torch.Tensor
+
+    images = data[0]
+    mask = torch.ones(1, 5, 2, dtype=torch.bool)
+    mask[0, 0, 1] = False
+    episode = Pair(images[:10].view(1, 5, 2, 3, 16, 16), mask, images[10:20].unsqueeze(0))
+    found = transfer_episodes(surrogates["mse"], episode, fgsm(EPS, target))
+    assert torch.equal(found.query, episode.query) == (target == "support")
+    assert torch.equal(found.support, episode.support) == (target == "query")
+    assert torch.equal(found.support[0, 0, 1], episode.support[0, 0, 1])
+
+
+def test_mistakes_are_named(data):
+    images, labels = data
+    with pytest.raises(UserError, match="loss"):
+        train_surrogate(images, labels, generator(0, "s"), loss="hinge")
+    with pytest.raises(UserError, match="2 classes"):
+        train_surrogate(images, torch.zeros(180), generator(0, "s"))
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        train_surrogate(images, labels, generator(0, "s"), "cross_entropy", epochs=20, learning_rate=1e30)
+
+
+def test_any_image_size_has_the_same_parameters():
+    net = Surrogate(4, 1, generator(0, "s"))
+    assert net(torch.rand(2, 1, 32, 32)).shape == net(torch.rand(2, 1, 84, 84)).shape == (2, 4)

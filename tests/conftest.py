@@ -1,0 +1,63 @@
+"""What every test has: a data root of its own, one thread, hypothesis without chance, small images."""
+
+import os
+
+# One thread a process: sums come out in the same order everywhere, and two workers do not get in
+# each other's way. The variable is also for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("anrot", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("anrot")
+
+SHARED_DATA = "ANROT_SHARED_DATA"
+NO_SHARED_DATA = f"{SHARED_DATA} does not name a folder with the real image sets"
+
+
+def shared_folder() -> Path | None:
+    folder = os.environ.get(SHARED_DATA)
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, what this machine cannot run."""
+    obstacles = {}
+    if not torch.cuda.is_available():
+        obstacles["gpu"] = pytest.mark.skip(reason="no CUDA device")
+    if shared_folder() is None:
+        obstacles["realdata"] = pytest.mark.skip(reason=NO_SHARED_DATA)
+    for item in items:
+        for mark in obstacles.keys() & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(obstacles[mark])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def anrot_home(tmp_path_factory: pytest.TempPathFactory):
+    """The data root of the test run: nothing is ever written into the checkout."""
+    home = tmp_path_factory.mktemp("anrot_home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANROT_HOME", str(home))
+        yield home
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the real image sets, read-only."""
+    folder = shared_folder()
+    if folder is None:
+        pytest.skip(NO_SHARED_DATA)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_set():
+    """25 synthetic classes (16 train, 4 val, 5 test) of 24 images, 16 x 16 pixels. Read only."""
+    from anrot_lib.data.synthetic import synthetic
+
+    return synthetic(n_classes=25, per_class=24, size=16)

@@ -1,0 +1,236 @@
+"""The repository as a stranger gets it: what it declares, what the wheel carries, what no file names."""
+
+import ast
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+import anrot_lib
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "anrot_lib"
+BUILT_FROM = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md")
+# Where the name that is imported is not the name that is installed.
+DISTRIBUTIONS = {"PIL": "pillow", "art": "adversarial-robustness-toolbox"}
+
+MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|root)/|(?<![\w.])/(home|Users)/[a-z]\w*/")
+REGISTRY_HOST = re.compile(r"\b(pypi\.org|pythonhosted\.org|npmjs\.org|debian\.org|crates\.io)\b")
+
+
+def run(*command: str | Path, **options) -> str:
+    """Standard output of a command that must succeed; its errors are shown where it does not."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def package_files() -> set[str]:
+    """Every file that belongs to the package, as a path from the root."""
+    files = (f for f in PACKAGE.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+    return {f.relative_to(ROOT).as_posix() for f in files}
+
+
+def project_files() -> list[Path]:
+    """Every file that git tracks or would track."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = run("git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_names(lines: list[str]) -> set[str]:
+    names = (re.match(r"[\w.-]+", line) for line in lines if not line.startswith("#"))
+    return {normalised(name[0]) for name in names if name}
+
+
+def imported_names(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def test_one_version():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert declared["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "anrot_lib.__version__"
+    citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)
+    changes = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert citation[1] == changes[1] == anrot_lib.__version__
+
+
+def test_every_import_is_declared():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    lines += extras["optional-dependencies"]["attacks"]
+    used = set().union(*(imported_names(file) for file in PACKAGE.rglob("*.py")))
+    used -= set(sys.stdlib_module_names) | {"anrot_lib"}
+    assert {normalised(DISTRIBUTIONS.get(name, name)) for name in used} <= requirement_names(lines)
+
+
+def test_lock_pins_every_direct_requirement_and_nothing_of_one_platform():
+    lock = [li for li in (ROOT / "requirements-lock.txt").read_text("utf-8").splitlines() if li]
+    pins = [line for line in lock if not line.startswith("#")]
+    # No local version tag, no path, no address.
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+    pinned = requirement_names(pins)
+    assert not {name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))}
+    wanted = requirement_names((ROOT / "requirements.txt").read_text("utf-8").splitlines())
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    for lines in extras["optional-dependencies"].values():
+        wanted |= requirement_names(lines)
+    assert wanted - {"setuptools"} <= pinned  # setuptools comes with Python or with torch
+
+
+def test_lock_suits_the_oldest_python_that_is_declared():
+    """Also its first release: Debian 12 has 3.11.2, and some packages ask for a later 3.11."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    oldest = declared["requires-python"].removeprefix(">=") + ".0"
+    lock = (ROOT / "requirements-lock.txt").read_text("utf-8").splitlines()
+    pins = (Requirement(line) for line in lock if line and not line.startswith("#"))
+    unfit = []
+    for pin in pins:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            package = importlib.metadata.metadata(pin.name)
+            wants = package.get("Requires-Python") or ""
+            if pin.specifier.contains(package["Version"]) and oldest not in SpecifierSet(wants):
+                unfit.append(f"{pin} needs Python {wants}")
+    assert not unfit, unfit
+
+
+def test_no_machine_path_or_registry_host_in_any_file():
+    found = []
+    for file in project_files():
+        try:
+            text = file.read_text("utf-8")
+        except UnicodeDecodeError:
+            continue  # pictures and arrays
+        for number, line in enumerate(text.splitlines(), 1):
+            if MACHINE_PATH.search(line) or REGISTRY_HOST.search(line):
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("cd @work@main", True),
+        ("x = '@root@a'", True),
+        ("see @home@ann@notes", True),
+        ("data@work@a", False),
+        ("net@root@weight", False),
+    ],
+)
+def test_machine_paths_are_told_from_other_paths(line: str, expected: bool):
+    assert bool(MACHINE_PATH.search(line.replace("@", "/"))) == expected
+
+
+def test_import_is_light(record_property):
+    """The bare package brings no plotting, torchvision or notebooks. Seconds are only recorded."""
+    code = (
+        "import json, sys, time; import torch; start = time.perf_counter(); import anrot_lib;"
+        "print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))"
+    )
+    seconds, modules = json.loads(run(sys.executable, "-c", code, cwd=ROOT))
+    record_property("import_seconds_beyond_torch", seconds)
+    heavy = ("matplotlib", "torchvision", "IPython", "jupyterlab", "ipywidgets", "nbformat")
+    assert not [name for name in heavy if name in modules]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist and the wheel built from it: no network, nothing in the checkout."""
+    source = tmp_path_factory.mktemp("source")
+    for name in BUILT_FROM:
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PACKAGE, source / "anrot_lib", ignore=shutil.ignore_patterns("__pycache__"))
+    out = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source, cwd=out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def stranger(built: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Runs a program of a fresh environment with the wheel, in a folder away from the checkout."""
+    home = tmp_path_factory.mktemp("stranger")
+    venv.create(home / "env", with_pip=False, symlinks=os.name != "nt")
+    scripts = home / "env" / ("Scripts" if os.name == "nt" else "bin")
+    python = scripts / "python"
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    # A plain line in a .pth file: our site-packages lend the dependencies, not the editable checkout.
+    Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", "utf-8")
+    (wheel,) = built.glob("*.whl")
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--no-deps", "--no-index", wheel)
+    env = {k: v for k, v in os.environ.items() if k not in ("ANROT_HOME", "PYTHONPATH")}
+    env |= {"HOME": str(home), "XDG_DATA_HOME": str(home / "share"), "LOCALAPPDATA": str(home)}
+
+    def call(program: str, *arguments: str) -> str:
+        return run(scripts / program, *arguments, cwd=home, env=env)
+
+    return call
+
+
+@pytest.mark.slow
+def test_wheel_carries_the_whole_package_and_nothing_else(built: Path):
+    (wheel,) = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {n for n in names if ".dist-info/" not in n} == package_files()
+    assert any(n.endswith("licenses/LICENSE") for n in names)
+    assert len(list(built.glob("*.tar.gz"))) == 1
+
+
+@pytest.mark.slow
+def test_wheel_works_away_from_the_checkout(stranger):
+    code = (
+        "import json, anrot_lib, importlib.metadata as m; from anrot_lib import paths;"
+        "print(json.dumps([anrot_lib.__file__, str(paths.root()), m.version('anrot-lib')]))"
+    )
+    file, root, version = json.loads(stranger("python", "-c", code))
+    assert not Path(file).is_relative_to(ROOT)
+    assert "anrot" in Path(root).name.lower() and not Path(root).is_relative_to(ROOT)
+    assert version == anrot_lib.__version__
+
+
+@pytest.mark.slow
+def test_wheel_reads_its_package_data(stranger):
+    code = (
+        "import json; from anrot_lib.data import splits;"
+        "print(json.dumps({name: len(splits.standard(name)['train']) for name in splits.NAMES}))"
+    )
+    classes = json.loads(stranger("python", "-c", code))
+    assert classes["cifar-fs"] == classes["mini-imagenet"] == 64
+    assert all(classes.values())
+
+
+@pytest.mark.slow
+def test_wheel_has_both_ways_to_the_command_line(stranger):
+    by_module = stranger("python", "-m", "anrot_lib", "--help")
+    by_script = stranger("anrot", "--help")
+    assert by_script == by_module
+    assert all(verb in by_module for verb in ("run", "prepare", "train", "evaluate", "predict"))
+
+
+def test_console_script_is_declared():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="anrot")
+    assert script.value == "anrot_lib.cli:main"
