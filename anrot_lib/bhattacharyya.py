@@ -56,17 +56,15 @@ def _block(m: Tensor, a: Tensor, s: Tensor, n: Tensor, b: Tensor, t: Tensor) -> 
 
 def _gradients(m: Tensor, a: Tensor, n: Tensor, b: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
     """With r = 1/(a+b): dD/dm = (m-n) r / 2, dD/da = ((a-b) r / a - ((m-n) r)^2) / 4."""
-    m, a = m.unsqueeze(-2), a.unsqueeze(-2)
-    n, b = n.unsqueeze(-3), b.unsqueeze(-3)
-    grad = grad.unsqueeze(-1)
-    inverse = (a + b).reciprocal()
-    slope = (m - n) * inverse
-    tilt = (a - b) * inverse
-    bend = slope * slope
-    by_mean = 0.5 * slope * grad
+    m_, a_, n_, b_ = m.unsqueeze(-2), a.unsqueeze(-2), n.unsqueeze(-3), b.unsqueeze(-3)
+    inverse = (a_ + b_).reciprocal_()
+    slope = (m_ - n_).mul_(inverse)
+    pull = slope * grad.unsqueeze(-1)
+    bend = slope * pull
+    tilt = (a_ - b_).mul_(inverse).mul_(grad.unsqueeze(-1))
     return (
-        by_mean.sum(-2),
-        (0.25 * (tilt / a - bend) * grad).sum(-2),
-        -by_mean.sum(-3),
-        (-0.25 * (tilt / b + bend) * grad).sum(-3),
+        0.5 * pull.sum(-2),
+        0.25 * (tilt.sum(-2) / a - bend.sum(-2)),
+        -0.5 * pull.sum(-3),
+        -0.25 * (tilt.sum(-3) / b + bend.sum(-3)),
     )

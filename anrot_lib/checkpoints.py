@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,9 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     except RuntimeError as error:
         raise UserError(f"the weights in {path} do not fit the net that it names") from error
     return net.eval(), content["net"]["method"], content["about"]
+
+
+def copy(source: Path, destination: Path) -> None:
+    """Copy a checkpoint, atomically."""
+    with paths.atomic_write(destination) as temporary:
+        shutil.copyfile(source, temporary)

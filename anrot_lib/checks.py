@@ -1,11 +1,11 @@
-"""One error for a user's mistake, and one check for images: what is wrong, where, what to do."""
+"""The one check for images, with an error that says what is wrong, where, and what to do."""
 
 import torch
 from torch import Tensor
 
+from anrot_lib.errors import UserError
 
-class UserError(Exception):
-    """A mistake that the user can mend. The command line prints its one sentence and ends with exit code 2."""
+__all__ = ["UserError", "check_images"]
 
 
 def check_images(images: Tensor, name: str = "images") -> Tensor:

@@ -1,5 +1,6 @@
 """Encoders: images in [0, 1] to feature maps. Each normalises its input itself, so attacks see plain pixels."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -97,7 +98,7 @@ def resnet12_anrot(in_channels: int, attention: bool) -> tuple[list[nn.Module], 
 def resnet12(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
     """The ResNet-12 that published tables mean: widths 64-160-320-640; 84 x 84 -> 640 x 5 x 5 (Lee et al. 2019)."""
     widths = (in_channels, 64, 160, 320, 640)
-    return [WideBlock(a, b, attention) for a, b in zip(widths[:-1], widths[1:], strict=True)], 640
+    return [WideBlock(a, b, attention) for a, b in itertools.pairwise(widths)], 640
 
 
 def conv4(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
@@ -114,7 +115,7 @@ def conv64f(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
 def tiny(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
     """Three conv blocks, 32-64-64, for the smoke preset; 32 x 32 -> 64 x 4 x 4."""
     widths = (in_channels, 32, 64, 64)
-    return [conv_block(a, b, attention) for a, b in zip(widths[:-1], widths[1:], strict=True)], 64
+    return [conv_block(a, b, attention) for a, b in itertools.pairwise(widths)], 64
 
 
 BUILDERS: dict[str, Callable[[int, bool], tuple[list[nn.Module], int]]] = {

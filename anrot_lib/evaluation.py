@@ -14,7 +14,7 @@ from torch import Tensor
 from anrot_lib import noise, randomness
 from anrot_lib.attacks import transfer
 from anrot_lib.attacks.ascend import frozen
-from anrot_lib.attacks.episode import attack_episodes, attack_queries, pick, tree_map
+from anrot_lib.attacks.episode import attack_episodes, attack_queries, tree_map
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.episodes import EpisodeRows
@@ -155,6 +155,8 @@ def attacked_counts(
 ) -> np.ndarray:
     """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
 
+    A query counts as correct only if no candidate beat it, the clean image among them.
+
     `first_task` numbers the tasks for the attack's random stream: the counts of tasks 20..39 come out the same
     whether they are asked for alone or the caller goes through all tasks in blocks of 20.
     """
@@ -167,13 +169,15 @@ def attacked_counts(
         dependent = net.head.batch_dependent
         stop = None if dependent else "beaten"
         found = attack_queries(
-            *(net, model, episode.query, episode.labels, threat, generator), stop=stop, max_images=IMAGES_PER_PASS
+            *(net, model, episode.query, episode.labels, threat, generator),
+            stop=stop,
+            keep="best",
+            max_images=IMAGES_PER_PASS,
         )
         if not dependent:
             return (~found.beaten).sum(1).cpu().numpy()
-        episode_query, logits = found.images, None
         with torch.no_grad():
-            logits = net.head.score(model, net.encode(episode_query)).logits
+            logits = net.head.score(model, net.encode(found.images)).logits
     else:
         attacked = attack_episodes(net, episode, threat, generator, max_images=IMAGES_PER_PASS)
         with torch.no_grad():

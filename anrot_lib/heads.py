@@ -135,7 +135,7 @@ class GaussianHead(ScaledHead):
 
 
 class VariationalHead(GaussianHead):
-    """"Variational, our reading": each image becomes N(mu, sigma^2) by two linear layers on its averaged features.
+    """ "Variational, our reading": each image becomes N(mu, sigma^2) by two linear layers on its averaged features.
 
     A class is the Gaussian with the moments of the mixture of its shots'. In training a query's mean is replaced
     by a reparameterised sample mu + sigma z, and `penalty` is the divergence of the queries to N(0, 1), summed

@@ -56,9 +56,16 @@ SCHEMAS = {
     "accuracy": _exactly(
         {
             **_HEAD,
-            **{"kind": {"const": "accuracy"}, "row": _TEXT, "data": _DATA},
-            **{"protocol": _OBJECT, "recipe": _OBJECT, "budget": _OBJECT, "manifest": _OBJECT},
-            **{"parameters": _COUNT, "transductive": {"type": "boolean"}, "training": _OBJECT},
+            "kind": {"const": "accuracy"},
+            "row": _TEXT,
+            "data": _DATA,
+            "protocol": _OBJECT,
+            "recipe": _OBJECT,
+            "budget": _OBJECT,
+            "manifest": _OBJECT,
+            "parameters": _COUNT,
+            "transductive": {"type": "boolean"},
+            "training": _OBJECT,
             "columns": {"type": "object", "additionalProperties": _COLUMN},
         }
     ),
@@ -169,7 +176,7 @@ def describe_data(image_set: ImageSet) -> dict[str, Any]:
     }
     if licence := image_set.provenance.get("licence"):
         about["licence"] = str(licence)
-    if left_out := image_set.provenance.get("quarantined"):
+    if left_out := image_set.provenance.get("quarantine"):
         about["left_out"] = len(left_out)
     return about
 

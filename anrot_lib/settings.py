@@ -8,7 +8,7 @@ import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from anrot_lib.checks import UserError
+from anrot_lib.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Protocol:
     step: float = 2 / 255
     steps: int = 20
     sigma: float = 0.1
-    curve_eps: tuple[float, ...] = tuple(k / 255 for k in (0, 1, 2, 4, 8, 16))
+    curve_eps: tuple[float, ...] = (*(k / 255 for k in (0, 1, 2, 4, 8, 16)), 0.10, 0.20, 0.30)
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 
 
@@ -90,6 +90,8 @@ class Budget:
     clean_query: int
     attacked_tasks: int
     attacked_query: int
+    curve_tasks: int
+    surrogate_epochs: int
     precision: str
     # the embedded synthetic set, where no data are named
     classes: int = 100
@@ -110,6 +112,8 @@ SMOKE = Budget(
     clean_query=15,
     attacked_tasks=20,
     attacked_query=5,
+    curve_tasks=10,
+    surrogate_epochs=3,
     precision="fp32",
 )
 LAPTOP = Budget(
@@ -126,6 +130,8 @@ LAPTOP = Budget(
     clean_query=15,
     attacked_tasks=200,
     attacked_query=5,
+    curve_tasks=40,
+    surrogate_epochs=10,
     precision="auto",
     per_class=200,
 )
@@ -143,6 +149,8 @@ PAPER = Budget(
     clean_query=15,
     attacked_tasks=600,
     attacked_query=15,
+    curve_tasks=600,
+    surrogate_epochs=10,
     precision="auto",
     per_class=600,
 )

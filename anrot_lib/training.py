@@ -7,6 +7,7 @@ named after k, so a run that was killed continues as if it had not been.
 
 import logging
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ class Training:
     alarms: list[str]
     best_step: int
     seconds: float
+    seconds_per_step: float
     cost: float
 
 
@@ -194,6 +196,7 @@ def train(
     while run.step < run.n_steps:
         started = time.perf_counter()
         loss = run.advance()
+        run.step_seconds.append(time.perf_counter() - started)
         if run.step % budget.validate_every == 0 or run.step == run.n_steps:
             run.select()
             run.seconds += time.perf_counter() - started
@@ -244,6 +247,7 @@ class _Run:
         self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
         self.step, self.seconds = 0, 0.0
+        self.step_seconds: list[float] = []
         self.history: list[dict[str, Any]] = []
         self.alarms: list[str] = []
         self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": self._weights()}
@@ -314,6 +318,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "step_seconds": self.step_seconds,
             "history": self.history,
             "alarms": self.alarms,
             "best": {"score": self.best["score"], "step": self.best["step"]},
@@ -329,7 +334,7 @@ class _Run:
             )
         self.net.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.step_seconds = state["step"], state["seconds"], state["step_seconds"]
         self.history, self.alarms = state["history"], state["alarms"]
         self.best = {**state["best"], "state": state["state"]}
 
@@ -337,4 +342,5 @@ class _Run:
         self.net.load_state_dict(self.best["state"])
         n_support = self.sampler.n_way * self.sampler.n_shot
         cost = cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
-        return Training(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, cost)
+        median = statistics.median(self.step_seconds)  # of the steps alone, without validation
+        return Training(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)

@@ -43,7 +43,7 @@ def cut(images: Tensor) -> Tensor:
 
 
 def draw(images: Tensor, place: Placement) -> Tensor:
-    """Images (n, c, h, w) drawn where their partners' pixels within the frame are: as `cut` shapes."""
+    """Images (n, c, h, w) drawn in their partners' places, within the frame: shaped as by `cut`."""
     grid = torch.stack(torch.broadcast_tensors(*_points(images, place)), -1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import re
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +49,7 @@ def finish(
     path = packing.finish(place.work, (len(items), side, side, source.channels))
     whole = build(place.name, packed.map_file(path), items, source, choice, sha256="not yet")
     screened = screening.screen(whole, on_bad, on_duplicates)
+    _refuse_empty_splits(choice, {items[row].class_name for row in screened.keep})
     if len(screened.keep) < len(items):
         path = place.work / "images.npy"
         with open(path, "wb") as file:
@@ -64,6 +67,12 @@ def finish(
     shutil.rmtree(place.work, ignore_errors=True)
 
 
+def _refuse_empty_splits(choice: SplitChoice, left: set[str]) -> None:
+    for split, names in choice.classes.items():
+        if names and not left & set(names):
+            raise UserError(f"no class of {split} is left without the images that cannot be used")
+
+
 def build(
     name: str,
     images: np.ndarray,
@@ -75,10 +84,7 @@ def build(
     """The ImageSet of some items of a source: classes and levels by name, split by choice."""
     class_names, labels = _numbered([item.class_name for item in items])
     numbers = {c: i for i, c in enumerate(class_names)}
-    levels = {
-        level: _numbered([item.levels[i] for item in items])
-        for i, level in enumerate(source.level_names)
-    }
+    levels = {level: _numbered([item.levels[i] for item in items]) for i, level in enumerate(source.level_names)}
     return image_sets.from_arrays(
         name,
         images,
@@ -118,7 +124,7 @@ def describe_source(source: Source, choice: SplitChoice, options: dict[str, Any]
 
 @contextlib.contextmanager
 def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
-    """Turn a full disk and missing permissions into one sentence; a full disk is cleared again."""
+    """Turn a full disk, missing permissions and the like into one sentence; clear a full disk."""
     try:
         yield
     except OSError as error:
@@ -129,8 +135,14 @@ def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
                 f"the disk is full: {folder} could not be written, and what had been written of "
                 "it was removed; make room, or choose a smaller size or another folder"
             ) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(
-                f"{error.filename or folder} cannot be written: {error.strerror}"
-            ) from None
-        raise
+        where = error.filename or folder
+        raise UserError(f"{where} cannot be read or written: {error.strerror or error}") from None
+
+
+def plain_set_name(name: str) -> str:
+    """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
+    text = unicodedata.normalize("NFC", name).casefold()
+    plain = re.sub(r"[^\w.]+", "-", text).strip("-._")
+    if not plain:
+        raise UserError(f"{name!r} cannot be the name of a set; use letters and digits")
+    return plain

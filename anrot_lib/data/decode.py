@@ -15,9 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 DECODER = 1  # raise it when the rule changes: half-done packings then start over
 # raster formats only: PIL would hand a disguised EPS file to an interpreter
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
-MAX_PIXELS = (
-    89_478_485  # 256 MiB as RGB; the limit at which PIL starts to warn of decompression bombs
-)
+MAX_PIXELS = 89_478_485  # 256 MiB as RGB; the limit at which PIL starts to warn of decompression bombs
 
 
 class BadImage(Exception):
@@ -34,9 +32,7 @@ def decode(raw: bytes | np.ndarray, size: int, channels: int = 3, turn: int = 0)
     return decode_counting(raw, size, channels, turn)[0]
 
 
-def decode_counting(
-    raw: bytes | np.ndarray, size: int, channels: int, turn: int
-) -> tuple[np.ndarray, str]:
+def decode_counting(raw: bytes | np.ndarray, size: int, channels: int, turn: int) -> tuple[np.ndarray, str]:
     """`decode`, and the kind of image if it needed a conversion: "CMYK", "animated" ..., or ""."""
     if isinstance(raw, np.ndarray):
         grey = raw.ndim == 3 and raw.shape[2] == 1

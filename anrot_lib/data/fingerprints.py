@@ -19,12 +19,20 @@ from torch import Tensor
 from anrot_lib.randomness import raw
 
 SIDE = 16  # of the thumbnail
+DETAIL = 42  # about the side of the grey image that pairs are verified on
 LUMINANCE, COLOUR = 10, 5  # frequencies kept on each axis
 SAMPLE = 2000  # images that the whitening is estimated on
-BLOCK = 2048  # images at once
+BLOCK = 1024  # images at once
 
 # Y, and the differences B - Y and R - Y scaled as in JPEG
 TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+
+
+class Views(NamedTuple):
+    """All that the search keeps of an image: 2.5 kB for one of 84 x 84 pixels."""
+
+    thumbnails: Tensor  # (N, 3, 16, 16) uint8, RGB
+    details: Tensor  # (N, 1, s, s) uint8, luminance, s as `detail_side` says
 
 
 class Fingerprints(NamedTuple):
@@ -36,18 +44,41 @@ class Candidates(NamedTuple):
     first: Tensor  # (P,) int64 rows, first < second
     second: Tensor
     mirrored: Tensor  # (P,) bool
-    agreement: Tensor  # (P,) in [-1, 1]
+    agreement: Tensor  # (P,) float32 in [-1, 1]
 
 
 def to_float(images: np.ndarray) -> Tensor:
     """uint8 (n, H, W, C) -> float32 (n, 3, H, W) in [0, 255]; grey is repeated."""
-    x = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float()
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
-def thumbnails(x: Tensor) -> Tensor:
-    """(n, 3, H, W) -> (n, 3, 16, 16) in luminance and colour differences, by area."""
-    return torch.einsum("dc,nchw->ndhw", TO_YCC, F.adaptive_avg_pool2d(x, SIDE))
+def luminance(x: Tensor) -> Tensor:
+    """(n, 3, h, w) -> (n, 1, h, w)."""
+    return torch.einsum("c,nchw->nhw", TO_YCC[0], x)[:, None]
+
+
+def detail_side(height: int, width: int) -> int:
+    """The larger side divided by a whole number, so that pixels average cleanly; 16 at least."""
+    side = max(height, width)
+    return max(SIDE, side // max(1, round(side / DETAIL)))
+
+
+def views(images: np.ndarray) -> Views:
+    """Thumbnails and details of uint8 images (N, H, W, C), read once, in blocks."""
+    n, side = len(images), detail_side(*images.shape[1:3])
+    kept = Views(
+        torch.empty(n, 3, SIDE, SIDE, dtype=torch.uint8),
+        torch.empty(n, 1, side, side, dtype=torch.uint8),
+    )
+    for start in range(0, n, BLOCK):
+        x = to_float(images[start : start + BLOCK])
+        kept.thumbnails[start : start + BLOCK] = F.adaptive_avg_pool2d(x, SIDE).round_()
+        grey = luminance(x)
+        if grey.shape[-2:] != (side, side):
+            grey = F.adaptive_avg_pool2d(grey, side)
+        kept.details[start : start + BLOCK] = grey.round_()
+    return kept
 
 
 def _cosines(n: int) -> Tensor:
@@ -59,19 +90,19 @@ def _cosines(n: int) -> Tensor:
 
 
 def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosine coefficients of even and of odd horizontal frequency, without the means."""
-    ycc = thumbnails(x)
+    """Cosine coefficients of thumbnails, even and odd horizontal frequency, without the means."""
+    ycc = torch.einsum("dc,nchw->ndhw", TO_YCC, x)
     y, c = _cosines(LUMINANCE), _cosines(COLOUR)
-    luminance = y @ ycc[:, 0] @ y.T
+    grey = y @ ycc[:, 0] @ y.T
     colour = (c @ ycc[:, 1:] @ c.T).flatten(1, 2)
-    even = [luminance[:, :, 0::2].flatten(1)[:, 1:]]
+    even = [grey[:, :, 0::2].flatten(1)[:, 1:]]
     even += [colour[:, :, 0::2].unflatten(1, (2, COLOUR)).flatten(2)[:, :, 1:].flatten(1)]
-    odd = [luminance[:, :, 1::2].flatten(1), colour[:, :, 1::2].flatten(1)]
+    odd = [grey[:, :, 1::2].flatten(1), colour[:, :, 1::2].flatten(1)]
     return torch.cat(even, 1), torch.cat(odd, 1)
 
 
 def _moved(x: Tensor) -> Iterator[Tensor]:
-    """Small moves that a copy should survive: shifts by 1/16 of the side, a crop of 90 %."""
+    """Small moves that a copy should survive: shifts by 1/16 of the side, crops of 90 %."""
     h, w = x.shape[-2:]
     dy, dx = max(1, round(h / SIDE)), max(1, round(w / SIDE))
     for mode in ("replicate", "circular", "constant"):
@@ -81,6 +112,12 @@ def _moved(x: Tensor) -> Iterator[Tensor]:
     cut_y, cut_x = max(1, round(h / 10)), max(1, round(w / 10))
     for crop in (x[..., cut_y:, cut_x:], x[..., :-cut_y, cut_x:]):
         yield F.interpolate(crop, (h, w), mode="bilinear", antialias=True)
+
+
+def _sample(images: np.ndarray) -> Tensor:
+    """Up to 2,000 images, the same for the same N, no larger than the moves need."""
+    rows = np.argsort(raw(0, "fingerprints", len(images)), kind="stable")[:SAMPLE]
+    return F.adaptive_avg_pool2d(to_float(images[np.sort(rows)]), detail_side(*images.shape[1:3]))
 
 
 def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
@@ -97,21 +134,17 @@ def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
     return (whiten.T @ axes * (1 - ratio).clamp(min=0)).float()
 
 
-def fingerprints(images: np.ndarray) -> Fingerprints:
-    """Fingerprints of uint8 images (N, H, W, C); the images are read in blocks."""
-    words = raw(0, "fingerprints", len(images))
-    sample = np.sort(np.argsort(words, kind="stable")[:SAMPLE])
-    x = to_float(images[sample])
-    base, moved = _spectra(x), [_spectra(m) for m in _moved(x)]
+def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
+    """Fingerprints of uint8 images (N, H, W, C); `images` serve for the whitening only."""
+    x = _sample(images)
+    base = _spectra(F.adaptive_avg_pool2d(x, SIDE))
+    moved = [_spectra(F.adaptive_avg_pool2d(m, SIDE)) for m in _moved(x)]
     maps = [_discriminant(base[p], [m[p] - base[p] for m in moved]) for p in (0, 1)]
-    del x, moved
-    parts = ([], [])
-    for start in range(0, len(images), BLOCK):
-        for part, spectrum, m in zip(
-            parts, _spectra(to_float(images[start : start + BLOCK])), maps, strict=True
-        ):
-            part.append(spectrum @ m)
-    even, odd = torch.cat(parts[0]), torch.cat(parts[1])
+    blocks = [
+        [part @ m for part, m in zip(_spectra(block.float()), maps, strict=True)]
+        for block in kept.thumbnails.split(BLOCK)
+    ]
+    even, odd = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
     return Fingerprints(even / length, odd / length)
 
@@ -119,11 +152,11 @@ def fingerprints(images: np.ndarray) -> Fingerprints:
 def candidates(prints: Fingerprints, least: float = 0.4, most: int = 8) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
     first, second, agreement, mirrored = [], [], [], []
-    n = len(prints.even)
-    for a in range(0, n, BLOCK):
-        for b in range(a, n, BLOCK):
-            even = prints.even[a : a + BLOCK] @ prints.even[b : b + BLOCK].T
-            odd = prints.odd[a : a + BLOCK] @ prints.odd[b : b + BLOCK].T
+    n, step = len(prints.even), 2 * BLOCK
+    for a in range(0, n, step):
+        for b in range(a, n, step):
+            even = prints.even[a : a + step] @ prints.even[b : b + step].T
+            odd = prints.odd[a : a + step] @ prints.odd[b : b + step].T
             score = odd.abs().add_(even)
             i, j = torch.nonzero(score > least, as_tuple=True)
             keep = i + a < j + b

@@ -6,7 +6,7 @@ for class folders, csv files and pickles of one image set, whatever its files ar
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +51,7 @@ class ImageSet:
     @property
     def split_names(self) -> dict[str, tuple[str, ...]]:
         """The split as class names: "train" -> ("apple", ...)."""
-        return {
-            s: tuple(self.class_names[c] for c in classes) for s, classes in self.splits.items()
-        }
+        return {s: tuple(self.class_names[c] for c in classes) for s, classes in self.splits.items()}
 
     @property
     def split_hash(self) -> str:
@@ -69,9 +67,13 @@ class ImageSet:
             raise UserError(f"the set {self.name!r} has no split {split!r} (it has {known})")
         return np.flatnonzero(np.isin(self.labels, self.splits[split]))
 
-    def batch(
-        self, rows: np.ndarray | Tensor | Sequence[int], device: str | torch.device = "cpu"
-    ) -> Tensor:
+    def with_images(self, name: str, images: np.ndarray, provenance: Mapping[str, Any]) -> "ImageSet":
+        """A set of other images, uint8 (N, H, W, C), with the labels, splits and files of this one."""
+        changed = replace(self, name=name, images=images, provenance=dict(provenance), sha256="")
+        _check(changed)
+        return replace(changed, sha256=compute_hash(images, self.labels, self.class_names))
+
+    def batch(self, rows: np.ndarray | Tensor | Sequence[int], device: str | torch.device = "cpu") -> Tensor:
         """The images of some rows: float32 in [0, 1], contiguous, of shape rows.shape + (C, H, W).
 
         `rows` may have any shape, so an episode's (E, way, shot) gives (E, way, shot, C, H, W).
@@ -115,9 +117,7 @@ def from_arrays(
     )
     _check(image_set)
     if sha256 is None:
-        object.__setattr__(
-            image_set, "sha256", compute_hash(images, image_set.labels, image_set.class_names)
-        )
+        object.__setattr__(image_set, "sha256", compute_hash(images, image_set.labels, image_set.class_names))
     return image_set
 
 
@@ -126,18 +126,14 @@ def _check(image_set: ImageSet) -> None:
     where, images, n = f"image set {image_set.name!r}", image_set.images, len(image_set.images)
     n_labels, n_files = len(image_set.labels), len(image_set.files)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise UserError(
-            f"{where}: images must be uint8 (N, H, W, 1 or 3), got {images.dtype} {images.shape}"
-        )
+        raise UserError(f"{where}: images must be uint8 (N, H, W, 1 or 3), got {images.dtype} {images.shape}")
     if len(set(image_set.class_names)) != len(image_set.class_names):
         raise UserError(f"{where}: a class name occurs twice")
     if n != n_labels or n_files not in (0, n):
         raise UserError(f"{where}: {n} images, {n_labels} labels, {n_files} file names")
     _check_range(where, "labels", image_set.labels, n, len(image_set.class_names))
     for level, values in image_set.levels.items():
-        _check_range(
-            where, f"level {level!r}", values, n, len(image_set.level_names.get(level, ()))
-        )
+        _check_range(where, f"level {level!r}", values, n, len(image_set.level_names.get(level, ())))
     _check_splits(where, image_set)
 
 
@@ -148,21 +144,15 @@ def _check_range(where: str, what: str, values: np.ndarray, n: int, limit: int) 
 
 def _check_splits(where: str, image_set: ImageSet) -> None:
     if unknown := set(image_set.splits) - set(SPLITS):
-        raise UserError(
-            f"{where}: unknown split {sorted(unknown)[0]!r}; the splits are {', '.join(SPLITS)}"
-        )
+        raise UserError(f"{where}: unknown split {sorted(unknown)[0]!r}; the splits are {', '.join(SPLITS)}")
     seen: dict[int, str] = {}
     for split, classes in image_set.splits.items():
         for c in classes:
             if not 0 <= c < len(image_set.class_names):
-                raise UserError(
-                    f"{where}: split {split!r} names class number {c}, which does not exist"
-                )
+                raise UserError(f"{where}: split {split!r} names class number {c}, which does not exist")
             if c in seen:
                 both = f"in {seen[c]} and in {split}"
-                raise UserError(
-                    f"{where}: class {image_set.class_names[c]!r} is {both}, not in one"
-                )
+                raise UserError(f"{where}: class {image_set.class_names[c]!r} is {both}, not in one")
             seen[c] = split
 
 
@@ -223,12 +213,6 @@ def load(folder: Path, verify: bool = False) -> ImageSet:
         provenance=description["provenance"],
     )
     _check(image_set)
-    if (
-        verify
-        and compute_hash(image_set.images, image_set.labels, image_set.class_names)
-        != image_set.sha256
-    ):
-        raise UserError(
-            f"the pixels in {folder} are not those that were packed: prepare the set again"
-        )
+    if verify and compute_hash(image_set.images, image_set.labels, image_set.class_names) != image_set.sha256:
+        raise UserError(f"the pixels in {folder} are not those that were packed: prepare the set again")
     return image_set

@@ -53,6 +53,11 @@ class Source:
     channels: int = 3
     open: Callable[[Item], bytes | np.ndarray] = read_file  # encoded bytes, or pixels (H, W[, C])
 
+    def close(self) -> None:
+        """Let go of what is held in memory to read from; the source can still be read again."""
+        if isinstance(self.open, Newest):
+            self.open.close()
+
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(sorted({item.class_name for item in self.items}))
@@ -89,6 +94,10 @@ class Newest:
             self.rows = self.read(item.path)
             self.path = item.path
         return self.rows[item.index]
+
+    def close(self) -> None:
+        """Let go of the file opened last."""
+        self.path = self.rows = None
 
 
 def with_rotations(source: Source) -> Source:

@@ -16,6 +16,7 @@ from anrot_lib.checks import UserError
 SCHEMA = 1
 HEADER_BYTES = 128  # the room numpy gives the header of an array of four dimensions
 BLOCK_BYTES = 1 << 24  # images are read, hashed and written in pieces of about this size
+FILES = {"images.npy", "set.json", "quarantine.csv"}  # all that a set's folder may hold
 KEYS = ("name", "images", "sha256", "labels", "class_names", "splits", "levels", "level_names")
 KEYS += ("files", "provenance")
 
@@ -59,12 +60,8 @@ def npy_header(shape: Sequence[int]) -> bytes:
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(int(s) for s in shape)}
     np.lib.format.write_array_header_1_0(buffer, header)
-    if (
-        len(buffer.getvalue()) != HEADER_BYTES
-    ):  # resumable packing writes the header last, into this room
-        raise RuntimeError(
-            f"numpy wrote an npy header of {len(buffer.getvalue())} bytes, not {HEADER_BYTES}"
-        )
+    if len(buffer.getvalue()) != HEADER_BYTES:  # resumable packing writes the header last, into this room
+        raise RuntimeError(f"numpy wrote an npy header of {len(buffer.getvalue())} bytes, not {HEADER_BYTES}")
     return buffer.getvalue()
 
 
@@ -79,9 +76,7 @@ def write_images(file: BinaryIO, images: np.ndarray, rows: np.ndarray | None = N
 def write_description(description: Mapping[str, Any], folder: Path) -> None:
     """Write set.json, atomically and in one line: it holds a label and a name for every image."""
     with paths.atomic_write(Path(folder) / "set.json") as temporary:
-        temporary.write_text(
-            json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n", "utf-8"
-        )
+        temporary.write_text(json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -89,15 +84,11 @@ def read_description(folder: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"{folder} holds no packed image set (no set.json): make one with `prepare`"
-        ) from None
+        raise UserError(f"{folder} holds no packed image set (no set.json): make one with `prepare`") from None
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise UserError(f"{path} is damaged: prepare the set again") from None
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:
-        raise UserError(
-            f"{path} was written by another version of this package: prepare the set again"
-        )
+        raise UserError(f"{path} was written by another version of this package: prepare the set again")
     if missing := [key for key in KEYS if key not in description]:
         raise UserError(f"{path} lacks {missing[0]!r}: prepare the set again")
     return description
@@ -108,21 +99,25 @@ def map_images(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path} is missing: prepare the set again")
     if (size := path.stat().st_size) != expected["bytes"]:
-        raise UserError(
-            f"{path} has {size} bytes instead of {expected['bytes']}: prepare the set again"
-        )
+        raise UserError(f"{path} has {size} bytes instead of {expected['bytes']}: prepare the set again")
     with open(path, "rb") as file:
         header = file.read(HEADER_BYTES)
     if header != npy_header(expected["shape"]):
         raise UserError(f"the header of {path} does not fit set.json: prepare the set again")
-    return np.memmap(
-        path, dtype=np.uint8, mode="r", offset=HEADER_BYTES, shape=tuple(expected["shape"])
-    )
+    return np.memmap(path, dtype=np.uint8, mode="r", offset=HEADER_BYTES, shape=tuple(expected["shape"]))
 
 
 def map_file(path: Path) -> np.ndarray:
     """An .npy file of our own making as a read-only memory map."""
     return np.load(path, mmap_mode="r")
+
+
+def refuse_other_files(folder: Path) -> None:
+    """UserError if a folder to pack into is a file, or holds anything but a packed set."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; choose another folder to pack into")
+    if folder.exists() and not {path.name for path in folder.iterdir()} <= FILES:
+        raise UserError(f"{folder} holds other files; choose an empty folder to pack into")
 
 
 def publish(work: Path, folder: Path, images: str = "images.npy") -> None:

@@ -49,9 +49,7 @@ class Packing:
         self.kinds.update(block["kinds"])
 
 
-def pack(
-    source: Source, size: int, work: Path, key: str, progress: Progress | None = None
-) -> Packing:
+def pack(source: Source, size: int, work: Path, key: str, progress: Progress | None = None) -> Packing:
     """Write all readable images of a source to work/images.part, and say which ones are not.
 
     Args:    size: of the square images.   work: the folder to work in, made if need be.
@@ -67,6 +65,7 @@ def pack(
         with open(work / "images.part", "r+b") as images, open(work / "journal.jsonl", "a") as log:
             images.seek(packed.HEADER_BYTES + state.kept * image_bytes)
             _continue(source, size, state, images, log, progress)
+    source.close()
     return state
 
 
@@ -107,9 +106,7 @@ def write(file: BinaryIO, pixels: list[np.ndarray]) -> None:
         file.write(image.data)
 
 
-def _decode_block(
-    source: Source, numbers: range, size: int, pool: Executor
-) -> tuple[dict[str, Any], list[np.ndarray]]:
+def _decode_block(source: Source, numbers: range, size: int, pool: Executor) -> tuple[dict[str, Any], list[np.ndarray]]:
     bad, kinds, pixels = [], Counter(), []
     jobs = [_job(source, source.items[n], size) for n in numbers]
     for number, (image, note) in zip(numbers, pool.map(lambda job: job(), jobs), strict=True):
@@ -187,9 +184,7 @@ def _alone(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(
-                f"another process is packing in {work}; wait for it, or choose another name"
-            ) from None
+            raise UserError(f"another process is packing in {work}; wait for it, or choose another name") from None
         yield
 
 

@@ -1,7 +1,9 @@
 """A perturbed copy of a set on disk: noisy or adversarial images, with how they were made."""
 
-import tempfile
-from collections.abc import Callable, Mapping
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from anrot_lib import paths
 from anrot_lib.checks import UserError, check_images
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import packed
-from anrot_lib.data.assemble import storage_errors
+from anrot_lib.data.assemble import plain_set_name, storage_errors
 from anrot_lib.data.image_set import ImageSet
 
 GREY_LEVEL = 1 / 255
@@ -51,40 +53,77 @@ def perturb(
     Pixels are stored as uint8, rounded, which moves a value by up to half a grey level: what is
     stored may differ from the source by eps + 0.5 / 255, and that is what is checked.
     """
-    name = f"{image_set.name}-{kind}"
+    name = plain_set_name(f"{image_set.name}-{kind}")
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.")
-    with storage_errors(folder), temporary as work:
-        path = Path(work) / "images.npy"
+    provenance = _provenance(image_set, kind, parameters, seed)
+    _refuse_others(folder, image_set)
+    with storage_errors(folder), _workplace(folder) as work:
+        path = work / "images.npy"
+        blocks = _perturbed(image_set, perturbation, with_labels, batch, device)
         farthest = 0.0
         with open(path, "wb") as file:
             file.write(packed.npy_header(image_set.images.shape))
-            for first in range(0, len(image_set), batch):
-                rows = np.arange(first, min(first + batch, len(image_set)))
-                labels = (torch.from_numpy(image_set.labels[rows]).to(device),) * with_labels
-                clean = image_set.batch(rows, device)
-                pixels = _stored(perturbation(clean.clone(), *labels), clean)
+            for rows, pixels in blocks:
                 farthest = max(farthest, _moved(pixels, image_set.images[rows], eps, kind))
                 file.write(pixels.data)
                 if progress is not None:
                     progress(int(rows[-1]) + 1, len(image_set))
-        provenance = {
-            "source": image_set.name,
-            "source_sha256": image_set.sha256,
-            "source_provenance": image_set.provenance,
-            "perturbation": {"kind": kind, "parameters": dict(parameters), "seed": seed},
-            "stored": {"eps": eps, "largest_change": farthest, "grey_levels": 255},
-        }
-        copy = image_sets.from_arrays(
-            name, packed.map_file(path), image_set.labels, image_set.class_names, image_set.splits,
-            levels=image_set.levels, level_names=image_set.level_names, files=image_set.files,
-            provenance=provenance,
-        )  # fmt: skip
-        packed.write_description(image_sets.describe(copy), Path(work))
+        provenance["stored"] = {"eps": eps, "largest_change": farthest, "grey_levels": 255}
+        copy = image_set.with_images(name, packed.map_file(path), provenance)
+        packed.write_description(image_sets.describe(copy), work)
         del copy
-        packed.publish(Path(work), folder)
+        packed.publish(work, folder)
     return image_sets.load(folder)
+
+
+def _perturbed(
+    image_set: ImageSet,
+    perturbation: Callable[..., Tensor],
+    with_labels: bool,
+    batch: int,
+    device: str | torch.device,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers of a block, and its perturbed images as they are to be stored."""
+    for first in range(0, len(image_set), batch):
+        rows = np.arange(first, min(first + batch, len(image_set)))
+        clean = image_set.batch(rows, device)
+        labels = (torch.from_numpy(image_set.labels[rows]).to(device),) if with_labels else ()
+        yield rows, _stored(perturbation(clean.clone(), *labels), clean)
+
+
+def _provenance(image_set: ImageSet, kind: str, parameters: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    perturbation = {"kind": kind, "parameters": dict(parameters), "seed": seed}
+    try:
+        json.dumps(perturbation)  # now, and not after hours of attacking
+    except TypeError as error:
+        raise UserError(f"the parameters of {kind} must be numbers and texts: {error}") from None
+    return {
+        "source": image_set.name,
+        "source_sha256": image_set.sha256,
+        "source_provenance": image_set.provenance,
+        "perturbation": perturbation,
+    }
+
+
+def _refuse_others(folder: Path, image_set: ImageSet) -> None:
+    """A copy may replace an earlier copy of the same set, never the set itself or another one."""
+    packed.refuse_other_files(folder)
+    if (folder / "set.json").exists():
+        there = packed.read_description(folder)["provenance"].get("source_sha256")
+        if there != image_set.sha256:
+            raise UserError(f"{folder} holds another set; choose another folder for the copy")
+
+
+@contextlib.contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside the copy's, emptied of what a killed run may have left."""
+    work = folder.parent / f".{folder.name}.packing"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _stored(images: Tensor, clean: Tensor) -> np.ndarray:

@@ -7,8 +7,6 @@ the images decoded so far, so that the same command goes on after a kill; the se
 import hashlib
 import json
 import logging
-import re
-import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,8 @@ import PIL
 from anrot_lib import paths
 from anrot_lib.checks import UserError
 from anrot_lib.data import image_set as image_sets
-from anrot_lib.data import packing, screening, sources
-from anrot_lib.data.assemble import Place, describe_source, finish, storage_errors
+from anrot_lib.data import packed, packing, screening, sources
+from anrot_lib.data.assemble import Place, describe_source, finish, plain_set_name, storage_errors
 from anrot_lib.data.decode import DECODER
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Source
@@ -71,7 +69,7 @@ def prepare(
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
     choice = choose(listed, split, seed)
     listed = with_superclasses(listed, choice)
-    name = plain_set_name(name or listed.folder.resolve().name)
+    name = plain_set_name(name or Path(source).expanduser().resolve().name)
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
     log.info("%s: %s; %s", name, listed.found, choice.said)
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
@@ -107,15 +105,6 @@ def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | N
             raise UserError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def plain_set_name(name: str) -> str:
-    """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
-    text = unicodedata.normalize("NFC", name).casefold()
-    plain = re.sub(r"[^\w.]+", "-", text).strip("-._")
-    if not plain:
-        raise UserError(f"{name!r} cannot be the name of a set; use letters and digits")
-    return plain
-
-
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -132,11 +121,7 @@ def _packed_before(folder: Path, marks: dict[str, str]) -> ImageSet | None:
     """
     if not folder.exists():
         return None
-    if not folder.is_dir():
-        raise UserError(f"{folder} is a file; choose another folder to pack into")
-    names = {path.name for path in folder.iterdir()}
-    if not names <= {"images.npy", "set.json", "quarantine.csv"}:
-        raise UserError(f"{folder} holds other files; choose an empty folder to pack into")
+    packed.refuse_other_files(folder)
     try:
         ready = image_sets.load(folder)
     except UserError:

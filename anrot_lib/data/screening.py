@@ -13,7 +13,7 @@ import numpy as np
 
 from anrot_lib.checks import UserError
 from anrot_lib.data import guard
-from anrot_lib.data.image_set import SPLITS, ImageSet
+from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Item
 
 ON_BAD = ("error", "quarantine")
@@ -53,35 +53,36 @@ def screen(image_set: ImageSet, on_bad: str, on_duplicates: str) -> Screened:
 
 
 def _copies(image_set: ImageSet, on_duplicates: str) -> tuple[dict[int, str], dict[str, Any]]:
-    """Rows to leave out because of a copy in another split, and a report of all copies.
-
-    Of two copies the one in the earlier of train, val and test goes: test sets stay as published.
-    """
-    split_of_image = np.full(len(image_set), "", dtype="<U5")
-    for split in image_set.splits:
-        split_of_image[image_set.rows(split)] = split
+    """Rows to leave out because of a copy in another split, and a report of all copies."""
+    split_of_image = guard.split_names_of_images(image_set)
     pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
     listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
-    across = [(pair, d) for pair, d in zip(pairs, listed, strict=True) if d["across_splits"]]
+    across = [d for d in listed if d["across_splits"]]
     if across and on_duplicates == "error":
-        _refuse_copies([d for _, d in across])
-    report = {"found": len(pairs), "across_splits": len(across), "pairs": listed}
+        _refuse_copies(across)
     gone: dict[int, str] = {}
-    for pair, d in across if on_duplicates == "quarantine" else ():
-        a, b = sorted((pair.row_a, pair.row_b), key=lambda r: SPLITS.index(split_of_image[r]))
-        if b not in gone:
-            gone.setdefault(a, f"{d['kind']} copy of {image_set.files[b]} in {split_of_image[b]}")
-    return gone, report
+    if on_duplicates == "quarantine":
+        for row in guard.quarantine(pairs, split_of_image).tolist():
+            gone[row] = next(_why(image_set, row, pair) for pair in pairs if _leaks(pair, row))
+    return gone, {"found": len(pairs), "across_splits": len(across), "pairs": listed}
 
 
-def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.Pair) -> dict:
+def _leaks(pair: guard.Pair, row: int) -> bool:
+    return pair.across and row in (pair.row_a, pair.row_b)
+
+
+def _why(image_set: ImageSet, row: int, pair: guard.Pair) -> str:
+    other = pair.row_b if row == pair.row_a else pair.row_a
+    return f"{pair.kind} copy of {image_set.files[other]}"
+
+
+def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.Pair) -> dict[str, Any]:
     rows = (pair.row_a, pair.row_b)
-    in_splits = [str(split_of_image[row]) for row in rows]
     return {
         "files": [image_set.files[row] for row in rows],
         "classes": [image_set.class_names[image_set.labels[row]] for row in rows],
-        "splits": in_splits,
-        "across_splits": all(in_splits) and in_splits[0] != in_splits[1],
+        "splits": [str(split_of_image[row]) for row in rows],
+        "across_splits": pair.across,
         "kind": pair.kind,
         "score": round(float(pair.score), 4),
     }
@@ -89,8 +90,7 @@ def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.
 
 def _refuse_copies(pairs: Sequence[dict[str, Any]]) -> None:
     shown = "; ".join(
-        " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True))
-        for pair in pairs[:5]
+        " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True)) for pair in pairs[:5]
     )
     more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
     n = "1 image has a copy" if len(pairs) == 1 else f"{len(pairs)} images have copies"

@@ -42,18 +42,12 @@ def _mini(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
     content = keyed(unpickle.read(path), path, "image_data", "class_dict")
     images = _pixels(content["image_data"], path)
     classes = keyed(content["class_dict"], path, *())
-    return images, {
-        plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()
-    }
+    return images, {plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
 
 
 def _mini_items(split: str, path: Path) -> list[Item]:
     _, classes = _mini(path)
-    items = [
-        Item(name, f"{split}/{row}", path, row, split)
-        for name, rows in classes.items()
-        for row in rows
-    ]
+    items = [Item(name, f"{split}/{row}", path, row, split) for name, rows in classes.items() for row in rows]
     items.sort(key=lambda item: item.index)
     for a, b in itertools.pairwise(items):
         if a.index == b.index:
@@ -84,9 +78,7 @@ def _row_numbers(rows: Any, images: np.ndarray, path: Path) -> list[int]:
 def cifar_folder(folder: Path) -> Path | None:
     """Where the three files train, test and meta of cifar-100-python lie, if they do."""
     places = (folder, folder / "cifar-100-python")
-    return next(
-        (p for p in places if all((p / n).is_file() for n in ("train", "test", "meta"))), None
-    )
+    return next((p for p in places if all((p / n).is_file() for n in ("train", "test", "meta"))), None)
 
 
 def read_cifar100(folder: Path) -> Source:
@@ -94,9 +86,7 @@ def read_cifar100(folder: Path) -> Source:
     where = cifar_folder(Path(folder))
     if where is None:
         raise UserError(f"{folder} holds no cifar-100-python with the files train, test and meta")
-    meta = keyed(
-        unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names"
-    )
+    meta = keyed(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
     names = {kind: [text(n) for n in meta[f"{kind}_label_names"]] for kind in ("fine", "coarse")}
     items = [item for part in ("train", "test") for item in _cifar_items(where / part, names)]
     found = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
@@ -122,9 +112,7 @@ def _cifar_items(path: Path, names: dict[str, list[str]]) -> list[Item]:
     try:
         return [
             Item(names["fine"][f], f"{path.name}/{file}", path, i, levels=(names["coarse"][c],))
-            for i, (f, c, file) in enumerate(
-                zip(batch["fine_labels"], batch["coarse_labels"], files, strict=True)
-            )
+            for i, (f, c, file) in enumerate(zip(batch["fine_labels"], batch["coarse_labels"], files, strict=True))
         ]
     except (IndexError, TypeError):
         raise UserError(f"{path}: a label is not the number of a class that meta names") from None

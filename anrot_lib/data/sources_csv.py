@@ -58,9 +58,7 @@ def _read_one(path: Path) -> list[Item]:
     columns = {what: _column(rows[0], names) for what, names in COLUMNS.items()}
     for what in ("file", "label"):
         if columns[what] is None:
-            raise UserError(
-                f"{path} has no column {COLUMNS[what][0]!r}; it needs filename and label"
-            )
+            raise UserError(f"{path} has no column {COLUMNS[what][0]!r}; it needs filename and label")
     return [_item(path, number, row, columns) for number, row in enumerate(rows, 2)]
 
 

@@ -33,9 +33,7 @@ def split_folders(folder: Path) -> dict[str, Path]:
     return {s: parts[s] for s in order} if whole and all(map(subfolders, inside)) else {}
 
 
-def list_classes(
-    folder: Path, root: Path, split: str | None = None
-) -> tuple[list[Item], list[str]]:
+def list_classes(folder: Path, root: Path, split: str | None = None) -> tuple[list[Item], list[str]]:
     """Items of all images below a folder, and the names of the files that are none.
 
     A class is a folder that holds images; it is named by its path below `folder`, without a last
@@ -71,9 +69,7 @@ def read_split_folders(folder: Path) -> Source:
     folder = unwrap(folder)
     parts = split_folders(folder)
     if not parts:
-        raise UserError(
-            f"{folder} has no folders train, val and test with a folder a class in each"
-        )
+        raise UserError(f"{folder} has no folders train, val and test with a folder a class in each")
     items, ignored = [], []
     for split, path in parts.items():
         found, others = list_classes(path, folder, split)
@@ -86,9 +82,7 @@ def read_split_folders(folder: Path) -> Source:
 def read_cub(folder: Path) -> Source:
     """CUB_200_2011/images/<class>/*.jpg, or its images folder alone."""
     folder = unwrap(folder)
-    images = next(
-        (p for p in (folder / "images", folder / "CUB_200_2011/images") if p.is_dir()), folder
-    )
+    images = next((p for p in (folder / "images", folder / "CUB_200_2011/images") if p.is_dir()), folder)
     items, ignored = list_classes(images, images)
     return _source(images, "cub", "CUB, a folder for each bird", items, ignored)
 

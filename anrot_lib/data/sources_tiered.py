@@ -41,9 +41,7 @@ def read_tiered(folder: Path) -> Source:
     n_classes = len({item.class_name for item in items})
     kinds = ", ".join(images.name for images, _ in files.values())
     found = f"tieredImageNet archives {kinds}: {len(items)} images of {n_classes} classes"
-    return Source(
-        folder, "tiered", found, tuple(items), (), ("general",), open=Newest(_tiered_rows)
-    )
+    return Source(folder, "tiered", found, tuple(items), (), ("general",), open=Newest(_tiered_rows))
 
 
 def _tiered_rows(path: Path) -> Any:
@@ -56,17 +54,13 @@ def _tiered_rows(path: Path) -> Any:
 
 
 def _tiered_items(split: str, images: Path, labels: Path) -> list[Item]:
-    content = keyed(
-        unpickle.read(labels), labels, "label_specific", "label_general", "label_specific_str"
-    )
+    content = keyed(unpickle.read(labels), labels, "label_specific", "label_general", "label_specific_str")
     specific = [text(name) for name in content["label_specific_str"]]
     general = [text(name) for name in content.get("label_general_str", ())]
     try:
         return [
             Item(specific[int(s)], f"{split}/{row}", images, row, split, (general[int(g)],))
-            for row, (s, g) in enumerate(
-                zip(content["label_specific"], content["label_general"], strict=True)
-            )
+            for row, (s, g) in enumerate(zip(content["label_specific"], content["label_general"], strict=True))
         ]
     except (IndexError, TypeError, ValueError):
         raise UserError(f"{labels}: the labels do not fit the names beside them") from None

@@ -62,9 +62,7 @@ def _fits(class_names: Sequence[str], name: str) -> bool:
 
 
 def _published(base: Sequence[str], name: str) -> SplitChoice:
-    classes = {
-        part: tuple(base[i] for i in indices) for part, indices in splits.assign(base, name).items()
-    }
+    classes = {part: tuple(base[i] for i in indices) for part, indices in splits.assign(base, name).items()}
     others = [other for other in published_like(base) if other != name]
     also = f" (the classes also fit {', '.join(others)})" if others else ""
     return SplitChoice(name, classes, f"split {name}{also}: {counts(classes)}")
@@ -90,9 +88,7 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
     classes = {s: tuple(sorted(members[s])) for s in splits.SPLITS if s in members}
     for name in published_like(base):
         if _published(base, name).classes == classes:
-            return SplitChoice(
-                name, classes, f"split as stored, which is {name}: {counts(classes)}"
-            )
+            return SplitChoice(name, classes, f"split as stored, which is {name}: {counts(classes)}")
     return SplitChoice("folders", classes, f"split as stored: {counts(classes)}")
 
 
@@ -114,8 +110,7 @@ def _with_turned(source: Source, classes: Names) -> Names:
         if item.turn:
             turned.setdefault(item.class_name.rsplit("@", 1)[0], set()).add(item.class_name)
     return {
-        part: tuple(sorted({*names, *(t for n in names for t in turned.get(n, ()))}))
-        for part, names in classes.items()
+        part: tuple(sorted({*names, *(t for n in names for t in turned.get(n, ()))})) for part, names in classes.items()
     }
 
 
@@ -129,9 +124,7 @@ def with_superclasses(source: Source, choice: SplitChoice) -> Source:
     groups = splits.groups(choice.name) if choice.name in ("cifar-fs", "fc100") else {}
     if source.level_names or not groups:
         return source
-    meant = dict(
-        zip(source.class_names, splits.match(source.class_names, choice.name), strict=True)
-    )
+    meant = dict(zip(source.class_names, splits.match(source.class_names, choice.name), strict=True))
     if not all(groups.get(meaning or "") for meaning in meant.values()):
         return source
     items = tuple(i._replace(levels=(groups[meant[i.class_name]],)) for i in source.items)

@@ -102,7 +102,5 @@ def keyed(value: Any, path: Path, *needed: str) -> dict[str, Any]:
         raise UserError(f"{path} holds a {type(value).__name__}, not a dict with {needed[0]!r}")
     value = {text(key): entry for key, entry in value.items()}
     if missing := [key for key in needed if key not in value]:
-        raise UserError(
-            f"{path} has no {missing[0]!r} (it has {', '.join(sorted(value)) or 'none'})"
-        )
+        raise UserError(f"{path} has no {missing[0]!r} (it has {', '.join(sorted(value)) or 'none'})")
     return value

@@ -15,9 +15,7 @@ Pictures = dict[str, list[np.ndarray]]
 def pictures(class_names, per_class=2, size=8, seed=0) -> Pictures:
     """Noise images uint8 (size, size, 3), all different."""
     noise = np.random.default_rng(seed)
-    return {
-        name: list(noise.integers(0, 256, (per_class, size, size, 3), dtype=np.uint8)) for name in class_names
-    }
+    return {name: list(noise.integers(0, 256, (per_class, size, size, 3), dtype=np.uint8)) for name in class_names}
 
 
 def write_folders(folder: Path, images: Pictures) -> Path:
@@ -38,8 +36,8 @@ def write_csv(folder: Path, images: Pictures, split: dict[str, tuple[str, ...]])
     (folder / "images").mkdir(parents=True)
     for part, names in split.items():
         rows = [(f"{name}_{i}.png", name) for name in names for i in range(len(images[name]))]
-        for (file, name), array in zip(rows, (a for n in names for a in images[n]), strict=True):
-            Image.fromarray(array).save(folder / "images" / file)
+        for row, array in zip(rows, (a for n in names for a in images[n]), strict=True):
+            Image.fromarray(array).save(folder / "images" / row[0])
         with open(folder / f"{part}.csv", "w", newline="") as out:
             csv.writer(out).writerows([("filename", "label"), *rows])
     return folder

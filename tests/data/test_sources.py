@@ -19,9 +19,7 @@ NAMES = ("a", "b", "c", "d", "e")
 
 def pixels(source):
     """(class, split, first pixels) of every image of a source, sorted."""
-    return sorted(
-        (i.class_name, i.split or "", decode(source.open(i), 8).tobytes()) for i in source.items
-    )
+    return sorted((i.class_name, i.split or "", decode(source.open(i), 8).tobytes()) for i in source.items)
 
 
 @pytest.mark.parametrize("layout", ["folders", "split_folders", "csv", "pickles"])
@@ -98,8 +96,11 @@ def test_names_with_spaces_and_accents_are_composed(tmp_path, disk):
 
 def test_one_csv_with_a_split_column(tmp_path, disk):
     disk.folders(tmp_path, disk.pictures(("x", "y", "z")))
-    rows = [(f"{name}/{i:03d}.png", f"class {name}", part) for name, part in
-            (("x", "train"), ("y", "val"), ("z", "test")) for i in range(2)]
+    rows = [
+        (f"{name}/{i:03d}.png", f"class {name}", part)
+        for name, part in (("x", "train"), ("y", "val"), ("z", "test"))
+        for i in range(2)
+    ]
     with open(tmp_path / "list.csv", "w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([("filename", "label", "split"), *rows])
     listed = sources.read(tmp_path)

@@ -1,0 +1,121 @@
+"""A training step side by side: the published model's way, ours in fp32, ours in bf16, and the robust step.
+
+The variants are interleaved and the median is taken, because wall clock on shared cores misleads. What is stored
+are seconds; what is said about speed are ratios within one record.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anrot_lib import devices, paths, randomness, results, training
+from anrot_lib.attention import Attention
+from anrot_lib.classifiers import FewShotNet, build_net
+from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.synthetic import synthetic
+from anrot_lib.settings import Recipe
+
+
+class PlainAttention(nn.Module):
+    """The gates as they are usually written, with the weights of `Attention`: `amax` and its costly gradient."""
+
+    def __init__(self, attention: Attention):
+        super().__init__()
+        self.channel, self.spatial = attention.channel, attention.spatial
+
+    def forward(self, x: Tensor) -> Tensor:
+        average, maximum = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+        squeeze, expand = self.channel.squeeze, self.channel.expand
+        x = torch.sigmoid(expand(squeeze(average).relu()) + expand(squeeze(maximum).relu())) * x
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        return torch.sigmoid(self.spatial.conv(pooled)) * x
+
+
+def as_published(net: FewShotNet) -> FewShotNet:
+    """The same net laid out the published way: contiguous tensors, gates as they are usually written."""
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Attention):
+                setattr(module, name, PlainAttention(child))
+    return net.to(memory_format=torch.contiguous_format)
+
+
+def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
+    """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
+
+    "published way": fp32, contiguous, support and queries encoded one after the other, published head; the others
+    are `training.episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
+    """
+    image_set = synthetic(n_classes=40, per_class=20, size=size)
+    sampler = EpisodeSampler(image_set.labels, 5, 5, 10, 10_000, rows=image_set.rows("train"))
+    where = torch.device(device)
+
+    def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
+        net = build_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
+        net = as_published(net) if published else net
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        hesim = training.build_hesim(recipe, net.head)
+
+        def once(k: int) -> None:
+            episode = sampler.draw(1, start=k).to_episode(image_set, where)
+            optimizer.zero_grad(set_to_none=True)
+            if published:
+                support, query = (net.backbone(x.flatten(0, -4)) for x in (episode.support, episode.query))
+                model = net.head.fit(support[None], episode.support_labels)
+                loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
+            else:
+                with devices.autocast(where, precision):
+                    loss = training.episode_loss(
+                        *(net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}"))
+                    )
+            loss.backward()
+            optimizer.step()
+
+        return once
+
+    clean, mixture = Recipe(), Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
+    variants = {
+        "published way, fp32": step(Recipe(method="published", hesim=0.0), "fp32", published=True),
+        "clean step, fp32": step(clean, "fp32"),
+        "clean step, bf16": step(clean, "bf16"),
+        "robust step, fp32": step(mixture, "fp32"),
+        "robust step, bf16": step(mixture, "bf16"),
+    }
+    seconds = interleave(variants, repeats)
+    record = {
+        "schema": results.SCHEMA_VERSION,
+        "kind": "timing",
+        "what": f"training step, resnet12_anrot, {size} px",
+        "run": results.describe_run(devices.device_kind(where)),
+        "settings": {
+            "reference": "published way, fp32",
+            "repeats": repeats,
+            "load_average": round(os.getloadavg()[0], 2),
+            "robust_limit_in_clean_steps": round(training.cost_limit(mixture, 25, 50), 4),
+        },
+        "seconds": seconds,
+    }
+    path = paths.results_dir() / "bench" / f"step-{size}px.json"
+    results.write(path, record)
+    return path
+
+
+def interleave(variants: dict[str, Callable[[int], None]], repeats: int) -> dict[str, dict[str, float]]:
+    """Median and quartiles of each variant, one repeat of each in turn, after one unmeasured round."""
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for k in range(repeats + 1):
+        for name, once in variants.items():
+            started = time.perf_counter()
+            once(k)
+            seconds[name].append(time.perf_counter() - started)
+    return {
+        name: dict(
+            zip(("low", "median", "high"), (float(q) for q in np.quantile(s[1:], (0.25, 0.5, 0.75))), strict=True)
+        )
+        for name, s in seconds.items()
+    }

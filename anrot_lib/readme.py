@@ -1,0 +1,58 @@
+"""Tables in Markdown files, drawn between marks from result records, so that no number is typed by hand.
+
+A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of an experiment below data/results
+(the main table and its caption), `differences NAME ROW` (paired differences to a row), `value FILE COLUMN` ...
+"""
+
+import re
+from pathlib import Path
+
+from anrot_lib import paths, results, tables
+from anrot_lib.checks import UserError
+
+MARK = re.compile(r"(<!-- table: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def experiment(name: str) -> list[dict]:
+    folder = paths.results_dir() / name
+    records = results.read_all(folder)
+    if not records:
+        raise UserError(f"there are no result records in {folder}; run the experiment first")
+    return records
+
+
+def draw(what: str) -> str:
+    """The text that stands between a mark's two comments."""
+    kind, *rest = what.split()
+    if kind == "differences":
+        return tables.as_markdown(*tables.differences(experiment(rest[0]), rest[1]))
+    if kind == "timing":
+        return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{rest[0]}.json")))
+    records = experiment(kind)
+    return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}."
+
+
+def refresh(path: Path) -> bool:
+    """Redraw all tables of a Markdown file; whether anything changed."""
+    text = path.read_text("utf-8")
+    drawn = MARK.sub(lambda m: f"{m[1]}{draw(m['what'])}\n{m[3]}", text)
+    if drawn == text:
+        return False
+    with paths.atomic_write(path) as temporary:
+        temporary.write_text(drawn, "utf-8")
+    return True
+
+
+def report(check: bool = False) -> int:
+    """Redraw README.md and every experiment's figure from the records. With `check` nothing is written.
+
+    Returns 0, or 1 if `check` found a table that does not say what the records say.
+    """
+    readme = Path(__file__).resolve().parent.parent / "README.md"
+    if not readme.is_file():
+        raise UserError("there is no README.md here; run this in a checkout of the repository")
+    if check:
+        text = readme.read_text("utf-8")
+        return int(MARK.sub(lambda m: f"{m[1]}{draw(m['what'])}\n{m[3]}", text) != text)
+    refresh(readme)
+    return 0

@@ -1,0 +1,136 @@
+"""Tables drawn from result records: the rows of a run, paired differences, the ladder of the README."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anrot_lib.attacks.threat import pixels
+from anrot_lib.results import accuracies
+from anrot_lib.statistics import paired
+
+Record = dict[str, Any]
+
+TITLES = {
+    "prototypes": "prototypes (Euclid)",
+    "published": "as published",
+    "hela-vfa": "HELA-VFA (attention + Hellinger)",
+    "anrot-clean": "ANROT, trained clean",
+    "anrot": "ANROT, trained on the mixture",
+    "fgsm-only": "ANROT, trained on FGSM queries alone",
+}
+
+
+def title(row: str) -> str:
+    return TITLES.get(row, row)
+
+
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """Records in the order of TITLES, others behind."""
+    order = list(TITLES)
+    return sorted(records, key=lambda r: (order.index(r["row"]) if r["row"] in order else len(order), r["row"]))
+
+
+def main_columns(record: Record) -> dict[str, str]:
+    """Heading -> column name, of the columns that the main table shows."""
+    protocol = record["protocol"]
+    eps = pixels(protocol["eps"])
+    return {
+        "clean": "clean",
+        f"FGSM {eps}": f"FGSM {eps} query",
+        f"PGD-{protocol['steps']} {eps}": f"PGD-{protocol['steps']} {eps} query",
+        f"transfer {eps}": f"transfer FGSM {eps} query",
+        f"noise {protocol['sigma']:g}": f"noise {protocol['sigma']:.2f} query",
+    }
+
+
+def value(column: Record | None) -> str:
+    """ "58.4 +/- 1.9", or "-" for a column that was not run."""
+    return "-" if column is None else f"{column['mean']:.1f} ± {column['half_width']:.1f}"
+
+
+def cost(record: Record, records: Sequence[Record]) -> str:
+    """Measured time of a training step in steps of the same method trained clean, side by side in one run."""
+    reference = {r["row"]: r for r in records}.get("anrot-clean")
+    if reference is None or "seconds_per_step" not in record["training"]:
+        return "-"
+    return f"{record['training']['seconds_per_step'] / reference['training']['seconds_per_step']:.2f}"
+
+
+def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows) of the main table of one experiment."""
+    records = in_order(records)
+    columns = main_columns(records[0])
+    headings = ["", *columns, "step cost", "training"]
+    rows = []
+    for record in records:
+        mark = " (transductive)" if record["transductive"] else ""
+        values = [value(record["columns"].get(name)) for name in columns.values()]
+        seconds = record["training"].get("seconds")
+        duration = "-" if seconds is None else f"{seconds:.0f} s"
+        rows.append([title(record["row"]) + mark, *values, cost(record, records), duration])
+    return headings, rows
+
+
+def caption(record: Record) -> str:
+    """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
+    data, budget = record["data"], record["budget"]
+    recipe = record["protocol"]
+    return (
+        f"{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, preset {budget['preset']}; "
+        f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
+        f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
+        f"{budget['encoder']}; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
+        f"{record['run']['device']}"
+    )
+
+
+def differences(records: Sequence[Record], reference: str) -> tuple[list[str], list[list[str]]]:
+    """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
+    by_row = {record["row"]: record for record in records}
+    base = by_row[reference]
+    columns = main_columns(base)
+    headings = [f"difference to {title(reference)}", *columns]
+    rows = []
+    for record in in_order(records):
+        if record["row"] == reference or record["manifest"]["hash"] != base["manifest"]["hash"]:
+            continue
+        cells = []
+        for name in columns.values():
+            pair = [r["columns"].get(name) for r in (base, record)]
+            if None in pair:
+                cells.append("-")
+                continue
+            found = paired(*(accuracies(column) for column in pair))
+            cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
+        rows.append([title(record["row"]), *cells])
+    return headings, rows
+
+
+def as_text(headings: list[str], rows: list[list[str]]) -> str:
+    """Plain text with aligned columns, for a terminal."""
+    widths = [max(len(line[k]) for line in (headings, *rows)) for k in range(len(headings))]
+    lines = [
+        "  ".join(cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in (headings, *rows))
+    ]
+    return "\n".join(line.rstrip() for line in (lines[0], "-" * len(lines[0]), *lines[1:]))
+
+
+def as_markdown(headings: list[str], rows: list[list[str]]) -> str:
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def timing(record: Record) -> tuple[list[str], list[list[str]]]:
+    """A benchmark's record: median seconds, spread, and the ratio to its reference, one line a variant."""
+    reference = record["settings"]["reference"]
+    base = record["seconds"][reference]["median"]
+    rows = [
+        [
+            name,
+            f"{1000 * s['median']:.0f}",
+            f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}",
+            f"{base / s['median']:.2f}",
+        ]
+        for name, s in record["seconds"].items()
+    ]
+    return [record["what"], "median, ms", "quartiles, ms", f"times as fast as {reference}"], rows

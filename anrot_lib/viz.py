@@ -1,0 +1,92 @@
+"""Figures: one style, one colour a method, units on the axes, 95 % bands, the chance line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anrot_lib import paths
+from anrot_lib.tables import in_order, title
+
+# Okabe-Ito: distinct for colour-blind readers too. A method keeps its colour through the whole course.
+COLOURS = {
+    "prototypes": "#0072B2",
+    "published": "#999999",
+    "hela-vfa": "#E69F00",
+    "anrot-clean": "#56B4E9",
+    "anrot": "#D55E00",
+    "fgsm-only": "#CC79A7",
+}
+OTHER_COLOURS = ("#009E73", "#F0E442", "#000000")
+STYLE = {
+    "font.size": 9,
+    "figure.dpi": 110,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+def colour(row: str, others: Sequence[str] = ()) -> str:
+    if row in COLOURS:
+        return COLOURS[row]
+    return OTHER_COLOURS[list(others).index(row) % len(OTHER_COLOURS)] if row in others else OTHER_COLOURS[0]
+
+
+def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """(x, mean, half-width, episodes) of a robustness curve: kind "eps" (PGD) or "sigma" (noise), in per cent."""
+    columns = record["columns"]
+    if kind == "eps":
+        chosen = {c["threat"]["eps"]: c for name, c in columns.items() if name.startswith("curve ")}
+    else:
+        chosen = {c["sigma"]: c for name, c in columns.items() if "sigma" in c}
+        if chosen:
+            chosen[0.0] = columns["clean, attacked tasks"]
+    points = sorted(chosen.items())
+    n = len(points[0][1]["correct"]) if points else 0
+    x, mean, half = (np.array(v) for v in zip(*((x, c["mean"], c["half_width"]) for x, c in points), strict=True))
+    return x, mean, half, n
+
+
+def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, way: int) -> None:
+    """One curve a record, with its 95 % band."""
+    others = [r["row"] for r in records if r["row"] not in COLOURS]
+    n = 0
+    for record in in_order(records):
+        x, mean, half, n = curve(record, kind)
+        shown = colour(record["row"], others)
+        axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title(record["row"]))
+        axes.fill_between(x, mean - half, mean + half, color=shown, alpha=0.18, linewidth=0)
+    axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
+    unit = "eps, L-inf, pixel range [0, 1]" if kind == "eps" else "sigma, pixel range [0, 1]"
+    axes.set(xlabel=unit, ylabel="accuracy, %", ylim=(0, 100))
+    axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
+
+
+def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
+    """Accuracy over eps beside accuracy over sigma, for all rows of an experiment."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        way = records[0]["protocol"]["way"]
+        robustness_axes(left, records, "eps", way)
+        left.set_xscale("symlog", linthresh=1 / 255)
+        ticks = [0, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 0.1, 0.3]
+        left.set_xticks(ticks, ["0", "1/255", "2", "4", "8", "16", "0.1", "0.3"])
+        left.minorticks_off()
+        robustness_axes(right, records, "sigma", way)
+        right.set_ylabel("")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, atomically and without a time stamp, so that equal figures are equal files."""
+    with paths.atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    return path
