@@ -5,7 +5,9 @@ import errno
 import re
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from anrot_lib.data.catalogue import known_for
 from anrot_lib.data.decode import DECODER
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Item, Source
-from anrot_lib.data.split_choice import SplitChoice
+from anrot_lib.data.split_choice import SplitChoice, choose
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -45,10 +47,12 @@ def finish(
     on_bad, on_duplicates = (provenance["options"][k] for k in ("on_bad", "on_duplicates"))
     findings = screening.unreadable(source.items, state.bad, on_bad)
     items = [item for number, item in enumerate(source.items) if number not in state.bad]
+    if on_bad == "quarantine":
+        choice = _redrawn(source, choice, items, provenance)
     side = provenance["options"]["size"]
     path = packing.finish(place.work, (len(items), side, side, source.channels))
     whole = build(place.name, packed.map_file(path), items, source, choice, sha256="not yet")
-    screened = screening.screen(whole, on_bad, on_duplicates)
+    screened = screening.screen(whole, on_bad, on_duplicates, place.work)
     _refuse_empty_splits(choice, {items[row].class_name for row in screened.keep})
     if len(screened.keep) < len(items):
         path = place.work / "images.npy"
@@ -65,6 +69,17 @@ def finish(
     del whole, final  # they hold the file open, and Windows does not move open files
     packed.publish(place.work, place.folder, images=path.name)
     shutil.rmtree(place.work, ignore_errors=True)
+
+
+def _redrawn(source: Source, choice: SplitChoice, items: list[Item], provenance: dict[str, Any]) -> SplitChoice:
+    """A random split drawn again if bad files cost some classes: without those that will be left out."""
+    counts = Counter(item.class_name for item in items)
+    usable = tuple(item for item in items if counts[item.class_name] > 1)
+    if choice.name != "random" or {i.class_name for i in usable} == set(source.class_names):
+        return choice
+    choice = choose(replace(source, items=usable), "random", provenance["options"]["seed"])
+    provenance["split"]["said"] = choice.said
+    return choice
 
 
 def _refuse_empty_splits(choice: SplitChoice, left: set[str]) -> None:

@@ -149,7 +149,7 @@ def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
     return Fingerprints(even / length, odd / length)
 
 
-def candidates(prints: Fingerprints, least: float = 0.4, most: int = 8) -> Candidates:
+def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
     first, second, agreement, mirrored = [], [], [], []
     n, step = len(prints.even), 2 * BLOCK

@@ -22,11 +22,11 @@ COARSE = 0.75  # correlation of aligned thumbnails, below which no closer look i
 COARSE_PATCH = 36.0  # difference of a patch of these, of 255, above which none is taken
 ALIKE = 0.76  # texture that a copy in the same colours shares
 RECOLOURED = 0.90  # texture that a copy in other colours shares
-DRAWN = 0.97  # texture that a copy of a drawing shares: different hands draw a plain stroke alike
+DRAWN = 0.97  # texture that a copy of a drawing shares: many hands draw a plain stroke alike
 COLOUR = 12.0  # mean difference of a copy's colours, of 255
 PATCH = 24.0  # the largest such difference of a patch of 3 x 3 in 16 x 16
 STRICT_PATCH, SLOPE = 16.0, 60.0  # the same at texture 0.75, and how it grows with texture
-BLANK = 0.8  # share of black and white pixels that makes an image a drawing
+BLANK, EMPTY = 0.8, 0.93  # share of black and white pixels of a drawing; of one without enough ink
 CHUNK = 256  # pairs at once: their planes stay in the processor's cache
 
 
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     colour: Tensor  # (P,) mean absolute difference of the thumbnails, of 255
     patch: Tensor  # (P,) the largest difference of a patch
     recoloured: Tensor  # (P,) the same after the best gain and offset of each channel
-    drawn: Tensor  # (P,) bool: both images are nearly all black or white
+    blank: Tensor  # (P,) share of pixels that are black or white, of the fuller image
 
 
 def digests(images: np.ndarray) -> list[bytes]:
@@ -67,13 +67,14 @@ def is_copy(v: Verdict) -> Tensor:
     patch = (STRICT_PATCH + SLOPE * (v.texture - 0.75)).clamp(max=PATCH)
     same = (v.texture >= ALIKE) & (v.colour <= COLOUR) & (v.patch <= patch)
     recoloured = (v.texture >= RECOLOURED) & (v.recoloured <= PATCH)
-    return (same | recoloured) & (~v.drawn | (v.texture >= DRAWN))
+    drawing = (v.texture >= DRAWN) & (v.blank < EMPTY)
+    return (same | recoloured) & ((v.blank <= BLANK) | drawing)
 
 
 def verify(kept: Views, found: Candidates) -> tuple[Candidates, Verdict]:
     """The pairs that agree after alignment of their thumbnails, and a verdict on each."""
     nothing = torch.empty(0)
-    survivors, verdicts = [], [Verdict(*[nothing] * 4, nothing.bool())]
+    survivors, verdicts = [], [Verdict(*[nothing] * 5)]
     for start in range(0, len(found.first), CHUNK):
         pairs = Candidates(*(column[start : start + CHUNK] for column in found))
         placed, good = _coarse(kept, pairs)
@@ -99,7 +100,7 @@ def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor
     """Place the thumbnails on one another; which pairs deserve a closer look."""
     a, b = _pair(kept.thumbnails, pairs)
     grey_a, grey_b = fingerprints.luminance(a), fingerprints.luminance(b)
-    placed = alignment.align(grey_a, grey_b, alignment.in_place(len(a)), steps=5)
+    placed = alignment.align(grey_a, grey_b, alignment.roughly(grey_a, grey_b), steps=5)
     mask = alignment.shared(a, placed)
     alike = alignment.correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
     _, patch, recoloured = _colours(a, b, placed)
@@ -110,11 +111,11 @@ def _judge(kept: Views, pairs: Candidates, placed: alignment.Placement) -> Verdi
     a, b = _pair(kept.details, pairs)
     placed = alignment.align(a, b, placed, steps=3)
     colours = _colours(*_pair(kept.thumbnails, pairs), placed)
-    return Verdict(_texture(a, b, placed), *colours, _drawn(a) & _drawn(b))
+    return Verdict(_texture(a, b, placed), *colours, torch.minimum(_blank(a), _blank(b)))
 
 
-def _drawn(x: Tensor) -> Tensor:
-    return ((x < 24) | (x > 231)).float().mean((1, 2, 3)) > BLANK
+def _blank(x: Tensor) -> Tensor:
+    return ((x < 24) | (x > 231)).float().mean((1, 2, 3))
 
 
 def blur(x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from anrot_lib.data import packed
 from anrot_lib.data.decode import BadImage, decode_counting
 from anrot_lib.data.items import Item, Source
 
+COPIES = "copies.json"  # the screening's note in the work folder
 BLOCK_IMAGES = 256  # written and logged together; bounds memory, and what a kill can cost
 THREADS = min(4, os.cpu_count() or 1)  # PIL decodes outside of Python's lock
 
@@ -149,6 +150,8 @@ def _resume(work: Path, key: str, image_bytes: int) -> Packing:
         if size < packed.HEADER_BYTES + later.kept * image_bytes:
             break
         state, lines = later, [*lines, line]
+    if not lines:
+        (work / COPIES).unlink(missing_ok=True)  # found among other images
     text = "".join(json.dumps(line) + "\n" for line in lines or [{"key": key}])
     journal.write_text(text, "utf-8")
     with open(images, "ab") as file:

@@ -5,17 +5,22 @@ a quarantine, in which the images are left out of the set and listed beside it.
 """
 
 import csv
+import hashlib
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from anrot_lib import paths
 from anrot_lib.checks import UserError
-from anrot_lib.data import guard
+from anrot_lib.data import guard, packing
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Item
 
+log = logging.getLogger(__name__)
 ON_BAD = ("error", "quarantine")
 ON_DUPLICATES = ("error", "quarantine", "report")
 
@@ -40,9 +45,13 @@ def unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> li
     return findings
 
 
-def screen(image_set: ImageSet, on_bad: str, on_duplicates: str) -> Screened:
-    """Look for copies across splits and for classes of one image; leave out what must be."""
-    copies, report = _copies(image_set, on_duplicates)
+def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> Screened:
+    """Look for copies across splits and for classes of one image; leave out what must be.
+
+    The copies that were found are noted in the folder `work`: when they are an error, and the user
+    then asks for a quarantine, the search, which takes minutes for large sets, is not repeated.
+    """
+    copies, report = _copies(image_set, on_duplicates, work / packing.COPIES)
     findings = [_finding(image_set, row, why) for row, why in sorted(copies.items())]
     keep = np.setdiff1d(np.arange(len(image_set)), np.fromiter(copies, np.int64))
     lone = _lone(image_set, keep)
@@ -52,10 +61,10 @@ def screen(image_set: ImageSet, on_bad: str, on_duplicates: str) -> Screened:
     return Screened(np.setdiff1d(keep, lone), findings + lonely, report)
 
 
-def _copies(image_set: ImageSet, on_duplicates: str) -> tuple[dict[int, str], dict[str, Any]]:
+def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[int, str], dict[str, Any]]:
     """Rows to leave out because of a copy in another split, and a report of all copies."""
     split_of_image = guard.split_names_of_images(image_set)
-    pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
+    pairs = _noted_pairs(image_set, split_of_image, note)
     listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
     across = [d for d in listed if d["across_splits"]]
     if across and on_duplicates == "error":
@@ -65,6 +74,20 @@ def _copies(image_set: ImageSet, on_duplicates: str) -> tuple[dict[int, str], di
         for row in guard.quarantine(pairs, split_of_image).tolist():
             gone[row] = next(_why(image_set, row, pair) for pair in pairs if _leaks(pair, row))
     return gone, {"found": len(pairs), "across_splits": len(across), "pairs": listed}
+
+
+def _noted_pairs(image_set: ImageSet, split_of_image: np.ndarray, note: Path) -> list[guard.Pair]:
+    """The copies in a set, from the note if it was made for the same classes and split."""
+    arrays = (image_set.labels, split_of_image)
+    made_for = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+    if note.is_file():
+        noted = json.loads(note.read_text("utf-8"))
+        if noted["made_for"] == made_for:
+            return [guard.Pair(*pair) for pair in noted["pairs"]]
+    log.info("looking for copies among %d images", len(image_set))
+    pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
+    paths.write_json(note, {"made_for": made_for, "pairs": pairs})
+    return pairs
 
 
 def _leaks(pair: guard.Pair, row: int) -> bool:

@@ -111,7 +111,7 @@ def _cifar_items(path: Path, names: dict[str, list[str]]) -> list[Item]:
         files = [f"{row:05d}" for row in range(len(batch["fine_labels"]))]
     try:
         return [
-            Item(names["fine"][f], f"{path.name}/{file}", path, i, levels=(names["coarse"][c],))
+            Item(names["fine"][f], f"{path.name}_batch/{file}", path, i, levels=(names["coarse"][c],))
             for i, (f, c, file) in enumerate(zip(batch["fine_labels"], batch["coarse_labels"], files, strict=True))
         ]
     except (IndexError, TypeError):

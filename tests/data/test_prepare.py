@@ -15,8 +15,8 @@ from PIL import Image
 
 from anrot_lib import paths
 from anrot_lib.checks import UserError
+from anrot_lib.data import guard, packed, packing, splits
 from anrot_lib.data import image_set as image_sets
-from anrot_lib.data import packed, packing, splits
 from anrot_lib.data.decode import decode
 from anrot_lib.data.prepare import perturb, prepare
 
@@ -380,20 +380,34 @@ def test_a_copy_across_splits_is_an_error_that_names_both(tmp_path, disk):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_copy_can_be_quarantined_which_leaves_the_test_set_whole(tmp_path, disk):
+def test_a_copy_can_be_quarantined_which_leaves_the_test_set_whole(tmp_path, disk, monkeypatch):
     source = with_copies(tmp_path, disk)
     with pytest.raises(UserError):
         prepare(source, size=16, out=tmp_path / "out")
     said = []
+    monkeypatch.setattr(guard, "duplicates", None)  # the copies are not searched for again
     ready = prepare(
         source, size=16, out=tmp_path / "out", on_duplicates="quarantine", progress=lambda *v: said.append(v)
     )
-    assert said == []  # nothing is decoded a second time
+    assert said == []  # and nothing is decoded a second time
     assert len(ready) == 19 and "train/a/000.png" not in ready.files and len(ready.rows("test")) == 8
     assert [q[0] for q in ready.provenance["quarantine"]] == ["train/a/000.png"]
     assert ready.provenance["duplicates"]["found"] == 2 and ready.provenance["duplicates"]["across_splits"] == 1
     assert "train/a/000.png,a,identical" in (tmp_path / "out" / "quarantine.csv").read_text()
     image_sets.load(tmp_path / "out", verify=True)
+
+
+def test_copies_found_earlier_are_forgotten_when_source_or_split_change(tmp_path, disk):
+    source = with_copies(tmp_path, disk)
+    with pytest.raises(UserError):
+        prepare(source, size=16, out=tmp_path / "out")
+    drawn = prepare(source, size=16, out=tmp_path / "out", split="random", seed=1, on_duplicates="report")
+    assert drawn.provenance["duplicates"]["found"] == 2
+    with pytest.raises(UserError):
+        prepare(source, size=16, out=tmp_path / "out")
+    Image.fromarray(disk.pictures("z", 1, 16, seed=9)["z"][0]).save(source / "test" / "d" / "001.png")
+    mended = prepare(source, size=16, out=tmp_path / "out")
+    assert mended.provenance["duplicates"]["across_splits"] == 0
 
 
 def test_copies_can_be_kept_and_reported(tmp_path, disk):
