@@ -1,7 +1,6 @@
 """Checkpoints: written atomically, read with weights_only, and they say what they are checkpoints of."""
 
 import hashlib
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ FORMAT = 1
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values. A kill during the write leaves the former file whole."""
-    with paths.atomic_write(path) as temporary:
-        torch.save({"format": FORMAT, **content}, temporary)
+    """Write tensors and plain values: equal content, equal bytes. A kill meanwhile leaves the former file whole."""
+    with paths.atomic_write(path) as temporary, open(temporary, "wb") as file:
+        torch.save({"format": FORMAT, **content}, file)  # given a name, torch would write that into the file
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {path}; train one first, or give its path")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # damaged bytes, or a text file, can make the unpickler raise nearly anything
         raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}); it may be cut short") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this kit (format {FORMAT})")
@@ -61,6 +60,8 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     UserError if the weights do not fit the architecture they name.
     """
     content = load(path)
+    if missing := {"net", "state", "about"} - set(content):
+        raise UserError(f"{path} holds no net ({', '.join(sorted(missing))} missing); give one that train wrote")
     net = build_net(**content["net"])
     try:
         net.load_state_dict(content["state"])

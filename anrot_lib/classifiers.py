@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from anrot_lib import encoders
 from anrot_lib.attacks.episode import pick
-from anrot_lib.checks import UserError
+from anrot_lib.checks import UserError, check_images
 from anrot_lib.compat import load_torchvision
 from anrot_lib.data.episodes import Episode
 from anrot_lib.heads import EasyFSLHead, GaussianHead, Head, Prototypes, Scores, VariationalHead
@@ -104,11 +104,13 @@ class FewShotNet(easyfsl.FewShotClassifier):
         return maps.unflatten(0, images.shape[:-3])
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
+        check_images(support_images, "support images")
         self.model = self.fit(support_images[None], support_labels[None])
 
     def forward(self, query_images: Tensor) -> Tensor:
         if self.model is None:
             raise UserError("call process_support_set(images, labels) before asking for query logits")
+        check_images(query_images, "query images")
         return self.head.score(self.model, self.encode(query_images)[None]).logits[0]
 
     def is_transductive(self) -> bool:  # type: ignore[override]
@@ -120,6 +122,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
 
     def bind(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> BoundEpisodes:
         """A module that maps query images to logits, for one support set (S, ...) or E of them (E, S, ...)."""
+        check_images(support, "support images")
         if support.ndim == 4:
             support, labels = support[None], labels[None]
             mask = None if mask is None else mask[None]
@@ -145,9 +148,14 @@ def build_net(
     trunk = encoders.build(encoder, in_channels, attention, generator)
     head = build_head(method, trunk.out_channels)
     for layer in head.modules():  # torch draws these from its global generator; ours must come from `generator`
-        if isinstance(layer, nn.Linear) and generator is not None:
+        if generator is None:
+            break
+        if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
             nn.init.zeros_(layer.bias)
+        elif isinstance(layer, (nn.LSTM, nn.LSTMCell)):  # easyfsl's matching networks
+            for weight in layer.parameters():
+                nn.init.uniform_(weight, -(layer.hidden_size**-0.5), layer.hidden_size**-0.5, generator=generator)
     return FewShotNet(trunk, head).to(memory_format=torch.channels_last)
 
 

@@ -26,6 +26,8 @@ from anrot_lib.errors import UserError
 from anrot_lib.pipeline import Setting
 from anrot_lib.settings import Budget, Recipe, change, from_dict, to_dict
 
+# Smooth in a terminal; in a log file one line every half minute.
+BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.isatty() else 30}
 SUPPORT_OF_PERTURBATION = 5  # images a class that a net's class models rest on when a whole set is attacked
 out = logging.getLogger("anrot")
 
@@ -33,7 +35,7 @@ out = logging.getLogger("anrot")
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar with an estimate; called with (done, numbers to show)."""
-    with tqdm(total=total, desc=title, file=sys.stderr, dynamic_ncols=True, disable=None) as shown:
+    with tqdm(total=total, desc=title, **BAR) as shown:
 
         def update(done: int, numbers: dict[str, Any] | None = None) -> None:
             if numbers:
@@ -54,7 +56,8 @@ def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
         image_set = image_sets.load(paths.packed_dir() / name)
         if image_set.images.shape[1] != budget.size:
             raise UserError(
-                f"the prepared set {name!r} holds images of {image_set.images.shape[1]} px, the run wants {budget.size}; "
+                f"the prepared set {name!r} holds images of {image_set.images.shape[1]} px, the run wants "
+                f"{budget.size}; "
                 f"add --size {image_set.images.shape[1]}, or prepare it again with --size {budget.size}"
             )
         return image_set
@@ -83,7 +86,7 @@ def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
 @contextmanager
 def counting_bar(title: str) -> Iterator[Callable[..., None]]:
     """A bar whose total is known with the first call: (done, total, ...)."""
-    with tqdm(desc=title, unit="image", file=sys.stderr, dynamic_ncols=True, disable=None) as shown:
+    with tqdm(desc=title, unit="image", **BAR) as shown:
 
         def update(done: int, total: int, *_: Any) -> None:
             shown.total = total
@@ -102,6 +105,9 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
         raise UserError(f"the set {image_set.name!r} has no {missing[0]} classes; prepare it with --split random")
     folder = pipeline.experiment_folder(image_set, protocol, budget, arguments.tag)
     columns = tuple(arguments.columns) if arguments.columns else None
+    known = {column.name.split()[0] for column in pipeline.columns_of(protocol, budget)}
+    if unknown := sorted(set(columns or ()) - known):
+        raise UserError(f"unknown column {unknown[0]!r}; choose from {', '.join(sorted(known))}")
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
         + ", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items())
@@ -180,12 +186,14 @@ def _test_passes(setting: Setting) -> float:
 
 
 def train(arguments: argparse.Namespace) -> int:
+    if arguments.out and arguments.out.is_dir():
+        raise UserError(f"--out {arguments.out} is a folder; name a file, such as {arguments.out / 'net.pt'}")
     setting = setting_of(arguments)
     recipe = change(pipeline.recipe_of(arguments.method), **cli.recipe_changes(arguments))
     if arguments.dry_run:
         return dry_run(setting, {arguments.method: recipe})
     row = f"{arguments.method.replace(':', '-')}-{pipeline.key_of(to_dict(recipe))}"
-    net, about, path = pipeline.train_row(setting, row, recipe)
+    _, about, path = pipeline.train_row(setting, row, recipe)
     if arguments.out:
         checkpoints.copy(path, arguments.out)
         path = arguments.out
@@ -203,6 +211,7 @@ def train(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     net, method, about = checkpoints.load_net(arguments.checkpoint)
     arguments.encoder = net.backbone.name
+    arguments.size = arguments.size or about.get("size")
     setting = setting_of(arguments)
     row = about.get("row", arguments.checkpoint.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
@@ -268,9 +277,8 @@ def prepare(arguments: argparse.Namespace) -> int:
         print(f"left out {len(about['quarantine'])} images, named in quarantine.csv beside the set")
     if note := about.get("note"):
         print(note)
-    print(
-        f"sha256 {image_set.sha256}\nsplit  {image_set.split_hash}\nuse it with: --data {image_set.name} --size {image_set.images.shape[1]}"
-    )
+    print(f"sha256 {image_set.sha256}\nsplit  {image_set.split_hash}")
+    print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
     return 0
 
 
@@ -332,7 +340,10 @@ def report(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     from anrot_lib import benchmark
 
-    path = benchmark.training_step(arguments.size, arguments.repeats)
+    if arguments.what == "episodes":
+        path = benchmark.clean_episodes(arguments.size or 84, repeats=arguments.repeats or 3)
+    else:
+        path = benchmark.training_step(arguments.size or 32, arguments.repeats or 12)
     print(tables.as_text(*tables.timing(results.read(path))))
     print(f"record: {shown(path)}")
     return 0

@@ -14,9 +14,14 @@ def resolve_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("no CUDA device is available here; use --device cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"unknown device {name!r}; use auto, cpu or cuda") from error
+    try:
+        torch.zeros(1, device=device).cpu()  # "meta" and back-ends that are not compiled in fail here
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
+        raise UserError(f"the device {name!r} does not work here; use auto, cpu or cuda") from error
+    return device
 
 
 def resolve_precision(name: str, device: torch.device) -> str:

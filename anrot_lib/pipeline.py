@@ -33,6 +33,17 @@ ROWS: dict[str, Recipe] = {
     "anrot-clean": Recipe(method="anrot"),
     "anrot": Recipe(method="anrot", clean=1.0, adversarial=1.0, noisy=1.0),
 }
+# Recipes beside the table, for the trade-off over the shares: weights of clean, adversarial and noisy queries.
+SHARES: dict[str, tuple[float, float, float]] = {
+    "shares-2-1-1": (2.0, 1.0, 1.0),
+    "shares-1-2-1": (1.0, 2.0, 1.0),
+    "clean-and-noise": (1.0, 0.0, 1.0),
+    "fgsm-only": (0.0, 1.0, 0.0),
+}
+OTHER_ROWS = {
+    name: Recipe(clean=clean, adversarial=adversarial, noisy=noisy)
+    for name, (clean, adversarial, noisy) in SHARES.items()
+}
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
 
 
@@ -117,6 +128,8 @@ def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest
 
 def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
     """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
+    if not half_width > 0:
+        raise UserError(f"a precision is a half-width in points and must be above 0, got {half_width:g}")
     rows = make_manifest(setting, 200).rows
     counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
     return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))
@@ -276,8 +289,10 @@ def finish_row(
 def run_row(setting: Setting, row: str, recipe: Recipe, half_width: float | None = None) -> Path:
     """Train, test and record one row. A record that answers the same settings already is kept."""
     path = setting.folder / f"{row}.json"
+    manifest = make_manifest(setting)  # now, because it says what the test classes lack before hours of training
     net, trained, _ = train_row(setting, row, recipe)
-    manifest = make_manifest(setting, tasks_for(setting, net, half_width) if half_width else None)
+    if half_width:
+        manifest = make_manifest(setting, tasks_for(setting, net, half_width))
     if is_finished(path, setting, recipe, manifest, trained):
         return path
     return finish_row(setting, row, recipe, net, trained, manifest)
@@ -303,11 +318,12 @@ def is_finished(
 
 
 def check_rows(names: list[str]) -> list[str]:
-    if unknown := [name for name in names if name not in ROWS and not name.startswith("easyfsl:")]:
-        raise UserError(f"unknown row {unknown[0]!r}; choose from {', '.join(ROWS)}, or easyfsl:NAME")
+    known = ROWS | OTHER_ROWS
+    if unknown := [name for name in names if name not in known and not name.startswith("easyfsl:")]:
+        raise UserError(f"unknown row {unknown[0]!r}; choose from {', '.join(known)}, or easyfsl:NAME")
     return names
 
 
 def recipe_of(row: str) -> Recipe:
     """The recipe of a row; of any other method, clean training without Hesim."""
-    return ROWS.get(row) or Recipe(method=row, hesim=0.0)
+    return (ROWS | OTHER_ROWS).get(row) or Recipe(method=row, hesim=0.0)

@@ -16,6 +16,7 @@ from anrot_lib import augmentation, checkpoints, devices, randomness
 from anrot_lib.classifiers import build_net
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.settings import Budget, Recipe, to_dict
+from anrot_lib.training import NotFinite
 
 if TYPE_CHECKING:
     from anrot_lib.pipeline import Setting
@@ -66,6 +67,8 @@ def pretrain(
         with devices.autocast(device, precision):
             logits = net(images.contiguous(memory_format=torch.channels_last))
         loss = nn.functional.cross_entropy(logits.float(), torch.from_numpy(targets[picked]).to(device))
+        if not torch.isfinite(loss):
+            raise NotFinite(f"the loss of pre-training is no longer finite at step {step + 1}; try a smaller rate")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -1,7 +1,7 @@
 """Tables in Markdown files, drawn between marks from result records, so that no number is typed by hand.
 
 A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of an experiment below data/results
-(the main table and its caption), `differences NAME ROW` (paired differences to a row), `value FILE COLUMN` ...
+(the main table and its caption), `differences NAME ROW` (paired differences to a row) or `timing FILE` (a benchmark).
 """
 
 import re
@@ -24,6 +24,8 @@ def experiment(name: str) -> list[dict]:
 def draw(what: str) -> str:
     """The text that stands between a mark's two comments."""
     kind, *rest = what.split()
+    if len(rest) != {"differences": 2, "timing": 1}.get(kind, 0):
+        raise UserError(f"cannot draw the table {what!r}; marks are: NAME, differences NAME ROW, timing FILE")
     if kind == "differences":
         return tables.as_markdown(*tables.differences(experiment(rest[0]), rest[1]))
     if kind == "timing":

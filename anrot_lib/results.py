@@ -75,6 +75,8 @@ SCHEMAS = {
 
 def validate(record: dict[str, Any], where: str = "the record") -> dict[str, Any]:
     """The record, if it follows the schema of its kind; ValueError with the place of the first fault if not."""
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: a record is a JSON object, found {type(record).__name__}")
     schema = SCHEMAS.get(record.get("kind"))
     if schema is None:
         raise ValueError(f"{where}: unknown kind {record.get('kind')!r}; known are {', '.join(SCHEMAS)}")
@@ -150,7 +152,8 @@ def describe_run(device: str) -> dict[str, Any]:
 
 def _no_machine_path(word: str) -> str:
     """A record says what was run, not where on somebody's disk: of an absolute path the last part is kept."""
-    return f".../{Path(word).name}" if os.path.isabs(word) else word
+    option, equals, value = word.rpartition("=")  # --data=/home/me/set
+    return f"{option}{equals}.../{Path(value).name}" if os.path.isabs(value) else word
 
 
 def _commit() -> str:
@@ -190,6 +193,7 @@ class Journal:
 
     def __init__(self, path: Path, belongs_to: dict[str, Any]):
         self.path, self.parts = Path(path), {}
+        belongs_to = json.loads(json.dumps(belongs_to))  # as it will be read: tuples are lists then
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self._lines()
         if lines and lines[0] == {"belongs_to": belongs_to}:

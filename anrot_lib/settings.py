@@ -4,11 +4,20 @@ The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and 
 a loss weight.
 """
 
+import math
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from anrot_lib.errors import UserError
+
+
+def at_least(settings: Any, **least: float) -> None:
+    """UserError for the first of these fields that is not a finite number of at least so much."""
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= low):
+            raise UserError(f"{name.replace('_', ' ')} must be at least {low:g}, got {value:g}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,11 @@ class Protocol:
     sigma: float = 0.1
     curve_eps: tuple[float, ...] = (*(k / 255 for k in (0, 1, 2, 4, 8, 16)), 0.10, 0.20, 0.30)
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+
+    def __post_init__(self) -> None:
+        at_least(self, way=2, shot=1, eps=0, step=0, steps=1, sigma=0)
+        if self.eps > 1:
+            raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
 
 
 @dataclass(frozen=True)
@@ -57,8 +71,9 @@ class Recipe:
     pretrain: bool = False
 
     def __post_init__(self) -> None:
+        at_least(self, eps=0, attack_steps=1, hesim=0, learning_rate=0)
         shares = (self.clean, self.adversarial, self.noisy)
-        if min(shares) < 0 or sum(shares) <= 0:
+        if not (min(shares) >= 0 and 0 < sum(shares) < math.inf):
             raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
         if not 0 <= self.sigma_low <= self.sigma_high:
             raise UserError(f"sigma must satisfy 0 <= low <= high, got {self.sigma_low} and {self.sigma_high}")
@@ -97,6 +112,10 @@ class Budget:
     classes: int = 100
     per_class: int = 60
 
+    def __post_init__(self) -> None:
+        at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
+        at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
+
 
 SMOKE = Budget(
     preset="smoke",
@@ -130,7 +149,7 @@ LAPTOP = Budget(
     clean_query=15,
     attacked_tasks=200,
     attacked_query=5,
-    curve_tasks=40,
+    curve_tasks=20,
     surrogate_epochs=10,
     precision="auto",
     per_class=200,

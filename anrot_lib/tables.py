@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from anrot_lib.attacks.threat import pixels
+from anrot_lib.checks import UserError
 from anrot_lib.results import accuracies
 from anrot_lib.statistics import paired
 
@@ -50,7 +51,7 @@ def value(column: Record | None) -> str:
 def cost(record: Record, records: Sequence[Record]) -> str:
     """Measured time of a training step in steps of the same method trained clean, side by side in one run."""
     reference = {r["row"]: r for r in records}.get("anrot-clean")
-    if reference is None or "seconds_per_step" not in record["training"]:
+    if reference is None or any("seconds_per_step" not in r["training"] for r in (reference, record)):
         return "-"
     return f"{record['training']['seconds_per_step'] / reference['training']['seconds_per_step']:.2f}"
 
@@ -86,6 +87,8 @@ def caption(record: Record) -> str:
 def differences(records: Sequence[Record], reference: str) -> tuple[list[str], list[list[str]]]:
     """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
     by_row = {record["row"]: record for record in records}
+    if reference not in by_row:
+        raise UserError(f"there is no record of {reference!r} to compare with; there are {', '.join(by_row)}")
     base = by_row[reference]
     columns = main_columns(base)
     headings = [f"difference to {title(reference)}", *columns]

@@ -209,6 +209,12 @@ def train(
     return run.finish()
 
 
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Names of the settings whose values differ; of a recipe, those of its fields."""
+    old, new = ({**s, **(s.get("recipe") or {})} for s in (old, new))
+    return sorted(k for k in old.keys() | new.keys() if k != "recipe" and old.get(k) != new.get(k))
+
+
 class _Run:
     """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
 
@@ -276,26 +282,37 @@ class _Run:
 
         self.net.train()
         self.optimizer.zero_grad(set_to_none=True)
-        with devices.autocast(self.device, self.precision):
-            loss = episode_loss(self.net, self.episode(), self.recipe, self.hesim, draw)
+        try:
+            with devices.autocast(self.device, self.precision):
+                loss = episode_loss(self.net, self.episode(), self.recipe, self.hesim, draw)
+        except FloatingPointError as error:  # the attack met the NaN first
+            raise self.not_finite() from error
         value = loss.item()
         if math.isfinite(value):
             loss.backward()
             norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
             value = value if torch.isfinite(norm) else float("nan")
         if not math.isfinite(value):
-            raise NotFinite(
-                f"the loss is no longer finite at step {step + 1} of {self.n_steps}; the best net so far, of step "
-                f"{self.best['step']}, is in the checkpoint; try a smaller learning rate"
-            )
+            raise self.not_finite()
         self.optimizer.step()
         self.step += 1
         return value
 
+    def not_finite(self) -> NotFinite:
+        best = self.best["step"]
+        kept = f"the best net so far, of step {best}, is in the checkpoint" if best else "no net was selected before"
+        return NotFinite(
+            f"the loss is no longer finite at step {self.step + 1} of {self.n_steps}; {kept}; "
+            "try a smaller learning rate"
+        )
+
     def select(self) -> None:
         """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
         self.net.eval()
-        numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
+        try:
+            numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
+        except FloatingPointError as error:
+            raise self.not_finite() from error
         self.history.append({"step": self.step, **numbers})
         if alarm := overfits_to_fgsm(self.history):
             log.warning(alarm)
@@ -325,12 +342,12 @@ class _Run:
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
-        settings = state.get("settings")
+        settings = state.get("settings") or {}
         if settings != self.settings:
-            keys = sorted(k for k in self.settings if (settings or {}).get(k) != self.settings[k])
+            names = ", ".join(differing(settings, self.settings))
             raise UserError(
-                f"{path} is the checkpoint of another training (different {', '.join(keys)}); "
-                "give another --out, or delete it to start anew"
+                f"{path} is the checkpoint of another training (different {names}); "
+                "give another --tag to keep both, or delete it to start anew"
             )
         self.net.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])

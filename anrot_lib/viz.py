@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anrot_lib import paths
+from anrot_lib.checks import UserError
 from anrot_lib.tables import in_order, title
 
 # Okabe-Ito: distinct for colour-blind readers too. A method keeps its colour through the whole course.
@@ -48,7 +49,9 @@ def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np
         if chosen:
             chosen[0.0] = columns["clean, attacked tasks"]
     points = sorted(chosen.items())
-    n = len(points[0][1]["correct"]) if points else 0
+    if not points:
+        raise UserError(f"the record of {record['row']!r} holds no curve over {kind}; test it with all columns")
+    n = len(points[0][1]["correct"])
     x, mean, half = (np.array(v) for v in zip(*((x, c["mean"], c["half_width"]) for x, c in points), strict=True))
     return x, mean, half, n
 
@@ -82,6 +85,27 @@ def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
         robustness_axes(right, records, "sigma", way)
         right.set_ylabel("")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
+
+
+def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
+    """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
+    protocol = records[0]["protocol"]
+    strong = next(name for name in records[0]["columns"] if name.startswith(f"PGD-{protocol['steps']}"))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for record in in_order(records):
+            x, y = record["columns"][strong], record["columns"]["clean"]
+            row = record["row"]
+            axes.errorbar(
+                x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row)
+            )
+            weights = record["recipe"]
+            shares = ":".join(f"{weights[v]:g}" for v in ("clean", "adversarial", "noisy"))
+            axes.annotate(shares, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 6), fontsize=8)
+        axes.set(xlabel=f"accuracy under {strong}, %", ylabel="clean accuracy, %", xlim=(0, None))
+        axes.set_title("shares clean : adversarial : noisy", fontsize=9)
     return figure
 
 

@@ -24,6 +24,10 @@ class Placement(NamedTuple):
     shift: Tensor  # (n, 2)
 
 
+def in_place(n: int) -> Placement:
+    return Placement(torch.ones(n, 2), torch.zeros(n, 2))
+
+
 def _inner(side: int) -> slice:
     frame = max(1, round(side * FRAME))
     return slice(frame, side - frame)
@@ -63,21 +67,6 @@ def _standard(x: Tensor) -> tuple[Tensor, Tensor]:
     x = x - x.mean(1, keepdim=True)
     spread = x.square().mean(1, keepdim=True).sqrt_().clamp_(min=FLAT)
     return x.div_(spread), spread
-
-
-def roughly(a: Tensor, b: Tensor) -> Placement:
-    """The best placement of b on a, both (n, 1, h, w), of shifts by up to the frame."""
-    h, w = a.shape[-2:]
-    target = cut(a)
-    windows = F.unfold(b, target.shape[-2:]).transpose(1, 2)  # (n, shifts, pixels)
-    spread = windows.var(2).clamp(min=FLAT**2).sqrt()
-    flat = target.flatten(1)
-    alike = (windows @ (flat - flat.mean(1, keepdim=True))[..., None])[..., 0] / spread
-    wide = w - target.shape[-1] + 1
-    best = alike.argmax(1)
-    down, right = best // wide - (h - target.shape[-2]) // 2, best % wide - (wide - 1) // 2
-    shift = torch.stack((right * 2 / w, down * 2 / h), 1)
-    return Placement(torch.ones_like(shift), shift)
 
 
 def align(a: Tensor, b: Tensor, place: Placement, steps: int) -> Placement:

@@ -109,7 +109,7 @@ class EpisodeSampler:
 
     @cached_property
     def _rows_of_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(class ids (K,), their rows padded with -1 (K, longest), counts (K,)), classes with too few left out."""
+        """(class ids (K,), their rows padded with -1 (K, longest), counts (K,))."""
         labels = np.asarray(self.labels)
         rows = np.arange(len(labels)) if self.rows is None else np.asarray(self.rows)
         chosen = labels[rows]

@@ -7,7 +7,8 @@ how many planted copies and how many false pairs the thresholds give on real ima
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ COLOUR = 12.0  # mean difference of a copy's colours, of 255
 PATCH = 24.0  # the largest such difference of a patch of 3 x 3 in 16 x 16
 STRICT_PATCH, SLOPE = 16.0, 60.0  # the same at texture 0.75, and how it grows with texture
 BLANK, EMPTY = 0.8, 0.93  # share of black and white pixels of a drawing; of one without enough ink
-CHUNK = 256  # pairs at once: their planes stay in the processor's cache
+CHUNK = 512  # pairs at once: their planes stay in the processor's cache
 
 
 class Verdict(NamedTuple):
@@ -56,10 +57,22 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int, bool, float]]:
     with torch.no_grad():
         kept = fingerprints.views(images)
         found = fingerprints.candidates(fingerprints.fingerprints(images, kept))
-        found, verdict = verify(kept, found)
+        with _one_thread():
+            found, verdict = verify(kept, found)
         good = is_copy(verdict)
     columns = found.first[good], found.second[good], found.mirrored[good], verdict.texture[good]
     return sorted(zip(*(c.tolist() for c in columns), strict=True))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hundreds of thousands of small operations: handing each to several threads costs more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def is_copy(v: Verdict) -> Tensor:
@@ -100,7 +113,7 @@ def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor
     """Place the thumbnails on one another; which pairs deserve a closer look."""
     a, b = _pair(kept.thumbnails, pairs)
     grey_a, grey_b = fingerprints.luminance(a), fingerprints.luminance(b)
-    placed = alignment.align(grey_a, grey_b, alignment.roughly(grey_a, grey_b), steps=5)
+    placed = alignment.align(grey_a, grey_b, alignment.in_place(len(a)), steps=5)
     mask = alignment.shared(a, placed)
     alike = alignment.correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
     _, patch, recoloured = _colours(a, b, placed)
