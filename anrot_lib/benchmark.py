@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import devices, evaluation, paths, randomness, results, training
+from anrot_lib import devices, evaluation, paths, randomness, results
 from anrot_lib.attacks.episode import tree_map
 from anrot_lib.attention import Attention
 from anrot_lib.classifiers import FewShotNet, build_net
@@ -50,7 +50,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
 
     "published way": fp32, contiguous, support and queries encoded one after the other, published head; the others
-    are `training.episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
+    are `mixture.episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     sampler = EpisodeSampler(image_set.labels, 5, 5, 10, 10_000, rows=image_set.rows("train"))
@@ -60,7 +60,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
         net = build_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
         net = as_published(net) if published else net
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-        hesim = training.build_hesim(recipe, net.head)
+        hesim = mixture.build_hesim(recipe, net.head)
 
         def once(k: int) -> None:
             episode = sampler.draw(1, start=k).to_episode(image_set, where)
@@ -71,7 +71,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
                 loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
             else:
                 with devices.autocast(where, precision):
-                    loss = training.episode_loss(
+                    loss = mixture.episode_loss(
                         *(net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}"))
                     )
             loss.backward()
@@ -88,7 +88,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
         "robust step, bf16": step(mixture, "bf16"),
     }
     seconds = interleave(variants, repeats)
-    limit = round(training.cost_limit(mixture, 25, 50), 4)
+    limit = round(mixture.cost_limit(mixture, 25, 50), 4)
     return write_timing(
         f"step-{size}px",
         f"training step, resnet12_anrot, {size} px",

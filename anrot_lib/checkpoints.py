@@ -1,6 +1,7 @@
 """Checkpoints: written atomically, read with weights_only, and they say what they are checkpoints of."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,11 @@ def architecture(net: FewShotNet, method: str) -> dict[str, Any]:
 
 
 def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
-    """A trained net by itself: architecture, weights, and whatever is to be known about it (JSON-able)."""
+    """A trained net by itself: architecture, weights, and whatever is to be known about it (JSON-able).
+
+    Equal nets give equal files: pickle writes an object that stands in two places once, so `about` is rebuilt.
+    """
+    about = json.loads(json.dumps(about))
     save(path, {"net": architecture(net, method), "state": net.state_dict(), "about": about})
 
 

@@ -6,93 +6,18 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from anrot_lib import checkpoints, cli, devices, noise, paths, pipeline, prediction, randomness, results, tables
+from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, results, tables
 from anrot_lib import training as trainings
-from anrot_lib.attacks import gradient, transfer
-from anrot_lib.data import image_set as image_sets
-from anrot_lib.data import prepare as preparing
-from anrot_lib.data.image_set import ImageSet
-from anrot_lib.data.synthetic import synthetic
+from anrot_lib.console import bar, shown
+from anrot_lib.data_commands import load_data
 from anrot_lib.errors import UserError
-from anrot_lib.pipeline import Setting
-from anrot_lib.settings import Budget, Recipe, change, from_dict, to_dict
+from anrot_lib.experiment import Setting, experiment_folder, key_of, make_manifest, tasks_for
+from anrot_lib.mixture import cost_limit
+from anrot_lib.settings import Recipe, change, from_dict, to_dict
 
-# Smooth in a terminal; in a log file one line every half minute.
-BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.isatty() else 30}
-SUPPORT_OF_PERTURBATION = 5  # images a class that a net's class models rest on when a whole set is attacked
 out = logging.getLogger("anrot")
-
-
-@contextmanager
-def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar with an estimate; called with (done, numbers to show)."""
-    with tqdm(total=total, desc=title, **BAR) as shown:
-
-        def update(done: int, numbers: dict[str, Any] | None = None) -> None:
-            if numbers:
-                shown.set_postfix(
-                    {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in numbers.items()}, refresh=False
-                )
-            shown.update(done - shown.n)
-
-        yield update
-
-
-def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
-    """The image set that --data names: the embedded one, a prepared one, or a folder, prepared on the way."""
-    name = arguments.data
-    if name == "synthetic":
-        return synthetic(budget.classes, budget.per_class, budget.size)
-    if (paths.packed_dir() / name / "set.json").is_file():
-        image_set = image_sets.load(paths.packed_dir() / name)
-        if image_set.images.shape[1] != budget.size:
-            raise UserError(
-                f"the prepared set {name!r} holds images of {image_set.images.shape[1]} px, the run wants "
-                f"{budget.size}; "
-                f"add --size {image_set.images.shape[1]}, or prepare it again with --size {budget.size}"
-            )
-        return image_set
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        known = sorted(p.parent.name for p in paths.packed_dir().glob("*/set.json"))
-        raise UserError(
-            f"--data {name}: no such folder, and no prepared set of that name (there are: {known or 'none'})"
-        )
-    set_name = f"{preparing.plain_set_name(folder.resolve().name)}-{budget.size}"
-    if arguments.split not in ("auto", "folders", "random"):
-        set_name = f"{arguments.split}-{budget.size}"
-    with counting_bar(f"prepare {set_name}") as progress:
-        return preparing.prepare(
-            folder,
-            name=set_name,
-            size=budget.size,
-            split=arguments.split,
-            seed=arguments.seed,
-            on_bad=arguments.on_bad,
-            on_duplicates=arguments.on_duplicates,
-            progress=progress,
-        )
-
-
-@contextmanager
-def counting_bar(title: str) -> Iterator[Callable[..., None]]:
-    """A bar whose total is known with the first call: (done, total, ...)."""
-    with tqdm(desc=title, unit="image", **BAR) as shown:
-
-        def update(done: int, total: int, *_: Any) -> None:
-            shown.total = total
-            shown.update(done - shown.n)
-
-        yield update
 
 
 def setting_of(arguments: argparse.Namespace) -> Setting:
@@ -103,9 +28,9 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     missing = [split for split in ("train", "val", "test") if split not in image_set.splits]
     if missing:
         raise UserError(f"the set {image_set.name!r} has no {missing[0]} classes; prepare it with --split random")
-    folder = pipeline.experiment_folder(image_set, protocol, budget, arguments.tag)
+    folder = experiment_folder(image_set, protocol, budget, arguments.tag)
     columns = tuple(arguments.columns) if arguments.columns else None
-    known = {column.name.split()[0] for column in pipeline.columns_of(protocol, budget)}
+    known = {column.name.split()[0] for column in columns.columns_of(protocol, budget)}
     if unknown := sorted(set(columns or ()) - known):
         raise UserError(f"unknown column {unknown[0]!r}; choose from {', '.join(sorted(known))}")
     print(
@@ -143,12 +68,6 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(f"records: {shown(setting.folder)}   checkpoints: {shown(setting.work)}   {seconds:.0f} s")
 
 
-def shown(path: Path) -> str:
-    """A path as short as it can be said: relative to where the user stands, if it lies below."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
 def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
     """What a run would do and take, from two training steps and one forward pass of this machine."""
     budget, recipe = setting.budget, next(iter(recipes.values()))
@@ -165,7 +84,7 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
     per_pass = per_image * (2.5 if setting.precision == "bf16" else 1.0)  # tests run in fp32
     total = 0.0
     for row, one in recipes.items():
-        train = steps * found.seconds_per_step * trainings.cost_limit(one, n_support, n_query)
+        train = steps * found.seconds_per_step * cost_limit(one, n_support, n_query)
         test = per_pass * _test_passes(setting)
         total += train + test
         print(f"{row:14s} training about {train / 60:.1f} min, testing at most about {test / 60:.1f} min")
@@ -178,7 +97,7 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
 def _test_passes(setting: Setting) -> float:
     """Encoder passes of all columns, forward = 1, if no query were ever beaten early."""
     passes = len(setting.image_set.rows("test"))
-    for column in pipeline.columns_of(setting.protocol, setting.budget):
+    for column in columns.columns_of(setting.protocol, setting.budget):
         images = column.tasks * column.query * setting.protocol.way
         steps = 0 if column.threat is None else column.threat.steps * column.threat.restarts
         passes += images * (1 + 2 * steps)
@@ -192,7 +111,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = change(pipeline.recipe_of(arguments.method), **cli.recipe_changes(arguments))
     if arguments.dry_run:
         return dry_run(setting, {arguments.method: recipe})
-    row = f"{arguments.method.replace(':', '-')}-{pipeline.key_of(to_dict(recipe))}"
+    row = f"{arguments.method.replace(':', '-')}-{key_of(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if arguments.out:
         checkpoints.copy(path, arguments.out)
@@ -216,9 +135,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     row = about.get("row", arguments.checkpoint.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
     net = net.to(setting.device)
-    manifest = pipeline.make_manifest(
-        setting, pipeline.tasks_for(setting, net, arguments.precision) if arguments.precision else None
-    )
+    manifest = make_manifest(setting, tasks_for(setting, net, arguments.precision) if arguments.precision else None)
     trained = about.get("training", {}) | {"checkpoint": checkpoints.sha256(arguments.checkpoint)}
     if arguments.dry_run:
         print(f"would test on {manifest.n_tasks} episodes and write {shown(setting.folder / f'{row}.json')}")
@@ -244,91 +161,6 @@ def predict(arguments: argparse.Namespace) -> int:
             + ", ".join(f"{name} {100 * share:.1f} %" for name, share in list(p.probabilities.items())[:5])
         )
     return 0
-
-
-def prepare(arguments: argparse.Namespace) -> int:
-    if arguments.perturb:
-        return perturb(arguments)
-    source = arguments.source
-    if arguments.download:
-        from anrot_lib.data.catalogue import download
-
-        source = download(arguments.download)
-    if source is None:
-        raise UserError("give the folder of images to prepare, or --download cifar100 or omniglot")
-    with counting_bar("prepare") as progress:
-        image_set = preparing.prepare(
-            source,
-            name=arguments.name,
-            layout=arguments.layout,
-            size=arguments.size,
-            split=arguments.split,
-            seed=arguments.seed,
-            on_bad=arguments.on_bad,
-            on_duplicates=arguments.on_duplicates,
-            progress=progress,
-            rotations=arguments.rotations,
-        )
-    about = image_set.provenance
-    print(f"{about['found']}; {about['split']['said']}")
-    print(f"{len(image_set)} images of {image_set.images.shape[1]} px, {len(image_set.class_names)} classes: ", end="")
-    print(", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items()))
-    if about.get("quarantine"):
-        print(f"left out {len(about['quarantine'])} images, named in quarantine.csv beside the set")
-    if note := about.get("note"):
-        print(note)
-    print(f"sha256 {image_set.sha256}\nsplit  {image_set.split_hash}")
-    print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
-    return 0
-
-
-def perturb(arguments: argparse.Namespace) -> int:
-    """The paper's steps 4 to 6: a noisy or adversarial copy of a whole set, with how it was made."""
-    if not arguments.source:
-        raise UserError("name the prepared set to perturb: anrot prepare NAME --perturb noise --sigma 0.1")
-    image_set = image_sets.load(paths.packed_dir() / arguments.source)
-    kind, seed = arguments.perturb, arguments.seed
-    if kind == "noise":
-        if arguments.sigma is None:
-            raise UserError("--perturb noise needs --sigma, in units of the pixel range, such as 0.1")
-        generator = randomness.generator(seed, "noise")
-        made: dict[str, Any] = {"parameters": {"sigma": arguments.sigma}, "eps": None}
-        made["perturbation"] = lambda images: noise.gaussian(images, arguments.sigma, generator)
-    else:
-        if arguments.eps is None:
-            raise UserError(f"--perturb {kind} needs --eps, in units of the pixel range, such as 8/255")
-        made = _adversary(arguments, image_set)
-    with counting_bar(f"perturb {image_set.name}") as progress:
-        copy = preparing.perturb(image_set, kind, seed=seed, progress=progress, **made)
-    print(f"{len(copy)} images written as {copy.name!r}, sha256 {copy.sha256}")
-    return 0
-
-
-def _adversary(arguments: argparse.Namespace, image_set: ImageSet) -> dict[str, Any]:
-    threat = gradient.fgsm(arguments.eps, target="query")
-    parameters: dict[str, Any] = {"threat": results.describe_threat(threat)}
-    if arguments.perturb == "transfer":
-        surrogate = transfer.train_on_base(image_set, randomness.generator(arguments.seed, "surrogate"))
-        parameters["surrogate"] = "small CNN on the base classes, squared error, its own predictions as labels"
-        return {
-            "parameters": parameters,
-            "eps": arguments.eps,
-            "perturbation": lambda images: transfer.transfer(surrogate, images, threat),
-        }
-    if arguments.checkpoint is None:
-        raise UserError("--perturb fgsm attacks a net: give it by --checkpoint, or use --perturb transfer")
-    net, method, _ = checkpoints.load_net(arguments.checkpoint)
-    rows = [np.flatnonzero(image_set.labels == c)[:SUPPORT_OF_PERTURBATION] for c in range(len(image_set.class_names))]
-    labels = torch.from_numpy(image_set.labels[np.concatenate(rows)])
-    with torch.no_grad():
-        bound = net.bind(image_set.batch(np.concatenate(rows)), labels)
-    parameters["attacked"] = {"method": method, "checkpoint": checkpoints.sha256(arguments.checkpoint)}
-    return {
-        "parameters": parameters,
-        "eps": arguments.eps,
-        "with_labels": True,
-        "perturbation": lambda images, labels: gradient.attack(bound, images, labels, threat).images,
-    }
 
 
 def report(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from anrot_lib.settings import Budget, Recipe, to_dict
 from anrot_lib.training import NotFinite
 
 if TYPE_CHECKING:
-    from anrot_lib.pipeline import Setting
+    from anrot_lib.experiment import Setting
 
 BATCH, SAVE_EVERY = 64, 250
 

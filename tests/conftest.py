@@ -61,3 +61,31 @@ def small_set():
     from anrot_lib.data.synthetic import synthetic
 
     return synthetic(n_classes=25, per_class=24, size=16)
+
+
+@pytest.fixture(scope="session")
+def small_budget():
+    """The smoke budget at lengths that a unit test can wait for."""
+    from anrot_lib.settings import SMOKE, change
+
+    lengths = {"episodes": 8, "train_query": 2, "validate_every": 3, "validation_tasks": 4, "pretrain_steps": 8}
+    tests = {"clean_tasks": 12, "clean_query": 4, "attacked_tasks": 4, "attacked_query": 2, "curve_tasks": 2}
+    return change(SMOKE, size=16, surrogate_epochs=1, **lengths, **tests)
+
+
+@pytest.fixture(scope="session")
+def small_training(small_set, small_budget):
+    """40 clean episodes of a tiny net with ANROT's head: well above chance, and helpless under attack."""
+    from anrot_lib.settings import Protocol, Recipe, change
+    from anrot_lib.training import train
+
+    budget = change(small_budget, episodes=40, train_query=5, validate_every=20)
+    return train(small_set, Recipe(), budget, Protocol(way=5, shot=5))
+
+
+@pytest.fixture
+def small_net(small_training):
+    """The net of `small_training`, in eval mode; nothing may change it."""
+    import copy
+
+    return copy.deepcopy(small_training.net)

@@ -151,33 +151,33 @@ def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
 
 def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
-    first, second, agreement, mirrored = [], [], [], []
     n, step = len(prints.even), 2 * BLOCK
-    for a in range(0, n, step):
-        for b in range(a, n, step):
-            even = prints.even[a : a + step] @ prints.even[b : b + step].T
-            odd = prints.odd[a : a + step] @ prints.odd[b : b + step].T
-            score = odd.abs().add_(even)
-            i, j = torch.nonzero(score > least, as_tuple=True)
-            keep = i + a < j + b
-            i, j = i[keep], j[keep]
-            agreement.append(score[i, j])
-            mirrored.append(odd[i, j] < 0)
-            first.append((i + a).int())
-            second.append((j + b).int())
-    found = Candidates(*(torch.cat(t) for t in (first, second, mirrored, agreement)))
-    best = _among_best(found, most)
-    found = Candidates(*(t[best] for t in found))
-    return found._replace(first=found.first.long(), second=found.second.long())
+    tiles = [
+        _among_best(_tile(prints, a, b, step, least), most)
+        for a in range(0, n, step)
+        for b in range(a, n, step)
+    ]
+    return _among_best(Candidates(*(torch.cat(c) for c in zip(*tiles, strict=True))), most)
 
 
-def _among_best(found: Candidates, most: int) -> Tensor:
-    """Which pairs are among the `most` best of either of their images."""
+def _tile(prints: Fingerprints, a: int, b: int, step: int, least: float) -> Candidates:
+    """The agreeing pairs of rows a to a + step with rows b to b + step."""
+    even = prints.even[a : a + step] @ prints.even[b : b + step].T
+    odd = prints.odd[a : a + step] @ prints.odd[b : b + step].T
+    score = odd.abs().add_(even)
+    i, j = torch.nonzero(score > least, as_tuple=True)
+    later = i + a < j + b
+    i, j = i[later], j[later]
+    return Candidates(i + a, j + b, odd[i, j] < 0, score[i, j])
+
+
+def _among_best(found: Candidates, most: int) -> Candidates:
+    """The pairs that are among the `most` best of either of their images."""
     keep = torch.zeros(len(found.first), dtype=torch.bool)
     by_score = torch.argsort(found.agreement, descending=True, stable=True)
     for rows in (found.first, found.second):
         order = by_score[torch.argsort(rows[by_score], stable=True)]
         ordered = rows[order]
-        starts = torch.searchsorted(ordered, ordered)
-        keep[order[torch.arange(len(order)) - starts < most]] = True
-    return keep
+        place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+        keep[order[place < most]] = True
+    return Candidates(*(column[keep] for column in found))

@@ -5,7 +5,7 @@ Copies within one split do no such harm; they are listed apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,7 +214,7 @@ def check(
         small = {s.class_name for s in report.shortages}
         rows = [image_set.class_names[label] in small for label in image_set.labels]
         gone = np.union1d(gone, np.flatnonzero(rows))
-        return Report(**(vars(report) | {"quarantine": gone}))
+        return replace(report, quarantine=gone)
     return report
 
 

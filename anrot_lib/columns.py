@@ -1,0 +1,128 @@
+"""The columns of a record: which questions are put to a net, and the answers, resumable after a kill."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from anrot_lib import evaluation, randomness, results
+from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.attacks.transfer import Surrogate, train_on_base
+from anrot_lib.classifiers import FewShotNet
+from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.experiment import Setting
+from anrot_lib.settings import Budget, Protocol
+
+TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
+
+
+CURVE_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One question to a net: the tasks it is asked on, and how their images are changed."""
+
+    name: str
+    tasks: int
+    query: int
+    threat: ThreatModel | None = None
+    sigma: float | None = None
+    surrogate: bool = False
+
+
+def columns_of(protocol: Protocol, budget: Budget, clean_tasks: int | None = None) -> list[Column]:
+    """All columns of a record. The names stand in tables and figures, so they say what was done."""
+    attacked = {"tasks": budget.attacked_tasks, "query": budget.attacked_query}
+    short = {"tasks": budget.curve_tasks, "query": budget.attacked_query}
+    strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
+    plain = fgsm(protocol.eps, target="query")
+    columns = [
+        Column("clean", clean_tasks or budget.clean_tasks, budget.clean_query),
+        Column("clean, attacked tasks", **attacked),
+        *(Column(threat.name, **attacked, threat=threat) for threat in (plain, strong)),
+        Column(f"transfer {plain.name}", **attacked, threat=plain, surrogate=True),
+    ]
+    for target in ("support", "both"):
+        threat = replace(strong, target=target)
+        columns.append(Column(threat.name, **short, threat=threat))
+    columns += [noise_column(sigma, attacked) for sigma in sorted({*protocol.curve_sigma, protocol.sigma}) if sigma]
+    for eps in protocol.curve_eps:
+        threat = pgd(eps, CURVE_STEPS, eps / 4, 1, target="query")
+        columns.append(Column(f"curve {threat.name}", **short, threat=threat))
+    return columns
+
+
+def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
+    return Column(f"noise {sigma:.2f} query", **sizes, sigma=sigma)
+
+
+def evaluate_row(
+    setting: Setting, row: str, net: FewShotNet, manifest: EpisodeManifest, journal_key: str
+) -> dict[str, dict[str, Any]]:
+    """All columns of a net, resumable: finished parts are kept in a journal until the record is written."""
+    columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
+    columns = [c for c in columns if setting.columns is None or c.name.split()[0] in setting.columns]
+    journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", {"net": journal_key, "rows": manifest.hash})
+    values = {}
+    with setting.progress(f"test {row}", len(columns)) as bar:
+        for done, column in enumerate(columns):
+            bar(done, {"column": column.name})
+            values[column.name] = _column(setting, net, manifest, column, journal)
+        bar(len(columns), {})
+    return values
+
+
+def _column(
+    setting: Setting, net: FewShotNet, manifest: EpisodeManifest, column: Column, journal: results.Journal
+) -> dict[str, Any]:
+    rows = manifest.rows[: column.tasks].with_queries(column.query)
+    counts, seconds = [], 0.0
+    for start, part in _parts(rows, column):
+        key = f"{column.name} / {start}"
+        if key not in journal:
+            started = time.perf_counter()
+            found = _counts(setting, net, part, column, start)
+            journal[key] = {"correct": found.tolist(), "seconds": time.perf_counter() - started}
+        counts += journal[key]["correct"]
+        seconds += journal[key]["seconds"]
+    about: dict[str, Any] = {}
+    if column.threat is not None:
+        about["threat"] = results.describe_threat(column.threat)
+    if column.sigma is not None:
+        about["sigma"] = column.sigma
+    if column.surrogate:
+        about["surrogate"] = {"loss": "mse", "trained on": "base classes", "label": "the surrogate's own prediction"}
+    return results.column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
+
+
+def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
+    """Attacks go in parts; everything else is one pass over the distinct images."""
+    white_box = column.threat is not None and not column.surrogate
+    size = TASKS_PER_PART if white_box else len(rows)
+    return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _counts(setting: Setting, net: FewShotNet, rows: EpisodeRows, column: Column, start: int) -> np.ndarray:
+    image_set, seed, device = setting.image_set, setting.protocol.seed, setting.device
+    if column.surrogate:
+        change = evaluation.transferred(_surrogate(setting), column.threat, seed)
+        return evaluation.changed_counts(net, image_set, rows, change, device=device)
+    if column.threat is not None and column.threat.eps > 0:
+        return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
+    if column.sigma is not None:
+        change = evaluation.gaussian_noise(column.sigma, seed)
+        return evaluation.changed_counts(net, image_set, rows, change, device=device)
+    return evaluation.clean_counts(net, image_set, rows, device)
+
+
+def _surrogate(setting: Setting) -> Surrogate:
+    """The small CNN of the transfer attack, trained once a setting on the base classes."""
+    if "mse" not in setting.surrogates:
+        generator = randomness.generator(setting.protocol.seed, "surrogate")
+        epochs = setting.budget.surrogate_epochs
+        setting.surrogates["mse"] = train_on_base(setting.image_set, generator, epochs=epochs, device=setting.device)
+    return setting.surrogates["mse"]

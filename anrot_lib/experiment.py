@@ -1,0 +1,77 @@
+"""What an experiment works on and with: data, protocol, budget, device, and where its files go."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+import torch
+
+from anrot_lib import evaluation, paths
+from anrot_lib.attacks.transfer import Surrogate
+from anrot_lib.classifiers import FewShotNet
+from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.errors import UserError
+from anrot_lib.settings import Budget, Protocol
+from anrot_lib.statistics import interval, tasks_for_precision
+
+
+class Progress(Interface):
+    """What shows progress: `bar(title, total)` gives a context whose value is called with (done, numbers)."""
+
+    def __call__(self, title: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything a row needs beside its recipe."""
+
+    image_set: ImageSet
+    protocol: Protocol
+    budget: Budget
+    device: torch.device
+    precision: str
+    progress: Progress
+    folder: Path  # records go here
+    columns: tuple[str, ...] | None = None  # None: all
+    surrogates: dict[str, Surrogate] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Path:
+        """Where checkpoints and journals of this setting live, apart from those of any other."""
+        return paths.checkpoints_dir() / self.folder.name
+
+
+def experiment_folder(image_set: ImageSet, protocol: Protocol, budget: Budget, tag: str = "") -> Path:
+    """data/results/<set>-<size>px-<way>way-<shot>shot-<preset>[-tag]"""
+    size = image_set.images.shape[1]
+    name = f"{image_set.name}-{size}px-{protocol.way}way-{protocol.shot}shot-{budget.preset}"
+    return paths.results_dir() / (f"{name}-{tag}" if tag else name)
+
+
+def key_of(*parts: Any) -> str:
+    """A short name for settings: equal settings, equal name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest:
+    """The test episodes of a setting. Its first tasks are the same whatever their number."""
+    protocol, budget = setting.protocol, setting.budget
+    n = max(tasks or budget.clean_tasks, budget.attacked_tasks)
+    return EpisodeManifest.make(
+        setting.image_set, "test", protocol.way, protocol.shot, budget.clean_query, n, protocol.seed
+    )
+
+
+def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
+    """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
+    if not half_width > 0:
+        raise UserError(f"a precision is a half-width in points and must be above 0, got {half_width:g}")
+    rows = make_manifest(setting, 200).rows
+    counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
+    return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))

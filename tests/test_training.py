@@ -1,0 +1,491 @@
+"""Training: resume to the byte, the stop at NaN, what a step costs, and every version of the mixture."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from anrot_lib import augmentation, checkpoints, mixture, noise, randomness, training
+from anrot_lib.attacks.ascend import frozen
+from anrot_lib.checks import UserError
+from anrot_lib.classifiers import build_net
+from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.synthetic import synthetic
+from anrot_lib.settings import Protocol, Recipe, change
+
+PROTOCOL = Protocol(way=5, shot=1)
+MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_high=0.2)
+RECIPES = {
+    "clean": Recipe(),
+    "mixture": MIXTURE,
+    "everything": replace(
+        MIXTURE, method="variational", augment=("flip", "color_jitter"), two_views=True, mix="cutmix", attack_steps=2
+    ),
+}
+
+
+class Killed(Exception):
+    """Stands for a kill -9: nothing in the library catches it."""
+
+
+def kill_at(step):
+    def progress(done, total, numbers):
+        if done == step:
+            raise Killed
+
+    return progress
+
+
+def draw(name):
+    return randomness.generator(0, name)
+
+
+def same(a, b):
+    """Equal nested dicts, lists, tensors and numbers, bit by bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def snapshot(net):
+    """Everything about a net that a step of an attack could change by mistake."""
+    return {
+        "state": {k: v.clone() for k, v in net.state_dict().items()},
+        "flags": [m.training for m in net.modules()],
+        "wanted": [p.requires_grad for p in net.parameters()],
+        "grads": [None if p.grad is None else p.grad.clone() for p in net.parameters()],
+    }
+
+
+@pytest.fixture
+def task(small_set):
+    """Two 3-way 2-shot episodes with 2 queries a class."""
+    sampler = EpisodeSampler(small_set.labels, 3, 2, 2, 2, rows=small_set.rows("train"))
+    return sampler.draw().to_episode(small_set)
+
+
+def net_for(recipe, seed=0):
+    return build_net("tiny", recipe.method, generator=randomness.generator(seed, "init")).train()
+
+
+def loss_of(net, task, recipe, hesim=None):
+    return mixture.episode_loss(net, task, recipe, hesim, draw)
+
+
+# Resume
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_killed_training_ends_in_the_same_bytes(name, small_set, small_budget, tmp_path):
+    arguments = (small_set, RECIPES[name], small_budget, PROTOCOL)
+    whole = training.train(*arguments, tmp_path / "whole.pt")
+    with pytest.raises(Killed):
+        training.train(*arguments, tmp_path / "killed.pt", progress=kill_at(5))
+    halfway = checkpoints.load(tmp_path / "killed.pt")
+    assert halfway["step"] == 3, "the state of the last validation before the kill"
+    steps = []
+    resumed = training.train(*arguments, tmp_path / "killed.pt", progress=lambda done, *_: steps.append(done))
+    assert steps == [4, 5, 6, 7, 8], "steps that were saved are not repeated"
+    first, second = (checkpoints.load(tmp_path / f) for f in ("whole.pt", "killed.pt"))
+    assert not same(halfway["weights"], second["weights"]), "the last steps changed nothing"
+    for part in ("weights", "state", "optimizer", "history", "best", "step"):
+        assert same(first[part], second[part]), part
+    assert same(dict(whole.net.state_dict()), dict(resumed.net.state_dict()))
+    assert whole.best_step == resumed.best_step
+
+
+def test_a_finished_training_is_not_repeated(small_set, small_budget, tmp_path, monkeypatch):
+    arguments = (small_set, Recipe(), small_budget, PROTOCOL, tmp_path / "a.pt")
+    first = training.train(*arguments)
+    monkeypatch.setattr(training, "episode_loss", None)
+    again = training.train(*arguments)
+    assert same(dict(first.net.state_dict()), dict(again.net.state_dict()))
+    assert (again.best_step, again.seconds, again.history) == (first.best_step, first.seconds, first.history)
+
+
+OTHER = {
+    "learning_rate": lambda s: s | {"recipe": Recipe(learning_rate=2e-3)},
+    "adversarial": lambda s: s | {"recipe": Recipe(adversarial=0.5)},
+    "seed": lambda s: s | {"recipe": Recipe(seed=1)},
+    "way": lambda s: s | {"protocol": Protocol(way=4, shot=1)},
+    "shot": lambda s: s | {"protocol": Protocol(way=5, shot=2)},
+    "steps": lambda s: s | {"budget": change(s["budget"], episodes=9)},
+    "encoder": lambda s: s | {"budget": change(s["budget"], encoder="conv4")},
+    "query": lambda s: s | {"budget": change(s["budget"], train_query=3)},
+    "data": lambda s: s | {"image_set": synthetic(n_classes=25, per_class=24, size=16, seed=1)},
+    "precision": lambda s: s | {"precision": "bf16"},
+}
+
+
+@pytest.fixture(scope="module")
+def one_checkpoint(small_set, small_budget, tmp_path_factory):
+    settings = {"image_set": small_set, "recipe": Recipe(), "budget": small_budget, "protocol": PROTOCOL}
+    path = tmp_path_factory.mktemp("training") / "net.pt"
+    with pytest.raises(Killed):
+        training.train(**settings, checkpoint=path, progress=kill_at(4))
+    return settings, path
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_a_checkpoint_of_other_settings_is_refused_by_name(what, one_checkpoint):
+    settings, path = one_checkpoint
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=rf"another training \(different [a-z_, ]*\b{what}\b[a-z_, ]*\)") as caught:
+        training.train(**OTHER[what](settings), checkpoint=path)
+    assert path.name in str(caught.value) and path.read_bytes() == before
+
+
+def test_a_bare_net_is_not_taken_for_a_training(small_set, small_budget, tmp_path):
+    checkpoints.save_net(tmp_path / "net.pt", net_for(Recipe()), "anrot")
+    with pytest.raises(UserError, match="another training"):
+        training.train(small_set, Recipe(), small_budget, PROTOCOL, tmp_path / "net.pt")
+
+
+def test_equal_trainings_give_equal_checkpoint_files(tmp_path):
+    content = {"weights": {"a": torch.arange(3.0)}, "history": [{"clean": 0.5}]}
+    for name in ("one.pt", "two.pt"):
+        checkpoints.save(tmp_path / name, content)
+    assert checkpoints.sha256(tmp_path / "one.pt") == checkpoints.sha256(tmp_path / "two.pt")
+
+
+# Not finite
+
+
+def poisoned(monkeypatch, at_call, poison):
+    """From the `at_call`-th step on, `poison(loss, net)` replaces the loss. Returns the net and its weights then."""
+    real, seen = mixture.episode_loss, SimpleNamespace(calls=0)
+
+    def episode_loss(net, *rest):
+        seen.calls += 1
+        loss = real(net, *rest)
+        if seen.calls < at_call:
+            return loss
+        seen.net, seen.before = net, [p.detach().clone() for p in net.parameters()]
+        return poison(loss, net)
+
+    monkeypatch.setattr(training, "episode_loss", episode_loss)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        lambda loss, net: loss * math.nan,
+        lambda loss, net: loss + math.inf,
+        lambda loss, net: loss + (0 * next(net.parameters()).sum()).sqrt(),  # finite, but its gradient is not
+    ],
+    ids=["nan", "inf", "gradient"],
+)
+def test_a_loss_that_is_not_finite_stops_and_the_best_net_is_kept(
+    poison, small_set, small_budget, tmp_path, monkeypatch
+):
+    path = tmp_path / "a.pt"
+    with pytest.raises(Killed):
+        training.train(small_set, Recipe(), small_budget, PROTOCOL, path, progress=kill_at(4))
+    good = checkpoints.load(path)
+    seen = poisoned(monkeypatch, 2, poison)
+    with pytest.raises(
+        training.NotFinite, match=r"at step 5 of 8; the best net so far, of step 3, is in the"
+    ) as caught:
+        training.train(small_set, Recipe(), small_budget, PROTOCOL, path)
+    assert isinstance(caught.value, UserError), "the command line shows it in one sentence"
+    assert all(torch.equal(a, b) for a, b in zip(seen.net.parameters(), seen.before, strict=True))
+    assert same(checkpoints.load(path), good)
+    net, method, _ = checkpoints.load_net(path)
+    assert method == "anrot" and same(dict(net.state_dict()), good["state"])
+    assert all(v.isfinite().all() for v in net.state_dict().values())
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), MIXTURE], ids=["clean", "mixture"])
+def test_a_learning_rate_beyond_reason_ends_in_the_same_sentence(recipe, small_set, small_budget):
+    recipe = replace(recipe, learning_rate=1e30, schedule="constant")
+    with pytest.raises(training.NotFinite, match=r"no longer finite.*; no net was selected before; try a smaller"):
+        training.train(small_set, recipe, small_budget, PROTOCOL)
+
+
+def test_a_nan_that_validation_meets_first_is_the_same_stop(small_set, small_budget, monkeypatch):
+    def validate(*_):
+        raise FloatingPointError("the attacked loss is NaN")
+
+    monkeypatch.setattr(training, "validate", validate)
+    with pytest.raises(training.NotFinite):
+        training.train(small_set, Recipe(), small_budget, PROTOCOL)
+
+
+# What a step computes and costs
+
+
+def count_passes(net, run):
+    """(images encoded, passes): forward alone 1, to the pixels 2, to the weights too 3."""
+    found = SimpleNamespace(images=0, passes=0)
+
+    def hook(encoder, inputs):
+        weights = next(encoder.parameters()).requires_grad
+        found.images += len(inputs[0])
+        found.passes += len(inputs[0]) * (3 if weights and torch.is_grad_enabled() else 1 + torch.is_grad_enabled())
+
+    handle = net.backbone.register_forward_pre_hook(hook)
+    run()
+    handle.remove()
+    return found
+
+
+COSTS = {
+    # recipe -> encoded images of an episode with S support images and Q queries
+    "clean": (Recipe(), lambda s, q: s + q),
+    "noisy only": (Recipe(clean=0.0, noisy=1.0), lambda s, q: s + q),
+    "two views": (Recipe(two_views=True), lambda s, q: s + 2 * q),
+    "adversarial only": (Recipe(clean=0.0, adversarial=1.0), lambda s, q: 2 * s + 2 * q),
+    "mixture": (MIXTURE, lambda s, q: 2 * s + 4 * q),
+    "mixture, PGD-3": (replace(MIXTURE, attack_steps=3), lambda s, q: 2 * s + 6 * q),
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_a_step_encodes_what_the_cost_limit_counts(name, task):
+    recipe, images = COSTS[name]
+    net, support, query = net_for(recipe), 3 * 2, 3 * 2
+    found = count_passes(net, lambda: loss_of(net, task, recipe).backward())
+    episodes = len(task.labels)
+    assert found.images == episodes * images(support, query)
+    clean = 3 * episodes * (support + query)
+    assert found.passes / clean == pytest.approx(mixture.cost_limit(recipe, support, query))
+
+
+def test_the_cost_limit_of_the_default_mixture():
+    assert mixture.cost_limit(Recipe(), 25, 50) == 1
+    assert mixture.cost_limit(MIXTURE, 25, 50) == pytest.approx((3 * (25 + 150) + 25 + 2 * 50) / 225)
+
+
+def test_a_version_of_share_0_is_never_computed(task, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("computed for nothing")
+
+    monkeypatch.setattr(noise, "gaussian", never)
+    monkeypatch.setattr(mixture, "adversarial_queries", never)
+    monkeypatch.setattr(augmentation, "two_views", never)
+    recipe = Recipe(clean=2.0, adversarial=0.0, noisy=0.0)
+    assert mixture.shares_of(recipe) == {"clean": 1.0}
+    assert loss_of(net_for(recipe), task, recipe).isfinite()
+
+
+def test_shares_weigh_the_versions_in_the_loss(task):
+    """In eval mode the versions do not meet in batch norm, so a mixture's loss is the weighted sum."""
+    alone = {
+        "clean": Recipe(clean=1.0),
+        "adversarial": Recipe(clean=0.0, adversarial=1.0),
+        "noisy": Recipe(clean=0.0, noisy=1.0),
+    }
+    net = net_for(MIXTURE).eval()
+    parts = {v: loss_of(net, task, replace(r, hesim=0.0)).item() for v, r in alone.items()}
+    assert len({round(p, 4) for p in parts.values()}) == 3
+    recipe = Recipe(clean=1.0, adversarial=2.0, noisy=5.0)
+    expected = (parts["clean"] + 2 * parts["adversarial"] + 5 * parts["noisy"]) / 8
+    assert loss_of(net, task, recipe).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_two_views_halve_the_clean_share():
+    shares = mixture.shares_of(Recipe(clean=2.0, noisy=2.0, two_views=True))
+    assert shares == {"clean": 0.25, "view": 0.25, "noisy": 0.5}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_adversarial_queries_keep_the_ball_raise_the_loss_and_leave_the_net(steps, task):
+    net = net_for(MIXTURE)
+    loss_of(net, task, Recipe()).backward()  # gradients that the attack must not touch
+    net.backbone.stages[0].eval()  # an odd mixture of flags, to be found again
+    before = snapshot(net)
+    threat = mixture.threat_of(Recipe(adversarial=1.0, attack_steps=steps))
+    found = mixture.adversarial_queries(net, task, threat, draw("attack"))
+    assert same(snapshot(net), before)
+    assert found.shape == task.query.shape and not found.requires_grad
+    assert (found - task.query).abs().max() <= threat.eps + 1e-6
+    assert found.min() >= 0 and found.max() <= 1
+
+    def loss(queries):
+        with frozen(net), torch.no_grad():
+            model = net.fit(task.support.flatten(1, 2), task.support_labels)
+            logits = net.head.score(model, net.encode(queries)).logits
+        return nn.functional.cross_entropy(logits.flatten(0, 1), task.labels.flatten()).item()
+
+    at_random = threat.random_start(task.query, draw("attack"))
+    assert loss(found) > max(loss(task.query), loss(at_random)) + 0.05
+    nothing = mixture.adversarial_queries(net, task, replace(threat, eps=0.0, step=0.0), draw("attack"))
+    assert torch.equal(nothing, task.query)
+
+
+def test_the_training_attack_is_fgsm_with_a_random_start_or_pgd():
+    one, many = (mixture.threat_of(Recipe(eps=0.1, attack_steps=k)) for k in (1, 5))
+    assert (one.name, one.start, one.step, one.target) == ("FGSM-RS 0.1 query", "random", pytest.approx(0.125), "query")
+    assert (many.steps, many.step) == (5, pytest.approx(0.05))
+
+
+def test_hesim_reaches_the_encoder_and_sees_class_numbers(task):
+    recipe, seen = MIXTURE, {}
+
+    class Spy(nn.Module):
+        def forward(self, embeddings, labels):
+            seen.update(embeddings=embeddings, labels=labels)
+            return mixture.build_hesim(recipe, net.head)(embeddings, labels)
+
+    net = net_for(recipe)
+    gradients = []
+    for hesim in (None, Spy()):
+        net.zero_grad()
+        loss_of(net, task, recipe, hesim).backward()
+        gradients.append([p.grad.clone() for p in net.backbone.parameters()])
+    plain, with_hesim = gradients
+    moved = [(a - b).norm() / a.norm() for a, b in zip(plain, with_hesim, strict=True) if a.norm() > 0]
+    assert all(g.isfinite().all() for g in with_hesim) and min(moved) > 1e-3
+    one_version = task.class_ids.gather(1, task.labels)
+    assert torch.equal(seen["labels"], torch.cat([one_version] * 3, 1).flatten())
+    assert seen["embeddings"].shape == (len(seen["labels"]), 2 * net.head.channels)
+
+
+@pytest.mark.parametrize("method", ["prototypes", "anrot", "variational"])
+def test_hesim_is_weighed_and_has_a_kind_for_every_head(method, task):
+    net = net_for(Recipe(method=method))
+    losses = {}
+    for weight in (0.0, 0.5, 1.0):
+        recipe = Recipe(method=method, hesim=weight)
+        losses[weight] = loss_of(net.eval(), task, recipe, mixture.build_hesim(recipe, net.head)).item()
+    assert mixture.build_hesim(Recipe(hesim=0.0), net.head) is None
+    assert losses[1.0] - losses[0.5] == pytest.approx(losses[0.5] - losses[0.0], rel=1e-3)
+    assert losses[0.5] > losses[0.0] + 0.1
+
+
+def test_the_variational_head_samples_and_pays_a_penalty(task):
+    recipe = Recipe(method="variational", hesim=0.0)
+    net = net_for(recipe).eval()
+    loss = loss_of(net, task, recipe)
+    assert torch.equal(loss, loss_of(net, task, recipe)), "the sample is drawn from the step's own stream"
+    net.head.PENALTY_WEIGHT *= 3
+    extra = loss_of(net, task, recipe) - loss
+    assert extra > 1e-4
+    net.zero_grad()
+    extra.backward()
+    assert net.head.to_log_var.weight.grad.abs().max() > 0 and net.backbone.stages[0][0].weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+def test_mixing_changes_images_and_targets_of_the_clean_version(mix, task):
+    recipe = Recipe(mix=mix, hesim=0.0)
+    net = net_for(recipe).eval()
+    mixed = mixture.MIXES[mix](task.query, task.labels, draw("mix"))
+    logits = net.scores(replace(task, query=mixed.images)).logits
+    assert loss_of(net, task, recipe).item() == pytest.approx(mixed.cross_entropy(logits).item(), rel=1e-5)
+    assert loss_of(net, task, recipe).item() != pytest.approx(loss_of(net, task, Recipe()).item(), rel=1e-3)
+
+
+def test_augmentation_reaches_support_and_queries(small_set, small_budget, monkeypatch):
+    seen = []
+    real = mixture.episode_loss
+    monkeypatch.setattr(training, "episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
+    for augment in ((), ("flip", "rotate90")):
+        training.train(small_set, Recipe(augment=augment), change(small_budget, episodes=1), PROTOCOL)
+    plain, augmented = seen
+    assert torch.equal(plain.support_rows, augmented.support_rows)
+    assert not torch.equal(plain.support, augmented.support) and not torch.equal(plain.query, augmented.query)
+    assert torch.equal(plain.query.flatten(2).sort().values, augmented.query.flatten(2).sort().values)
+
+
+# The loop
+
+
+def test_a_step_sees_its_own_episodes_of_the_training_classes(small_set, small_budget, monkeypatch):
+    seen = []
+    real = mixture.episode_loss
+    monkeypatch.setattr(training, "episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
+    training.train(small_set, Recipe(), change(small_budget, episodes_per_step=2), PROTOCOL)
+    rows = torch.cat([e.query_rows for e in seen])
+    assert len(seen) == 4 and len(rows) == 8
+    assert len({tuple(r.tolist()) for r in rows}) == 8, "an episode came twice"
+    assert set(torch.cat([e.class_ids for e in seen]).flatten().tolist()) <= set(small_set.splits["train"])
+
+
+def test_training_learns(small_training, small_set):
+    first = training.train(
+        small_set, Recipe(learning_rate=0.0), change(small_training_budget(), episodes=1), Protocol(way=5, shot=5)
+    )
+    assert small_training.history[-1]["clean"] > first.history[-1]["clean"] + 0.05
+    assert small_training.cost == 1 and small_training.alarms == []
+
+
+def small_training_budget():
+    from anrot_lib.settings import SMOKE
+
+    return change(SMOKE, size=16, validation_tasks=20)
+
+
+def test_the_best_validation_is_returned_and_not_the_last(small_set, small_budget, monkeypatch):
+    scores, states = iter([0.4, 0.8, 0.6]), []
+
+    def validate(net, *_):
+        states.append({k: v.clone() for k, v in net.state_dict().items()})
+        return {"clean": 0.5, "adversarial": next(scores), "fgsm": 0.0}
+
+    monkeypatch.setattr(training, "validate", validate)
+    found = training.train(small_set, Recipe(clean=1.0, adversarial=1.0), small_budget, PROTOCOL)
+    assert [h["step"] for h in found.history] == [3, 6, 8] and found.best_step == 6
+    assert same(dict(found.net.state_dict()), states[1]) and not same(states[1], states[2])
+    assert not found.net.training
+
+
+def test_an_alarm_is_logged_and_kept(small_set, small_budget, monkeypatch, caplog, tmp_path):
+    made = iter([(0.3, 0.3), (0.5, 0.1), (0.6, 0.1)])
+
+    def validate(*_):
+        fgsm, pgd = next(made)
+        return {"clean": 0.5, "fgsm": fgsm, "adversarial": pgd}
+
+    monkeypatch.setattr(training, "validate", validate)
+    arguments = (small_set, Recipe(adversarial=1.0), small_budget, PROTOCOL, tmp_path / "a.pt")
+    found = training.train(*arguments)
+    assert len(found.alarms) == 2 and found.alarms[0].startswith("step 6: training overfits to FGSM")
+    assert found.alarms[0] in caplog.text
+    assert training.train(*arguments).alarms == found.alarms
+
+
+def test_the_rate_follows_its_schedule():
+    recipe = Recipe(learning_rate=0.2)
+    assert [training.learning_rate(recipe, k, 4) for k in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0.0])
+    assert training.learning_rate(replace(recipe, schedule="constant"), 3, 4) == 0.2
+
+
+def test_the_optimiser_uses_the_schedule(small_set, small_budget, monkeypatch):
+    rates = []
+    real = torch.optim.Adam.step
+    monkeypatch.setattr(
+        torch.optim.Adam, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a)
+    )
+    training.train(small_set, Recipe(), change(small_budget, episodes=4), PROTOCOL)
+    assert rates == pytest.approx([training.learning_rate(Recipe(), k, 4) for k in range(4)])
+
+
+def test_gradients_are_clipped(small_set, small_budget, monkeypatch):
+    norms = []
+    real = torch.optim.Adam.step
+
+    def step(self, *rest):
+        gradients = [p.grad.flatten() for g in self.param_groups for p in g["params"] if p.grad is not None]
+        norms.append(torch.cat(gradients).norm().item())
+        return real(self, *rest)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    for clip in (1e9, 1e-3):
+        training.train(small_set, Recipe(clip=clip), change(small_budget, episodes=1), PROTOCOL)
+    assert norms[0] > 0.1 and norms[1] <= 1e-3 * (1 + 1e-4)
+
+
+def test_too_small_a_set_is_refused_before_any_step(small_set, small_budget):
+    with pytest.raises(UserError, match="classes"):
+        training.train(small_set, Recipe(), small_budget, Protocol(way=16, shot=1))
+    with pytest.raises(UserError, match="24 images, but 23 shots and 2 queries need 25"):
+        training.train(small_set, Recipe(), small_budget, Protocol(way=5, shot=23))
