@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import devices, evaluation, paths, randomness, results
+from anrot_lib import devices, evaluation, mixture, paths, randomness, results
 from anrot_lib.attacks.episode import tree_map
 from anrot_lib.attention import Attention
 from anrot_lib.classifiers import FewShotNet, build_net
@@ -79,16 +79,16 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
 
         return once
 
-    clean, mixture = Recipe(), Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
+    clean, robust = Recipe(), Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
     variants = {
         "published way, fp32": step(Recipe(method="published", hesim=0.0), "fp32", published=True),
         "clean step, fp32": step(clean, "fp32"),
         "clean step, bf16": step(clean, "bf16"),
-        "robust step, fp32": step(mixture, "fp32"),
-        "robust step, bf16": step(mixture, "bf16"),
+        "robust step, fp32": step(robust, "fp32"),
+        "robust step, bf16": step(robust, "bf16"),
     }
     seconds = interleave(variants, repeats)
-    limit = round(mixture.cost_limit(mixture, 25, 50), 4)
+    limit = round(mixture.cost_limit(robust, 25, 50), 4)
     return write_timing(
         f"step-{size}px",
         f"training step, resnet12_anrot, {size} px",

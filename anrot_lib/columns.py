@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from anrot_lib import evaluation, randomness, results
+from anrot_lib import checkpoints, evaluation, randomness, results
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiment import Setting
+from anrot_lib.experiment import Setting, key_of
 from anrot_lib.settings import Budget, Protocol
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
@@ -68,6 +68,7 @@ def evaluate_row(
     columns = [c for c in columns if setting.columns is None or c.name.split()[0] in setting.columns]
     journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", {"net": journal_key, "rows": manifest.hash})
     values = {}
+    setting.described.clear()  # they were another net's
     with setting.progress(f"test {row}", len(columns)) as bar:
         for done, column in enumerate(columns):
             bar(done, {"column": column.name})
@@ -108,21 +109,41 @@ def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows
 
 def _counts(setting: Setting, net: FewShotNet, rows: EpisodeRows, column: Column, start: int) -> np.ndarray:
     image_set, seed, device = setting.image_set, setting.protocol.seed, setting.device
+    if column.threat is not None and column.threat.eps > 0 and not column.surrogate:
+        return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
+    clean = _clean(setting, net)
     if column.surrogate:
         change = evaluation.transferred(_surrogate(setting), column.threat, seed)
-        return evaluation.changed_counts(net, image_set, rows, change, device=device)
-    if column.threat is not None and column.threat.eps > 0:
-        return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
-    if column.sigma is not None:
+    elif column.sigma is not None:
         change = evaluation.gaussian_noise(column.sigma, seed)
-        return evaluation.changed_counts(net, image_set, rows, change, device=device)
-    return evaluation.clean_counts(net, image_set, rows, device)
+    else:
+        return evaluation.count_correct(net, rows, clean, clean)
+    return evaluation.changed_counts(net, image_set, rows, change, device=device, clean=clean)
+
+
+def _clean(setting: Setting, net: FewShotNet) -> evaluation.Descriptions:
+    """Descriptions of all test images, computed once a net and used by every column that shows some unchanged."""
+    if "test" not in setting.described:
+        rows = setting.image_set.rows("test")
+        setting.described["test"] = evaluation.describe(net, setting.image_set, rows, setting.device)
+    return setting.described["test"]
 
 
 def _surrogate(setting: Setting) -> Surrogate:
-    """The small CNN of the transfer attack, trained once a setting on the base classes."""
+    """The small CNN of the transfer attack, trained once on the base classes and kept for all rows of a setting."""
     if "mse" not in setting.surrogates:
-        generator = randomness.generator(setting.protocol.seed, "surrogate")
-        epochs = setting.budget.surrogate_epochs
-        setting.surrogates["mse"] = train_on_base(setting.image_set, generator, epochs=epochs, device=setting.device)
+        setting.surrogates["mse"] = _trained_surrogate(setting).to(setting.device)
     return setting.surrogates["mse"]
+
+
+def _trained_surrogate(setting: Setting) -> Surrogate:
+    seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
+    path = setting.work / f"surrogate-{key_of(image_set.sha256, image_set.split_hash, seed, epochs)}.pt"
+    generator = randomness.generator(seed, "surrogate")
+    if path.is_file():
+        surrogate = Surrogate(len(image_set.splits["train"]), image_set.images.shape[-1], generator)
+        surrogate.load_state_dict(checkpoints.load(path)["state"])
+        return surrogate.eval()
+    surrogate = train_on_base(image_set, generator, epochs=epochs, device=setting.device)
+    checkpoints.save(path, {"state": surrogate.state_dict()})
+    return surrogate

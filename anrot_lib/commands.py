@@ -29,16 +29,16 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     if missing:
         raise UserError(f"the set {image_set.name!r} has no {missing[0]} classes; prepare it with --split random")
     folder = experiment_folder(image_set, protocol, budget, arguments.tag)
-    columns = tuple(arguments.columns) if arguments.columns else None
+    chosen = tuple(arguments.columns) if arguments.columns else None
     known = {column.name.split()[0] for column in columns.columns_of(protocol, budget)}
-    if unknown := sorted(set(columns or ()) - known):
+    if unknown := sorted(set(chosen or ()) - known):
         raise UserError(f"unknown column {unknown[0]!r}; choose from {', '.join(sorted(known))}")
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
         + ", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items())
         + f"; encoder {budget.encoder}, training in {precision}, {devices.device_kind(device)}"
     )
-    return Setting(image_set, protocol, budget, device, precision, bar, folder, columns)
+    return Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -135,7 +135,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     row = about.get("row", arguments.checkpoint.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
     net = net.to(setting.device)
-    manifest = make_manifest(setting, tasks_for(setting, net, arguments.precision) if arguments.precision else None)
+    manifest = make_manifest(
+        setting, None if arguments.precision is None else tasks_for(setting, net, arguments.precision)
+    )
     trained = about.get("training", {}) | {"checkpoint": checkpoints.sha256(arguments.checkpoint)}
     if arguments.dry_run:
         print(f"would test on {manifest.n_tasks} episodes and write {shown(setting.folder / f'{row}.json')}")

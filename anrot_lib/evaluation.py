@@ -135,12 +135,20 @@ def changed_counts(
     target: str = "query",
     device="cpu",
     progress: Callable[[int], None] | None = None,
+    clean: Descriptions | None = None,
 ) -> np.ndarray:
-    """Correct counts with the query, support or both images changed one by one, independently of their episode."""
-    support_rows, query_rows = rows.support.ravel(), rows.query.ravel()
-    change_support, change_query = target in ("support", "both"), target in ("query", "both")
-    support = describe(net, image_set, support_rows, device, change if change_support else None, progress)
-    query = describe(net, image_set, query_rows, device, change if change_query else None, progress)
+    """Correct counts with the query, support or both images changed one by one, independently of their episode.
+
+    `clean` are descriptions of the unchanged images, if they are at hand already.
+    """
+
+    def described(used: np.ndarray, changed: bool) -> Descriptions:
+        if clean is not None and not changed:
+            return clean
+        return describe(net, image_set, used, device, change if changed else None, progress)
+
+    support = described(rows.support.ravel(), target in ("support", "both"))
+    query = described(rows.query.ravel(), target in ("query", "both"))
     return count_correct(net, rows, support, query)
 
 

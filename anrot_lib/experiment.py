@@ -40,6 +40,7 @@ class Setting:
     folder: Path  # records go here
     columns: tuple[str, ...] | None = None  # None: all
     surrogates: dict[str, Surrogate] = field(default_factory=dict)
+    described: dict[str, evaluation.Descriptions] = field(default_factory=dict)  # of the net being tested
 
     @property
     def work(self) -> Path:

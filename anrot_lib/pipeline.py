@@ -112,7 +112,7 @@ def run_row(setting: Setting, row: str, recipe: Recipe, half_width: float | None
     path = setting.folder / f"{row}.json"
     manifest = make_manifest(setting)  # now, because it says what the test classes lack before hours of training
     net, trained, _ = train_row(setting, row, recipe)
-    if half_width:
+    if half_width is not None:
         manifest = make_manifest(setting, tasks_for(setting, net, half_width))
     if is_finished(path, setting, recipe, manifest, trained):
         return path

@@ -98,9 +98,7 @@ def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
         for record in in_order(records):
             x, y = record["columns"][strong], record["columns"]["clean"]
             row = record["row"]
-            axes.errorbar(
-                x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row)
-            )
+            axes.errorbar(x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row))
             weights = record["recipe"]
             shares = ":".join(f"{weights[v]:g}" for v in ("clean", "adversarial", "noisy"))
             axes.annotate(shares, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 6), fontsize=8)

@@ -127,7 +127,9 @@ def test_weights_come_from_the_generator_alone():
     def weights(seed, global_seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
-            return torch.nn.utils.parameters_to_vector(encoders.build("resnet12_anrot", generator=rng(seed)).parameters())
+            return torch.nn.utils.parameters_to_vector(
+                encoders.build("resnet12_anrot", generator=rng(seed)).parameters()
+            )
 
     first = weights(0, 1)
     assert torch.equal(first, weights(0, 2))

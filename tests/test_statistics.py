@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anrot_lib import statistics
@@ -19,6 +19,7 @@ def accuracies(n, seed=0, mean=0.6):
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40))
+@settings(max_examples=40)
 def test_the_t_interval_is_scipys(values):
     found = interval(np.array(values))
     percent = 100 * np.array(values)
@@ -39,13 +40,17 @@ def test_it_is_in_per_cent_and_prints_so():
     assert str(interval(np.array([0.5, 0.6, 0.7, 0.6]))) == "60.0 +/- 13.0"
 
 
-def test_the_interval_shrinks_as_published_widths_do():
+def test_the_interval_shrinks_as_published_widths_do(monkeypatch):
     """An episode's s.d. of about 10 points: +/- 2.0 with 100 episodes, 0.8 with 600, 0.2 with 10,000."""
-    widths = [interval(10 * scipy.stats.norm.ppf((np.arange(n) + 0.5) / n) / 100).half_width for n in (100, 600, 10_000)]
+    monkeypatch.setattr(statistics, "BOOTSTRAP_SAMPLES", 1)
+    widths = [
+        interval(10 * scipy.stats.norm.ppf((np.arange(n) + 0.5) / n) / 100).half_width for n in (100, 600, 10_000)
+    ]
     assert widths == pytest.approx([2.0, 0.80, 0.20], rel=0.03)
 
 
-def test_the_interval_covers_the_mean_95_times_in_100():
+def test_the_interval_covers_the_mean_95_times_in_100(monkeypatch):
+    monkeypatch.setattr(statistics, "BOOTSTRAP_SAMPLES", 500)
     true = 60.0
     hits, boot = 0, 0
     for seed in range(300):

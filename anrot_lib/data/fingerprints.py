@@ -152,11 +152,7 @@ def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
 def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
     n, step = len(prints.even), 2 * BLOCK
-    tiles = [
-        _among_best(_tile(prints, a, b, step, least), most)
-        for a in range(0, n, step)
-        for b in range(a, n, step)
-    ]
+    tiles = [_among_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]
     return _among_best(Candidates(*(torch.cat(c) for c in zip(*tiles, strict=True))), most)
 
 

@@ -84,10 +84,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For a set's provenance: counts, every pair by name, the rows left out."""
-        pairs = [
-            {"images": [self.names[p.row_a], self.names[p.row_b]], **p._asdict()}
-            for p in self.pairs
-        ]
+        pairs = [{"images": [self.names[p.row_a], self.names[p.row_b]], **p._asdict()} for p in self.pairs]
         return {
             "counts": self.counts,
             "pairs": pairs,
@@ -137,10 +134,7 @@ def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarra
         found = ("mirrored" if mirrored else "near", score)
         links |= {_ordered(row, _best(b, rank)): found for row in a}
         links |= {_ordered(row, _best(a, rank)): found for row in b}
-    return [
-        Pair(i, j, *links[i, j], _across(rank[i], rank[j]), bool(labels[i] == labels[j]))
-        for i, j in sorted(links)
-    ]
+    return [Pair(i, j, *links[i, j], _across(rank[i], rank[j]), bool(labels[i] == labels[j])) for i, j in sorted(links)]
 
 
 class _Rows:
@@ -175,11 +169,7 @@ def quarantine(pairs: Iterable[Pair], split_of_image: np.ndarray) -> np.ndarray:
     Of two copies the one in the earlier of train, val, test goes: test sets stay as published.
     """
     rank = {split: i for i, split in enumerate(SPLITS)}
-    rows = [
-        sorted((p.row_a, p.row_b), key=lambda row: rank[split_of_image[row]])
-        for p in pairs
-        if p.across
-    ]
+    rows = [sorted((p.row_a, p.row_b), key=lambda row: rank[split_of_image[row]]) for p in pairs if p.across]
     gone: set[int] = set()
     for goes, stays in sorted(rows, key=lambda r: (-rank[split_of_image[r[1]]], r)):
         if stays not in gone:
@@ -187,9 +177,7 @@ def quarantine(pairs: Iterable[Pair], split_of_image: np.ndarray) -> np.ndarray:
     return np.array(sorted(gone), dtype=np.int64)
 
 
-def check(
-    image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: str = "error"
-) -> Report:
+def check(image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: str = "error") -> Report:
     """Guard an ImageSet with a split before episodes of n_way classes are drawn from it.
 
     mode "report" only says what it found. "quarantine" also lists the rows to leave out: copies
@@ -235,10 +223,7 @@ def _report(image_set, pairs: Sequence[Pair], gone: np.ndarray, needed: int, n_w
         for c in classes
         if counts[c] < needed
     )
-    left = {
-        split: sum(counts[c] >= needed for c in classes)
-        for split, classes in image_set.splits.items()
-    }
+    left = {split: sum(counts[c] >= needed for c in classes) for split, classes in image_set.splits.items()}
     small = {split: int(n) for split, n in left.items() if n < n_way}
     names = {row: _name(image_set, row) for pair in pairs for row in (pair.row_a, pair.row_b)}
     n = len(image_set.labels)

@@ -41,9 +41,7 @@ class Verdict(NamedTuple):
 
 def digests(images: np.ndarray) -> list[bytes]:
     """A 128-bit digest of each image's pixels."""
-    return [
-        hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images
-    ]
+    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images]
 
 
 def near_copies(images: np.ndarray) -> list[tuple[int, int, bool, float]]:

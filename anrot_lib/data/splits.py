@@ -72,8 +72,7 @@ def standard(name: str) -> Split:
     split = flatten(record["classes"], record["level"])
     if split_hash(split) != record["sha256"]:
         raise UserError(
-            f"the class list of {name} is not the published one (its hash differs); "
-            "install anrot_lib again"
+            f"the class list of {name} is not the published one (its hash differs); install anrot_lib again"
         )
     return split
 
@@ -96,9 +95,7 @@ def groups(name: str) -> dict[str, str]:
     }
 
 
-def random_split(
-    class_names: Sequence[str], seed: int, fractions: Sequence[float] = (0.64, 0.16, 0.20)
-) -> Split:
+def random_split(class_names: Sequence[str], seed: int, fractions: Sequence[float] = (0.64, 0.16, 0.20)) -> Split:
     """Draw train, val and test classes: the same on every machine and in every order of the names.
 
     `fractions` are the shares of train, val and test (each >= 0, sum 1). Counts are rounded by
@@ -162,9 +159,7 @@ def _index(names: Iterable[str]) -> dict[str, str]:
 def match(class_names: Sequence[str], name: str) -> list[str | None]:
     """The class of the standard split `name` that each of a set's classes means, or None."""
     index = _index(member for members in standard(name).values() for member in members)
-    return [
-        next((index[key] for key in spellings(own) if key in index), None) for own in class_names
-    ]
+    return [next((index[key] for key in spellings(own) if key in index), None) for own in class_names]
 
 
 def assign(

@@ -226,7 +226,9 @@ def test_an_episode_holds_the_images_of_its_rows(small_set):
     assert torch.equal(episode.query, small_set.batch(episode.query_rows))
     labels = torch.from_numpy(small_set.labels)
     assert torch.equal(torch.gather(episode.class_ids, 1, episode.labels), labels[episode.query_rows])
-    assert torch.equal(torch.gather(episode.class_ids, 1, episode.support_labels), labels[episode.support_rows].flatten(1))
+    assert torch.equal(
+        torch.gather(episode.class_ids, 1, episode.support_labels), labels[episode.support_rows].flatten(1)
+    )
     assert set(episode.class_ids.unique().tolist()) <= set(small_set.splits["train"])
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anrot_lib.checks import UserError
@@ -80,6 +80,7 @@ def test_split_hash_ignores_order_and_sees_every_move():
         assert splits.split_hash(split) != splits.split_hash(other)
 
 
+@settings(max_examples=40)
 @given(CLASS_LISTS, st.integers(0, 2**31), st.randoms(use_true_random=False))
 def test_a_drawn_split_holds_every_class_once_whatever_their_order(names, seed, shuffler):
     split = splits.random_split(names, seed)
@@ -93,9 +94,9 @@ def test_a_drawn_split_holds_every_class_once_whatever_their_order(names, seed, 
 def test_a_drawn_split_is_the_same_on_every_machine():
     names = [f"class{i:02d}" for i in range(10)]
     assert splits.random_split(names, 7) == {
-        "train": ("class00", "class02", "class03", "class05", "class06", "class08"),
-        "val": ("class01", "class09"),
-        "test": ("class04", "class07"),
+        "train": ("class00", "class02", "class05", "class07", "class08", "class09"),
+        "val": ("class03", "class04"),
+        "test": ("class01", "class06"),
     }
     assert len({splits.split_hash(splits.random_split(names, seed)) for seed in range(20)}) > 10
 
@@ -197,7 +198,9 @@ def test_the_published_split_procedure_leaks_about_twelve_of_its_eighteen_test_c
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("name", "key"), [("cifar-fs", "cifar_fs_split"), ("fc100", "fc100_split")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("cifar-fs", "cifar_fs_split"), ("fc100", "fc100_split")]
+)
 def test_the_cifar_set_is_split_as_its_own_arrays_say(name, key, shared_data):
     arrays = np.load(shared_data / "cifar100" / "cifar100_200perclass.npz")
     indices = splits.assign([str(n) for n in arrays["class_names"]], name)

@@ -1,0 +1,71 @@
+"""Which device and precision: what is chosen, and what is refused."""
+
+import pytest
+import torch
+
+from anrot_lib import devices
+from anrot_lib.checks import UserError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_auto_is_cuda_where_there_is_one_else_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices.resolve_device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.resolve_device("auto") == CPU
+    assert devices.resolve_device("cpu") == CPU
+
+
+def test_an_absent_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(UserError, match="no CUDA device.*--device cpu"):
+            devices.resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "CUDA", "cpu:x"])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(UserError, match=f"unknown device '{name}'; use auto, cpu or cuda"):
+        devices.resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["meta", "vulkan"])
+def test_a_device_that_cannot_hold_numbers_here_is_refused(name):
+    with pytest.raises(UserError, match=f"the device '{name}' does not work here"):
+        devices.resolve_device(name)
+
+
+def test_precision_is_bf16_only_where_the_hardware_multiplies_it(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert devices.resolve_precision("auto", CPU) == "bf16"
+    for capabilities in ({"avx512_bf16": False}, {"avx2": True}, {}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c)
+        assert devices.resolve_precision("auto", CPU) == "fp32"
+    assert devices.resolve_precision("auto", CUDA) == "bf16"
+    for name in ("fp32", "bf16"):
+        assert devices.resolve_precision(name, CPU) == devices.resolve_precision(name, CUDA) == name
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(UserError, match="unknown precision 'fp16'; use auto, fp32 or bf16"):
+        devices.resolve_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast_does_what_it_says(precision, dtype):
+    with devices.autocast(CPU, precision):
+        assert (torch.rand(2, 2) @ torch.rand(2, 2)).dtype == dtype
+    assert (torch.rand(2, 2) @ torch.rand(2, 2)).dtype == torch.float32
+
+
+def test_the_kind_of_device_is_said():
+    assert devices.device_kind(CPU) == f"CPU, {torch.get_num_threads()} threads"
+
+
+@pytest.mark.gpu
+def test_the_gpu_is_found_and_named():
+    device = devices.resolve_device("cuda")
+    assert devices.device_kind(device) == torch.cuda.get_device_name(device)
+    with pytest.raises(UserError, match="does not work here"):
+        devices.resolve_device("cuda:99")

@@ -1,0 +1,296 @@
+"""Tables and README marks say what the records say, and nothing else."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from anrot_lib import paths, readme, results, tables
+from anrot_lib.checks import UserError
+from anrot_lib.settings import SMOKE, Protocol, Recipe, to_dict
+from anrot_lib.statistics import interval, paired
+
+CLEAN = [60, 45, 75, 30, 50, 66]
+NAMES = ("clean", "FGSM 8/255 query", "PGD-20 8/255 query", "transfer FGSM 8/255 query", "noise 0.10 query")
+
+
+def record(row, shift=0, **changes):
+    """A whole accuracy record of six episodes; `shift` correct queries more in every episode of every column."""
+    columns = {}
+    for k, name in enumerate(NAMES):
+        counts = np.array(CLEAN) - 5 * k + shift
+        columns[name] = results.column(counts, 80, 1.0, **({"sigma": 0.1} if name.startswith("noise") else {}))
+    return {
+        "schema": results.SCHEMA_VERSION,
+        "kind": "accuracy",
+        "row": row,
+        "run": {"command": "anrot run", "commit": "c", "versions": {}, "device": "CPU, 2 threads"},
+        "data": {
+            "name": "cifar-fs",
+            "sha256": "a" * 64,
+            "split_hash": "0123456789" + "b" * 54,
+            "size": 32,
+            "images": 60_000,
+            "classes": {"train": 64, "val": 16, "test": 20},
+        },
+        "protocol": to_dict(Protocol()),
+        "recipe": to_dict(Recipe()),
+        "budget": to_dict(SMOKE),
+        "manifest": {"hash": "9876543210" + "c" * 54, "n_tasks": 200},
+        "parameters": 1,
+        "transductive": False,
+        "training": {"seconds": 12.4, "seconds_per_step": 0.1 + 0.01 * shift},
+        "columns": columns,
+    } | changes
+
+
+RECORDS = [
+    record("anrot", 4),
+    record("easyfsl:BDCSPN", 2, transductive=True),
+    record("anrot-clean"),
+    record("published"),
+]
+
+
+# --- the main table ---
+
+
+def test_the_cells_are_the_means_and_intervals_of_the_records():
+    headings, rows = tables.table(RECORDS)
+    assert headings == [
+        "",
+        "clean",
+        "FGSM 8/255",
+        "PGD-20 8/255",
+        "transfer 8/255",
+        "noise 0.1",
+        "step cost",
+        "training",
+    ]
+    for name, cell in zip(NAMES, rows[1][1:6], strict=True):
+        stats = interval(results.accuracies(RECORDS[2]["columns"][name]))
+        assert cell == f"{stats.mean:.1f} ± {stats.half_width:.1f}"
+    assert rows[1][1].startswith(f"{100 * np.mean(CLEAN) / 80:.1f} ±")
+    assert rows[1][7] == "12 s"
+
+
+def test_rows_come_in_the_order_of_the_titles_with_their_titles():
+    _, rows = tables.table(RECORDS)
+    assert [row[0] for row in rows] == [
+        "as published",
+        "ANROT, trained clean",
+        "ANROT, trained on the mixture",
+        "easyfsl:BDCSPN (transductive)",
+    ]
+
+
+def test_step_cost_is_in_clean_steps_of_the_same_run():
+    _, rows = tables.table(RECORDS)
+    assert [row[6] for row in rows] == ["1.00", "1.00", "1.40", "1.20"]
+    assert tables.table(RECORDS[:1])[1][0][6] == "-", "without a clean row there is nothing to compare with"
+    for bare in (RECORDS[0] | {"training": {}}, RECORDS[2] | {"training": {}}):
+        others = [r for r in RECORDS if r["row"] != bare["row"]]
+        _, rows = tables.table([*others, bare])
+        assert next(r for r in rows if r[0] == tables.title(bare["row"]))[6:] == ["-", "-"]
+
+
+def test_columns_that_were_not_run_are_dashes():
+    bare = copy.deepcopy(RECORDS[2])
+    del bare["columns"]["PGD-20 8/255 query"]
+    _, rows = tables.table([bare])
+    assert rows[0][3] == "-"
+    assert "-" not in (rows[0][1], rows[0][2], rows[0][4])
+
+
+def test_headings_follow_the_protocol():
+    protocol = to_dict(Protocol(eps=2 / 255, steps=7, sigma=0.25))
+    assert list(tables.main_columns({"protocol": protocol}).items()) == [
+        ("clean", "clean"),
+        ("FGSM 2/255", "FGSM 2/255 query"),
+        ("PGD-7 2/255", "PGD-7 2/255 query"),
+        ("transfer 2/255", "transfer FGSM 2/255 query"),
+        ("noise 0.25", "noise 0.25 query"),
+    ]
+
+
+def test_the_table_asks_for_the_columns_that_the_pipeline_writes():
+    from anrot_lib.pipeline import columns_of
+
+    for protocol in (Protocol(), Protocol(eps=2 / 255, steps=7, sigma=0.2)):
+        written = {column.name for column in columns_of(protocol, SMOKE)}
+        assert set(tables.main_columns({"protocol": to_dict(protocol)}).values()) <= written
+
+
+def test_the_caption_names_data_protocol_episodes_hashes_and_device():
+    text = tables.caption(RECORDS[0])
+    for part in (
+        *("cifar-fs, 32 px, 5-way 5-shot, preset smoke", "200 clean episodes of 15 queries a class"),
+        *("first 20 with 5", "encoder tiny", "split 0123456789,", "manifest 9876543210;", "CPU, 2 threads"),
+    ):
+        assert part in text
+
+
+# --- paired differences ---
+
+
+def test_differences_are_paired_on_the_same_episodes():
+    headings, rows = tables.differences(RECORDS, "anrot-clean")
+    assert headings[0] == "difference to ANROT, trained clean"
+    assert [row[0] for row in rows] == ["as published", "ANROT, trained on the mixture", "easyfsl:BDCSPN"]
+    assert rows[1][1:] == ["+5.0 ± 0.0"] * 5  # 4 of 80 queries more in every episode
+    assert rows[0][1] == "+0.0 ± 0.0"
+    noisy = record("anrot")
+    noisy["columns"]["clean"] = results.column(np.array(CLEAN) - [3, -3, 1, 0, 2, 0], 80, 1.0)
+    found = paired(*(results.accuracies(r["columns"]["clean"]) for r in (RECORDS[2], noisy)))
+    _, rows = tables.differences([RECORDS[2], noisy], "anrot-clean")
+    assert rows[0][1] == f"{found.mean:+.1f} ± {found.half_width:.1f}"
+    assert rows[0][1].startswith("-0.6 ±")
+
+
+def test_differences_leave_out_other_episodes_and_missing_columns():
+    other = record("anrot", manifest={"hash": "d" * 64, "n_tasks": 200})
+    assert tables.differences([RECORDS[2], other], "anrot-clean")[1] == []
+    bare = copy.deepcopy(RECORDS[0])
+    del bare["columns"]["clean"]
+    assert tables.differences([RECORDS[2], bare], "anrot-clean")[1][0][1] == "-"
+
+
+def test_a_missing_reference_is_named():
+    with pytest.raises(UserError, match=r"no record of 'prototypes'.*anrot, .*published"):
+        tables.differences(RECORDS, "prototypes")
+
+
+# --- text ---
+
+
+def test_text_is_aligned_and_markdown_is_a_table():
+    headings, rows = ["", "clean", "x"], [["a", "1.0 ± 0.1", "2"], ["longer", "-", "33"]]
+    assert tables.as_text(headings, rows).splitlines() == [
+        "            clean   x",
+        "---------------------",
+        "a       1.0 ± 0.1   2",
+        "longer          -  33",
+    ]
+    assert tables.as_markdown(headings, rows).splitlines() == [
+        "|  | clean | x |",
+        "| --- | ---: | ---: |",
+        "| a | 1.0 ± 0.1 | 2 |",
+        "| longer | - | 33 |",
+    ]
+
+
+TIMING = {
+    "schema": results.SCHEMA_VERSION,
+    "kind": "timing",
+    "what": "training step",
+    "run": {"command": "anrot bench", "commit": "x", "versions": {}, "device": "CPU"},
+    "settings": {"reference": "published"},
+    "seconds": {
+        "published": {"median": 1.0, "low": 0.9, "high": 1.25},
+        "ours": {"median": 0.4, "low": 0.35, "high": 0.5},
+    },
+}
+
+
+def test_timings_are_compared_with_their_reference():
+    headings, rows = tables.timing(TIMING)
+    assert headings[0] == "training step"
+    assert headings[3] == "times as fast as published"
+    assert rows == [["published", "1000", "900 - 1250", "1.00"], ["ours", "400", "350 - 500", "2.50"]]
+
+
+# --- marks in Markdown files ---
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
+    for r in RECORDS:
+        results.write(paths.results_dir() / "exp" / f"{r['row'].replace(':', '-')}.json", r)
+    results.write(paths.results_dir() / "bench" / "step.json", TIMING)
+    return tmp_path
+
+
+TEXT = """# Title
+
+<!-- table: exp -->
+old numbers 99.9
+<!-- end -->
+
+between
+
+<!-- table: differences exp anrot-clean -->
+<!-- end -->
+<!-- table: timing bench/step -->
+<!-- end -->
+after
+"""
+
+
+def test_marks_are_drawn_from_the_records(stored):
+    file = stored / "x.md"
+    file.write_text(TEXT, "utf-8")
+    assert readme.refresh(file)
+    text = file.read_text("utf-8")
+    assert "99.9" not in text
+    for drawn in (
+        tables.as_markdown(*tables.table(RECORDS)),
+        tables.caption(RECORDS[0]),
+        tables.as_markdown(*tables.differences(RECORDS, "anrot-clean")),
+        tables.as_markdown(*tables.timing(results.read(paths.results_dir() / "bench" / "step.json"))),
+    ):
+        assert drawn in text
+    assert text.startswith("# Title\n\n<!-- table: exp -->\n| ")
+    assert "\n<!-- end -->\n\nbetween\n\n<!-- table: differences exp anrot-clean -->\n| " in text
+    assert text.endswith("\n<!-- end -->\nafter\n")
+
+
+def test_drawing_twice_changes_nothing_until_a_record_does(stored):
+    file = stored / "x.md"
+    file.write_text(TEXT, "utf-8")
+    readme.refresh(file)
+    before = file.read_text("utf-8")
+    assert not readme.refresh(file)
+    assert file.read_text("utf-8") == before
+    results.write(paths.results_dir() / "exp" / "anrot.json", record("anrot", 5))
+    assert readme.refresh(file)
+    assert "+6.2 ± 0.0" in file.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nothing", "no result records in .*nothing"),
+        ("differences exp", "cannot draw the table 'differences exp'"),
+        ("differences exp prototypes", "no record of 'prototypes'"),
+        ("timing bench/gone", r"gone\.json is not a result record"),
+        ("exp anrot", "cannot draw the table 'exp anrot'"),
+    ],
+)
+def test_a_wrong_mark_is_an_error_and_leaves_the_file(stored, what, message):
+    file = stored / "x.md"
+    file.write_text(f"<!-- table: {what} -->\nold\n<!-- end -->\n", "utf-8")
+    with pytest.raises(UserError, match=message):
+        readme.refresh(file)
+    assert "old" in file.read_text("utf-8")
+
+
+def test_a_file_without_marks_stays_as_it_is(stored):
+    file = stored / "x.md"
+    file.write_text("plain <!-- a comment --> text\n", "utf-8")
+    assert not readme.refresh(file)
+
+
+def test_report_checks_without_writing_and_draws(stored, monkeypatch):
+    checkout = stored / "checkout"
+    (checkout / "anrot_lib").mkdir(parents=True)
+    monkeypatch.setattr(readme, "__file__", str(checkout / "anrot_lib" / "readme.py"))
+    with pytest.raises(UserError, match=r"no README\.md"):
+        readme.report()
+    file = checkout / "README.md"
+    file.write_text(TEXT, "utf-8")
+    assert readme.report(check=True) == 1
+    assert file.read_text("utf-8") == TEXT
+    assert readme.report() == 0
+    assert "99.9" not in file.read_text("utf-8")
+    assert readme.report(check=True) == 0
