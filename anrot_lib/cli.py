@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from anrot_lib import commands  # torch is imported only now, so that --help answers at once
 
     try:
-        return getattr(commands, parsed.verb)(parsed) or 0
+        return commands.VERBS[parsed.verb](parsed)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, results, tables
 from anrot_lib import training as trainings
 from anrot_lib.console import bar, shown
-from anrot_lib.data_commands import load_data
+from anrot_lib.data_commands import load_data, prepare
 from anrot_lib.errors import UserError
 from anrot_lib.experiment import Setting, experiment_folder, key_of, make_manifest, tasks_for
 from anrot_lib.mixture import cost_limit
@@ -181,3 +181,6 @@ def bench(arguments: argparse.Namespace) -> int:
     print(tables.as_text(*tables.timing(results.read(path))))
     print(f"record: {shown(path)}")
     return 0
+
+
+VERBS = {f.__name__: f for f in (run, prepare, train, evaluate, predict, report, bench)}

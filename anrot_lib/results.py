@@ -152,7 +152,7 @@ def describe_run(device: str) -> dict[str, Any]:
 
 def _no_machine_path(word: str) -> str:
     """A record says what was run, not where on somebody's disk: of an absolute path the last part is kept."""
-    option, equals, value = word.rpartition("=")  # --data=/home/me/set
+    option, equals, value = word.rpartition("=")  # also of --data=PATH
     return f"{option}{equals}.../{Path(value).name}" if os.path.isabs(value) else word
 
 

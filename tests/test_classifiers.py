@@ -1,4 +1,4 @@
-"""FewShotNet: easyfsl's contract, many episodes at once, a bound classifier for attacks; and the probe of every head."""
+"""FewShotNet: easyfsl's contract, many episodes at once, bound classifiers for attacks; the probe of every head."""
 
 import dataclasses
 

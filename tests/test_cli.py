@@ -217,7 +217,7 @@ def test_an_interruption_says_how_to_go_on(anrot, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "run", interrupted)
+    monkeypatch.setitem(commands.VERBS, "run", interrupted)
     done = anrot("run")
     assert done.code == 130 and "the same command goes on" in done.err and "Traceback" not in done.err
 

@@ -20,7 +20,7 @@ def test_auto_is_cuda_where_there_is_one_else_the_cpu(monkeypatch):
 def test_an_absent_device_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:1"):
-        with pytest.raises(UserError, match="no CUDA device.*--device cpu"):
+        with pytest.raises(UserError, match=r"no CUDA device.*--device cpu"):
             devices.resolve_device(name)
 
 

@@ -1,5 +1,7 @@
 """The five encoders: sizes, maps, gates as a switch, and that an image's map does not depend on its batch."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -31,7 +33,7 @@ def test_the_other_encoders_have_the_sizes_of_their_sources():
     widths = (3, 64, 160, 320, 640)
     wide = sum(
         9 * a * b + 2 * 9 * b * b + a * b + 4 * 2 * b  # three 3x3, one 1x1, four batch norms
-        for a, b in zip(widths, widths[1:], strict=False)
+        for a, b in itertools.pairwise(widths)
     )
     counts = {name: encoders.parameter_count(encoders.build(name)) for name in ("conv4", "conv64f", "resnet12")}
     assert counts == {"conv4": conv, "conv64f": conv, "resnet12": wide}

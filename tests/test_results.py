@@ -171,7 +171,7 @@ def test_means_and_intervals_can_be_computed_again_from_the_counts():
 
 
 def test_a_record_says_what_ran_but_not_where_on_a_disk(monkeypatch):
-    words = ["/opt/x/anrot", "run", "--data", "/home/me/my sets/cifar", "--out=/tmp/there/a.pt", "--eps", "8/255"]
+    words = ["/opt/x/anrot", "run", "--data", "/mnt/my sets/cifar", "--out=/tmp/there/a.pt", "--eps", "8/255"]
     monkeypatch.setattr(sys, "argv", words)
     run = results.describe_run("CPU, 2 threads")
     assert run["command"] == "anrot run --data .../cifar --out=.../a.pt --eps 8/255"
