@@ -56,15 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(files: list[Path], setting: Setting, seconds: float) -> None:
     """The closing table, and where everything was written."""
-    from anrot_lib import viz
+    from anrot_lib import readme, viz  # they load matplotlib, which only this needs
 
     records = [results.read(file) for file in files]
     print(f"\n{tables.as_text(*tables.table(records))}\n\n{tables.caption(records[0])}")
     for record in records:
         for alarm in record["training"].get("alarms", []):
             print(f"{record['row']}: {alarm}")
-    if setting.columns is None:
-        print(f"curves: {shown(viz.save(viz.robustness_figure(records), setting.folder / 'robustness.png'))}")
+    for name, figure in readme.figures(setting.folder).items():
+        print(f"figure: {shown(viz.save(figure(), setting.folder / name))}")
     print(f"records: {shown(setting.folder)}   checkpoints: {shown(setting.work)}   {seconds:.0f} s")
 
 

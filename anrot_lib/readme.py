@@ -5,9 +5,12 @@ A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from anrot_lib import paths, results, tables
+from matplotlib.figure import Figure
+
+from anrot_lib import paths, results, tables, viz
 from anrot_lib.checks import UserError
 
 MARK = re.compile(r"(<!-- table: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -45,8 +48,20 @@ def refresh(path: Path) -> bool:
     return True
 
 
+def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
+    """File name -> drawing function, of the figures that an experiment's records allow."""
+    records = results.read_all(folder)
+    drawn: dict[str, Callable[[], Figure]] = {}
+    if any(viz.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
+        drawn["robustness.png"] = lambda: viz.robustness_figure(records)
+    strong = [r for r in records if r["recipe"]["method"] == "anrot" and viz.strong_column(r)]
+    if len(strong) > 1:
+        drawn["shares.png"] = lambda: viz.trade_off_figure(strong)
+    return drawn
+
+
 def report(check: bool = False) -> int:
-    """Redraw README.md and every experiment's figure from the records. With `check` nothing is written.
+    """Redraw README.md and every experiment's figures from the records. With `check` nothing is written.
 
     Returns 0, or 1 if `check` found a table that does not say what the records say.
     """
@@ -57,4 +72,7 @@ def report(check: bool = False) -> int:
         text = readme.read_text("utf-8")
         return int(MARK.sub(lambda m: f"{m[1]}{draw(m['what'])}\n{m[3]}", text) != text)
     refresh(readme)
+    for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
+        for name, figure in figures(folder).items():
+            viz.save(figure(), folder / name)
     return 0

@@ -57,11 +57,19 @@ def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np
     return x, mean, half, n
 
 
+def has_curve(record: dict[str, Any], kind: str) -> bool:
+    """Whether the record holds at least two points of that curve."""
+    columns = record["columns"]
+    if kind == "eps":
+        return sum(name.startswith("curve ") for name in columns) > 1
+    return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
+
+
 def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, way: int) -> None:
     """One curve a record, with its 95 % band."""
     others = [r["row"] for r in records if r["row"] not in COLOURS]
     n = 0
-    for record in in_order(records):
+    for record in (r for r in in_order(records) if has_curve(r, kind)):
         x, mean, half, n = curve(record, kind)
         if kind == "eps":  # measured at unequal distances over two decades: equal spaces read better
             axes.set_xticks(range(len(x)), [pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x])
@@ -88,10 +96,15 @@ def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
+def strong_column(record: dict[str, Any]) -> str | None:
+    """Name of the column of the strong attack, PGD on the queries; None if it was not run."""
+    start = f"PGD-{record['protocol']['steps']} "
+    return next((name for name in record["columns"] if name.startswith(start) and name.endswith("query")), None)
+
+
 def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
     """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
-    protocol = records[0]["protocol"]
-    strong = next(name for name in records[0]["columns"] if name.startswith(f"PGD-{protocol['steps']}"))
+    strong = strong_column(records[0])
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.4), layout="constrained")
         axes = figure.subplots()

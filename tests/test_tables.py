@@ -114,7 +114,7 @@ def test_headings_follow_the_protocol():
 
 
 def test_the_table_asks_for_the_columns_that_the_pipeline_writes():
-    from anrot_lib.pipeline import columns_of
+    from anrot_lib.columns import columns_of
 
     for protocol in (Protocol(), Protocol(eps=2 / 255, steps=7, sigma=0.2)):
         written = {column.name for column in columns_of(protocol, SMOKE)}
