@@ -47,9 +47,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     test.add_argument("--eps", type=fraction, help="radius of the attacks, such as 8/255 (default)")
     test.add_argument("--sigma", type=float, help="strength of the noise column, in units of the pixel range")
     test.add_argument("--tasks", type=int, help="attacked test episodes (default: the preset's)")
-    test.add_argument(
-        "--columns", nargs="+", help="first words of the columns to test: clean FGSM PGD-20 noise curve ..."
-    )
+    test.add_argument("--columns", nargs="+", help="columns to test, by first words: clean FGSM PGD-20 noise curve ...")
     test.add_argument("--precision", type=float, metavar="POINTS", help="choose the clean episodes for this half-width")
 
 

@@ -65,7 +65,7 @@ def evaluate_row(
 ) -> dict[str, dict[str, Any]]:
     """All columns of a net, resumable: finished parts are kept in a journal until the record is written."""
     columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
-    columns = [c for c in columns if setting.columns is None or c.name.split()[0] in setting.columns]
+    columns = [c for c in columns if setting.asks(c.name)]
     journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", {"net": journal_key, "rows": manifest.hash})
     values = {}
     setting.described.clear()  # they were another net's

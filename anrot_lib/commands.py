@@ -6,6 +6,7 @@ import logging
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, results, tables
@@ -30,15 +31,18 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
         raise UserError(f"the set {image_set.name!r} has no {missing[0]} classes; prepare it with --split random")
     folder = experiment_folder(image_set, protocol, budget, arguments.tag)
     chosen = tuple(arguments.columns) if arguments.columns else None
-    known = {column.name.split()[0] for column in columns.columns_of(protocol, budget)}
-    if unknown := sorted(set(chosen or ()) - known):
-        raise UserError(f"unknown column {unknown[0]!r}; choose from {', '.join(sorted(known))}")
+    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
+    names = [column.name for column in columns.columns_of(protocol, budget)]
+    for words in chosen or ():
+        if not any(replace(setting, columns=(words,)).asks(name) for name in names):
+            known = ", ".join(sorted({name.split()[0] for name in names}))
+            raise UserError(f"unknown column {words!r}; choose from {known}, or a whole name such as {names[2]!r}")
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
         + ", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items())
         + f"; encoder {budget.encoder}, training in {precision}, {devices.device_kind(device)}"
     )
-    return Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
+    return setting
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -42,6 +42,10 @@ class Setting:
     surrogates: dict[str, Surrogate] = field(default_factory=dict)
     described: dict[str, evaluation.Descriptions] = field(default_factory=dict)  # of the net being tested
 
+    def asks(self, column: str) -> bool:
+        """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""
+        return self.columns is None or any(f"{column} ".startswith(f"{words} ") for words in self.columns)
+
     @property
     def work(self) -> Path:
         """Where checkpoints and journals of this setting live, apart from those of any other."""

@@ -127,7 +127,7 @@ def is_finished(
         return False
     record = results.read(path)
     asked = {c.name for c in columns_of(setting.protocol, setting.budget, manifest.n_tasks)}
-    asked = {name for name in asked if setting.columns is None or name.split()[0] in setting.columns}
+    asked = {name for name in asked if setting.asks(name)}
     return (
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash

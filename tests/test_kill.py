@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9"),
 ]
-PATIENCE = 300  # seconds until a process that never reaches the point of the kill counts as hung
+PATIENCE = 900  # seconds until a process that never reaches the point of the kill counts as hung
 TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--device", "cpu")
 
 
@@ -81,7 +81,7 @@ def one(folder, pattern):
 @pytest.mark.parametrize("shares", [(), ("--adversarial", "1", "--noisy", "1")], ids=["clean", "mixture"])
 def test_a_kill_in_training(shares, homes, monkeypatch):
     killed, whole = homes
-    words = ("train", *TINY, "--episodes", "110", "--shot", "1", *shares)
+    words = ("train", *TINY, "--episodes", "70", "--way", "3", "--shot", "1", *shares)
     kill_when(lambda: list((killed / "checkpoints").rglob("*-training.pt")), killed, *words)
     halfway = checkpoints.load(one(killed, "*-training.pt"))
     assert halfway["step"] == 50
@@ -93,7 +93,7 @@ def test_a_kill_in_training(shares, homes, monkeypatch):
     assert all(torch.equal(first["state"][k], second["state"][k]) for k in first["state"])
     last = [checkpoints.load(one(home, "*-training.pt")) for home in (whole, killed)]
     assert all(torch.equal(last[0]["weights"][k], last[1]["weights"][k]) for k in last[0]["weights"])
-    assert last[0]["history"] == last[1]["history"] and len(last[0]["history"]) == 3
+    assert last[0]["history"] == last[1]["history"] and [h["step"] for h in last[0]["history"]] == [50, 70]
     assert not torch.equal(last[0]["weights"]["head.log_scale"], halfway["weights"]["head.log_scale"])
     assert not list(killed.rglob("*.tmp")), "a temporary file is left"
 
@@ -102,7 +102,7 @@ def test_a_kill_in_packing(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     for c in range(20):
         (tmp_path / "photos" / f"class {c:02d}").mkdir(parents=True)
-        for k in range(150):
+        for k in range(100):
             pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
             image = Image.fromarray(pixels).resize((96, 96), Image.Resampling.BICUBIC)
             image.save(tmp_path / "photos" / f"class {c:02d}" / f"{k}.png", compress_level=1)
@@ -113,14 +113,14 @@ def test_a_kill_in_packing(tmp_path, monkeypatch):
     kill_when(lambda: lines(work / "journal.jsonl") >= 4, killed, *words)
     assert not (killed / "packed" / "photos").exists(), "nothing half-written is visible"
     before = [json.loads(line) for line in (work / "journal.jsonl").read_text().splitlines()]
-    assert 0 < before[-1]["done"] < 3000
+    assert 0 < before[-1]["done"] < 2000
     said = again(killed, *words)
     undisturbed(whole, monkeypatch, *words)
-    assert "3000 images of 32 px, 20 classes" in said and not work.exists()
+    assert "2000 images of 32 px, 20 classes" in said and not work.exists()
     for file in ("images.npy", "set.json"):
         first, second = (home / "packed" / "photos" / file for home in (whole, killed))
         assert first.read_bytes() == second.read_bytes(), file
-    assert len(image_sets.load(killed / "packed" / "photos", verify=True)) == 3000
+    assert len(image_sets.load(killed / "packed" / "photos", verify=True)) == 2000
 
 
 def test_a_kill_in_evaluation(homes, small_training, monkeypatch):
@@ -130,14 +130,14 @@ def test_a_kill_in_evaluation(homes, small_training, monkeypatch):
         checkpoints.save_net(home / "net.pt", small_training.net, "anrot", size=16, **about)
 
     def words(home):
-        columns = ("--columns", "clean", "FGSM", "PGD-20", "transfer", "noise")
-        return ("evaluate", home / "net.pt", *TINY, "--tasks", "80", "--eps", "1/255", *columns)
+        columns = ("--columns", "clean", "FGSM", "transfer", "noise")
+        return ("evaluate", home / "net.pt", *TINY, "--tasks", "80", *columns)
 
     journal = "anrot-clean-evaluation.jsonl"
-    kill_when(lambda: any(lines(p) >= 5 for p in killed.rglob(journal)), killed, *words(killed))
+    kill_when(lambda: any(lines(p) >= 4 for p in killed.rglob(journal)), killed, *words(killed))
     journal = one(killed, journal)
     kept = [json.loads(line) for line in journal.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    assert not list(killed.rglob("anrot-clean.json")) and len(kept) >= 5
+    assert not list(killed.rglob("anrot-clean.json")) and len(kept) >= 4
     kept[2]["value"]["seconds"] = 12345.0  # a mark: what was found before the kill is not asked for again
     journal.write_text("".join(json.dumps(line) + "\n" for line in kept))
     again(killed, *words(killed))
