@@ -50,7 +50,7 @@ def same(a, b):
 # Resume
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["clean", "mixture", pytest.param("everything", marks=pytest.mark.slow)])
 def test_a_killed_training_ends_in_the_same_bytes(name, small_set, small_budget, tmp_path):
     arguments = (small_set, RECIPES[name], small_budget, PROTOCOL)
     whole = training.train(*arguments, tmp_path / "whole.pt")
