@@ -14,7 +14,7 @@ from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiment import Setting, key_of
-from anrot_lib.settings import Budget, Protocol
+from anrot_lib.settings import Budget, Protocol, to_dict
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
 
@@ -66,7 +66,9 @@ def evaluate_row(
     """All columns of a net, resumable: finished parts are kept in a journal until the record is written."""
     columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
     columns = [c for c in columns if setting.asks(c.name)]
-    journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", {"net": journal_key, "rows": manifest.hash})
+    belongs_to = {"net": journal_key, "rows": manifest.hash}
+    belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
+    journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", belongs_to)
     values = {}
     setting.described.clear()  # they were another net's
     with setting.progress(f"test {row}", len(columns)) as bar:

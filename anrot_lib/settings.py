@@ -131,8 +131,8 @@ SMOKE = Budget(
     clean_query=15,
     attacked_tasks=20,
     attacked_query=5,
-    curve_tasks=10,
-    surrogate_epochs=3,
+    curve_tasks=5,
+    surrogate_epochs=2,
     precision="fp32",
 )
 LAPTOP = Budget(

@@ -57,7 +57,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_set():
-    """25 synthetic classes (16 train, 4 val, 5 test) of 24 images, 16 x 16 pixels. Read only."""
+    """25 synthetic classes (15 train, 5 val, 5 test) of 24 images, 16 x 16 pixels. Read only."""
     from anrot_lib.data.synthetic import synthetic
 
     return synthetic(n_classes=25, per_class=24, size=16)

@@ -68,7 +68,13 @@ def test_a_truncated_file_is_a_users_error_wherever_it_is_cut(file):
 
 @pytest.mark.parametrize(
     "content",
-    [b"hello, this is no checkpoint\n", b"\x80\x02\x8e\x01", bytes(100), b"PK\x03\x04" + bytes(60), pickle.dumps([1])],
+    [
+        b"hello, this is no checkpoint\n",
+        b"\x80\x02\x8e\x01",
+        bytes(100),
+        b"PK\x03\x04" + bytes(60),
+        pickle.dumps([1], 2),
+    ],
 )
 def test_another_kind_of_file_is_a_users_error(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
@@ -86,7 +92,7 @@ class Bomb:
 
 def test_code_in_a_foreign_pickle_is_refused_and_never_run(tmp_path):
     target = tmp_path / "it ran"
-    (tmp_path / "a.pt").write_bytes(pickle.dumps({"format": checkpoints.FORMAT, "net": Bomb(target)}))
+    (tmp_path / "a.pt").write_bytes(pickle.dumps({"format": checkpoints.FORMAT, "net": Bomb(target)}, 2))
     torch.save({"format": checkpoints.FORMAT, "net": Bomb(target)}, tmp_path / "b.pt")
     for name in ("a.pt", "b.pt"):
         with pytest.raises(UserError, match="not a readable checkpoint"):

@@ -198,9 +198,7 @@ def test_the_published_split_procedure_leaks_about_twelve_of_its_eighteen_test_c
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(
-    ("name", "key"), [("cifar-fs", "cifar_fs_split"), ("fc100", "fc100_split")]
-)
+@pytest.mark.parametrize(("name", "key"), [("cifar-fs", "cifar_fs_split"), ("fc100", "fc100_split")])
 def test_the_cifar_set_is_split_as_its_own_arrays_say(name, key, shared_data):
     arrays = np.load(shared_data / "cifar100" / "cifar100_200perclass.npz")
     indices = splits.assign([str(n) for n in arrays["class_names"]], name)
