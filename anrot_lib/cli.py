@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="anrot",
         description="Few-shot classification that stands up to attacks and noise: train, attack, measure.",
-        epilog="Start with: anrot run    (two minutes on two cores; then: anrot run --data FOLDER --preset laptop)",
+        epilog="Start with: anrot run    (a few minutes on two cores; then: anrot run --data FOLDER --preset laptop)",
     )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
