@@ -329,6 +329,10 @@ def test_the_identical_pairs_of_mini_imagenet_are_found(mini_imagenet):
     assert 5 <= len(gone) <= len(across) and not (split[gone] == "test").any()
 
 
+# Pairs among these 10,000 images that were looked at and are the same photograph: a mirrored manatee, two dogs, a gymnast.
+LOOKED_AT = {(867, 872), (960, 992), (1569, 1818), (4742, 8326)}
+
+
 @pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize("size", [84, 32])
@@ -340,4 +344,4 @@ def test_copies_planted_in_ten_thousand_real_images_are_found(mini_imagenet, siz
     found = {(a, b) for a, b, _, _ in near_copies(images)}
     hits = recall(planted, found, REQUIRED)
     assert np.mean(list(hits.values())) >= 0.95, hits
-    assert len(unrelated(found, planted)) <= 1
+    assert len(unrelated(found, planted) - LOOKED_AT) <= 1
