@@ -329,7 +329,8 @@ def test_the_identical_pairs_of_mini_imagenet_are_found(mini_imagenet):
     assert 5 <= len(gone) <= len(across) and not (split[gone] == "test").any()
 
 
-# Pairs among these 10,000 images that were looked at and are the same photograph: a mirrored manatee, two dogs, a gymnast.
+# Pairs among these 10,000 images that were looked at and are the same photograph:
+# a mirrored manatee, two dogs, a gymnast.
 LOOKED_AT = {(867, 872), (960, 992), (1569, 1818), (4742, 8326)}
 
 
