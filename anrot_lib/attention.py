@@ -17,7 +17,7 @@ class MeanAndMax(torch.autograd.Function):
         maximum, index = tokens.max(dim, keepdim=True)
         ctx.save_for_backward(index)
         ctx.dim, ctx.shape = dim, tokens.shape
-        return tokens.mean(dim, keepdim=True), maximum
+        return _mean(tokens, dim), maximum
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -32,6 +32,16 @@ class MeanAndMax(torch.autograd.Function):
         flat, place = grad.view(-1), place.view(-1)
         flat[place] += grad_max.reshape(-1)
         return grad, None
+
+
+def _mean(tokens: Tensor, dim: int) -> Tensor:
+    # As a product with ones: a mean of bf16 numbers first writes a float32 copy of all of them.
+    if tokens.dtype.itemsize > 2:
+        return tokens.mean(dim, keepdim=True)
+    b, m, c = tokens.shape
+    if dim == 1:
+        return tokens.new_ones(b, 1, m) @ tokens / m
+    return tokens @ tokens.new_ones(c, 1) / c
 
 
 def tokens_of(maps: Tensor) -> Tensor:

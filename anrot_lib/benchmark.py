@@ -59,7 +59,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
         net = build_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
         net = as_published(net) if published else net
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=not published)
         hesim = mixture.build_hesim(recipe, net.head)
 
         def once(k: int) -> None:

@@ -29,9 +29,9 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu()
+        out = self.bn1(self.conv1(x)).relu_()
         out = self.attention(self.bn2(self.conv2(out)))
-        return (out + self.shortcut(x)).relu()
+        return (out + self.shortcut(x)).relu_()
 
 
 class WideBlock(nn.Module):
@@ -84,7 +84,7 @@ def resnet12_anrot(in_channels: int, attention: bool) -> tuple[list[nn.Module], 
 
     84 x 84 -> 256 x 11 x 11. Smaller by far than the "ResNet-12" of published tables (`resnet12`).
     """
-    stages: list[nn.Module] = [nn.Sequential(conv3x3(in_channels, 64), nn.BatchNorm2d(64), nn.ReLU())]
+    stages: list[nn.Module] = [nn.Sequential(conv3x3(in_channels, 64), nn.BatchNorm2d(64), nn.ReLU(inplace=True))]
     n_in = 64
     for width, blocks, stride in ((32, 1, 1), (64, 1, 2), (128, 2, 2), (256, 1, 2)):
         stage = []

@@ -133,7 +133,7 @@ class _Run:
             self.net.backbone.load_state_dict(encoder_state)
         self.hesim = build_hesim(recipe, self.net.head)
         self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
         self.step, self.seconds = 0, 0.0
         self.step_seconds: list[float] = []
         self.history: list[dict[str, Any]] = []
