@@ -8,14 +8,18 @@ JOBS  ?= 2
 ARGS  ?=
 PIP_OPTIONS := --no-input --disable-pip-version-check -c requirements-lock.txt
 LAB_ARGS ?=
+NUMBERS ?=
 
-.PHONY: help setup run lab check test notebooks lock clean
+.PHONY: help setup run lab check test notebooks nbval site lock clean
 
 help:
 	@echo 'make run    the whole pipeline, small: a table of clean and robust accuracies (ARGS="..." is passed on)'
 	@echo 'make lab    the notebooks in JupyterLab (LAB_ARGS="..." is passed on)'
 	@echo 'make check  style, unit and property tests: for every edit'
 	@echo 'make test   everything, slow tests and notebooks too: what CI calls'
+	@echo 'make notebooks  run the sources in notebooks/src and write the notebooks (NUMBERS="06 07": some)'
+	@echo 'make nbval  the committed notebooks against a fresh run; part of make test'
+	@echo 'make site   notebooks, tables and API reference as HTML pages in site/'
 	@echo 'make setup  only the virtual environment that the others make for themselves'
 	@echo 'make lock   write the installed versions to requirements-lock.txt'
 	@echo 'make clean  remove the virtual environment, caches and build products; data and results stay'
@@ -27,37 +31,40 @@ run: $(READY)
 
 # Nothing is fetched: no news, no look for updates, no extension catalogue.
 lab: $(READY)
-	@page=.; \
-	if [ -d notebooks ]; then page=notebooks; fi; \
-	if [ -f notebooks/00_start_here.ipynb ]; then page=notebooks/00_start_here.ipynb; fi; \
 	$(PY) -m jupyterlab --LabApp.news_url=None --LabApp.extension_manager=readonly \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS) "$$page"
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(LAB_ARGS) notebooks/00_start_here.ipynb
 
 check: $(READY) style
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not gpu"
 
 test: $(READY) style
 	$(PY) -m pytest -n $(JOBS)
-	@if ls notebooks/*.ipynb >/dev/null 2>&1; then $(MAKE) notebooks; fi
+	$(MAKE) nbval
 
 .PHONY: style
 style: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --output-format concise .
 
-# The committed outputs against a fresh run: strict, only what tests/nbval.cfg names may differ.
+# The sources, run and written as what is committed. One alone: make notebooks NUMBERS=06.
 notebooks: $(READY)
-	ANROT_PRESET=smoke ANROT_HEADLESS=1 $(PY) -m pytest -n $(JOBS) --dist loadscope \
-	  --nbval --nbval-current-env --nbval-cell-timeout=60 \
-	  $(if $(wildcard tests/nbval.cfg),--nbval-sanitize-with tests/nbval.cfg) \
+	$(PY) notebooks/build.py $(NUMBERS)
+
+# The committed outputs against a fresh run: strict, only what tests/nbval.cfg names may differ.
+nbval: $(READY)
+	ANROT_PRESET=smoke ANROT_HEADLESS=1 ANROT_DATA=synthetic $(PY) -m pytest -n $(JOBS) --dist loadscope \
+	  --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg \
 	  --ignore-glob='*checkpoint*' notebooks
+
+site: $(READY)
+	$(PY) -m anrot_lib report --site
 
 # What is installed now, whatever the old lock says, as far as every platform can install it: local version
 # tags (+cpu), CUDA parts and this project itself stay out.
 lock:
 	$(PY) -m pip freeze --all --exclude-editable > requirements-lock.tmp
 	@{ echo '# The tried set, every package with its version, to be used as constraints:'; \
-	  echo '#   pip install -c requirements-lock.txt -e ".[dev,attacks]"'; \
+	  echo '#   pip install -c requirements-lock.txt -e ".[dev,attacks,site]"'; \
 	  echo '# Written by "make lock". It must also suit Python 3.11.0 (a test says so).'; \
 	  sed -e '/ @ /d' -e 's/+[A-Za-z0-9.]*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' \
 	    -e '/^anrot[-_]lib/d' requirements-lock.tmp; } > requirements-lock.txt
@@ -86,5 +93,8 @@ $(READY): pyproject.toml requirements.txt requirements-lock.txt
 	  "$$found" -m venv --clear .venv; \
 	fi
 	$(PY) -m pip install $(PIP_OPTIONS) --upgrade pip
-	$(PY) -m pip install $(PIP_OPTIONS) -e '.[dev,attacks]'
+	$(PY) -m pip install $(PIP_OPTIONS) -e '.[dev,attacks,site]'
+	@mkdir -p .venv/share/jupyter/lab/settings  # JupyterLab shall not ask whether it may fetch news
+	@printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
+	  > .venv/share/jupyter/lab/settings/overrides.json
 	@touch $@

@@ -110,6 +110,14 @@ def build_parser() -> argparse.ArgumentParser:
     _prepare(verbs)
     report = verbs.add_parser("report", help="redraw the tables of README.md and the figures from the result records")
     report.add_argument("--check", action="store_true", help="change nothing; exit code 1 if something is out of date")
+    report.add_argument(
+        "--site",
+        type=Path,
+        nargs="?",
+        const=Path("site"),
+        metavar="FOLDER",
+        help="write notebooks, tables and API reference as HTML pages (default folder: site)",
+    )
     bench = verbs.add_parser("bench", help="time a training step against the published way, or 10,000 clean episodes")
     bench.add_argument("what", nargs="?", choices=("step", "episodes"), default="step")
     bench.add_argument("--size", type=int, help="side of the images (default 32 for step, 84 for episodes)")

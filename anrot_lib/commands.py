@@ -172,7 +172,12 @@ def predict(arguments: argparse.Namespace) -> int:
 def report(arguments: argparse.Namespace) -> int:
     from anrot_lib import readme
 
-    return readme.report(check=arguments.check)
+    if arguments.site is None:
+        return readme.report(check=arguments.check)
+    from anrot_lib import website
+
+    print(f"site: {shown(website.build(arguments.site.absolute()))}")
+    return 0
 
 
 def bench(arguments: argparse.Namespace) -> int:

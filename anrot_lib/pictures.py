@@ -1,0 +1,54 @@
+"""Pictures of images: rows of them, amplified changes, probabilities, maps. Every function draws on given axes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from torch import Tensor
+
+RIGHT, WRONG, PLAIN = "#009E73", "#D55E00", "#0072B2"  # Okabe-Ito, as everywhere in the course
+
+
+def pixels_of(image: Tensor) -> np.ndarray:
+    """(C, H, W) in [0, 1] as matplotlib takes it: (H, W, 3), or (H, W) for one channel."""
+    array = image.detach().cpu().float().clamp(0, 1).permute(1, 2, 0).numpy()
+    return array[..., 0] if array.shape[-1] == 1 else array
+
+
+def show(axes: Axes, image: Tensor, title: str = "", colour: str | None = None) -> None:
+    """One image (C, H, W) in [0, 1], pixel by pixel, with a frame if a colour is given."""
+    axes.imshow(pixels_of(image), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=8, color=colour or "black")
+    for spine in axes.spines.values():
+        spine.set(visible=colour is not None, color=colour or "black", linewidth=2)
+
+
+def row(axes: Sequence[Axes], images: Tensor, titles: Sequence[str] = (), colours: Sequence[str | None] = ()) -> None:
+    """Images (n, C, H, W) side by side, one an axes; axes that are left over are switched off."""
+    for k, place in enumerate(np.ravel(axes)):
+        if k >= len(images):
+            place.axis("off")
+            continue
+        show(place, images[k], titles[k] if k < len(titles) else "", colours[k] if k < len(colours) else None)
+
+
+def change(axes: Axes, difference: Tensor, factor: float) -> None:
+    """A change of pixels (C, H, W), `factor` times, around mid-grey: what is grey did not change."""
+    show(axes, 0.5 + factor * difference / 2, f"change, x {factor:.3g}")
+
+
+def probabilities(axes: Axes, values: Tensor, names: Sequence[str], truth: int) -> None:
+    """Class probabilities (way,) as bars; the true class green, the predicted one red if it is another."""
+    best = int(values.argmax())
+    colours = [RIGHT if k == truth else WRONG if k == best else "#999999" for k in range(len(values))]
+    axes.barh(range(len(values)), values.detach().cpu().numpy(), color=colours)
+    axes.set(yticks=range(len(values)), yticklabels=names, xlim=(0, 1), xlabel="probability")
+    axes.invert_yaxis()
+
+
+def heat(axes: Axes, values: Tensor, title: str = "", low: float | None = None, high: float | None = None) -> None:
+    """A map (H, W) of magnitudes in cividis."""
+    axes.imshow(values.detach().cpu().numpy(), cmap="cividis", interpolation="nearest", vmin=low, vmax=high)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=8)

@@ -1,0 +1,96 @@
+"""Build the notebooks: `python notebooks/build.py [NUMBER ...]` runs notebooks/src/NN_name.py and writes NN_name.ipynb.
+
+The sources are py:percent files; the notebooks are executed at the smoke preset without widgets, which is what is
+committed and what the tests compare with. The links between notebooks are written here.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from anrot_lib import course, paths
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "synthetic"}
+
+
+def links(notebook: course.Notebook) -> str:
+    """Where to go from here, in Markdown."""
+    ready = course.ready()
+    at = ready.index(notebook)
+    parts = []
+    if at > 0:
+        parts.append(f"[← {ready[at - 1].title}]({ready[at - 1].stem}.ipynb)")
+    if at > 0:
+        parts.append(f"[Contents]({ready[0].stem}.ipynb#contents)")
+    if at + 1 < len(ready):
+        parts.append(f"[{ready[at + 1].title} →]({ready[at + 1].stem}.ipynb)")
+    return " · ".join(parts)
+
+
+def from_source(notebook: course.Notebook) -> nbformat.NotebookNode:
+    """The notebook of a source, not run: cell numbers are the cells' ids, so that two builds are equal."""
+    book = jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent")
+    book.cells.append(nbformat.v4.new_markdown_cell(links(notebook)))
+    for k, cell in enumerate(book.cells):
+        cell["id"] = f"cell-{k:02d}"
+        cell["metadata"] = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+    book["metadata"] = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    book["nbformat"], book["nbformat_minor"] = 4, 5
+    return book
+
+
+def merged_streams(outputs: list) -> list:
+    """Neighbouring pieces of the same stream as one, because where a stream is cut depends on the clock."""
+    merged: list = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last["text"] += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+def build(notebook: course.Notebook) -> float:
+    """Run one notebook and write it; returns the seconds that it took."""
+    book = from_source(notebook)
+    started = time.perf_counter()
+    NotebookClient(book, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(HERE)}}).execute()
+    seconds = time.perf_counter() - started
+    for cell in book.cells:
+        cell["metadata"].pop("execution", None)
+        if cell.cell_type == "code":
+            cell["outputs"] = merged_streams(cell.outputs)
+            for output in cell.outputs:
+                output.get("metadata", {}).clear()
+    book["metadata"]["language_info"] = {"name": "python"}
+    with paths.atomic_write(HERE / f"{notebook.stem}.ipynb") as temporary:
+        nbformat.write(book, temporary)
+    return seconds
+
+
+def main(numbers: list[str]) -> int:
+    os.environ.update(ENVIRONMENT)
+    chosen = [n for n in course.ready() if not numbers or f"{n.number:02d}" in numbers]
+    for notebook in chosen:
+        try:
+            seconds = build(notebook)
+        except CellExecutionError as error:
+            print(f"{notebook.stem}: {error}", file=sys.stderr)
+            return 1
+        print(f"{notebook.stem}: {seconds:.1f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

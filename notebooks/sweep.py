@@ -1,0 +1,98 @@
+"""Move every slider of every notebook through all its places: `python notebooks/sweep.py [NUMBER ...]`.
+
+Runs the sources in this process with `nb.explore` replaced by a loop over all combinations of the choices, renders each
+figure as a notebook would, and writes the seconds of the redraws to data/results/bench/sliders.json.
+"""
+
+import contextlib
+import io
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import matplotlib
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+import torch
+
+from anrot_lib import benchmark, course, nb
+
+HERE = Path(__file__).resolve().parent
+
+
+def rendered() -> int:
+    """Render all open figures to PNG as a notebook does, close them, and count them."""
+    numbers = plt.get_fignums()
+    for number in numbers:
+        plt.figure(number).savefig(io.BytesIO(), format="png", bbox_inches="tight")
+    plt.close("all")
+    return len(numbers)
+
+
+def combinations(choices: dict[str, Any]) -> list[dict[str, Any]]:
+    values = [[value for _, value in nb.options(choice)] for choice in choices.values()]
+    return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*values)]
+
+
+def sweep(notebook: course.Notebook) -> dict[str, list[float]]:
+    """Seconds of every redraw, by the name of the draw function. AssertionError if one shows no single figure."""
+    seconds: dict[str, list[float]] = {}
+
+    def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: Any) -> None:
+        plt.close("all")
+        unknown = set(start or {}) - set(choices)
+        assert not unknown, f"{draw.__name__}: start names {unknown}, which is no slider"
+        for name, value in (start or {}).items():
+            assert value in [v for _, v in nb.options(choices[name])], f"{draw.__name__}: {name} starts off its slider"
+        for values in combinations(choices):
+            before = time.perf_counter()
+            draw(**values)
+            shown = rendered()
+            seconds.setdefault(draw.__name__, []).append(time.perf_counter() - before)
+            assert shown == 1, f"{draw.__name__}({values}) shows {shown} figures instead of one"
+
+    namespace = {"__name__": "__main__"}
+    show, original = plt.show, nb.explore
+    plt.show, nb.explore = (lambda *a, **k: None), explore
+    try:
+        for cell in jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent").cells:
+            if cell.cell_type == "code":
+                exec(compile(cell.source, notebook.stem, "exec"), namespace)
+                rendered()
+    finally:
+        plt.show, nb.explore = show, original
+    return seconds
+
+
+def main(numbers: list[str]) -> int:
+    found: dict[str, dict[str, float]] = {}
+    for notebook in course.ready():
+        if numbers and f"{notebook.number:02d}" not in numbers:
+            continue
+        with contextlib.redirect_stdout(io.StringIO()):
+            seconds = sweep(notebook)
+        for name, values in seconds.items():
+            low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+            found[f"{notebook.number:02d} {name}"] = {
+                "median": median,
+                "low": low,
+                "high": high,
+                "largest": max(values),
+            }
+            print(f"{notebook.number:02d} {name}: {len(values)} places, median {1000 * median:.0f} ms")
+    if not numbers:
+        first = next(iter(found))
+        benchmark.write_timing(
+            "sliders", "redraw of a slider's figure", {"reference": first}, found, torch.device("cpu")
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

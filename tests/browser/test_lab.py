@@ -1,0 +1,55 @@
+"""JupyterLab in a real browser: a notebook runs to its end, a slider moves by keyboard, the figure changes."""
+
+import json
+import time
+import urllib.request
+
+import pytest
+
+WAIT = 120_000  # milliseconds; the machine may be busy with other tests
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+def wait_for_kernel(lab: str) -> None:
+    """Until the notebook's kernel is connected and idle: cells run before that lose their output."""
+    for _ in range(WAIT // 500):
+        with urllib.request.urlopen(f"{lab}/api/kernels", timeout=10) as answer:
+            kernels = json.load(answer)
+        if kernels and all(k["execution_state"] == "idle" and k["connections"] > 0 for k in kernels):
+            return
+        time.sleep(0.5)
+    pytest.fail(f"no kernel became idle: {kernels}")
+
+
+def run_all(page, lab: str, name: str) -> None:
+    page.goto(f"{lab}/lab/tree/{name}?reset", wait_until="domcontentloaded")
+    page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
+    wait_for_kernel(lab)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Edit", exact=True).click()
+    page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.locator(".noUi-handle").first.wait_for(state="attached")
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+
+
+@pytest.mark.parametrize("name", ["03_adversarial_examples", "06_hellinger_distance"])
+def test_a_slider_moves_the_figure(browser, lab, screenshots, name):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(WAIT)
+    run_all(page, lab, f"{name}.ipynb")
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    page.locator(".noUi-handle").first.scroll_into_view_if_needed()
+    widget = page.locator(".jupyter-widgets:has(.noUi-handle)").first
+    figure = (
+        "() => { const all = document.querySelectorAll('.jupyter-widgets img'); return all.length ? all[0].src : '' }"
+    )
+    page.wait_for_function(figure)
+    before = page.evaluate(figure)
+    handle = widget.locator(".noUi-handle").first
+    handle.focus()
+    handle.press("ArrowRight")
+    page.wait_for_function(f"old => {{ const now = ({figure})(); return now && now !== old }}", arg=before)
+    page.screenshot(path=screenshots / f"{name}.png")
+    page.close()

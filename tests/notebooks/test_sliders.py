@@ -1,0 +1,19 @@
+"""Every slider's draw function over all its places: it shows exactly one figure each time."""
+
+import pytest
+
+from anrot_lib import course
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("notebook", course.ready(), ids=lambda n: n.stem)
+def test_all_places_of_all_sliders(notebook, sweep, monkeypatch, capsys):
+    monkeypatch.setenv("ANROT_PRESET", "smoke")
+    monkeypatch.setenv("ANROT_HEADLESS", "1")
+    monkeypatch.setenv("ANROT_DATA", "synthetic")
+    seconds = sweep.sweep(notebook)
+    assert seconds
+    with capsys.disabled():
+        for name, values in seconds.items():
+            print(f"\n{notebook.stem} {name}: {len(values)} redraws, slowest {1000 * max(values):.0f} ms", end="")

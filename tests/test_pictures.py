@@ -1,0 +1,44 @@
+"""Pictures draw what they are given."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.colors import to_hex
+
+from anrot_lib import pictures
+
+
+@pytest.fixture
+def axes():
+    figure, axes = plt.subplots(1, 3)
+    yield axes
+    plt.close(figure)
+
+
+def test_an_image_is_shown_pixel_by_pixel(axes):
+    image = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(0))
+    pictures.show(axes[0], image, "cat", pictures.WRONG)
+    shown = axes[0].images[0]
+    assert torch.allclose(torch.tensor(shown.get_array()).permute(2, 0, 1), image)
+    assert shown.get_interpolation() == "nearest"
+    assert {to_hex(s.get_edgecolor()).upper() for s in axes[0].spines.values()} == {pictures.WRONG}
+    assert pictures.pixels_of(image[:1]).shape == (5, 4)
+
+
+def test_a_row_switches_left_over_axes_off(axes):
+    pictures.row(axes, torch.zeros(2, 1, 4, 4), ["a"])
+    assert [a.axison for a in axes] == [True, True, False]
+    assert [a.get_title() for a in axes] == ["a", "", ""]
+
+
+def test_a_change_lies_around_grey(axes):
+    pictures.change(axes[0], torch.tensor([[[0.0, 0.1, -0.1]]]), factor=10)
+    assert torch.tensor(axes[0].images[0].get_array()).tolist() == [[0.5, 1.0, 0.0]]
+    assert "x 10" in axes[0].get_title()
+
+
+def test_bars_are_green_for_truth_and_red_for_a_wrong_prediction(axes):
+    pictures.probabilities(axes[0], torch.tensor([0.2, 0.7, 0.1]), "abc", truth=0)
+    assert [to_hex(p.get_facecolor()).upper() for p in axes[0].patches] == [pictures.RIGHT, pictures.WRONG, "#999999"]
+    pictures.probabilities(axes[1], torch.tensor([0.2, 0.7, 0.1]), "abc", truth=1)
+    assert to_hex(axes[1].patches[1].get_facecolor()).upper() == pictures.RIGHT
