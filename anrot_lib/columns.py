@@ -11,7 +11,7 @@ from anrot_lib import checkpoints, evaluation, randomness, results
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
-from anrot_lib.classifiers import FewShotNet
+from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiment import Setting, key_of
 from anrot_lib.settings import Budget, Protocol, to_dict
@@ -71,6 +71,7 @@ def evaluate_row(
     journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", belongs_to)
     values = {}
     setting.described.clear()  # they were another net's
+    net = folded(net)
     with setting.progress(f"test {row}", len(columns)) as bar:
         for done, column in enumerate(columns):
             bar(done, {"column": column.name})

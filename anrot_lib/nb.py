@@ -93,6 +93,8 @@ def setup(number: str, preset: str | None = None, data: str | None = None) -> Le
     if name is None:
         prepared = (paths.packed_dir() / LAPTOP_DATA / "set.json").is_file()
         name = LAPTOP_DATA if prepared and budget.preset != "smoke" else "synthetic"
+    what = "a mechanism to look at, not a result" if budget.preset == "smoke" else "results of this machine"
+    print(f"preset={budget.preset} data={name} seed=0: {what}")
     return Lesson(number, budget, name)
 
 

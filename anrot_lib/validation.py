@@ -7,7 +7,7 @@ import torch
 
 from anrot_lib import evaluation
 from anrot_lib.attacks.gradient import fgsm, pgd
-from anrot_lib.classifiers import FewShotNet
+from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.settings import Recipe
@@ -23,7 +23,7 @@ def validate(
 
     "clean" always; "noisy" at the recipe's largest sigma; "fgsm" and "adversarial" (PGD-7) on a small probe.
     """
-    rows = manifest.rows
+    net, rows = folded(net), manifest.rows
     per_task = rows.query.shape[1] * rows.query.shape[2]
     numbers = {"clean": float(np.mean(evaluation.clean_counts(net, image_set, rows, device)) / per_task)}
     numbers["view"] = numbers["clean"]

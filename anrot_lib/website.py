@@ -45,7 +45,8 @@ td:first-child, th:first-child { text-align: left; }
 .c1 { color: var(--note); font-style: italic; } .mi, .mf { color: var(--number); }
 details { border-left: 3px solid var(--line); padding-left: 1rem; } blockquote { border-left: 3px solid var(--line);
   margin-left: 0; padding-left: 1rem; } math[display="block"] { overflow-x: auto; margin: 1rem 0; }
-@media (max-width: 50rem) { .page { display: block; } nav { border: 0; max-height: none; position: static; } nav ul { columns: 2; } }
+@media (max-width: 50rem) { .page { display: block; } nav { border: 0; max-height: none; position: static; }
+  nav ul { columns: 2; } }
 """
 
 

@@ -177,3 +177,24 @@ def test_gradients_reach_every_parameter_and_every_image(name):
     encoder(images).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in encoder.parameters())
     assert images.grad.flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("name", list(encoders.BUILDERS))
+def test_folded_is_the_same_function_without_batch_norm(name, attention):
+    g = torch.Generator().manual_seed(0)
+    encoder = encoders.build(name, attention=attention, generator=g)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):  # as after training: no statistic at its initial value
+            for values, low in ((module.running_mean, -0.5), (module.running_var, 0.5), (module.weight, 0.5)):
+                values.data.copy_(low + torch.rand(values.shape, generator=g))
+    encoder.eval()
+    images = torch.rand(3, 3, 32, 32, generator=g, requires_grad=True)
+    folded = encoders.fold(encoder)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
+    before, after = encoder(images), folded(images)
+    scale = before.abs().max().item()
+    assert (before - after).abs().max() < 2e-5 * scale
+    slopes = [torch.autograd.grad(maps.square().mean(), images, retain_graph=True)[0] for maps in (before, after)]
+    assert torch.allclose(*slopes, rtol=1e-3, atol=1e-4 * slopes[0].abs().max().item())
+    assert any(isinstance(m, nn.BatchNorm2d) for m in encoder.modules()), "the original is left alone"

@@ -82,7 +82,7 @@ def test_one_version():
 def test_every_import_is_declared():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    lines += extras["optional-dependencies"]["attacks"]
+    lines += extras["optional-dependencies"]["attacks"] + extras["optional-dependencies"]["site"]
     used = set().union(*(imported_names(file) for file in PACKAGE.rglob("*.py")))
     used -= set(sys.stdlib_module_names) | {"anrot_lib"}
     assert {normalised(DISTRIBUTIONS.get(name, name)) for name in used} <= requirement_names(lines)

@@ -71,7 +71,7 @@ def test_the_numbers_are_accuracies_of_the_validation_classes(small_net, small_s
     assert all(torch.equal(v, before[k]) for k, v in small_net.state_dict().items())
 
 
-def test_the_probe_is_small_and_pgd_is_the_recipes(small_set, manifest, monkeypatch):
+def test_the_probe_is_small_and_pgd_is_the_recipes(small_net, small_set, manifest, monkeypatch):
     seen = []
 
     def attacked(net, image_set, rows, threat, *rest):
@@ -80,7 +80,7 @@ def test_the_probe_is_small_and_pgd_is_the_recipes(small_set, manifest, monkeypa
 
     monkeypatch.setattr(evaluation, "attacked_counts", attacked)
     monkeypatch.setattr(evaluation, "clean_counts", lambda *_: evaluation.np.array([1]))
-    found = validation.validate(None, small_set, manifest, Recipe(adversarial=1.0, eps=0.1), "cpu")
+    found = validation.validate(small_net, small_set, manifest, Recipe(adversarial=1.0, eps=0.1), "cpu")
     assert [s.threat.name for s in seen] == ["FGSM 0.1 query", "PGD-7 0.1 query"]
     assert seen[0].rows.query.shape == (6, 5, validation.PROBE_QUERY)
     assert found["fgsm"] == found["adversarial"] == 5 / 25

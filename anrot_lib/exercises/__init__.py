@@ -54,6 +54,7 @@ def exercises_of(number: int) -> dict[str, Fill | Predict]:
 
 def check(number: str, answer: Any = None) -> None:
     """Print whether the answer to an exercise is right: "not attempted yet", a counter-example, or "passed"."""
+    print(f"Exercise {number}: {verdict(number, answer)}")
 
 
 def verdict(number: str, answer: Any = None) -> str:

