@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import encoders
+from anrot_lib import encoders, multilevel
 from anrot_lib.attacks.episode import pick
 from anrot_lib.checks import UserError, check_images
 from anrot_lib.compat import load_torchvision
@@ -56,16 +56,22 @@ METHODS: dict[str, Callable[[int], Head]] = {
     "joint-hellinger": lambda c: GaussianHead(c, "joint-hellinger"),
     "gaussian-kl": lambda c: GaussianHead(c, "kl"),
     "gaussian-wasserstein2": lambda c: GaussianHead(c, "wasserstein2"),
+    **multilevel.METHODS,
 }
 
 
 def build_head(method: str, channels: int) -> Head:
-    """The head of a method: a name of METHODS, or easyfsl:NAME. UserError for anything else."""
+    """The head of a method: a name of METHODS, easyfsl:NAME, or levels:NAME+NAME. UserError for anything else."""
+    if method.startswith(multilevel.PREFIX):
+        return multilevel.build(method.removeprefix(multilevel.PREFIX), channels)
     if method.startswith("easyfsl:"):
         return EasyFSLHead(channels, method.removeprefix("easyfsl:"))
-    if method not in METHODS:
-        raise UserError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}, or easyfsl:NAME")
-    return METHODS[method](channels)
+    known = METHODS | multilevel.OF_IMAGES
+    if method not in known:
+        raise UserError(
+            f"unknown method {method!r}; choose one of {', '.join(known)}, or easyfsl:NAME, or levels:NAME+NAME"
+        )
+    return known[method](channels)
 
 
 class BoundEpisodes(nn.Module):
@@ -100,7 +106,8 @@ class FewShotNet(easyfsl.FewShotClassifier):
     def encode(self, images: Tensor) -> Tensor:
         """Images (..., C, H, W) in [0, 1] to feature maps (..., C', h, w), stored channels-last."""
         flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
-        maps = self.backbone(flat)
+        look = getattr(self.head, "look", None)  # of a head that wants more of an image than its map
+        maps = self.backbone(flat) if look is None else look(self.backbone, flat)
         return maps.unflatten(0, images.shape[:-3])
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
@@ -157,6 +164,11 @@ def build_net(
             for weight in layer.parameters():
                 nn.init.uniform_(weight, -(layer.hidden_size**-0.5), layer.hidden_size**-0.5, generator=generator)
     return FewShotNet(trunk, head).to(memory_format=torch.channels_last)
+
+
+def folded(net: FewShotNet) -> FewShotNet:
+    """The net with its batch norms folded into its convolutions (see `encoders.fold`), for testing; shares the head."""
+    return FewShotNet(encoders.fold(net.backbone), net.head).eval().to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

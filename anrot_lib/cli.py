@@ -20,7 +20,7 @@ def fraction(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a fraction such as 8/255") from None
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def _data(parser: argparse.ArgumentParser) -> Any:
     group = parser.add_argument_group("what to run on")
     group.add_argument(
         "--data",
@@ -35,14 +35,19 @@ def _common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--on-bad", default="error", choices=("error", "quarantine"))
     group.add_argument("--preset", help="smoke (default), laptop or paper: sizes and lengths")
     group.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    group.add_argument("--way", type=int, default=5)
-    group.add_argument("--shot", type=int, default=5)
     group.add_argument("--seed", type=int, default=0)
-    group.add_argument("--encoder", help="resnet12_anrot, resnet12, conv4, conv64f or tiny (default: the preset's)")
     group.add_argument("--compute", choices=("auto", "fp32", "bf16"), help="arithmetic of training (default: preset's)")
-    group.add_argument("--episodes", type=int, help="length of training in episodes (default: the preset's)")
     group.add_argument("--tag", default="", help="a word appended to the name of the results' folder")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, how long it takes, and stop")
+    return group
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    group = _data(parser)
+    group.add_argument("--way", type=int, default=5)
+    group.add_argument("--shot", type=int, default=5)
+    group.add_argument("--encoder", help="resnet12_anrot, resnet12, conv4, conv64f or tiny (default: the preset's)")
+    group.add_argument("--episodes", type=int, help="length of training in episodes (default: the preset's)")
     test = parser.add_argument_group("testing")
     test.add_argument("--eps", type=fraction, help="radius of the attacks, such as 8/255 (default)")
     test.add_argument("--sigma", type=float, help="strength of the noise column, in units of the pixel range")
@@ -87,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--rows", nargs="+", help="rows to run: prototypes published hela-vfa anrot-clean anrot easyfsl:NAME"
     )
+    run.add_argument("--reconstruct", action="store_true", help="then also what `anrot reconstruct` does")
     _recipe(run)
 
     train = verbs.add_parser("train", help="train one net and write its checkpoint")
@@ -108,6 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     _prepare(verbs)
+    _reconstruct(verbs)
     report = verbs.add_parser("report", help="redraw the tables of README.md and the figures from the result records")
     report.add_argument("--check", action="store_true", help="change nothing; exit code 1 if something is out of date")
     report.add_argument(
@@ -152,6 +159,40 @@ def _prepare(verbs: Any) -> None:
     prepare.add_argument("--checkpoint", type=Path, help="the net that fgsm attacks")
 
 
+def _reconstruct(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "reconstruct",
+        help="autoencoders that differ in their divergence, and how far their images are from the originals",
+        description="Exit code 3: paused by --minutes; the same command goes on.",
+    )
+    _data(verb)
+    group = verb.add_argument_group("models")
+    group.add_argument("--divergences", nargs="+", help="kl wasserstein2 hellinger2 (default), bhattacharyya hellinger")
+    group.add_argument("--beta", type=fraction, help="weight of the divergence at which all seeds are trained")
+    group.add_argument("--betas", type=fraction, nargs="*", help="further betas, for the first seed")
+    group.add_argument("--seeds", type=int, nargs="+", default=[0])
+    group.add_argument("--model", help="published or small (default: the preset's)")
+    group.add_argument("--train-images", type=int)
+    group.add_argument("--epochs", type=int, help="at most; training stops when the validation bound has settled")
+    group.add_argument("--learning-rate", type=float)
+    test = verb.add_argument_group("testing")
+    test.add_argument("--test-images", type=int)
+    test.add_argument(
+        "--extractor",
+        default="own",
+        help="own (default: the preset's encoder, trained on the base classes), inception, or a file: "
+        ".pth (Inception), .npz (MobileNet v1), .pt2 (torch.export), .pt (a net of train)",
+    )
+    test.add_argument("--extractor-size", type=int, help="side to which images are resized for it")
+    test.add_argument("--extractor-sha256", help="hash of Inception weights that are not the published ones")
+    test.add_argument("--download", action="store_true", help="fetch the Inception weights if they are not there")
+    test.add_argument(
+        "--decode", nargs="+", default=["sample", "mean"], help="from a sample of the posterior, its mean"
+    )
+    test.add_argument("--resamples", type=int, default=50, help="of the bootstrap")
+    verb.add_argument("--minutes", type=float, help="stop after so long, to go on later")
+
+
 def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
     """The recipe's fields that the command line sets."""
     names = ("clean", "adversarial", "noisy", "hesim", "learning_rate", "schedule", "two_views", "mix")
@@ -188,10 +229,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parsed = build_parser().parse_args(arguments)
-    from anrot_lib import commands  # torch is imported only now, so that --help answers at once
+    from anrot_lib import commands, reconstruct_commands  # torch only now, so that --help answers at once
 
     try:
-        return commands.VERBS[parsed.verb](parsed)
+        code = (commands.VERBS | reconstruct_commands.VERBS)[parsed.verb](parsed)
+        return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)
         return 2

@@ -17,6 +17,10 @@ means m, n and variances s^2, t^2, summed over the dimensions, and between proba
 | kl            | (s^2/t^2 - 1 - ln(s^2/t^2) + (m-n)^2/t^2)/2   | sum p ln(p/q)        | [0, inf) |
 | wasserstein2  | W2^2 = (m-n)^2 + (s-t)^2, in squared units    | no ground metric     | [0, inf) |
 
+`pairwise` takes Gaussians with full or low-rank covariances too (formulas in `full_divergences` and `wasserstein`),
+and three more names: symmetric-kl, the mean of both directions, for all kinds; and for full and low-rank covariances
+wasserstein2-roots and wasserstein2-frobenius, which resemble W2^2. There equality gives 0 up to rounding only.
+
 Edges. H and H^2 round to exactly 1 in float32 once D_B > 17, and their gradient, exp(-D_B) times
 that of D_B, dies long before: score with D_B (or D_B / C) and report H. Variances must be positive
 and probabilities (..., C) sum to 1; neither is checked. A probability below the smallest normal
@@ -31,6 +35,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from anrot_lib import full_divergences, wasserstein
 from anrot_lib.bhattacharyya import pairwise_bhattacharyya
 from anrot_lib.checks import UserError
 from anrot_lib.gaussians import Gaussian, full_precision
@@ -97,8 +102,9 @@ def hellinger_of(bhattacharyya: Tensor) -> Tensor:
 
 
 def _look_up(table: dict, name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Callable:
-    if name not in NAMES:
-        raise UserError(f"unknown divergence {name!r}; choose one of {', '.join(NAMES)}")
+    names = dict.fromkeys((*NAMES, *(known for _, known in PAIRWISE)))
+    if name not in names:
+        raise UserError(f"unknown divergence {name!r}; choose one of {', '.join(names)}")
     kinds = [x.kind if isinstance(x, Gaussian) else "probabilities" for x in (p, q)]
     if kinds[0] != kinds[1] or (kinds[0], name) not in table:
         offered = sorted(kind for kind, known in table if known == name)
@@ -115,8 +121,8 @@ def _hellinger2(bhattacharyya: Tensor) -> Tensor:
 
 def _root(x: Tensor) -> Tensor:
     # The plain root's gradient at 0 is infinite, and times the zero gradient below it, NaN.
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1.0).sqrt(), 0.0)
+    zero = x <= 0  # not x > 0: NaN must stay NaN
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, x).sqrt())
 
 
 def _excess(x: Tensor, y: Tensor) -> Tensor:
@@ -197,15 +203,30 @@ _TERMS: dict[tuple[str, str], Callable] = {
     ("probabilities", "kl"): _simplex_kl,
 }
 
-# The seam for other covariances: their module adds (kind of Gaussian, name) -> function of two Gaussians here.
+# The seam for other covariances: (kind of Gaussian, name) -> function of two Gaussians.
 PAIRWISE: dict[tuple[str, str], Callable] = {
     ("diagonal", "bhattacharyya"): pairwise_bhattacharyya,
     ("diagonal", "hellinger2"): lambda p, q: _hellinger2(pairwise_bhattacharyya(p, q)),
     ("diagonal", "hellinger"): lambda p, q: hellinger_of(pairwise_bhattacharyya(p, q)),
     ("diagonal", "kl"): _pairwise_kl,
     ("diagonal", "wasserstein2"): _pairwise_wasserstein2,
+    ("diagonal", "symmetric-kl"): lambda p, q: 0.5 * (_pairwise_kl(p, q) + _pairwise_kl(q, p).mT),
     ("probabilities", "hellinger2"): lambda p, q: _pairwise_simplex_hellinger(p, q).square(),
     ("probabilities", "hellinger"): _pairwise_simplex_hellinger,
     ("probabilities", "bhattacharyya"): _pairwise_simplex_bhattacharyya,
     ("probabilities", "kl"): lambda p, q: _simplex_kl(p.unsqueeze(-2), q.unsqueeze(-3)).sum(-1),
+    ("probabilities", "symmetric-kl"): lambda p, q: (
+        0.5 * (_simplex_kl(p.unsqueeze(-2), q.unsqueeze(-3)) + _simplex_kl(q.unsqueeze(-3), p.unsqueeze(-2))).sum(-1)
+    ),
 }
+for _kind in ("full", "low rank"):
+    PAIRWISE |= {
+        (_kind, "bhattacharyya"): full_divergences.bhattacharyya,
+        (_kind, "hellinger2"): lambda p, q: _hellinger2(full_divergences.bhattacharyya(p, q)),
+        (_kind, "hellinger"): lambda p, q: hellinger_of(full_divergences.bhattacharyya(p, q)),
+        (_kind, "kl"): full_divergences.kl,
+        (_kind, "symmetric-kl"): full_divergences.symmetric_kl,
+        (_kind, "wasserstein2"): wasserstein.wasserstein2,
+        (_kind, "wasserstein2-roots"): wasserstein.roots,
+        (_kind, "wasserstein2-frobenius"): wasserstein.frobenius,
+    }

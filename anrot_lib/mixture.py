@@ -1,6 +1,7 @@
 """The loss of a training step: clean, adversarial and noisy versions of the queries, one encoder pass, Hesim.
 
-Loss = sum over versions v of share_v CE_v, plus `hesim` x Hesim over the embeddings of all versions.
+Loss = sum over versions v of share_v CE_v, plus `hesim` x Hesim, or a loss in its place, over the embeddings of all
+versions.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from anrot_lib.gaussians import Gaussian
 from anrot_lib.hesim import Hesim, gaussian_embeddings
 from anrot_lib.settings import Recipe
 
+MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> scalar, as Hesim
 MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
 
 
@@ -95,10 +97,10 @@ def episode_loss(
     net: FewShotNet,
     episode: Episode,
     recipe: Recipe,
-    hesim: nn.Module | None,
+    metric_loss: MetricLoss | None,
     draw: Callable[[str], torch.Generator],
 ) -> Tensor:
-    """The training loss of E episodes, a scalar."""
+    """The training loss of E episodes, a scalar. `metric_loss` is Hesim or a loss in its place; None leaves it out."""
     versions = query_versions(net, episode, recipe, draw)
     mixed = None
     if recipe.mix and "clean" in versions:
@@ -114,9 +116,9 @@ def episode_loss(
     if mixed is not None:
         losses["clean"] = mixed.cross_entropy(logits["clean"])
     loss = torch.stack([share * losses[version] for version, share in shares_of(recipe).items()]).sum()
-    if hesim is not None:
+    if metric_loss is not None:
         labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
-        loss = loss + recipe.hesim * hesim(flat_embeddings(scores.embeddings), labels.flatten())
+        loss = loss + recipe.hesim * metric_loss(flat_embeddings(scores.embeddings), labels.flatten())
     return loss if scores.penalty is None else loss + scores.penalty
 
 

@@ -51,6 +51,18 @@ _DATA = _exactly(
     {"name": _TEXT, "sha256": _HASH, "split_hash": _HASH, "size": _COUNT, "images": _COUNT, "classes": _OBJECT},
     {"licence": _TEXT, "left_out": _COUNT},
 )
+_LIST = {"type": "array", "items": _OBJECT}
+_INTERVAL = _exactly({"value": _NUMBER, "half_width": _NUMBER})
+_DECODED = _exactly(  # of one way of decoding: the sample or the mean of the posterior
+    {
+        **dict.fromkeys(("squared_error", "psnr", "ssim", "kernel"), _INTERVAL),
+        "frechet": _exactly(
+            {"value": _NUMBER, "half_width": _NUMBER, "resampled": {"type": "array", "items": _NUMBER}}
+        ),
+        "over_images": _LIST,
+        "seconds": {"type": "number", "minimum": 0},
+    }
+)
 _HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
 SCHEMAS = {
     "accuracy": _exactly(
@@ -67,6 +79,22 @@ SCHEMAS = {
             "transductive": {"type": "boolean"},
             "training": _OBJECT,
             "columns": {"type": "object", "additionalProperties": _COLUMN},
+        }
+    ),
+    "reconstruction": _exactly(
+        {
+            **_HEAD,
+            "kind": {"const": "reconstruction"},
+            "row": _TEXT,
+            "data": _DATA,
+            "vae": _OBJECT,
+            "test": _OBJECT,
+            "parameters": _COUNT,
+            "training": _OBJECT,
+            "extractor": _exactly({"name": _TEXT, "sha256": _HASH, "features": _COUNT, "resize": _TEXT}),
+            "divergences": {"type": "object", "additionalProperties": _NUMBER},
+            "decoded": {"type": "object", "additionalProperties": _DECODED, "minProperties": 1},
+            "floor": _exactly({"images": _COUNT, "value": _NUMBER, "measured": {"type": "boolean"}, "points": _LIST}),
         }
     ),
     "timing": _exactly({**_HEAD, "kind": {"const": "timing"}, "what": _TEXT, "settings": _OBJECT, "seconds": _OBJECT}),

@@ -21,7 +21,7 @@ from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, build_net
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.mixture import build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.mixture import MetricLoss, build_hesim, cost_limit, episode_loss, shares_of
 from anrot_lib.settings import Budget, Protocol, Recipe, to_dict
 from anrot_lib.validation import overfits_to_fgsm, validate
 
@@ -62,17 +62,21 @@ def train(
     precision: str = "fp32",
     progress: Callable[[int, int, dict[str, float]], None] | None = None,
     encoder_state: dict[str, Tensor] | None = None,
+    metric_loss: MetricLoss | None = None,
 ) -> Training:
     """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
 
     checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
     progress       called as progress(steps done, steps in all, numbers to show).
     encoder_state  weights from classical pre-training (`pretraining.pretrain`), if the recipe asks for it.
+    metric_loss    a loss of your own in Hesim's place, also weighted by recipe.hesim: a function, or any loss of
+                   pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
+                   heads with Gaussians are [mean, var]. A checkpoint knows it by its name, without its settings.
 
     Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
-    the checkpoint belongs to other settings or the set has too few classes or images.
+    the checkpoint belongs to other settings, the set has too few classes or images, or the loss cannot be used.
     """
-    run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state)
+    run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss)
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoints.load(checkpoint), checkpoint)
     while run.step < run.n_steps:
@@ -97,10 +101,20 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return sorted(k for k in old.keys() | new.keys() if k != "recipe" and old.get(k) != new.get(k))
 
 
+def check_metric_loss(loss: MetricLoss, recipe: Recipe) -> str:
+    """The name of a loss that takes Hesim's place; UserError if it would have no effect or would stay untrained."""
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    if recipe.hesim == 0:
+        raise UserError(f"the weight of {name} is the recipe's hesim, which is 0; give a Recipe with hesim above 0")
+    if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+        raise UserError(f"{name} has weights of its own, which training would not move; take a loss without weights")
+    return name
+
+
 class _Run:
     """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
 
-    def __init__(self, image_set, recipe, budget, protocol, device, precision, encoder_state):
+    def __init__(self, image_set, recipe, budget, protocol, device, precision, encoder_state, metric_loss):
         self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
         self.precision = precision
         self.n_steps = max(1, budget.episodes // budget.episodes_per_step)
@@ -117,6 +131,8 @@ class _Run:
             "validate_every": budget.validate_every,
             "precision": precision,
         }
+        if metric_loss is not None:
+            self.settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
         self.sampler = EpisodeSampler(
             *(image_set.labels, protocol.way, protocol.shot, budget.train_query, budget.episodes),
             seed=recipe.seed,
@@ -131,7 +147,7 @@ class _Run:
         self.net = build_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
-        self.hesim = build_hesim(recipe, self.net.head)
+        self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
         self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
         self.step, self.seconds = 0, 0.0
@@ -166,7 +182,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         try:
             with devices.autocast(self.device, self.precision):
-                loss = episode_loss(self.net, self.episode(), self.recipe, self.hesim, draw)
+                loss = episode_loss(self.net, self.episode(), self.recipe, self.metric_loss, draw)
         except FloatingPointError as error:  # the attack met the NaN first
             raise self.not_finite() from error
         value = loss.item()

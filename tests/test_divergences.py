@@ -352,5 +352,5 @@ def test_errors_name_what_is_offered():
         pairwise("wasserstein2", p, p)
     with pytest.raises(UserError, match="kl between diagonal and probabilities"):
         pairwise("kl", g, p)
-    with pytest.raises(UserError, match="kl between full and full is not defined here"):
-        pairwise("kl", full, full)
+    with pytest.raises(UserError, match="kl between full and diagonal is not defined here"):
+        pairwise("kl", full, some(2, 3))

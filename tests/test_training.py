@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from pytorch_metric_learning.losses import ContrastiveLoss, ProxyNCALoss
 
 from anrot_lib import checkpoints, mixture, training
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import build_net
 from anrot_lib.data.synthetic import synthetic
+from anrot_lib.hesim import Hesim
 from anrot_lib.settings import Protocol, Recipe, change
 
 PROTOCOL = Protocol(way=5, shot=1)
@@ -121,6 +123,73 @@ def test_equal_trainings_give_equal_checkpoint_files(tmp_path):
     for name in ("one.pt", "two.pt"):
         checkpoints.save(tmp_path / name, content)
     assert checkpoints.sha256(tmp_path / "one.pt") == checkpoints.sha256(tmp_path / "two.pt")
+
+
+# A loss of one's own
+
+
+def spread(embeddings, labels):
+    """Pull the embeddings of a class together: small, differentiable, and not Hesim."""
+    centres = torch.stack([embeddings[labels == c].mean(0) for c in labels.unique()])
+    return (embeddings - centres[labels.unique(return_inverse=True)[1]]).square().mean()
+
+
+def test_hesim_given_by_hand_is_the_default(small_set, small_budget):
+    by_hand = Hesim(temperature=Recipe().temperature)
+    nets = [
+        training.train(small_set, MIXTURE, small_budget, PROTOCOL, metric_loss=loss).net for loss in (None, by_hand)
+    ]
+    assert same(*(dict(net.state_dict()) for net in nets))
+
+
+@pytest.mark.parametrize("loss", [spread, ContrastiveLoss()], ids=["function", "pytorch-metric-learning"])
+def test_a_loss_of_ones_own_trains_in_hesims_place(loss, small_set, small_budget):
+    seen = []
+
+    def watched(embeddings, labels):
+        seen.append((embeddings.shape, labels.shape, len(labels.unique()), embeddings.requires_grad))
+        return loss(embeddings, labels)
+
+    budget = change(small_budget, episodes=2)
+    hesim, own, heavier = (
+        training.train(small_set, recipe, budget, PROTOCOL, metric_loss=chosen).net
+        for recipe, chosen in ((MIXTURE, None), (MIXTURE, watched), (replace(MIXTURE, hesim=5.0), loss))
+    )
+    n, channels = 3 * 5 * budget.train_query, own.backbone.out_channels
+    assert seen == 2 * [((n, 2 * channels), (n,), 5, True)], "three versions of the queries, [mean, var] rows"
+    states = [dict(net.state_dict()) for net in (hesim, own, heavier)]
+    assert not same(states[0], states[1]) and not same(states[1], states[2]), "it, and its weight, must matter"
+
+
+def test_a_head_of_vectors_gives_its_loss_vectors(small_set, small_budget):
+    seen = []
+    training.train(
+        *(small_set, Recipe(method="prototypes"), change(small_budget, episodes=1), PROTOCOL),
+        metric_loss=lambda embeddings, labels: seen.append(embeddings.shape) or spread(embeddings, labels),
+    )
+    assert len(seen[0]) == 2 and seen[0][0] == 5 * small_budget.train_query
+
+
+def test_a_checkpoint_of_another_loss_is_refused_by_name(small_set, small_budget, tmp_path):
+    arguments = (small_set, Recipe(), small_budget, PROTOCOL)
+    training.train(*arguments, tmp_path / "hesim.pt")
+    assert "metric_loss" not in checkpoints.load(tmp_path / "hesim.pt")["settings"]
+    with pytest.raises(Killed):
+        training.train(*arguments, tmp_path / "own.pt", progress=kill_at(4), metric_loss=spread)
+    assert checkpoints.load(tmp_path / "own.pt")["settings"]["metric_loss"] == "spread"
+    for name, loss in (("hesim", spread), ("own", None), ("own", ContrastiveLoss())):
+        with pytest.raises(UserError, match=r"another training \(different metric_loss\)"):
+            training.train(*arguments, tmp_path / f"{name}.pt", metric_loss=loss)
+    resumed = training.train(*arguments, tmp_path / "own.pt", metric_loss=spread)
+    whole = training.train(*arguments, metric_loss=spread)
+    assert same(dict(resumed.net.state_dict()), dict(whole.net.state_dict()))
+
+
+def test_a_loss_without_effect_or_with_weights_of_its_own_is_refused(small_set, small_budget):
+    with pytest.raises(UserError, match="the weight of spread is the recipe's hesim, which is 0"):
+        training.train(small_set, Recipe(hesim=0.0), small_budget, PROTOCOL, metric_loss=spread)
+    with pytest.raises(UserError, match="ProxyNCALoss has weights of its own, which training would not move"):
+        training.train(small_set, Recipe(), small_budget, PROTOCOL, metric_loss=ProxyNCALoss(5, 64))
 
 
 # Not finite

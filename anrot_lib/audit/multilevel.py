@@ -1,0 +1,116 @@
+"""As published, bug for bug: three levels of the multi-level code of 2021, and its encoder of 2022.
+
+Re-stated from what that code computes (the April 2021 state of the repository behind arXiv 2103.11383). Nothing here
+is a default anywhere; the corrected forms are in `multilevel`. Whether the published numbers came from exactly this
+code is unknown.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib import divergences, pairs
+from anrot_lib.checks import UserError
+from anrot_lib.covariances import estimate
+from anrot_lib.encoders import conv_block
+from anrot_lib.gaussians import Gaussian, full_precision
+from anrot_lib.multilevel.fusion import Fusion
+from anrot_lib.multilevel.levels import MultiLevelHead
+from anrot_lib.multilevel.matching import ClassMaps, counted, similarity, unit
+from anrot_lib.multilevel.pixel import PixelLevel
+
+RIDGE = 0.01  # on every covariance
+
+
+@full_precision
+def part_similarity(query: Tensor, pool: ClassMaps, k: int = 1) -> Tensor:
+    """The published part level: (E, n, C, h, w) -> (E, n, way), a sum.
+
+    Each pixel is divided by its length over the channels, and the rows of channels are then multiplied without being
+    divided by their own lengths. So these are no cosines: the squares of all rows add up to h w, and a channel with
+    large values dominates.
+    """
+    rows = unit(pool.maps.flatten(-2), dim=-2).flatten(2, 3)
+    own = unit(query.flatten(-2), dim=-2)
+    return similarity(own, rows, counted(pool, query.shape[-3]), k, reduce="sum")
+
+
+@full_precision
+def kl(query: Gaussian, classes: Gaussian) -> Tensor:
+    """The published KL level: full Gaussians (E, n) and (E, way) -> (E, n, way), KL(class || query) misplaced.
+
+    Trace and Mahalanobis terms are computed as (way, n) and then read as (n, way) without being transposed: entry
+    (j, i) belongs to class (way j + i) // n and query (way j + i) % n. Only the log-determinants are in their place.
+    With queries in the order of their classes the misplaced terms of a row mostly belong to one class, and carry no
+    evidence. A query's row depends on the other queries and on their number.
+    """
+    logs = [pairs.log_det(pairs.cholesky(pairs.widen(g.cov))).to(g.cov.dtype) for g in (query, classes)]
+    in_place = 0.5 * (logs[0].unsqueeze(-1) - logs[1].unsqueeze(-2))  # (E, n, way)
+    rest = divergences.pairwise("kl", classes, query) - in_place.mT  # (E, way, n)
+    return rest.reshape(in_place.shape) + in_place
+
+
+@full_precision
+def wasserstein(query: Gaussian, classes: Gaussian) -> Tensor:
+    """The published "Wasserstein" level: |m_q - m_s| / C + |S_q - S_s|_F / C^2, (E, n) x (E, way) -> (E, n, way).
+
+    Neither of the two formulas of the paper: nothing is squared, and no matrix root is taken.
+    """
+    c = query.mean.shape[-1]
+    means = torch.linalg.vector_norm(query.mean.unsqueeze(-2) - classes.mean.unsqueeze(-3), dim=-1)
+    spreads = torch.linalg.matrix_norm(query.cov.unsqueeze(-3) - classes.cov.unsqueeze(-4))
+    return means / c + spreads / c**2
+
+
+@dataclass(frozen=True)
+class PublishedPart:
+    """The published part level in a head; divergence = minus its sum."""
+
+    scale = 1.0
+
+    def fit(self, pool: ClassMaps) -> None:
+        """Nothing beyond the maps themselves is kept of a class."""
+
+    def divergence(self, pool: ClassMaps, model: None, query: Tensor) -> Tensor:
+        return -part_similarity(query, pool)
+
+
+@dataclass(frozen=True)
+class PublishedDistribution:
+    """The published KL or Wasserstein level in a head: unbiased covariances + 0.01 I, always written out."""
+
+    measure: str = "wasserstein"
+    scale = 1.0
+
+    def fit(self, pool: ClassMaps) -> Gaussian:
+        samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)
+        mask = counted(pool, pool.maps.shape[-1] * pool.maps.shape[-2])
+        return estimate(samples, mask, "ridge", RIDGE, form="full", axis=-1)
+
+    def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
+        own = estimate(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
+        return {"kl": kl, "wasserstein": wasserstein}[self.measure](own, model)
+
+
+def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:
+    """The published three-level head for a fixed number of classes, fused by slot batch norm.
+
+    measure "kl" or "wasserstein". With "kl" a query's logits depend on the queries beside it, and the head says so.
+    """
+    if measure not in ("kl", "wasserstein"):
+        raise UserError(f"unknown measure {measure!r}; choose kl or wasserstein")
+    levels = {"distribution": PublishedDistribution(measure), "pixel": PixelLevel(), "part": PublishedPart()}
+    head = MultiLevelHead(channels, levels, partial(Fusion, mode="slot_bn", way=way))
+    head.batch_dependent = measure == "kl"
+    return head
+
+
+def four_layer_64f(in_channels: int = 3) -> nn.Sequential:
+    """The encoder of the 2022 code: Conv-64F whose last convolution has no padding, no batch norm and no activation.
+
+    84 x 84 -> 64 x 19 x 19. (It also uses LeakyReLU(0.2) for ReLU, which is not re-stated.)
+    """
+    blocks = [conv_block(in_channels, 64, False), conv_block(64, 64, False), conv_block(64, 64, False, pool=False)]
+    return nn.Sequential(*blocks, nn.Conv2d(64, 64, 3, bias=False))

@@ -1,0 +1,65 @@
+"""As published, bug for bug: the Hellinger term, the weighing of the two terms, the inputs of the distance.
+
+Re-stated from what the released reconstruction code computes (commit a7de814, beside arXiv 2509.11220), so that its
+effects can be shown on the same images. Whether the published numbers came from exactly this code is unknown. Nothing
+here is a default anywhere; the corrected forms are in `divergences.to_standard`, `reconstruction` and `frechet`.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from anrot_lib.gaussians import full_precision
+
+POLE = 2 * math.log(2)  # the log-variance at which the published term is infinite
+
+
+@full_precision
+def hellinger_term(mean: Tensor, log_var: Tensor) -> Tensor:
+    """The published "Hellinger distance" of N(mean, exp(log_var)) to N(0, 1), entry by entry, any real number.
+
+        A = 1/2 * (log_var / 8) / (ln(1/2) / 2 + log_var / 4) * exp(-mean^2 / (4 sqrt(exp(log_var) + 1)))
+
+    Exact is H^2 = 1 - sqrt(2 sigma / (sigma^2 + 1)) exp(-mean^2 / (4 (sigma^2 + 1))). What follows from the formula:
+    - at log_var = 0 it is 0 whatever the mean (exact: 0.675 at mean 3);
+    - elsewhere its magnitude falls as the mean leaves 0: minimising it rewards leaving the prior;
+    - it has a pole at log_var = 2 ln 2, with opposite signs on its two sides.
+    """
+    ratio = 0.5 * (0.125 * log_var) / (0.5 * math.log(0.5) + 0.25 * log_var)
+    return ratio * torch.exp(-0.25 * mean.square() / torch.sqrt(log_var.exp() + 1))
+
+
+@full_precision
+def hellinger_regulariser(mean: Tensor, log_var: Tensor) -> Tensor:
+    """What the published code adds to its loss: ln |A|, entry by entry; -inf at log_var = 0, so unbounded below."""
+    return hellinger_term(mean, log_var).abs().log()
+
+
+@full_precision
+def weighed_loss(images: Tensor, reconstruction: Tensor, divergence: Tensor) -> Tensor:
+    """The published weighing: the error summed over the batch, the divergence averaged over it.
+
+    images, reconstruction (B, C, H, W); divergence (B,), summed over the latent dimensions. The error is averaged over
+    the channels of a pixel, summed over the pixels and over the batch. See `effective_beta` for what that comes to.
+    """
+    error = (images - reconstruction).square().mean(1).sum()
+    return error + divergence.mean()
+
+
+def effective_beta(batch: int, channels: int = 3) -> float:
+    """The beta of a bound for each image that `weighed_loss` comes to: channels / batch, 0.023 for 3 / 128."""
+    return channels / batch
+
+
+def rows_of_last_image(images: Tensor) -> Tensor:
+    """What the published distance iterates over: the pixel rows of the last image, each a picture of its own.
+
+    (B, C, H, W) -> (H, C, 1, W). An extractor that resizes its input stretches each of these rows to a square.
+    """
+    return images[-1].permute(1, 0, 2).unsqueeze(2)
+
+
+def scaled_twice(images: Tensor) -> Tensor:
+    """What the published extractor sees of images in [0, 1]: x / 127.5 - 1, made for [0, 255]; from -1 to -0.992."""
+    return images / 127.5 - 1

@@ -1,0 +1,150 @@
+"""The published levels do what the released code does, defects included; the corrected ones do not."""
+
+import pytest
+import torch
+
+from anrot_lib.audit import multilevel as published
+from anrot_lib.checks import UserError
+from anrot_lib.classifiers import METHODS, batch_dependence, build_head
+from anrot_lib.covariances import estimate
+from anrot_lib.divergences import pairwise
+from anrot_lib.gaussians import Gaussian
+from anrot_lib.multilevel.matching import by_class
+from anrot_lib.multilevel.part import part_similarity
+
+F64 = torch.float64
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def one(mean, cov):
+    return Gaussian(torch.tensor([mean], dtype=F64), cov=torch.tensor([cov], dtype=F64))
+
+
+def maps_of(*values):
+    """One map of one channel, (1, 1, 1, 1, P)."""
+    return torch.tensor(values, dtype=F64).view(1, 1, 1, 1, -1)
+
+
+# --- the part level ---
+
+
+def test_the_published_part_level_is_no_cosine():
+    query, pool = maps_of(3, 4), by_class(maps_of(4, 3), torch.tensor([[0]]))
+    assert published.part_similarity(query, pool).item() == pytest.approx(2.0)
+    assert part_similarity(query, pool).item() == pytest.approx(0.96)
+
+
+def test_the_published_part_level_by_its_formula():
+    g = rng()
+    support, query = (torch.randn(1, n, 5, 3, 3, generator=g, dtype=F64) for n in (4, 2))
+    found = published.part_similarity(query, by_class(support, torch.tensor([[0, 1, 0, 1]])))
+    norm = lambda m: torch.nn.functional.normalize(m.flatten(1), dim=0)  # noqa: E731  each pixel over its channels
+    for i in range(2):
+        assert norm(query[0, i]).square().sum().item() == pytest.approx(9)  # the number of pixels, not of channels
+        for c in range(2):
+            rows = torch.cat([norm(support[0, c]), norm(support[0, c + 2])])
+            expected = (norm(query[0, i]) @ rows.T).amax(1).sum()
+            assert found[0, i, c].item() == pytest.approx(expected.item())
+
+
+# --- Kullback-Leibler ---
+
+
+def synthetic(way=5, per_class=15, c=8, samples=40, seed=0):
+    """Well-separated Gaussians in class order: queries (1, n), classes (1, way), labels (n,)."""
+    g = rng(seed)
+    centres = 2 * torch.randn(way, c, generator=g, dtype=F64)
+    labels = torch.arange(way).repeat_interleave(per_class)
+    query = centres[labels, None] + torch.randn(len(labels), samples, c, generator=g, dtype=F64)
+    support = centres[:, None] + torch.randn(way, 5 * samples, c, generator=g, dtype=F64)
+    q, s = (estimate(x[None], shrinkage="ridge", form="full") for x in (query, support))
+    return q, s, labels
+
+
+def accuracy(divergence, labels):
+    return (divergence[0].argmin(-1) == labels).float().mean().item()
+
+
+@pytest.mark.parametrize(("way", "per_class"), [(5, 15), (4, 7), (3, 10)])
+def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
+    q, s, labels = synthetic(way, per_class)
+    n, true = len(labels), pairwise("kl", s, q)[0]  # (way, n)
+    found = published.kl(q, s)[0]
+    logs = 0.5 * (q.cov.logdet()[0, :, None] - s.cov.logdet()[0])  # (n, way)
+    for j in (0, 1, n // 2, n - 1):
+        for i in range(way):
+            at_class, at_query = divmod(way * j + i, n)
+            expected = true[at_class, at_query] - logs[at_query, at_class] + logs[j, i]
+            assert found[j, i].item() == pytest.approx(expected.item())
+
+
+def test_published_kl_is_near_chance_where_the_true_one_is_right():
+    right, wrong = [], []
+    for seed in range(5):
+        q, s, labels = synthetic(seed=seed)
+        right.append(accuracy(pairwise("kl", s, q).mT, labels))
+        wrong.append(accuracy(published.kl(q, s), labels))
+    assert min(right) == 1.0
+    assert sum(wrong) / 5 < 0.35
+
+
+def test_published_kl_depends_on_the_other_queries():
+    q, s, _ = synthetic()
+    fewer = published.kl(q.map(lambda t: t[:, :30]), s)
+    assert not torch.allclose(fewer, published.kl(q, s)[:, :30])
+    single = published.kl(q.map(lambda t: t[:, :1]), s)  # one query: nothing can be misplaced
+    torch.testing.assert_close(single, pairwise("kl", s, q.map(lambda t: t[:, :1])).mT)
+
+
+# --- Wasserstein ---
+
+
+def test_published_wasserstein_values():
+    assert published.wasserstein(one([0.0], [[1.0]]), one([1.0], [[4.0]])).item() == pytest.approx(4)
+    query = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=F64)
+    other = torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]], dtype=F64)
+    p, q = (estimate(x[None], shrinkage="none") for x in (query, other))
+    assert published.wasserstein(p, q).item() == pytest.approx(1.5)
+    assert pairwise("wasserstein2", p, q).item() == pytest.approx(7 / 3)
+
+
+# --- the head ---
+
+
+def episode(way=5, n=12, c=6):
+    g = rng()
+    centres = torch.randn(1, way, c, 3, 3, generator=g)
+    labels = torch.arange(way).repeat(2)[None]
+    targets = torch.randint(way, (1, n), generator=g)
+    support, query = (centres[0][of] + 0.2 * torch.randn(*of.shape, c, 3, 3, generator=g) for of in (labels, targets))
+    return support, labels, query, targets
+
+
+@pytest.mark.parametrize("measure", ["kl", "wasserstein"])
+def test_the_published_head(measure):
+    head = published.published_mml(6, measure=measure).eval()
+    support, labels, query, targets = episode()
+    model = head.fit(support, labels)
+    found = head.score(model, query)
+    assert list(found.levels) == ["distribution", "pixel", "part"]
+    difference, _ = batch_dependence(head, model, query)
+    assert head.batch_dependent == (measure == "kl") == (difference > 1e-3)
+    if measure == "wasserstein":
+        assert torch.equal(found.logits.argmax(-1), targets)
+
+
+def test_it_is_built_for_one_number_of_classes_and_is_no_method():
+    head = published.published_mml(6, way=5)
+    support, labels, query, _ = episode(way=3)
+    with pytest.raises(UserError, match="built for 5 classes, got 3"):
+        head.score(head.fit(support, labels), query)
+    with pytest.raises(UserError, match="choose kl or wasserstein"):
+        published.published_mml(6, measure="hellinger")
+    for method in METHODS:
+        modules = {type(m).__module__ for m in build_head(method, 6).modules()}
+        levels = getattr(build_head(method, 6), "levels", {})
+        modules |= {type(level).__module__ for level in levels.values()}
+        assert published.__name__ not in modules
