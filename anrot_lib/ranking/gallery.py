@@ -94,6 +94,14 @@ class Gallery:
         return float((rows.sum(0).square().sum() - n) / (n * (n - 1)))
 
 
+def sorted_rows(distances: Tensor) -> Tensor:
+    """Rows in ascending order; may write over its argument. numpy sorts plain numbers several times faster."""
+    if distances.is_cuda:
+        return distances.sort(1).values
+    distances.numpy().sort(axis=1)
+    return distances
+
+
 @torch.no_grad()
 def embed(
     net: nn.Module,
