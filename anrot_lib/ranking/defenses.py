@@ -230,16 +230,19 @@ class HardnessManipulation(Defense):
         triplets = images[source]
         first = 0 if self.spec.anchor else 1  # the first of a triplet's images that is attacked
         if self.destination is not None:
-            aim = self.aim(rows, labels, draw)
-            anchor = None if self.spec.anchor else rows[source[:, 0]]
-            moved = manipulate(
-                *(net, triplets[:, first:], aim, self.threat),
-                kind=self.spec.distance,
-                anchor=anchor,
-                precision=self.precision,
-            )
-            triplets = torch.cat([triplets[:, :first], moved], 1)
-            self.numbers = {"destination": aim.mean().item(), "source": hardness(*rows[source].unbind(1)).mean().item()}
+            aim, start = self.aim(rows, labels, draw), hardness(*rows[source].unbind(1))
+            # With et, those that are there already would stand still: they need not even be looked at.
+            some = (start < aim).nonzero().flatten() if self.spec.distance == "et" else torch.arange(len(aim))
+            if len(some):
+                moved = manipulate(
+                    *(net, triplets[some, first:], aim[some], self.threat),
+                    kind=self.spec.distance,
+                    anchor=None if self.spec.anchor else rows[source[some, 0]],
+                    precision=self.precision,
+                )
+                triplets[some, first:] = moved
+            means = {"destination": aim, "source": start, "attacked": (start < aim).float()}
+            self.numbers = {name: values.mean().item() for name, values in means.items()}
         clean = embed(net, images[source[:, :2]].flatten(0, 1)) if self.spec.structure else None
         a, p, n = embed(net, triplets.flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1)
         loss = triplet_loss(a, p, n, self.metric, self.margin)

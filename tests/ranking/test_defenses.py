@@ -249,6 +249,21 @@ def test_structure_is_added_with_its_weight(smooth_net, pairs):
     assert with_it.numbers["structure"] > 0
 
 
+def test_only_triplets_that_are_not_there_yet_are_attacked(smooth_net, pairs):
+    images, labels = pairs
+    before = hardness_of(smooth_net, triplets_of(images, labels, smooth_net, "s"))
+    level = before.median().item() + 1e-6
+    sizes = []
+    hook = smooth_net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    defense = defense_of("hmetsm", Constant(level), eta=3)
+    defense(smooth_net, images, labels, draw)
+    hook.remove()
+    attacked = 3 * int((before < level).sum())
+    assert sizes[1] == attacked < 18
+    assert sizes[-1] == 18
+    assert defense.numbers["attacked"] == pytest.approx(attacked / 18)
+
+
 def test_structure_costs_a_pass_of_two_images_a_triplet(smooth_net, pairs):
     sizes = []
     hook = smooth_net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
