@@ -49,7 +49,7 @@ _COLUMN = _exactly(
 _RUN = _exactly({"command": _TEXT, "commit": _TEXT, "versions": _OBJECT, "device": _TEXT})
 _DATA = _exactly(
     {"name": _TEXT, "sha256": _HASH, "split_hash": _HASH, "size": _COUNT, "images": _COUNT, "classes": _OBJECT},
-    {"licence": _TEXT, "left_out": _COUNT},
+    {"licence": _TEXT, "left_out": _COUNT, "rows_hash": _HASH},
 )
 _LIST = {"type": "array", "items": _OBJECT}
 _INTERVAL = _exactly({"value": _NUMBER, "half_width": _NUMBER})
@@ -95,6 +95,24 @@ SCHEMAS = {
             "divergences": {"type": "object", "additionalProperties": _NUMBER},
             "decoded": {"type": "object", "additionalProperties": _DECODED, "minProperties": 1},
             "floor": _exactly({"images": _COUNT, "value": _NUMBER, "measured": {"type": "boolean"}, "points": _LIST}),
+        }
+    ),
+    "ranking-training": _exactly(
+        {
+            **_HEAD,
+            "kind": {"const": "ranking-training"},
+            "row": _TEXT,
+            "data": _DATA,
+            "recipe": _OBJECT,
+            "parameters": _COUNT,
+            "training": _exactly(
+                {
+                    "steps": _COUNT,
+                    **dict.fromkeys(("seconds", "seconds_per_step"), _NUMBER),
+                    **dict.fromkeys(("precision", "start", "note"), _TEXT),
+                    "history": _LIST,
+                }
+            ),
         }
     ),
     "timing": _exactly({**_HEAD, "kind": {"const": "timing"}, "what": _TEXT, "settings": _OBJECT, "seconds": _OBJECT}),
