@@ -1,4 +1,4 @@
-"""`anrot retrieve attack`, `score` and `table`: a ranking model under attack, its record, the published rows beside it."""
+"""`anrot retrieve attack`, `score`, `table`: a ranking model under attack, its record, published rows beside it."""
 
 import argparse
 import contextlib
@@ -120,11 +120,7 @@ def _say(tested: Tested, profile: str, protocol: Protocol, device: torch.device)
     )
     if about["steps"] < about["of"]:
         print(f"note: its training stands at step {about['steps']} of {about['of']}")
-    trained_on = about["data"]
-    if (
-        trained_on["sha256"] != tested.data.about["sha256"]
-        or trained_on["split_hash"] != tested.data.about["split_hash"]
-    ):
+    if any(about["data"][key] != tested.data.about[key] for key in ("sha256", "split_hash")):
         print("note: these are other images, or another split, than it was trained with")
     if tested.net.metric == "E":
         raise UserError("the robustness score is defined for the metrics N and C; ES:D has no bound under E")
@@ -168,11 +164,8 @@ def _score(
         record["few_shot"] = _few_shot(arguments, tested, protocol, journal)
     print(f"\n{tables.as_text(*score_tables.numbers(record))}\n\n{score_tables.score_line(record)}")
     if "few_shot" in record:
-        columns = record["few_shot"]["columns"]
-        print(
-            f"{record['few_shot']['settings']['said']}: "
-            + ", ".join(f"{k} {tables.value(columns[k])}" for k in columns)
-        )
+        values = [f"{name} {tables.value(column)}" for name, column in record["few_shot"]["columns"].items()]
+        print(f"{record['few_shot']['settings']['said']}: {', '.join(values)}")
     return record
 
 

@@ -43,7 +43,7 @@ def _attack(actions: Any) -> None:
         "--parity",
         default="fixed",
         choices=("fixed", "robrank"),
-        help="robrank: with the oddities of the original code",
+        help="robrank: as the original code has it",
     )
     group.add_argument("--seed", type=int, default=0, help="of queries and partners")
     more = attack.add_argument_group("more than the score")
