@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from anrot_lib import devices, paths, results, tables
+from anrot_lib import devices, paths, ranking_scoring_commands, results, tables
 from anrot_lib.console import bar, counting_bar, shown
 from anrot_lib.encoders import parameter_count
 from anrot_lib.errors import UserError
@@ -147,7 +147,7 @@ def _show(trained: Trained) -> None:
     print(f"\n{tables.as_text(headings, rows)}\n")
 
 
-ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"train": train_action}
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"train": train_action, **ranking_scoring_commands.ACTIONS}
 
 
 def retrieve_verb(arguments: argparse.Namespace) -> int:

@@ -4,14 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from anrot_lib import ranking_scoring_options
+
 NAME_HELP = "dataset:model:loss, such as fashion:rc2f2ghmetsm:ptripletN or cub:rres18ghmetsmi:ptripletN"
 
 
 def retrieve(verbs: Any) -> None:
     """The verb with its actions: each a subparser made by a function here, and run by `ranking_commands.ACTIONS`."""
-    verb = verbs.add_parser("retrieve", help="robust metric learning: train a ranking model by its name")
+    verb = verbs.add_parser("retrieve", help="robust metric learning: train a ranking model, attack it, score it")
     actions = verb.add_subparsers(dest="action", required=True, metavar="ACTION")
     _train(actions)
+    ranking_scoring_options.add(actions)
 
 
 def where_images_are(parser: argparse.ArgumentParser) -> Any:

@@ -90,7 +90,8 @@ def published() -> dict[str, Any]:
 def title(row: Mapping[str, Any]) -> str:
     """ "CUB ResNet-18 HM[S,LGA], 8 steps": what a published row is about."""
     steps = f", {row['steps']} steps" if row["steps"] else ""
-    return f"{row['set']} {row['net']} {row['defense']}{steps}"
+    loss = f" {row['name'].split(':')[2]}" if "name" in row else ""
+    return f"{row['set']} {row['net']} {row['defense']}{loss}{steps}{' (withdrawn)' if row.get('withdrawn') else ''}"
 
 
 def recomputed() -> list[tuple[float, str]]:

@@ -1,7 +1,8 @@
 """Running ranking attacks over the images of a gallery, through the one ascent loop: an attack's numbers by image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,32 +93,45 @@ def run_attack(
     adversary: Adversary | None = None,
     batch: int = BATCH,
     progress: Callable[[int], None] | None = None,
+    journal: MutableMapping[str, Any] | None = None,
+    key: str = "",
 ) -> Found:
     """The numbers of an attack for each of some rows (n,) of the gallery; the net is left as it was found.
 
     Partners depend on the seed, the attack's title and the place in `rows`, on nothing else. adversary: `pgd` unless
-    given. progress is called with the number of images done.
+    given. progress is called with the number of images done. journal: finished batches are kept there, under names that
+    begin with `key`, and are not computed again.
     """
     if not len(rows):
         raise UserError("there is no image to attack: no class of the test set has two")
     adversary = adversary or pgd(attack, seed)
-    benign, attacked, done = [], [], 0
+    parts: list[list[dict[str, list[float]]]] = []
+    journal = {} if journal is None else journal
     with frozen(subject.net, training=False):
-        for make in goals(subject, attack, rows, seed, parity, batch):
-            goal = make()
-            part = rows[done : done + batch]
-            benign.append(goal.values(goal.case.benign))
-            images = adversary(subject, goal, subject.batch(part), int(part[0]))
-            with torch.no_grad():
-                attacked.append(goal.values(subject.embed(images)))
-            done += len(part)
+        for at, make in zip(range(0, len(rows), batch), goals(subject, attack, rows, seed, parity, batch), strict=True):
+            part, name = rows[at : at + batch], f"{key}{attack}/{at}"
+            if name not in journal:
+                journal[name] = [_listed(values) for values in _attack_batch(subject, make(), adversary, part)]
+            parts.append(journal[name])
             if progress is not None:
-                progress(done)
-    return Found(_joined(benign), _joined(attacked))
+                progress(at + len(part))
+    return Found(*(_joined(column) for column in zip(*parts, strict=True)))
 
 
-def _joined(parts: list[dict[str, Tensor]]) -> Values:
-    return {name: torch.cat([p[name].double() for p in parts]).cpu().numpy() for name in parts[0]}
+def _attack_batch(subject: Subject, goal: Goal, adversary: Adversary, rows: np.ndarray) -> list[dict[str, Tensor]]:
+    """The numbers before and after, (B,) each."""
+    benign = goal.values(goal.case.benign)
+    images = adversary(subject, goal, subject.batch(rows), int(rows[0]))
+    with torch.no_grad():
+        return [benign, goal.values(subject.embed(images))]
+
+
+def _listed(values: dict[str, Tensor]) -> dict[str, list[float]]:
+    return {name: value.double().tolist() for name, value in values.items()}
+
+
+def _joined(parts: Sequence[dict[str, list[float]]]) -> Values:
+    return {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
 
 
 def queries_of(gallery: Gallery, n: int | None, seed: int) -> np.ndarray:
