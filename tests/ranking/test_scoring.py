@@ -107,6 +107,7 @@ def efforts():
     return Effort(restarts=2, more_steps=2, factors=(0.5,), population=20, nes_queries=20)
 
 
+@pytest.mark.slow
 def test_an_honest_net_passes(toy, protocol, efforts):
     subject = toy.subject()
     other = toy.subject(net=ToyEmbedder(torch.Generator().manual_seed(99)).double().eval())
