@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anrot_lib import __version__, settings
+from anrot_lib import __version__, ranking_options, settings
 from anrot_lib.errors import UserError
 
 
@@ -115,6 +115,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _prepare(verbs)
     _reconstruct(verbs)
+    ranking_options.retrieve(verbs)
     report = verbs.add_parser("report", help="redraw the tables of README.md and the figures from the result records")
     report.add_argument("--check", action="store_true", help="change nothing; exit code 1 if something is out of date")
     report.add_argument(
@@ -229,10 +230,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parsed = build_parser().parse_args(arguments)
-    from anrot_lib import commands, reconstruct_commands  # torch only now, so that --help answers at once
+    from anrot_lib import commands, ranking_commands, reconstruct_commands  # torch only now: --help answers at once
 
     try:
-        code = (commands.VERBS | reconstruct_commands.VERBS)[parsed.verb](parsed)
+        code = (commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS)[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)
