@@ -28,7 +28,7 @@ def links(notebook: course.Notebook) -> str:
     if at > 0:
         parts.append(f"[← {ready[at - 1].title}]({ready[at - 1].stem}.ipynb)")
     if at > 0:
-        parts.append(f"[Contents]({ready[0].stem}.ipynb#contents)")
+        parts.append(f"[Contents]({ready[0].stem}.ipynb#Contents)")
     if at + 1 < len(ready):
         parts.append(f"[{ready[at + 1].title} →]({ready[at + 1].stem}.ipynb)")
     return " · ".join(parts)
