@@ -10,6 +10,13 @@ from typing import Any
 from anrot_lib import __version__, settings
 from anrot_lib.errors import UserError
 
+# Heads beyond the table, as the help names them.
+OTHER_METHODS = (
+    "easyfsl:NAME; several levels: mml, mml-wasserstein2, mml-hellinger, mml-2022, adm; one level: dn4 (pixels), part, "
+    "distribution-kl, distribution-wasserstein2, distribution-hellinger, ...; any combination, and its fusion: "
+    "levels:NAME+NAME, levels:NAME+NAME@zscore"
+)
+
 
 def fraction(text: str) -> float:
     """A number or k/255, as people write eps."""
@@ -90,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="train and test all rows of the table, print it, write records and curves")
     _common(run)
     run.add_argument(
-        "--rows", nargs="+", help="rows to run: prototypes published hela-vfa anrot-clean anrot easyfsl:NAME"
+        "--rows", nargs="+", help=f"rows to run: prototypes published hela-vfa anrot-clean anrot, or {OTHER_METHODS}"
     )
     run.add_argument("--reconstruct", action="store_true", help="then also what `anrot reconstruct` does")
     _recipe(run)
@@ -98,7 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train one net and write its checkpoint")
     _common(train)
     train.add_argument(
-        "--method", default="anrot", help="prototypes, cosine, published, hela-vfa, anrot, variational, easyfsl:NAME"
+        "--method",
+        default="anrot",
+        help=f"prototypes, cosine, published, hela-vfa, anrot (default), variational, {OTHER_METHODS}",
     )
     train.add_argument("--out", type=Path, help="where the checkpoint goes")
     _recipe(train)

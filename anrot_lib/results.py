@@ -63,6 +63,13 @@ _DECODED = _exactly(  # of one way of decoding: the sample or the mean of the po
         "seconds": {"type": "number", "minimum": 0},
     }
 )
+_SHARES = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}  # of levels
+_TRAINING = {  # more may stand here
+    "type": "object",
+    "properties": {
+        "history": {"type": "array", "items": {"type": "object", "properties": {"shares": _SHARES}}},
+    },
+}
 _HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
 SCHEMAS = {
     "accuracy": _exactly(
@@ -77,7 +84,7 @@ SCHEMAS = {
             "manifest": _OBJECT,
             "parameters": _COUNT,
             "transductive": {"type": "boolean"},
-            "training": _OBJECT,
+            "training": _TRAINING,
             "columns": {"type": "object", "additionalProperties": _COLUMN},
         }
     ),
