@@ -68,6 +68,8 @@ _TRAINING = {  # more may stand here
     "type": "object",
     "properties": {
         "history": {"type": "array", "items": {"type": "object", "properties": {"shares": _SHARES}}},
+        # of levels put on a trained encoder: weight x scale of each, its share on the test episodes
+        "fusion": _exactly({"mode": _TEXT, "weights": _OBJECT, "shares": _SHARES}),
     },
 }
 _HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
