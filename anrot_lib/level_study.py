@@ -47,7 +47,7 @@ TASKS_PER_PASS = 16
 # What the presets change beyond their own sizes: every variant is attacked, so there are fewer tasks.
 SHOTS = {"smoke": (5,), "laptop": (5, 1), "paper": (5, 1)}
 LENGTHS: dict[str, dict[str, int]] = {
-    "smoke": {"episodes": 40, "validation_tasks": 20, "clean_tasks": 40, "attacked_tasks": 5, "attacked_query": 1},
+    "smoke": {"episodes": 40, "validation_tasks": 20, "clean_tasks": 40, "attacked_tasks": 4, "attacked_query": 1},
     "laptop": {"attacked_tasks": 50, "attacked_query": 2},
     "paper": {"attacked_tasks": 200, "attacked_query": 5},
 }
