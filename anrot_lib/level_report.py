@@ -13,7 +13,7 @@ from anrot_lib.level_study import LEVELS, REFERENCE, VARIANTS, attacks_of
 from anrot_lib.results import accuracies
 from anrot_lib.settings import Budget, Protocol, from_dict
 from anrot_lib.statistics import Interval, holm, interval, paired, paired_p
-from anrot_lib.tables import LEVEL_TITLES, title
+from anrot_lib.tables import LEVEL_TITLES, as_markdown, title
 
 Record = dict[str, Any]
 CLEAN, FEW = "clean", "clean, attacked tasks"
@@ -92,6 +92,11 @@ def caption(records: Sequence[Record]) -> str:
         f"{budget['attacked_query']}; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
         f"{record['run']['device']}"
     )
+
+
+def markdown(records: Sequence[Record]) -> str:
+    """Table, caption and verdict."""
+    return f"{as_markdown(*table(records))}\n\n{caption(records)}.\n\n{verdict(records)}"
 
 
 def verdict(records: Sequence[Record]) -> str:

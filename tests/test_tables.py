@@ -283,6 +283,8 @@ def test_drawing_twice_changes_nothing_until_a_record_does(stored):
         ("nothing", "no result records in .*nothing"),
         ("differences exp", "cannot draw the table 'differences exp'"),
         ("differences exp prototypes", "no record of 'prototypes'"),
+        ("levels exp", "no record of pixels alone"),
+        ("levels", "cannot draw the table 'levels'"),
         ("timing bench/gone", r"gone\.json is not a result record"),
         ("exp anrot", "cannot draw the table 'exp anrot'"),
     ],
