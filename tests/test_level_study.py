@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from anrot_lib import cli, columns, evaluation, experiment, level_report, level_study, multilevel, pipeline, results
+from anrot_lib import (
+    cli,
+    columns,
+    evaluation,
+    experiment,
+    level_report,
+    level_study,
+    multilevel,
+    pipeline,
+    readme,
+    results,
+)
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data import image_set as image_sets
@@ -279,6 +290,17 @@ def test_records_that_cannot_be_compared_are_refused():
         level_report.table([*MADE[1:], other])
     with pytest.raises(UserError, match="no record of pixels alone"):
         level_report.table([MADE[0]])
+
+
+def test_a_mark_draws_table_caption_and_verdict(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    folder = tmp_path / "results" / "exp"
+    for r in MADE:
+        results.write(folder / f"{r['row'].removeprefix('levels:')}-seed-0.json", r)
+    text = readme.draw("levels exp")
+    assert text == level_report.markdown(results.read_all(folder))
+    assert text.startswith("| levels | clean |") and text.endswith(level_report.verdict(MADE))
+    assert readme.figures(folder) == {}, "15 curves are no picture"
 
 
 # --- the verb ---
