@@ -61,7 +61,7 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     lines = []
     for name, own in rows.items():
         gain, p = found.get(name, (None, None))
-        cells = [_said(own, CLEAN), "-" if gain is None else f"{gain.mean:+.1f} ± {gain.half_width:.1f}"]
+        cells = [_said(own, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
         cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _shares(own)]
         lines.append([title(f"levels:{name}"), *cells, *(_said(own, column) for column in attacks)])
     return headings, lines
@@ -115,7 +115,7 @@ def _clean_verdict(rows: dict[str, list[Record]]) -> str:
         return f"{said}."
     best = max(better, key=lambda name: better[name].mean)
     gain = better[best]
-    return f"{said}; the best is {title(f'levels:{best}')}, {gain.mean:+.1f} ± {gain.half_width:.1f} points."
+    return f"{said}; the best is {title(f'levels:{best}')}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
 
 
 def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
@@ -130,7 +130,7 @@ def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     if len(single) < 2 or abs(apart.mean) <= apart.half_width:
         return f"Under {weakest.removesuffix(' query')} no single level can be said to break first; {tail}"
     return (
-        f"Under {weakest.removesuffix(' query')} {LEVEL_TITLES[first]} breaks first: it keeps {100 * kept[first]:.0f} "
-        f"% of its clean accuracy, {LEVEL_TITLES[last]} {100 * kept[last]:.0f} % ({apart.mean:+.1f} ± "
+        f"Under {weakest.removesuffix(' query')} the first to break is {LEVEL_TITLES[first]}: it keeps "
+        f"{100 * kept[first]:.0f} % of its clean accuracy, {LEVEL_TITLES[last]} {100 * kept[last]:.0f} % ({apart.mean:+.1f} ± "
         f"{apart.half_width:.1f} points); {tail}"
     )

@@ -266,7 +266,7 @@ def test_the_verdict_names_the_best_and_what_breaks_first():
     said = level_report.verdict(MADE)
     assert said.startswith("Of 3 other combinations 1 are better than pixels alone and 1 worse (Holm, 5 %)")
     assert "the best is pixels + parts, +5." in said or "the best is pixels + parts, +4." in said
-    assert "Under PGD-10 1/255 parts breaks first: it keeps 2" in said
+    assert "Under PGD-10 1/255 the first to break is parts: it keeps 2" in said
     equal = [made("pixel", 70, 40), made("kl", 70, 40)]
     said = level_report.verdict(equal)
     assert "0 are better" in said and "the best is" not in said
