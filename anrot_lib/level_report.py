@@ -131,6 +131,6 @@ def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
         return f"Under {weakest.removesuffix(' query')} no single level can be said to break first; {tail}"
     return (
         f"Under {weakest.removesuffix(' query')} the first to break is {LEVEL_TITLES[first]}: it keeps "
-        f"{100 * kept[first]:.0f} % of its clean accuracy, {LEVEL_TITLES[last]} {100 * kept[last]:.0f} % ({apart.mean:+.1f} ± "
-        f"{apart.half_width:.1f} points); {tail}"
+        f"{100 * kept[first]:.0f} % of its clean accuracy, {LEVEL_TITLES[last]} {100 * kept[last]:.0f} % "
+        f"({apart.mean:+.1f} ± {apart.half_width:.1f} points); {tail}"
     )
