@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from anrot_lib import __version__, settings
+from anrot_lib import __version__, ranking_options, settings
 from anrot_lib.errors import UserError
 
 # Heads beyond the table, as the help names them.
@@ -125,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     _prepare(verbs)
     _levels(verbs)
     _reconstruct(verbs)
+    ranking_options.retrieve(verbs)
     report = verbs.add_parser("report", help="redraw the tables of README.md and the figures from the result records")
     report.add_argument("--check", action="store_true", help="change nothing; exit code 1 if something is out of date")
     report.add_argument(
@@ -262,11 +263,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from anrot_lib import (  # torch only now, so that --help answers at once
         commands,
         level_commands,
+        ranking_commands,
         reconstruct_commands,
     )
 
+    verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
     try:
-        code = (commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS)[parsed.verb](parsed)
+        code = verbs[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)

@@ -14,10 +14,11 @@ BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.i
 
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """A progress bar with an estimate; called with (done, numbers to show)."""
+    """A progress bar with an estimate; called with (done, numbers to show, another total where that changes)."""
     with tqdm(total=total, desc=title, **BAR) as shown:
 
-        def update(done: int, numbers: dict[str, Any] | None = None) -> None:
+        def update(done: int, numbers: dict[str, Any] | None = None, total: int | None = None) -> None:
+            shown.total = total or shown.total
             if numbers:
                 shown.set_postfix(
                     {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in numbers.items()}, refresh=False

@@ -49,7 +49,7 @@ _COLUMN = _exactly(
 _RUN = _exactly({"command": _TEXT, "commit": _TEXT, "versions": _OBJECT, "device": _TEXT})
 _DATA = _exactly(
     {"name": _TEXT, "sha256": _HASH, "split_hash": _HASH, "size": _COUNT, "images": _COUNT, "classes": _OBJECT},
-    {"licence": _TEXT, "left_out": _COUNT},
+    {"licence": _TEXT, "left_out": _COUNT, "rows_hash": _HASH},
 )
 _LIST = {"type": "array", "items": _OBJECT}
 _INTERVAL = _exactly({"value": _NUMBER, "half_width": _NUMBER})
@@ -73,6 +73,15 @@ _TRAINING = {  # more may stand here
     },
 }
 _HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
+_NUMBERS = {"type": "object", "additionalProperties": _NUMBER}
+_ATTACKED = _exactly({"attack": _TEXT, **dict.fromkeys(("benign", "attacked", "half_width", "seconds"), _NUMBER)})
+_TESTED = {  # of a ranking model: what it is, on which images, what was asked
+    **_HEAD,
+    **dict.fromkeys(("row", "name"), _TEXT),
+    "data": _DATA,
+    "checkpoint": _exactly({"sha256": _HASH, "steps": _COUNT, "of": _COUNT}),
+    "protocol": _OBJECT,
+}
 SCHEMAS = {
     "accuracy": _exactly(
         {
@@ -106,6 +115,48 @@ SCHEMAS = {
             "floor": _exactly({"images": _COUNT, "value": _NUMBER, "measured": {"type": "boolean"}, "points": _LIST}),
         }
     ),
+    "ranking-training": _exactly(
+        {
+            **_HEAD,
+            "kind": {"const": "ranking-training"},
+            "row": _TEXT,
+            "data": _DATA,
+            "recipe": _OBJECT,
+            "parameters": _COUNT,
+            "training": _exactly(
+                {
+                    "steps": _COUNT,
+                    **dict.fromkeys(("seconds", "seconds_per_step"), _NUMBER),
+                    **dict.fromkeys(("precision", "start", "note"), _TEXT),
+                    "history": _LIST,
+                }
+            ),
+        }
+    ),
+    "ranking": _exactly(
+        {
+            **_TESTED,
+            "kind": {"const": "ranking"},
+            "recipe": _OBJECT,
+            "parameters": _COUNT,
+            "clean": _NUMBERS,
+            "numbers": {"type": "object", "additionalProperties": _ATTACKED, "minProperties": 10},
+            "ers": _OBJECT,
+            "queries": {"type": "array", "items": _NUMBER, "minItems": 2},  # the score of each
+        },
+        {"few_shot": _exactly({"settings": _OBJECT, "columns": {"type": "object", "additionalProperties": _COLUMN}})},
+    ),
+    "ranking-checks": _exactly(
+        {
+            **_TESTED,
+            "kind": {"const": "ranking-checks"},
+            "pgd": _NUMBER,
+            "passed": {"type": "boolean"},
+            "checks": {"type": "object", "additionalProperties": {"type": "object", "required": ["passed"]}},
+            "seconds": _NUMBER,
+        },
+        {"other": _OBJECT},
+    ),
     "timing": _exactly({**_HEAD, "kind": {"const": "timing"}, "what": _TEXT, "settings": _OBJECT, "seconds": _OBJECT}),
 }
 
@@ -121,7 +172,8 @@ def validate(record: dict[str, Any], where: str = "the record") -> dict[str, Any
         jsonschema.validate(record, schema)
     except jsonschema.ValidationError as error:
         raise ValueError(f"{where}: {error.json_path}: {error.message}") from error
-    for name, column in record.get("columns", {}).items():
+    columns = record.get("columns", {}) | record.get("few_shot", {}).get("columns", {})
+    for name, column in columns.items():
         if max(column["correct"]) > column["queries"]:
             raise ValueError(f"{where}: column {name!r} has more correct answers than queries in an episode")
     return record
@@ -133,6 +185,8 @@ def write(path: Path, record: dict[str, Any]) -> None:
     for column in record.get("columns", {}).values():
         spread = json.dumps(column["correct"], indent=1).replace("\n", "\n   ")
         text = text.replace(spread, json.dumps(column["correct"]))
+    if scores := record.get("queries"):
+        text = text.replace(json.dumps(scores, indent=1).replace("\n", "\n "), json.dumps(scores))
     with paths.atomic_write(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 

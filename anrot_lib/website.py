@@ -67,6 +67,9 @@ def build(out: Path) -> Path:
     (out / ".anrot-site").touch()
     (out / "style.css").write_text(STYLE, "utf-8")
     _write(out, "index.html", "ANROT-HELANet", _readme(out))
+    for path in (ROOT / "docs").glob("*.md"):
+        title = path.stem.replace("_", " ").capitalize()
+        _write(out, f"{path.stem}.html", title, markdown(path.read_text("utf-8")))
     for notebook in course.ready():
         _write(out, f"{notebook.stem}.html", notebook.title, _notebook(notebook))
     _write(out, "results.html", "Results", _results())
@@ -103,7 +106,8 @@ def markdown(text: str) -> str:
 
 
 def _linked(text: str) -> str:
-    """Links to notebooks lead to their pages."""
+    """Links to notebooks and documents lead to their pages."""
+    text = re.sub(r'href="(?:\.\./)?docs/(\w+)\.md(#[\w-]+)?"', r'href="\1.html\2"', text)
     return re.sub(r'href="(?:notebooks/)?(\d\d_\w+)\.ipynb(#[\w-]+)?"', r'href="\1.html\2"', text)
 
 
@@ -113,13 +117,7 @@ def _readme(out: Path) -> str:
         name = picture.removeprefix("data/results/").replace("/", "-")
         shutil.copyfile(ROOT / picture, out / name)
         text = text.replace(picture, name)
-    body = markdown(text)
-    documents = {path.name: path for path in (ROOT / "docs").glob("*.md")}
-    for name, path in documents.items():
-        page = f"{path.stem}.html"
-        body = body.replace(f'href="docs/{name}"', f'href="{page}"')
-        _write(out, page, path.stem.replace("_", " ").capitalize(), markdown(path.read_text("utf-8")))
-    return body
+    return markdown(text)
 
 
 def _notebook(notebook: course.Notebook) -> str:

@@ -6,6 +6,7 @@ import os
 # each other's way. The variable is also for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 from pathlib import Path
 
 import hypothesis
@@ -44,6 +45,15 @@ def anrot_home(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANROT_HOME", str(home))
         yield home
+
+
+@pytest.fixture
+def home_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root of its own that holds the records of this repository, as notebooks and the site read them."""
+    home = tmp_path / "home"
+    shutil.copytree(Path(__file__).resolve().parent.parent / "data" / "results", home / "results")
+    monkeypatch.setenv("ANROT_HOME", str(home))
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_options_reach_budget_and_protocol(monkeypatch):
     words = "--size 16 --encoder conv4 --episodes 20 --tasks 8 --compute bf16 --eps 4/255"
     arguments = parsed("run", *words.split())
     budget = cli.budget_of(arguments)
-    expected = {"size": 16, "encoder": "conv4", "episodes": 20, "attacked_tasks": 8, "curve_tasks": 5}
+    expected = {"size": 16, "encoder": "conv4", "episodes": 20, "attacked_tasks": 8, "curve_tasks": SMOKE.curve_tasks}
     assert budget == change(SMOKE, **expected, precision="bf16", validate_every=20)
     assert cli.budget_of(parsed("run", "--tasks", "100")).curve_tasks == SMOKE.curve_tasks
     assert cli.protocol_of(arguments) == replace(Protocol(), eps=4 / 255, step=1 / 255)

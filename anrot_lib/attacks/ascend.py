@@ -51,10 +51,12 @@ def ascend(
     generator  needed for random starts; the numbers drawn depend neither on `stop` nor on `chunk`.
     start      where the first run starts, in place of `threat.start` (projected into the ball): warm starts.
     stop       "beaten": a unit leaves the batch at its first beaten candidate, so that later passes are smaller.
+               "still": a unit leaves a run when its gradient is exactly 0, because it would not move any more; the
+               result is the same as without, also for keep="last" (needs an objective without chance).
     keep       "best": the best of all candidates of each unit: a beaten one before any other, then the largest loss.
                The clean image and its FGSM point (one step of length eps) are among them, so the result is never
                worse than either. "last": the last iterate as it is; costs exactly `steps` forward-backward passes
-               and ignores `stop`. None: "last" for one step and one run (FGSM is its step), "best" otherwise.
+               and ignores stop="beaten". None: "last" for one step and one run (FGSM is its step), "best" otherwise.
     chunk      largest number of units in one pass (memory only; needs a loss of one dimension, as does `stop`).
 
     Works inside `no_grad` and `inference_mode`; autocast and memory format are the caller's choice. Parameters are
@@ -62,12 +64,12 @@ def ascend(
 
     Raises FloatingPointError when the loss is NaN, UserError for images outside [0, 1].
     """
-    if stop not in (None, "beaten") or keep not in (None, "best", "last"):
-        raise ValueError(f"stop must be None or 'beaten', keep None, 'best' or 'last'; got {stop!r}, {keep!r}")
+    if stop not in (None, "beaten", "still") or keep not in (None, "best", "last"):
+        raise ValueError(f"stop must be None, 'beaten' or 'still', keep None, 'best' or 'last'; got {stop!r}, {keep!r}")
     keep = keep or ("last" if threat.steps == threat.restarts == 1 else "best")
     with torch.inference_mode(False), torch.enable_grad():
         clean = ordinary(check_images(images)).detach()
-        search = _Search(objective, clean, chunk, track=keep == "best", drop=stop == "beaten")
+        search = _Search(objective, clean, chunk, track=keep == "best", drop=stop)
         points = _climb(search, threat, clean, generator, start)
     if keep == "last":
         return Ascent(points, None, None)
@@ -84,6 +86,8 @@ def _climb(search: "_Search", threat: ThreatModel, clean: Tensor, generator, sta
     points = clean
     for run in range(threat.restarts):
         points = _start(threat, clean, generator, start if run == 0 else None)
+        if run or not from_clean:
+            search.wake()
         for step in range(threat.steps):
             if search.finished:
                 break  # but later runs still draw their starts: the generator moves on the same way whatever happens
@@ -111,9 +115,9 @@ def _start(threat: ThreatModel, clean: Tensor, generator, start: Tensor | None) 
 
 
 class _Search:
-    """The candidates seen so far: evaluates them, remembers the best of each unit, lets beaten units go."""
+    """The candidates seen so far: evaluates them, remembers the best of each unit, lets beaten or still units go."""
 
-    def __init__(self, objective: Objective, clean: Tensor, chunk: int | None, track: bool, drop: bool):
+    def __init__(self, objective: Objective, clean: Tensor, chunk: int | None, track: bool, drop: str | None):
         self.objective, self.chunk, self.track, self.drop = objective, chunk, track, drop
         self.images, self.loss, self.beaten = clean.clone() if track else clean, None, None
         self.active: Tensor | None = None
@@ -122,6 +126,11 @@ class _Search:
     def finished(self) -> bool:
         return self.active is not None and not len(self.active)
 
+    def wake(self) -> None:
+        """A new run begins elsewhere: units that stood still may move again."""
+        if self.drop == "still":
+            self.active = None
+
     def look(self, points: Tensor, backward: bool = True) -> Tensor | None:
         """Evaluate the active units of `points` once; the gradient has the shape of `points`, 0 for units that left."""
         active = self.active
@@ -129,6 +138,13 @@ class _Search:
         loss, beaten, gradient = self._passes(rows, active, backward)
         if self.track:
             self._remember(rows, loss, beaten, active)
+        if self.drop == "still" and gradient is not None:
+            if loss.ndim != 1:
+                raise ValueError("stop='still' needs an objective that returns losses of shape (units,)")
+            moving = gradient.flatten(1).any(1)
+            if not moving.all():
+                numbers = torch.arange(len(loss), device=loss.device) if active is None else active
+                self.active = numbers[moving]
         if gradient is not None and active is not None:
             gradient = torch.zeros_like(points).index_copy_(0, active, gradient)
         return gradient
@@ -148,7 +164,7 @@ class _Search:
             self.loss, self.beaten = loss.clone(), None if beaten is None else beaten.clone()
         else:
             self._improve(rows, loss, beaten, active)
-        if self.drop:
+        if self.drop == "beaten":
             if beaten is None or loss.ndim != 1:
                 raise ValueError("stop='beaten' needs an objective that returns (loss, beaten), both of shape (units,)")
             if beaten.any():

@@ -38,14 +38,14 @@ def decode_counting(raw: bytes | np.ndarray, size: int, channels: int, turn: int
         grey = raw.ndim == 3 and raw.shape[2] == 1
         image, kind = Image.fromarray(np.ascontiguousarray(raw[..., 0] if grey else raw)), ""
     else:
-        image, kind = _open(raw)
+        image, kind = open_image(raw)
     image = _resize(image.convert("L" if channels == 1 else "RGB"), size)
     pixels = np.asarray(image).reshape(size, size, channels)
     return np.ascontiguousarray(np.rot90(pixels, turn // 90)), kind
 
 
-def _open(raw: bytes) -> tuple[Image.Image, str]:
-    """An 8-bit grey or RGB image of encoded bytes."""
+def open_image(raw: bytes) -> tuple[Image.Image, str]:
+    """An 8-bit grey or RGB image of encoded bytes, and the kind of conversion; BadImage, with the reason."""
     if not raw:
         raise BadImage("the file is empty")
     try:

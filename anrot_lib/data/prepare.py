@@ -22,7 +22,7 @@ from anrot_lib.data.decode import DECODER
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Source
 from anrot_lib.data.perturbed import perturb
-from anrot_lib.data.split_choice import choose, with_superclasses
+from anrot_lib.data.split_choice import SplitChoice, choose, with_superclasses
 
 __all__ = ["perturb", "prepare"]
 
@@ -69,11 +69,25 @@ def prepare(
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
     choice = choose(listed, split, seed)
     listed = with_superclasses(listed, choice)
-    name = plain_set_name(name or Path(source).expanduser().resolve().name)
-    folder = Path(out).expanduser() if out else paths.packed_dir() / name
-    log.info("%s: %s; %s", name, listed.found, choice.said)
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
+    return pack_source(listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress)
+
+
+def pack_source(
+    listed: Source,
+    choice: SplitChoice,
+    name: str,
+    options: dict[str, Any],
+    out: Path | str | None = None,
+    progress: packing.Progress | None = None,
+) -> ImageSet:
+    """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
+    on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
+    name = plain_set_name(name)
+    folder = Path(out).expanduser() if out else paths.packed_dir() / name
+    log.info("%s: %s; %s", name, listed.found, choice.said)
+    size = options["size"]
     key = _key(listed, size)
     marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
     if (ready := _packed_before(folder, marks)) is not None:

@@ -323,7 +323,7 @@ def draw_episode(task, eps, sigma, target):
     before, after, truth = states["query", 0.0, 0.0][1][task], distance[task], episode.labels[task]
     sizes = {"width_ratios": [3, 15, 10], "height_ratios": [1, 5], "figsize": (9, 2.8)}
     fig, axes = plt.subplot_mosaic([[".", "queries", "why"], ["support", "distance", "why"]], **sizes)
-    fig.subplots_adjust(left=0.02, right=0.98, bottom=0.18, top=0.88, hspace=0.1, wspace=0.2)
+    fig.subplots_adjust(left=0.02, right=0.98, bottom=0.18, top=0.88, hspace=0.1, wspace=0.36)
     pictures.show(axes["queries"], torch.cat([*changed.query[task]], -1), "queries: three of A, three of B, ...")
     rows = [torch.cat([*shots], -1) for shots in changed.support[task]]
     pictures.show(axes["support"], torch.cat(rows, -2))

@@ -360,3 +360,38 @@ def test_metric_learning_attacks_are_objectives_too():
     assert torch.equal(reached, x)
     alone = torch.cat([ascend(toward(before[i] + 0.05), x[i : i + 1], threat, keep="last").images for i in range(4)])
     torch.testing.assert_close(hardness(alone), after)
+
+
+def thresholded(weight, level):
+    """Flat for a unit from `level` on: loss_i = -relu(level_i - <weight, x_i>)^2."""
+
+    def objective(points, active):
+        some = slice(None) if active is None else active
+        return -(level[some] - linear(weight)(points, active)).relu().square()
+
+    return objective
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize("threat", [PGD_CLEAN, PGD], ids=lambda t: t.name)
+def test_still_units_leave_and_nothing_changes(keep, threat):
+    x, weight = images(), torch.rand(3, 6, 6, generator=generator(3), dtype=torch.float64)
+    level = linear(weight)(x, None) + torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, 50.0], dtype=torch.float64)
+    whole, leaving = Counting(thresholded(weight, level)), Counting(thresholded(weight, level))
+    expected = ascend(whole, x, threat, generator(), keep=keep).images
+    found = ascend(leaving, x, threat, generator(), keep=keep, stop="still").images
+    assert torch.equal(found, expected)
+    assert torch.equal(found[:2], x[:2]) or threat.restarts > 1
+    assert sum(len(rows) for rows, _ in leaving.rows) < sum(len(rows) for rows, _ in whole.rows)
+
+
+def test_a_batch_that_stands_still_ends_the_attack():
+    x, weight = images(), torch.ones(3, 6, 6, dtype=torch.float64)
+    objective = Counting(thresholded(weight, torch.full((6,), -1.0, dtype=torch.float64)))
+    assert torch.equal(ascend(objective, x, PGD_CLEAN, keep="last", stop="still").images, x)
+    assert objective.calls == 1
+
+
+def test_still_needs_a_loss_of_every_unit():
+    with pytest.raises(ValueError, match="units"):
+        ascend(lambda points, active: points.sum(), images(), PGD_CLEAN, keep="last", stop="still")

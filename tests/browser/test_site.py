@@ -10,7 +10,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    return website.build(tmp_path_factory.mktemp("site") / "site").parent
+    """Built from this repository's records, which a test run otherwise does not see."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANROT_HOME", str(website.ROOT / "data"))
+        return website.build(tmp_path_factory.mktemp("site") / "site").parent
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -30,7 +30,7 @@ def validate(notebook: Path, **environment: str) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture
-def copy(tmp_path):
+def copy(tmp_path, home_with_results):
     return Path(shutil.copy(ROOT / "notebooks" / NOTEBOOK, tmp_path))
 
 

@@ -146,9 +146,12 @@ def test_numbers_count_up_and_names_are_plain():
 def _spoiled(change, tmp_path) -> list[str]:
     book = copy.deepcopy(nbformat.read(FOLDER / f"{READY[-1].stem}.ipynb", as_version=4))
     change(book)
+    folder = tmp_path / "notebooks"
+    folder.mkdir(exist_ok=True)
+    (tmp_path / "docs").symlink_to(FOLDER.parent / "docs") if not (tmp_path / "docs").exists() else None
     for target in READY:
-        (tmp_path / f"{target.stem}.ipynb").touch()
-    path = tmp_path / f"{READY[-1].stem}.ipynb"
+        (folder / f"{target.stem}.ipynb").touch()
+    path = folder / f"{READY[-1].stem}.ipynb"
     nbformat.write(book, path)
     return faults(path)
 

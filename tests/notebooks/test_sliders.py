@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("notebook", course.ready(), ids=lambda n: n.stem)
-def test_all_places_of_all_sliders(notebook, sweep, monkeypatch, capsys):
+def test_all_places_of_all_sliders(notebook, sweep, home_with_results, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_PRESET", "smoke")
     monkeypatch.setenv("ANROT_HEADLESS", "1")
     monkeypatch.setenv("ANROT_DATA", "synthetic")

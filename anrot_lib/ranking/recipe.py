@@ -1,0 +1,148 @@
+"""Every number of a training of a ranking model, as one typed record; defaults follow from the name."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from anrot_lib.errors import UserError
+from anrot_lib.ranking import config
+from anrot_lib.ranking.config import Name
+from anrot_lib.ranking.distances import MARGINS
+from anrot_lib.settings import at_least
+
+PARITIES = ("fixed", "robrank")
+GRADUAL = ("lga", "lga2", "lga0.5", "boost")
+STRUCTURE_WEIGHTS = {"cub": 0.5, "cars": 0.5, "sop": 0.05}
+
+
+@dataclass(frozen=True)
+class RankingRecipe:
+    """A training in full. Build one with `recipe(name)`, which knows the published numbers.
+
+    eps, step          of the training attack, in units of the pixel range; eta: its number of steps (a single step
+                       has length eps)
+    margin             of the triplet loss and of the miners
+    destination        what hardness the attack aims at: "" as the name says, or "lga", "lga2", "lga0.5", "boost",
+                       a miner's letter, or a number from -2 to 2
+    limit, boost       of the gradual destinations: the loss at which they are weakest; xi of "boost"
+    structure_weight   of the intra-class structure loss; structure_margin: its margin
+    shift_weight       of the embedding shift in SES
+    batch              items in a batch: pairs, images or triples
+    size, stored       side of the images that the net sees, and of those that crops are cut from
+    freeze_bn          batch norms keep their statistics; pretrain_epochs: of the classifier that they come from when
+                       there are no ImageNet weights
+    parity             "fixed", or "robrank": with the oddities of the original code
+    attack_precision   arithmetic of the attack's passes: "fp32" or "bf16"
+    """
+
+    name: str
+    eps: float
+    step: float
+    eta: int
+    margin: float
+    learning_rate: float
+    weight_decay: float
+    batch: int
+    epochs: int
+    size: int
+    stored: int
+    flip: bool
+    embedding: int
+    freeze_bn: bool
+    pretrain_epochs: int
+    destination: str = ""
+    limit: float = 0.2
+    boost: float = 0.1
+    structure_weight: float = 0.5
+    structure_margin: float = 0.0
+    shift_weight: float = 1.0
+    barlow_weight: float = 1e-5
+    beta: float = 0.6  # of the margin loss, learnt at a rate of its own
+    beta_rate: float = 5e-4
+    parity: str = "fixed"
+    attack_precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        name = config.parse(self.name)
+        if name.small and (self.size, self.stored) != (28, 28):
+            raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
+        least = dict.fromkeys(("eps", "step", "margin", "learning_rate", "weight_decay", "structure_weight"), 0)
+        least |= dict.fromkeys(("eta", "batch", "epochs", "size", "embedding"), 1)
+        at_least(self, **least, stored=self.size, pretrain_epochs=0, boost=0, shift_weight=0, barlow_weight=0)
+        if not 0 <= self.eps <= 1:
+            raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
+        if not self.limit > 0:
+            raise UserError(
+                f"limit, the loss at which a gradual destination is weakest, must be positive: {self.limit}"
+            )
+        if self.parity not in PARITIES:
+            raise UserError(f"unknown parity {self.parity!r}; choose fixed or robrank")
+        if self.attack_precision not in ("fp32", "bf16"):
+            raise UserError(f"unknown precision of the attack {self.attack_precision!r}; choose fp32 or bf16")
+        if self.destination and name.hardness is None:
+            raise UserError(f"{self.name} manipulates no hardness, so it has no destination to set")
+        destination_of(self.destination)
+
+    @property
+    def parsed(self) -> Name:
+        return config.parse(self.name)
+
+    @property
+    def title(self) -> str:
+        """The defense as tables write it, with the destination that is really aimed at: "HM[S,-0.1]+ICS"."""
+        title = self.parsed.title
+        if not self.destination:
+            return title
+        source, _, rest = title.partition(",")
+        aim = self.destination.upper() if self.destination in (*GRADUAL, *config.MINERS) else self.destination
+        return f"{source},{aim}]{rest.partition(']')[2]}"
+
+
+def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
+    """The published recipe of a name, with those `changes` that are not None.
+
+    28 px: eps 77/255, step 3/255, 32 steps (fewer do not reach eps). 224 px: eps 8/255, step 1/255, 8 steps, which is
+    the paper's default; the original code's is 32. Under parity "robrank" it is 32, and 7 for min-max on rc2f2.
+    Another `size` than 224 scales the side that crops are cut from with it.
+    """
+    name = config.parse(str(name))
+    changes = {key: value for key, value in changes.items() if value is not None}
+    original = changes.get("parity") == "robrank"
+    margin = changes.get("margin", MARGINS[name.loss.metric])
+    values: dict[str, Any] = {"name": str(name), "margin": margin, "limit": margin}
+    values["structure_weight"] = STRUCTURE_WEIGHTS.get(name.dataset, 0.5)
+    if name.small:
+        minmax = original and name.defense in ("m", "amd") and name.backbone == "rc2f2"
+        values |= {"eps": 77 / 255, "step": 3 / 255, "eta": 7 if minmax else 32, "learning_rate": 1e-3}
+        values |= {"weight_decay": 1e-7, "batch": 128, "epochs": 16, "size": 28, "stored": 28, "flip": False}
+        values |= {"embedding": 128 if name.backbone == "rlenet" else 512, "freeze_bn": False, "pretrain_epochs": 0}
+    else:
+        size = changes.get("size", 224)
+        batch = {"p": 56, "c": 112, "t": 37}[name.loss.batch]
+        frozen = not name.backbone.startswith("rswin") and not (original and name.defense == "d")
+        values |= {"eps": 8 / 255, "step": 1 / 255, "eta": 32 if original else 8, "learning_rate": 1e-5}
+        values |= {"weight_decay": 4e-4, "batch": batch, "epochs": 150, "size": size, "flip": True}
+        values |= {"stored": round(size * 256 / 224), "embedding": 512, "freeze_bn": frozen, "pretrain_epochs": 10}
+    values["epochs"] //= {"p": 2, "c": 1, "t": 3}[name.loss.batch]  # a pair shows two images, a triple three
+    return RankingRecipe(**values | changes)
+
+
+def destination_of(text: str) -> str | float:
+    """A destination as words write it: "", a gradual one's name, a miner's letter, or a number in [-2, 2]."""
+    if text == "" or text in GRADUAL or text in config.MINERS:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -2 <= value <= 2:
+        raise UserError(
+            f"unknown destination {text!r}; it is one of {', '.join(GRADUAL)}, a miner ({' '.join(config.MINERS)}), "
+            "or a hardness from -2 to 2"
+        )
+    return value
+
+
+def to_dict(made: RankingRecipe) -> dict[str, Any]:
+    return dataclasses.asdict(made)

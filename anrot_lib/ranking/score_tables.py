@@ -1,0 +1,106 @@
+"""Scores as tables: the columns of the papers, published and measured rows apart."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anrot_lib.ranking import config, ers
+
+Record = dict[str, Any]
+Table = tuple[list[str], list[list[str]]]
+COLUMNS = ("R@1", "R@2", "mAP", "mAP@10", "NMI")
+ARROWED = [f"{name}{ers.BETTER[name]}" for name in ers.NUMBERS]
+
+
+def number(name: str, value: float | None) -> str:
+    """As the papers print it: TMA and ES:D with three digits, others with one; "-" for nothing."""
+    return "-" if value is None else f"{value:.3f}" if name in ("TMA", "ES:D") else f"{value:.1f}"
+
+
+def published(name: str | None = None) -> Table:
+    """Published rows, of one data set if named; where the score was not printed, it is computed, and marked with *."""
+    rows = []
+    for row in ers.published()["rows"]:
+        if name is not None and row["set"].lower() != name:
+            continue
+        numbers = row.get("numbers", {})
+        score = f"{row['ERS']:.1f}" if "ERS" in row else f"{ers.ers(numbers):.1f}*"
+        means = [number(column, row.get(column)) for column in COLUMNS]
+        rows.append([ers.title(row), *means, *(number(n, numbers.get(n)) for n in ers.NUMBERS), score])
+    return ["published", *COLUMNS, *ARROWED, "ERS"], rows
+
+
+def measured(records: Sequence[Record]) -> Table:
+    """Rows of records: the numbers after the attacks, the score with its interval, its ceiling, the other GTM."""
+    rows = []
+    for record in records:
+        clean, numbers, score = record["clean"], record["numbers"], record["ers"]
+        other = next(name for name in numbers if name not in ers.NUMBERS)
+        rows.append(
+            [
+                title(record),
+                *(number(column, clean.get(column)) for column in COLUMNS),
+                *(number(name, numbers[name]["attacked"]) for name in ers.NUMBERS),
+                f"{score['value']:.1f} ± {score['half_width']:.1f}" + (" collapsed" if score["collapsed"] else ""),
+                f"{score['ceiling']:.1f}",
+                f"{other.removeprefix('GTM ')} {numbers[other]['attacked']:.1f}",
+            ]
+        )
+    return ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"], rows
+
+
+def title(record: Record) -> str:
+    """ "fashion HM[S,LGA], 32 steps, 2000 queries": what a measured row is about."""
+    parts = [f"{record['data']['name']} {record['row']}"]
+    if config.parse(record["name"]).defense:
+        parts.append(f"{record['recipe']['eta']} steps")
+    parts.append(f"{len(record['queries'])} queries")
+    if record["protocol"]["parity"] != "fixed":
+        parts.append(record["protocol"]["parity"])
+    return ", ".join(parts)
+
+
+def numbers(record: Record) -> Table:
+    """One record in full: each number before and after its attack."""
+    rows = [
+        [
+            f"{name}{ers.BETTER.get(name, '')}",
+            number(name, found["benign"]),
+            number(name, found["attacked"]),
+            f"± {number(name, found['half_width'])}",
+            f"{found['seconds']:.0f} s",
+        ]
+        for name, found in sorted(record["numbers"].items(), key=lambda pair: _place(pair[0]))
+    ]
+    return ["number", "benign", "attacked", "95 %", "time"], rows
+
+
+def _place(name: str) -> int:
+    return ers.NUMBERS.index(name) if name in ers.NUMBERS else len(ers.NUMBERS)
+
+
+def score_line(record: Record) -> str:
+    """The score with what belongs beside it, in one line."""
+    score, clean = record["ers"], record["clean"]
+    other = next(key for key in score if key.startswith("with "))
+    line = (
+        f"{title(record)}: ERS {score['value']:.1f} ± {score['half_width']:.1f} "
+        f"(bootstrap {score['bootstrap'][0]:.1f} to {score['bootstrap'][1]:.1f}), at eps = 0 {score['ceiling']:.1f}, "
+        f"{other} {score[other]:.1f}; R@1 {clean['R@1']:.1f}, chance {clean['chance']:.1f}, "
+        f"mean cosine {clean['mean cosine']:.3f}"
+    )
+    return line + ("; COLLAPSED: the score means nothing" if score["collapsed"] else "")
+
+
+def checks(record: Record) -> Table:
+    """A record of checks: what was asked, and whether it was passed."""
+    rows = []
+    for name, found in record["checks"].items():
+        shown = {k: v for k, v in found.items() if k != "passed"}
+        if name == "gradient":
+            said = f"no gradient at {max(found['dead'].values()):.1f} % of images"
+        elif name == "eps":
+            said = "score " + ", ".join(f"{score:.1f} at {eps}" for eps, score in found["scores"].items())
+        else:
+            said = f"score {shown['score']:.1f}, {shown['difference']:+.1f} ± {shown['half_width']:.1f} to PGD"
+        rows.append([name, said, "passed" if found["passed"] else "FAILED"])
+    return ["check", f"found (PGD: score {record['pgd']:.1f})", ""], rows

@@ -1,0 +1,157 @@
+"""The verb `retrieve`: ranking models by the name of their configuration. ACTIONS holds what it can do."""
+
+import argparse
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from anrot_lib import devices, paths, ranking_scoring_commands, results, tables
+from anrot_lib.console import bar, counting_bar, shown
+from anrot_lib.encoders import parameter_count
+from anrot_lib.errors import UserError
+from anrot_lib.ranking import config, gallery, retrieval
+from anrot_lib.ranking import data as ranking_data
+from anrot_lib.ranking.data import RankingSet
+from anrot_lib.ranking.recipe import RankingRecipe, recipe, to_dict
+from anrot_lib.ranking.train import Trained, train
+
+RECIPE_OPTIONS = ("epochs", "batch", "learning_rate", "weight_decay", "margin", "eps", "step", "eta", "destination")
+RECIPE_OPTIONS += ("structure_weight", "size", "freeze_bn", "pretrain_epochs", "parity", "seed", "attack_precision")
+TRIAL_STEPS = 3
+
+
+def settle(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
+    """Recipe and images of a command; a set of one's own decides the side of its images."""
+    name = config.parse(arguments.config)
+    made = recipe(name, **{option: getattr(arguments, option) for option in RECIPE_OPTIONS})
+    own = name.dataset not in (*config.DATASETS_28, *config.DATASETS_224)
+    size = arguments.size if own else made.size
+    packing = (
+        contextlib.nullcontext() if name.dataset in config.DATASETS_28 else counting_bar(f"prepare {name.dataset}")
+    )
+    with packing as progress:
+        data = ranking_data.load(
+            *(name.dataset, size, made.stored, arguments.data, arguments.download, arguments.split),
+            limit=arguments.limit_images,
+            progress=progress,
+        )
+    if own and not name.small:
+        made = replace(made, size=data.train.size, stored=data.train.images.shape[1])
+    return made, data
+
+
+def evaluate(net: nn.Module, data: RankingSet) -> dict[str, float]:
+    """R@1, R@2, mAP, mAP@10 and MAP@R in per cent on the test images; queries are the gallery itself."""
+    part, device = data.test, next(net.parameters()).device
+    rows = gallery.embed(net, lambda numbers: part.batch(numbers, device), np.arange(len(part)), net.metric)
+    return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
+
+
+def file_name(made: RankingRecipe, data: RankingSet, tag: str) -> str:
+    """fashion-28px/rc2f2ghmetsm-ptripletN-eta32, for checkpoint and record."""
+    _, model, loss = made.name.split(":")
+    attacked = "" if model == made.parsed.backbone else f"-eta{made.eta}"
+    parts = [f"{model}-{loss}{attacked}", *([f"to{made.destination}"] if made.destination else []), f"seed{made.seed}"]
+    return f"{data.name}-{made.size}px/" + "-".join([*parts, *([tag] if tag else [])])
+
+
+def train_action(arguments: argparse.Namespace) -> int:
+    """Train, or go on; write checkpoint and record; print the course of the training."""
+    device = devices.resolve_device(arguments.device)
+    precision = devices.resolve_precision(arguments.compute, device)
+    made, data = settle(arguments)
+    name = made.parsed
+    print(
+        f"{made.name}: {made.title}, {len(data.train)} training images of {data.train.classes} classes, "
+        f"{len(data.test)} test images of {data.test.classes}; {made.size} px, {devices.device_kind(device)}, "
+        f"training in {precision}, attack in {made.attack_precision}"
+    )
+    for note in filter(None, (config.warning(name), data.note, _size_note(made))):
+        print(f"note: {note}")
+    if arguments.dry_run:
+        return _dry_run(made, data, device, precision)
+    stem = file_name(made, data, arguments.tag)
+    checkpoint = arguments.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
+    every = arguments.evaluate_every or (1 if name.small else 5)
+    if every < 1:
+        raise UserError("--evaluate-every counts epochs, from 1")
+    with bar(f"train {name.backbone}{name.defense}", 0) as update:
+
+        def progress(done: int, total: int, numbers: dict[str, float]) -> None:
+            update(done, numbers, total)
+
+        trained = train(
+            *(data, made, checkpoint, device, precision, arguments.weights),
+            evaluate=evaluate,
+            evaluate_every=every,
+            progress=progress,
+        )
+    record = describe(made, data, trained, device, precision)
+    file = paths.results_dir() / "ranking" / f"{stem}.train.json"
+    results.write(file, record)
+    _show(trained)
+    print(f"weights began as: {trained.start}\ncheckpoint: {shown(checkpoint)}   record: {shown(file)}")
+    return 0
+
+
+def describe(
+    made: RankingRecipe, data: RankingSet, trained: Trained, device: torch.device, precision: str
+) -> dict[str, object]:
+    """The record of a training."""
+    return {
+        "schema": results.SCHEMA_VERSION,
+        "kind": "ranking-training",
+        "row": made.title,
+        "run": results.describe_run(devices.device_kind(device)),
+        "data": data.about,
+        "recipe": to_dict(made),
+        "parameters": parameter_count(trained.net),
+        "training": {
+            "steps": trained.steps,
+            "seconds": round(trained.seconds, 2),
+            "seconds_per_step": round(trained.seconds_per_step, 4),
+            "precision": precision,
+            "start": trained.start,
+            "note": data.note,
+            "history": trained.history,
+        },
+    }
+
+
+def _size_note(made: RankingRecipe) -> str:
+    if made.parsed.small or made.size == 224:
+        return ""
+    return f"images of {made.size} px where published numbers are of 224 px: not comparable with them"
+
+
+def _dry_run(made: RankingRecipe, data: RankingSet, device: torch.device, precision: str) -> int:
+    trial = replace(made, pretrain_epochs=0, freeze_bn=False)
+    trained = train(data, trial, None, device, precision, steps=TRIAL_STEPS)
+    steps = made.epochs * -(-len(data.train) // made.batch)
+    print(
+        f"{trained.seconds_per_step:.2f} s a step at the beginning, {steps} steps: "
+        f"about {trained.seconds_per_step * steps / 60:.0f} min"
+    )
+    return 0
+
+
+def _show(trained: Trained) -> None:
+    """The epochs that were tested; the last one always is."""
+    tested = [row for row in trained.history if "R@1" in row]
+    headings = ["epoch", "loss", *(k for k in ("destination", "R@1", "R@2", "mAP", "mAP@10") if k in tested[-1])]
+    rows = [[str(row["epoch"]), *(f"{row[k]:.3f}" for k in headings[1:])] for row in tested]
+    print(f"\n{tables.as_text(headings, rows)}\n")
+
+
+ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"train": train_action, **ranking_scoring_commands.ACTIONS}
+
+
+def retrieve_verb(arguments: argparse.Namespace) -> int:
+    return ACTIONS[arguments.action](arguments)
+
+
+VERBS = {"retrieve": retrieve_verb}

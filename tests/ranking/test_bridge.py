@@ -1,0 +1,153 @@
+"""Ranking models under few-shot heads, and the Hellinger distance as a metric of triplets."""
+
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning.miners import TripletMarginMiner
+
+from anrot_lib import divergences, embedders
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.checks import UserError
+from anrot_lib.classifiers import batch_dependence
+from anrot_lib.gaussians import Gaussian
+from anrot_lib.ranking import bridge
+from anrot_lib.ranking.data import Part
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return embedders.build("rc2f2", "N", dim=16, generator=torch.Generator().manual_seed(0)).eval()
+
+
+@pytest.fixture(scope="module")
+def part():
+    """8 classes of 12 images of 28 px, and one class of 3."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.cat([torch.arange(8).repeat_interleave(12), torch.full((3,), 8)])
+    templates = torch.rand(9, 28, 28, 1, generator=generator)
+    images = (templates[labels] + 0.1 * torch.randn(99, 28, 28, 1, generator=generator)).clamp(0, 1)
+    return Part((255 * images).byte().numpy(), np.arange(99), labels, 9, 28)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shape"), [("rc2f2", (64, 7, 7)), ("rlenet", (50, 4, 4)), ("rres18", (512, 2, 2))]
+)
+def test_last_maps(backbone, shape):
+    net = embedders.build(backbone, dim=16, generator=torch.Generator().manual_seed(0)).train()
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    encoder = bridge.MapEncoder(net)
+    assert encoder.out_channels == shape[0] and net.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    side = 28 if net.size else 64
+    images = torch.rand(2, net.in_channels, side, side)
+    assert encoder(images).shape == (2, *shape)
+    assert not net.trunk.get_submodule(bridge.LAST_MAP[backbone])._forward_hooks
+
+
+def test_every_backbone_has_its_last_map():
+    assert set(bridge.LAST_MAP) == {*embedders.SMALL, *embedders.TORCHVISION, "rswinl"}
+
+
+def test_the_last_map_is_what_the_rest_of_the_net_goes_on_from(embedder):
+    images = torch.rand(3, 1, 28, 28)
+    maps = bridge.MapEncoder(embedder)(images)
+    torch.testing.assert_close(embedder.trunk[6:](maps), embedder(images))
+
+
+def test_embeddings_as_maps_of_one_position(embedder):
+    maps = bridge.MapEncoder(embedder, "embedding")(torch.rand(3, 1, 28, 28))
+    assert maps.shape == (3, 16, 1, 1)
+    torch.testing.assert_close(maps.flatten(1).norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("kind", bridge.KINDS)
+@pytest.mark.parametrize("method", ["prototypes", "cosine", "anrot", "hela-vfa", "easyfsl:SimpleShot"])
+def test_heads_of_the_kit_on_a_ranking_model(embedder, part, method, kind):
+    net = bridge.few_shot_net(embedder, method, kind)
+    images = bridge.PartImages(part)
+    rows = np.arange(48).reshape(1, 4, 12)
+    model = net.fit(images.batch(rows[:, :, :5]).flatten(1, 2), torch.arange(4).repeat_interleave(5)[None])
+    maps = net.encode(images.batch(rows[:, :, 5:]).flatten(1, 2))
+    assert net.head.score(model, maps).logits.shape == (1, 28, 4)
+    assert batch_dependence(net.head, model, maps)[0] < 2e-3  # an untrained net: little spread
+
+
+def test_accuracy_clean_and_under_attack(embedder, part):
+    net = bridge.few_shot_net(embedder)
+    threat = ThreatModel(norm="linf", eps=0.3, step=0.05, steps=5, restarts=1, start="clean", target="query")
+    done, journal = [], {}
+    arguments = (net, part, threat, 5, 1, 24)
+    found = bridge.few_shot_columns(*arguments, progress=done.append, journal=journal)
+    assert list(found) == ["clean", threat.name] and done == [20, 24]
+    clean, attacked = (np.array(column["correct"]) for column in found.values())
+    assert len(clean) == 24 and (attacked <= clean).all() and attacked.sum() < clean.sum()
+    assert found["clean"]["mean"] > 60  # templates with a little noise
+    again = bridge.few_shot_columns(
+        *arguments, journal={"few-shot/20": [7, 7, 7, 7]}
+    )  # a finished part is not asked again
+    assert again[threat.name]["correct"] == [*attacked[:20], 7, 7, 7, 7]
+
+
+def test_mistakes(embedder, part):
+    with pytest.raises(UserError, match="choose map or embedding"):
+        bridge.MapEncoder(embedder, "both")
+    with pytest.raises(UserError, match="weights to be trained"):
+        bridge.few_shot_net(embedder, "variational")
+    threat = ThreatModel(norm="linf", eps=0.1, step=0.1, steps=1, restarts=1, start="clean", target="query")
+    with pytest.raises(UserError, match="9-way"):
+        bridge.few_shot_columns(bridge.few_shot_net(embedder), part, threat, 9, 1, 2)
+    with pytest.raises(UserError, match="odd"):
+        bridge.as_gaussians(torch.zeros(2, 5))
+    with pytest.raises(UserError, match="the bridge has H"):
+        bridge.triplet_loss("Q")
+
+
+# The metric H
+
+
+def test_h_is_the_hellinger_distance_of_the_gaussians():
+    """One dimension: the closed form; more: of the mean Bhattacharyya distance over dimensions."""
+    x, y = torch.tensor([[1.0, 0.3]]).double(), torch.tensor([[-0.5, -0.7]]).double()
+    log_vars = [4 * np.tanh(v / 4) for v in (0.3, -0.7)]
+    s, t = (np.exp(v / 2) for v in log_vars)
+    coefficient = np.sqrt(2 * s * t / (s * s + t * t)) * np.exp(-(1.5**2) / (4 * (s * s + t * t)))
+    assert bridge.hellinger_distance(x, y).item() == pytest.approx(np.sqrt(1 - coefficient))
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 12, generator=generator).double() for n in (5, 4))
+    found = bridge.hellinger_cdist(x, y)
+    p, q = (Gaussian(m, (4 * torch.tanh(v / 4)).exp()) for m, v in (z.chunk(2, 1) for z in (x, y)))
+    wanted = divergences.hellinger_of(divergences.pairwise("bhattacharyya", p, q) / 6)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(bridge.hellinger_distance(x[:4], y), found[:4].diagonal())
+    torch.testing.assert_close(bridge.hellinger_cdist(y, x), found.T)
+
+
+def test_h_stays_in_its_range_and_is_flat_at_equality():
+    x = torch.full((2, 8), 1e4).requires_grad_()
+    far = bridge.hellinger_cdist(x, -x.detach())
+    assert (far <= 1).all() and (far > 0.99).all()
+    same = bridge.hellinger_distance(x, x.detach())
+    assert (same == 0).all()
+    (gradient,) = torch.autograd.grad(same.sum() + far.sum(), x)
+    assert torch.isfinite(gradient).all()
+
+
+def test_a_triplet_loss_by_h_trains():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(4).repeat(8)
+    points = torch.randn(4, 10, generator=generator)[labels] + 0.5 * torch.randn(32, 10, generator=generator)
+    net = torch.nn.Linear(10, 8)
+    torch.nn.init.normal_(net.weight, std=0.05, generator=generator)
+    loss, optimizer = bridge.triplet_loss("H"), torch.optim.Adam(net.parameters(), lr=0.02)
+    miner = TripletMarginMiner(margin=0.1, distance=bridge.HellingerDistance())
+    values = []
+    for _ in range(60):
+        embeddings = net(points)
+        value = loss(embeddings, labels, miner(embeddings, labels))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.5 * values[0]
+    distances = bridge.hellinger_cdist(net(points), net(points)).detach().fill_diagonal_(torch.inf)
+    assert (labels[distances.argmin(1)] == labels).float().mean() > 0.9

@@ -1,0 +1,183 @@
+"""A model's test as a whole, resumed after a kill; the checks for gradients that are of no use."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from anrot_lib.checks import UserError
+from anrot_lib.ranking import masking, suite
+from anrot_lib.ranking.attack_names import profile
+from anrot_lib.ranking.ers import NUMBERS
+from anrot_lib.ranking.masking import Effort, check, dead_gradients, falling, nes, not_lower
+from anrot_lib.ranking.rank_attacks import goal_of
+from anrot_lib.ranking.scoring import Protocol, attack_all, benign_numbers, summarise
+
+from .conftest import ToyEmbedder
+
+
+@contextmanager
+def silent(title, total):
+    yield lambda *_: None
+
+
+@pytest.fixture(scope="module")
+def protocol():
+    return Protocol(profile("rob28", eps=0.1, steps=4), queries=40)
+
+
+@pytest.fixture(scope="module")
+def tested(toy, protocol):
+    subject = toy.subject()
+    rows = suite.queries_of(subject.gallery, protocol.queries, protocol.seed)
+    return subject, rows, attack_all(subject, protocol, rows, silent), benign_numbers(subject, silent)
+
+
+def test_the_parts_of_a_record(tested, protocol):
+    _, _, (benign, attacked, seconds), clean = tested
+    made = summarise(protocol, benign, attacked, seconds, clean)
+    assert set(made["numbers"]) == {*NUMBERS, "GTM robrank"}
+    assert made["numbers"]["CA+"]["attack"] == "CA:pm=+:W=1:eps=0.1:alpha=3/255:pgditer=4"
+    score = made["ers"]
+    assert score["value"] == pytest.approx(np.mean(made["queries"]), abs=0.02)
+    assert score["bootstrap"][0] < score["value"] < score["bootstrap"][1] < score["ceiling"] <= 110
+    assert score["collapsed"] is False
+    assert score["with GTM robrank"] - score["value"] == pytest.approx(
+        (made["numbers"]["GTM robrank"]["attacked"] - made["numbers"]["GTM"]["attacked"]) / 10, abs=1e-3
+    )
+    assert 0 < clean["chance"] < 20 < clean["R@1"] <= 100 and 0 < clean["NMI"] <= 100
+
+
+def test_parity_measures_the_fixed_gtm_beside_its_own(toy, protocol):
+    subject = toy.subject()
+    parity = Protocol(protocol.attacks, parity="robrank")
+    rows = np.arange(130)  # two batches, of 128 and of 2, count alike
+    benign, attacked, seconds = attack_all(subject, parity, rows, silent)
+    made = summarise(parity, benign, attacked, seconds, benign_numbers(subject, silent, nmi=False))
+    assert "GTM fixed" in made["numbers"] and "GTM robrank" not in made["numbers"]
+    values = attacked["TMA"]
+    batches = (values[:128].mean() + values[128:].mean()) / 2
+    assert made["numbers"]["TMA"]["attacked"] == pytest.approx(batches, abs=1e-4)
+    assert abs(batches - values.mean()) > 1e-3
+    with pytest.raises(UserError, match="parity"):
+        Protocol(protocol.attacks, parity="half")
+
+
+def test_a_killed_test_goes_on_where_it_was(toy, protocol, monkeypatch):
+    subject, rows = toy.subject(), np.arange(300)
+    whole = attack_all(subject, protocol, rows, silent)[1]
+    journal, batches = {}, []
+    original = suite._attack_batch
+
+    def counted(*arguments):
+        batches.append(1)
+        if len(batches) == 8:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(suite, "_attack_batch", counted)
+    with pytest.raises(KeyboardInterrupt):
+        attack_all(subject, protocol, rows, silent, journal)
+    assert len(journal) == 7
+    resumed = attack_all(subject, protocol, rows, silent, journal)[1]
+    assert len(batches) == 30 + 1  # ten runs of three batches, one of them twice
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, resumed[name])
+
+
+# Checks
+
+
+class Quantised(nn.Module):
+    """Masks the gradient: rounds its input, so that no pixel seems to matter, and an attack is blind."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        coarse = (images * 8).round() / 8
+        return self.net(coarse + 0 * images)
+
+
+@pytest.fixture(scope="module")
+def efforts():
+    return Effort(restarts=2, more_steps=2, factors=(0.5,), population=20, nes_queries=20)
+
+
+@pytest.mark.slow
+def test_an_honest_net_passes(toy, protocol, efforts):
+    subject = toy.subject()
+    other = toy.subject(net=ToyEmbedder(torch.Generator().manual_seed(99)).double().eval())
+    rows = suite.queries_of(subject.gallery, 40, 0)
+    # enough steps to arrive: that more of them change little is one of the checks
+    found = check(subject, Protocol(profile("rob28", eps=0.1, steps=24)), rows, silent, effort=efforts, other=other)
+    assert set(found["checks"]) == set(masking.CHECKS)
+    assert found["passed"], found
+    assert max(found["checks"]["gradient"]["dead"].values()) == 0
+    assert list(found["checks"]["eps"]["scores"]) == ["0.05", "0.1", "1"]
+    assert found["checks"]["transfer"]["score"] > found["pgd"]
+
+
+def test_a_masked_gradient_is_found_out(toy, protocol, efforts):
+    subject = toy.subject(net=Quantised(toy.net))
+    rows = suite.queries_of(subject.gallery, 40, 0)
+    other = toy.subject()
+    found = check(subject, protocol, rows, silent, effort=efforts, other=other)
+    failed = {name for name, part in found["checks"].items() if not part["passed"]}
+    assert failed >= {"gradient", "eps", "nes", "transfer"} and not found["passed"]
+    assert found["checks"]["gradient"]["dead"]["ES"] == 100
+
+
+def test_nes_guesses_the_gradient(toy):
+    subject, rows = toy.subject(), torch.arange(6)
+    attack = profile("rob28", eps=0.02)[4]
+    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(6, 1).double())
+    images = toy.images[:6].clone().requires_grad_()
+    (true,) = torch.autograd.grad(suite.objective_of(subject, goal)(images, None).sum(), images)
+    one_step = type(attack)("TMA", 0.02, 0.02, 1)
+    moved = nes(one_step, 0, 2000)(subject, goal, images.detach(), 0) - images.detach()
+    strong = true.abs() > true.abs().flatten(1).median(1).values.view(-1, 1, 1, 1)
+    free = (images > 0.02) & (images < 0.98)
+    assert (moved.sign() == true.sign())[strong & free].double().mean() > 0.9
+
+
+def test_nes_needs_no_gradient_of_the_net(toy):
+    subject, rows = toy.subject(net=Quantised(toy.net)), torch.arange(20)
+    attack = profile("rob28", eps=0.2, steps=4)[4]
+    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(20, 1).double())
+    images = toy.images[:20]
+    before, blind, found = (
+        goal.values(subject.embed(x))["TMA"].mean()
+        for x in (images, suite.pgd(attack, 0)(subject, goal, images, 0), nes(attack, 0, 60)(subject, goal, images, 0))
+    )
+    assert before == blind < found
+
+
+def test_verdicts():
+    rng = np.random.default_rng(0)
+    pgd = rng.uniform(20, 60, 200)
+    assert not_lower(pgd, pgd - 1)["passed"]  # within the tolerance
+    assert not not_lower(pgd, pgd - 5)["passed"]
+    assert not_lower(pgd, pgd - 5 + rng.normal(0, 100, 200))["passed"]  # within noise
+    assert falling({0.5: pgd + 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]
+    assert not falling({0.5: pgd - 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]  # a larger ball, a higher score
+    assert not falling({1.0: pgd, 3.0: pgd - 1}, 0.3)["passed"]  # nothing brings it down
+    assert list(falling({1.0: pgd, 4.0: pgd}, 0.3)["scores"]) == ["0.3"]
+
+
+def test_checks_refuse_what_they_cannot_do(toy, protocol):
+    subject = toy.subject()
+    with pytest.raises(UserError, match="unknown check 'nse'"):
+        check(subject, protocol, np.arange(4), silent, names=("nse",))
+    with pytest.raises(UserError, match="eps above 0"):
+        check(subject, Protocol(profile("rob28", eps=0.0)), np.arange(4), silent)
+
+
+def test_dead_gradients_are_counted_by_attack(toy):
+    subject = toy.subject()
+    found = dead_gradients(subject, profile("rob28"), np.arange(150), 0)
+    assert set(found) == {"CA-", "QA-", "TMA", "ES", "GTM", "GTT"}
+    assert set(found.values()) == {0.0}
