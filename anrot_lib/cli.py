@@ -10,6 +10,13 @@ from typing import Any
 from anrot_lib import __version__, ranking_options, settings
 from anrot_lib.errors import UserError
 
+# Heads beyond the table, as the help names them.
+OTHER_METHODS = (
+    "easyfsl:NAME; several levels: mml, mml-wasserstein2, mml-hellinger, mml-2022, adm; one level: dn4 (pixels), part, "
+    "distribution-kl, distribution-wasserstein2, distribution-hellinger, ...; any combination, and its fusion: "
+    "levels:NAME+NAME, levels:NAME+NAME@zscore"
+)
+
 
 def fraction(text: str) -> float:
     """A number or k/255, as people write eps."""
@@ -90,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="train and test all rows of the table, print it, write records and curves")
     _common(run)
     run.add_argument(
-        "--rows", nargs="+", help="rows to run: prototypes published hela-vfa anrot-clean anrot easyfsl:NAME"
+        "--rows", nargs="+", help=f"rows to run: prototypes published hela-vfa anrot-clean anrot, or {OTHER_METHODS}"
     )
     run.add_argument("--reconstruct", action="store_true", help="then also what `anrot reconstruct` does")
     _recipe(run)
@@ -98,7 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train one net and write its checkpoint")
     _common(train)
     train.add_argument(
-        "--method", default="anrot", help="prototypes, cosine, published, hela-vfa, anrot, variational, easyfsl:NAME"
+        "--method",
+        default="anrot",
+        help=f"prototypes, cosine, published, hela-vfa, anrot (default), variational, {OTHER_METHODS}",
     )
     train.add_argument("--out", type=Path, help="where the checkpoint goes")
     _recipe(train)
@@ -114,6 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
     _prepare(verbs)
+    _levels(verbs)
     _reconstruct(verbs)
     ranking_options.retrieve(verbs)
     report = verbs.add_parser("report", help="redraw the tables of README.md and the figures from the result records")
@@ -158,6 +168,26 @@ def _prepare(verbs: Any) -> None:
     prepare.add_argument("--eps", type=fraction, help="radius of fgsm or transfer, such as 8/255")
     prepare.add_argument("--sigma", type=float, help="strength of the noise")
     prepare.add_argument("--checkpoint", type=Path, help="the net that fgsm attacks")
+
+
+def _levels(verbs: Any) -> None:
+    verb = verbs.add_parser(
+        "levels",
+        help="what pixels, parts and distributions add to each other, on one encoder, clean and under attack",
+        description="One encoder a shot and seed, trained on pixels alone; then 15 combinations of levels on its "
+        "feature maps, fused by weights fitted to validation episodes, all tested on the same episodes.",
+    )
+    _data(verb)
+    group = verb.add_argument_group("study")
+    group.add_argument("--way", type=int, default=5)
+    group.add_argument("--shots", type=int, nargs="+", help="one table each (default: 5 1, smoke: 5)")
+    group.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the encoders; --seed is of the episodes")
+    group.add_argument("--variants", nargs="+", help="some of: pixel part kl wasserstein2 hellinger pixel+part ...")
+    group.add_argument("--encoder", help="default: conv64f")
+    group.add_argument("--episodes", type=int, help="length of training (default: the preset's)")
+    group.add_argument("--tasks", type=int, help="clean test episodes")
+    group.add_argument("--attacked-tasks", type=int, help="attacked test episodes")
+    group.add_argument("--eps", type=fraction, help="radius of the strong attacks, such as 8/255 (default)")
 
 
 def _reconstruct(verbs: Any) -> None:
@@ -230,10 +260,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parsed = build_parser().parse_args(arguments)
-    from anrot_lib import commands, ranking_commands, reconstruct_commands  # torch only now: --help answers at once
+    from anrot_lib import (  # torch only now, so that --help answers at once
+        commands,
+        level_commands,
+        ranking_commands,
+        reconstruct_commands,
+    )
 
+    verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
     try:
-        code = (commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS)[parsed.verb](parsed)
+        code = verbs[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)

@@ -61,11 +61,20 @@ def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
 
 
 def evaluate_row(
-    setting: Setting, row: str, net: FewShotNet, manifest: EpisodeManifest, journal_key: str
+    setting: Setting,
+    row: str,
+    net: FewShotNet,
+    manifest: EpisodeManifest,
+    journal_key: str,
+    columns: list[Column] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """All columns of a net, resumable: finished parts are kept in a journal until the record is written."""
-    columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
-    columns = [c for c in columns if setting.asks(c.name)]
+    """All columns of a net, resumable: finished parts are kept in a journal until the record is written.
+
+    columns: other questions than those of `columns_of` that the setting asks for.
+    """
+    if columns is None:
+        columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
+        columns = [c for c in columns if setting.asks(c.name)]
     belongs_to = {"net": journal_key, "rows": manifest.hash}
     belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
     journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", belongs_to)

@@ -122,9 +122,11 @@ def train(arguments: argparse.Namespace) -> int:
         path = arguments.out
     last = about["history"][-1]
     print(
-        ", ".join(f"{k} {100 * v:.1f} %" for k, v in last.items() if k not in ("step", "view"))
+        ", ".join(f"{k} {100 * v:.1f} %" for k, v in last.items() if k not in ("step", "view", "shares"))
         + " on the validation classes"
     )
+    if "shares" in last:
+        print("share of the logits: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in last["shares"].items()))
     for alarm in about["alarms"]:
         print(alarm)
     print(f"net of step {about['best_step']} written to {shown(path)} after {about['seconds']:.0f} s of training")

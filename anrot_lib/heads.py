@@ -57,6 +57,10 @@ class Head(nn.Module):
     def score_described(self, model: Any, query: Any, generator: torch.Generator | None = None) -> Scores:
         raise NotImplementedError
 
+    def shares(self) -> dict[str, float]:
+        """Of a head with several levels, each level's share of the logits, over training so far; else nothing."""
+        return {}
+
     def fit(self, support_maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:
         return self.fit_described(self.describe(support_maps), labels, mask)
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 RIGHT, WRONG, PLAIN = "#009E73", "#D55E00", "#0072B2"  # Okabe-Ito, as everywhere in the course
@@ -52,3 +55,45 @@ def heat(axes: Axes, values: Tensor, title: str = "", low: float | None = None, 
     axes.imshow(values.detach().cpu().numpy(), cmap="cividis", interpolation="nearest", vmin=low, vmax=high)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8)
+
+
+def frame(axes: Axes, position: int, side: int, pixels: int, colour: str = WRONG) -> None:
+    """Frame a position, counted along rows, of a map with side x side positions on an image with pixels x pixels."""
+    cell = pixels / side
+    corner = (position % side * cell - 0.5, position // side * cell - 0.5)
+    axes.add_patch(Rectangle(corner, cell, cell, fill=False, edgecolor=colour, linewidth=2))
+
+
+def ellipse(axes: Axes, points: Tensor, colour: str, label: str = "", deviations: float = 2.0) -> None:
+    """Points (2, n) and the ellipse of their Gaussian at so many standard deviations."""
+    angle = torch.linspace(0, 2 * torch.pi, 100, dtype=points.dtype)
+    circle = deviations * torch.stack([angle.cos(), angle.sin()])
+    ring = points.mean(1, keepdim=True) + torch.linalg.cholesky(points.cov()) @ circle
+    axes.scatter(*points, s=4, alpha=0.35, color=colour)
+    axes.plot(*ring, color=colour, label=label)
+
+
+def triangle(
+    axes: Axes,
+    corners: Sequence[str],
+    shares: Sequence[Sequence[float]],
+    values: Sequence[float],
+    mark: Sequence[float] | None = None,
+) -> PathCollection:
+    """Values over mixtures of three things: shares of (left, right, top), each row summing to 1; a cross at `mark`.
+
+    mark may sum to anything above 0; without it, or at 0, no cross is drawn. Returns what a colour bar needs.
+    """
+
+    def place(weights: np.ndarray) -> np.ndarray:
+        weights = weights / weights.sum(-1, keepdims=True)
+        return np.stack([weights[..., 1] + weights[..., 2] / 2, weights[..., 2] * 3**0.5 / 2])
+
+    spots = axes.scatter(*place(np.asarray(shares)), c=values, cmap="cividis", s=95, marker="h")
+    for name, x, y in zip(corners, (0, 1, 0.5), (-0.13, -0.13, 0.94), strict=True):
+        axes.text(x, y, name, ha="center", fontsize=8)
+    if mark is not None and sum(mark) > 0:
+        axes.scatter(*place(np.asarray(mark, dtype=float)), marker="x", color=WRONG, s=60)
+    axes.set(xlim=(-0.12, 1.12), ylim=(-0.18, 1.02), aspect="equal")
+    axes.axis("off")
+    return spots

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from anrot_lib import checkpoints, devices, pretraining, results, training
+from anrot_lib import checkpoints, devices, multilevel, pretraining, results, training
 from anrot_lib.checks import UserError
-from anrot_lib.classifiers import FewShotNet
+from anrot_lib.classifiers import METHODS, FewShotNet, build_head
 from anrot_lib.columns import columns_of, evaluate_row
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.encoders import parameter_count
@@ -33,6 +33,11 @@ OTHER_ROWS = {
 }
 
 
+def rounded(point: dict[str, Any]) -> dict[str, Any]:
+    """A point of the history as a record keeps it."""
+    return {k: rounded(v) if isinstance(v, dict) else round(v, 5) for k, v in point.items()}
+
+
 def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, dict[str, Any], Path]:
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
     path = setting.work / f"{row}.pt"
@@ -57,7 +62,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, d
         "best_step": found.best_step,
         "precision": setting.precision,
         "alarms": found.alarms,
-        "history": [{k: round(v, 5) for k, v in point.items()} for point in found.history],
+        "history": [rounded(point) for point in found.history],
     }
     checkpoints.save_net(
         path, found.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
@@ -139,9 +144,15 @@ def is_finished(
 
 
 def check_rows(names: list[str]) -> list[str]:
+    """The names, if each is a row of the table, a recipe beside it, or a method that `build_head` knows."""
     known = ROWS | OTHER_ROWS
-    if unknown := [name for name in names if name not in known and not name.startswith("easyfsl:")]:
-        raise UserError(f"unknown row {unknown[0]!r}; choose from {', '.join(known)}, or easyfsl:NAME")
+    for name in names:
+        if name in known or name in METHODS or name in multilevel.OF_IMAGES:
+            continue
+        if not name.startswith(("easyfsl:", multilevel.PREFIX)):
+            others = f"{', '.join(known)}, easyfsl:NAME, {multilevel.PREFIX}NAME+NAME, or a method of train"
+            raise UserError(f"unknown row {name!r}; choose from {others}")
+        build_head(name, 1)  # says what is wrong with it, before anything is trained
     return names
 
 

@@ -63,6 +63,15 @@ _DECODED = _exactly(  # of one way of decoding: the sample or the mean of the po
         "seconds": {"type": "number", "minimum": 0},
     }
 )
+_SHARES = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}  # of levels
+_TRAINING = {  # more may stand here
+    "type": "object",
+    "properties": {
+        "history": {"type": "array", "items": {"type": "object", "properties": {"shares": _SHARES}}},
+        # of levels put on a trained encoder: weight x scale of each, its share on the test episodes
+        "fusion": _exactly({"mode": _TEXT, "weights": _OBJECT, "shares": _SHARES}),
+    },
+}
 _HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
 _NUMBERS = {"type": "object", "additionalProperties": _NUMBER}
 _ATTACKED = _exactly({"attack": _TEXT, **dict.fromkeys(("benign", "attacked", "half_width", "seconds"), _NUMBER)})
@@ -86,7 +95,7 @@ SCHEMAS = {
             "manifest": _OBJECT,
             "parameters": _COUNT,
             "transductive": {"type": "boolean"},
-            "training": _OBJECT,
+            "training": _TRAINING,
             "columns": {"type": "object", "additionalProperties": _COLUMN},
         }
     ),

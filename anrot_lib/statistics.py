@@ -1,10 +1,11 @@
 """Means over episodes with 95 % intervals, paired differences, curves. In per cent."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from anrot_lib import randomness
 
@@ -61,6 +62,29 @@ def paired(first: np.ndarray, second: np.ndarray, seed: int = 0) -> Interval:
     if first.shape != second.shape:
         raise ValueError(f"paired differences need the same episodes, got {first.shape} and {second.shape}")
     return interval(second - first, seed)
+
+
+def paired_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p of the paired t-test that second and first have the same mean; 1 where they are equal throughout."""
+    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    n, spread = len(difference), difference.std(ddof=1)
+    if spread == 0:
+        return 1.0 if difference[0] == 0 else 0.0
+    return float(2 * stdtr(n - 1, -abs(difference.mean()) * n**0.5 / spread))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values of m comparisons made together, adjusted by Holm's step-down procedure (1979), in their order.
+
+    Those at most 0.05 may all be called differences: the chance that one of them is none is at most 5 %, however the
+    comparisons depend on each other.
+    """
+    order = np.argsort(p_values, kind="stable")
+    m = len(order)
+    raised = [min(1.0, (m - rank) * p_values[k]) for rank, k in enumerate(order)]
+    adjusted = np.empty(m)
+    adjusted[order] = np.maximum.accumulate(raised) if m else raised
+    return adjusted.tolist()
 
 
 def tasks_for_precision(sd: float, half_width: float) -> int:

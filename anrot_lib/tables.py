@@ -17,10 +17,38 @@ TITLES = {
     "anrot-clean": "ANROT, trained clean",
     "anrot": "ANROT, trained on the mixture",
     "fgsm-only": "ANROT, trained on FGSM queries alone",
+    "dn4": "DN4 (pixels, 3 nearest)",
+    "adm": "ADM (pixels + KL)",
+    "mml": "MML (pixels + parts + KL from the class)",
+    "mml-wasserstein2": "MML (pixels + parts + Wasserstein)",
+    "mml-hellinger": "MML (pixels + parts + Hellinger)",
+    "mml-2022": "MML of 2022 (pixels + crops + global)",
+    "part": "parts",
+}
+LEVEL_TITLES = {
+    "pixel": "pixels",
+    "part": "parts",
+    "kl": "KL",
+    "kl-reverse": "KL from the class",
+    "symmetric-kl": "KL both ways",
+    "bhattacharyya": "Bhattacharyya",
+    "hellinger": "Hellinger",
+    "wasserstein2": "Wasserstein",
+    "wasserstein2-roots": "Wasserstein by roots",
+    "wasserstein2-frobenius": "Wasserstein by Frobenius",
 }
 
 
 def title(row: str) -> str:
+    """The name of a row as people read it; of "levels:pixel+kl", "pixels + KL"."""
+    kind, _, rest = row.partition(":")
+    if kind == "levels":
+        names, _, mode = rest.partition("@")
+        words = " + ".join(LEVEL_TITLES.get(name, name) for name in names.split("+"))
+        return f"{words} ({mode})" if mode else words
+    if row.startswith("distribution-"):
+        name = row.removeprefix("distribution-")
+        return f"distribution by {LEVEL_TITLES.get(name, name)}"
     return TITLES.get(row, row)
 
 

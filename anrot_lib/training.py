@@ -211,7 +211,10 @@ class _Run:
             numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
         except FloatingPointError as error:
             raise self.not_finite() from error
-        self.history.append({"step": self.step, **numbers})
+        point = {"step": self.step, **numbers}
+        if of_levels := self.net.head.shares():
+            point["shares"] = of_levels
+        self.history.append(point)
         if alarm := overfits_to_fgsm(self.history):
             log.warning(alarm)
             self.alarms.append(alarm)
@@ -221,7 +224,10 @@ class _Run:
             self.best = {"score": score, "step": self.step, "state": self._weights()}
 
     def latest(self) -> dict[str, float]:
-        return {k: v for k, v in self.history[-1].items() if k != "step"} if self.history else {}
+        if not self.history:
+            return {}
+        numbers = {k: v for k, v in self.history[-1].items() if k not in ("step", "shares")}
+        return numbers | {f"share of {k}": v for k, v in self.history[-1].get("shares", {}).items()}
 
     def state(self) -> dict[str, Any]:
         return {

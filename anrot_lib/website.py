@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from anrot_lib import course, paths, results, tables
+from anrot_lib import course, level_report, paths, results, tables
 from anrot_lib.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +134,9 @@ def _results() -> str:
     parts = ["<h1>Results</h1><p>Drawn from the records in <code>data/results</code>, with 95 % intervals.</p>"]
     for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
         records = results.read_all(folder)
-        if records:
+        if level_report.is_study(records):
+            parts.append(f"<h2>{html.escape(folder.name)}</h2>{markdown(level_report.markdown(records))}")
+        elif records:
             table = tables.as_markdown(*tables.table(records))
             parts.append(f"<h2>{html.escape(folder.name)}</h2>{markdown(table)}<p>{tables.caption(records[0])}.</p>")
         for timing in results.read_all(folder, kind="timing"):

@@ -16,7 +16,7 @@ from anrot_lib import checkpoints, cli, evaluation, paths, results, training
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, change, to_dict
 
-VERBS = ("run", "train", "evaluate", "predict", "prepare", "report", "bench")
+VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "report", "bench")
 TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--episodes", "3", "--tasks", "2", "--device", "cpu")
 
 

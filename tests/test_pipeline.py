@@ -78,9 +78,12 @@ def test_the_rows_differ_in_what_their_names_say():
 
 
 def test_rows_are_checked_and_other_methods_train_clean():
-    assert pipeline.check_rows(["anrot", "easyfsl:SimpleShot"]) == ["anrot", "easyfsl:SimpleShot"]
+    good = ["anrot", "easyfsl:SimpleShot", "mml", "mml-2022", "levels:pixel+part@zscore"]
+    assert pipeline.check_rows(good) == good
     with pytest.raises(UserError, match=r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"):
         pipeline.check_rows(["anrot", "anrto"])
+    with pytest.raises(UserError, match="unknown level 'pixels'; choose from pixel, part"):
+        pipeline.check_rows(["levels:pixels+part"])
     assert pipeline.recipe_of("anrot") == pipeline.ROWS["anrot"]
     assert pipeline.recipe_of("cosine") == Recipe(method="cosine", hesim=0.0)
 
@@ -239,6 +242,16 @@ def test_a_row_is_recorded_once(setting, counted, monkeypatch):
     monkeypatch.setattr(training, "episode_loss", never)
     assert pipeline.run_row(setting, "prototypes", RECIPE) == path
     assert counted == [] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("method", ["mml", "mml-wasserstein2", "levels:pixel+part"])
+def test_multi_level_rows_train_and_record_the_share_of_each_level(setting, method):
+    row = method.replace(":", "-")
+    record = results.read(pipeline.run_row(replace(setting, columns=("clean",)), row, Recipe(method=method, hesim=0.0)))
+    for point in record["training"]["history"]:
+        assert {"pixel", "part"} <= set(point["shares"])
+        assert sum(point["shares"].values()) == pytest.approx(1, abs=1e-4)
+    assert record["training"]["history"][0]["shares"] != record["training"]["history"][-1]["shares"]
 
 
 def test_a_kill_in_the_evaluation_of_a_run_keeps_net_and_journal(setting, counted, monkeypatch):

@@ -99,6 +99,7 @@ def change(record, path, value):
         (["columns", "clean", "correct"], [-1, 2], r"\$\.columns\.clean\.correct\[0\]"),
         (["columns", "clean", "correct"], [3], r"\$\.columns\.clean\.correct"),
         (["columns", "clean", "correct"], [3, 76], "'clean' has more correct answers than queries"),
+        (["training"], {"history": [{"shares": {"pixel": 1.2}}]}, r"\$\.training\.history\[0\]\.shares\.pixel"),
         (["columns", "clean", "queries"], 0, r"\$\.columns\.clean\.queries"),
         (["columns", "clean", "mean"], 101, r"\$\.columns\.clean\.mean"),
         (["columns", "clean", "half_width"], -1, r"\$\.columns\.clean\.half_width"),

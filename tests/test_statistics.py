@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anrot_lib import statistics
-from anrot_lib.statistics import area_under, bootstrap_means, halving_point, interval, paired, tasks_for_precision
+from anrot_lib.statistics import (
+    area_under,
+    bootstrap_means,
+    halving_point,
+    holm,
+    interval,
+    paired,
+    paired_p,
+    tasks_for_precision,
+)
 
 
 def accuracies(n, seed=0, mean=0.6):
@@ -133,3 +142,35 @@ def test_the_halving_point_is_interpolated():
     assert halving_point([0, 2, 4], [60, 30, 10]) == 2
     assert halving_point([0, 1, 2, 3], [60, 20, 50, 10]) == pytest.approx(0.75)  # the first time
     assert halving_point([0, 1], [60, 31]) is None
+
+
+# --- many comparisons ---
+
+
+def test_the_paired_p_is_scipys():
+    first, second = accuracies(30), accuracies(30, seed=1, mean=0.63)
+    assert paired_p(first, second) == pytest.approx(scipy.stats.ttest_rel(first, second).pvalue)
+    assert paired_p(first, second) == pytest.approx(paired_p(second, first))
+    assert (paired_p(first, first), paired_p(first, first + 0.25)) == (1.0, pytest.approx(0, abs=1e-12))
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.02]) == [0.02] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+@settings(max_examples=60)
+def test_holm_lies_between_no_correction_and_bonferronis(p):
+    adjusted = holm(p)
+    assert all(a <= b <= min(1, len(p) * a) + 1e-12 for a, b in zip(p, adjusted, strict=True))
+    assert [adjusted[k] for k in np.argsort(p, kind="stable")] == sorted(adjusted)
+
+
+def test_holm_keeps_its_promise_where_nothing_differs():
+    rng = np.random.default_rng(0)
+    p = scipy.stats.ttest_1samp(rng.normal(size=(400, 14, 20)), 0, axis=-1).pvalue
+    plain = np.mean([min(row) <= 0.05 for row in p])
+    corrected = np.mean([min(holm(row)) <= 0.05 for row in p])
+    assert plain > 0.4 and corrected < 0.08

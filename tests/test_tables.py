@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from anrot_lib import paths, readme, results, tables
+from anrot_lib import multilevel, paths, readme, results, tables
 from anrot_lib.checks import UserError
 from anrot_lib.settings import SMOKE, Protocol, Recipe, to_dict
 from anrot_lib.statistics import interval, paired
@@ -50,6 +50,26 @@ RECORDS = [
     record("anrot-clean"),
     record("published"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("anrot", "ANROT, trained on the mixture"),
+        ("mml", "MML (pixels + parts + KL from the class)"),
+        ("distribution-kl", "distribution by KL"),
+        ("levels:pixel+part+wasserstein2", "pixels + parts + Wasserstein"),
+        ("levels:pixel+hellinger@zscore", "pixels + Hellinger (zscore)"),
+        ("easyfsl:BDCSPN", "easyfsl:BDCSPN"),
+    ],
+)
+def test_rows_have_readable_names(row, said):
+    assert tables.title(row) == said
+
+
+def test_every_level_and_multi_level_method_has_a_title():
+    assert set(multilevel.LEVELS) == set(tables.LEVEL_TITLES)
+    assert all(tables.title(name) != name for name in multilevel.METHODS | multilevel.OF_IMAGES)
 
 
 # --- the main table ---
@@ -263,6 +283,8 @@ def test_drawing_twice_changes_nothing_until_a_record_does(stored):
         ("nothing", "no result records in .*nothing"),
         ("differences exp", "cannot draw the table 'differences exp'"),
         ("differences exp prototypes", "no record of 'prototypes'"),
+        ("levels exp", "no record of pixels alone"),
+        ("levels", "cannot draw the table 'levels'"),
         ("timing bench/gone", r"gone\.json is not a result record"),
         ("exp anrot", "cannot draw the table 'exp anrot'"),
     ],

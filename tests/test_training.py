@@ -310,6 +310,19 @@ def test_the_best_validation_is_returned_and_not_the_last(small_set, small_budge
     assert not found.net.training
 
 
+def test_the_share_of_each_level_is_kept_and_shown_at_every_validation(small_set, small_budget, tmp_path):
+    shown = []
+    arguments = (small_set, Recipe(method="levels:pixel+part", hesim=0.0), small_budget, PROTOCOL, tmp_path / "a.pt")
+    found = training.train(*arguments, progress=lambda done, total, numbers: shown.append(numbers))
+    shares = [point["shares"] for point in found.history]
+    assert [list(s) for s in shares] == [["pixel", "part"]] * 3
+    assert all(sum(s.values()) == pytest.approx(1) for s in shares) and shares[0] != shares[1]
+    assert (shown[-1]["share of pixel"], shown[-1]["share of part"]) == tuple(shares[-1].values())
+    assert checkpoints.load(tmp_path / "a.pt")["history"] == found.history
+    plain = training.train(small_set, Recipe(method="dn4", hesim=0.0), small_budget, PROTOCOL)
+    assert all("shares" not in point for point in plain.history), "one level has no shares"
+
+
 def test_an_alarm_is_logged_and_kept(small_set, small_budget, monkeypatch, caplog, tmp_path):
     made = iter([(0.3, 0.3), (0.5, 0.1), (0.6, 0.1)])
 

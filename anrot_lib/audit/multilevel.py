@@ -52,6 +52,20 @@ def kl(query: Gaussian, classes: Gaussian) -> Tensor:
     return rest.reshape(in_place.shape) + in_place
 
 
+def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[Gaussian, Gaussian, Tensor]:
+    """Gaussians on which KL makes no mistake, to show `kl` on: queries (1, way x each), classes (1, way), labels.
+
+    Centres are 2 N(0, I); a query is 40 samples around its centre, a class 200. Queries stand in the order of classes.
+    """
+    g = torch.Generator().manual_seed(seed)
+    centres = 2 * torch.randn(way, dims, generator=g, dtype=torch.float64)
+    labels = torch.arange(way).repeat_interleave(each)
+    of_queries = centres[labels, None] + torch.randn(way * each, 40, dims, generator=g, dtype=torch.float64)
+    of_classes = centres[:, None] + torch.randn(way, 200, dims, generator=g, dtype=torch.float64)
+    queries, classes = (estimate(x[None], None, "ridge", RIDGE, form="full") for x in (of_queries, of_classes))
+    return queries, classes, labels
+
+
 @full_precision
 def wasserstein(query: Gaussian, classes: Gaussian) -> Tensor:
     """The published "Wasserstein" level: |m_q - m_s| / C + |S_q - S_s|_F / C^2, (E, n) x (E, way) -> (E, n, way).

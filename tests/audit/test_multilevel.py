@@ -53,24 +53,13 @@ def test_the_published_part_level_by_its_formula():
 # --- Kullback-Leibler ---
 
 
-def synthetic(way=5, per_class=15, c=8, samples=40, seed=0):
-    """Well-separated Gaussians in class order: queries (1, n), classes (1, way), labels (n,)."""
-    g = rng(seed)
-    centres = 2 * torch.randn(way, c, generator=g, dtype=F64)
-    labels = torch.arange(way).repeat_interleave(per_class)
-    query = centres[labels, None] + torch.randn(len(labels), samples, c, generator=g, dtype=F64)
-    support = centres[:, None] + torch.randn(way, 5 * samples, c, generator=g, dtype=F64)
-    q, s = (estimate(x[None], shrinkage="ridge", form="full") for x in (query, support))
-    return q, s, labels
-
-
 def accuracy(divergence, labels):
     return (divergence[0].argmin(-1) == labels).float().mean().item()
 
 
 @pytest.mark.parametrize(("way", "per_class"), [(5, 15), (4, 7), (3, 10)])
 def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
-    q, s, labels = synthetic(way, per_class)
+    q, s, labels = published.separated(0, way, per_class)
     n, true = len(labels), pairwise("kl", s, q)[0]  # (way, n)
     found = published.kl(q, s)[0]
     logs = 0.5 * (q.cov.logdet()[0, :, None] - s.cov.logdet()[0])  # (n, way)
@@ -84,7 +73,7 @@ def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
 def test_published_kl_is_near_chance_where_the_true_one_is_right():
     right, wrong = [], []
     for seed in range(5):
-        q, s, labels = synthetic(seed=seed)
+        q, s, labels = published.separated(seed)
         right.append(accuracy(pairwise("kl", s, q).mT, labels))
         wrong.append(accuracy(published.kl(q, s), labels))
     assert min(right) == 1.0
@@ -92,7 +81,7 @@ def test_published_kl_is_near_chance_where_the_true_one_is_right():
 
 
 def test_published_kl_depends_on_the_other_queries():
-    q, s, _ = synthetic()
+    q, s, _ = published.separated(0)
     fewer = published.kl(q.map(lambda t: t[:, :30]), s)
     assert not torch.allclose(fewer, published.kl(q, s)[:, :30])
     single = published.kl(q.map(lambda t: t[:, :1]), s)  # one query: nothing can be misplaced
