@@ -66,7 +66,7 @@ def train_action(arguments: argparse.Namespace) -> int:
     made, data = settle(arguments)
     name = made.parsed
     print(
-        f"{made.name}: {name.title}, {len(data.train)} training images of {data.train.classes} classes, "
+        f"{made.name}: {made.title}, {len(data.train)} training images of {data.train.classes} classes, "
         f"{len(data.test)} test images of {data.test.classes}; {made.size} px, {devices.device_kind(device)}, "
         f"training in {precision}, attack in {made.attack_precision}"
     )
@@ -105,7 +105,7 @@ def describe(
     return {
         "schema": results.SCHEMA_VERSION,
         "kind": "ranking-training",
-        "row": made.parsed.title,
+        "row": made.title,
         "run": results.describe_run(devices.device_kind(device)),
         "data": data.about,
         "recipe": to_dict(made),

@@ -138,7 +138,7 @@ def of_image_set(
 ) -> RankingSet:
     """The two parts of an ImageSet; size None is 7/8 of its images' side, as 224 is of 256."""
     name = name or image_set.name
-    classes = _classes(image_set, split, name)
+    classes, said = _classes(image_set, split, name)
     stored = image_set.images.shape[1]
     size = size or round(stored * 7 / 8)
     if size > stored:
@@ -151,20 +151,23 @@ def of_image_set(
     about = _about(name, image_set.sha256, names, made, stored)
     if licence := image_set.provenance.get("licence"):
         about["licence"] = str(licence)
-    note = image_set.provenance.get("note") or image_set.provenance.get("split", {}).get("said", "")
-    return RankingSet(name, made["train"], made["test"], about, note)
+    notes = (said, image_set.provenance.get("note", ""))
+    return RankingSet(name, made["train"], made["test"], about, "; ".join(filter(None, notes)))
 
 
-def _classes(image_set: ImageSet, split: str, name: str) -> dict[str, list[int]]:
+def _classes(image_set: ImageSet, split: str, name: str) -> tuple[dict[str, list[int]], str]:
+    """Class numbers of training and test, and in words how they were chosen."""
     if split not in SPLITS:
         raise UserError(f"unknown split {split!r} for retrieval; choose one of {', '.join(SPLITS)}")
     if split == "halves" or (split == "auto" and name.startswith("cub")):
         numbers = {class_name: c for c, class_name in enumerate(image_set.class_names)}
-        return {p: [numbers[n] for n in names] for p, names in layouts.halves(image_set.class_names).items()}
+        halves = layouts.halves(image_set.class_names)
+        return {part: [numbers[n] for n in names] for part, names in halves.items()}, layouts.HALVES
     if not {"train", "test"} <= set(image_set.splits):
         raise UserError(f"the set {image_set.name!r} has no train and test classes; choose --split halves")
     training = [*image_set.splits["train"], *image_set.splits.get("val", ())]
-    return {"train": sorted(training), "test": sorted(image_set.splits["test"])}
+    said = image_set.provenance.get("split", {}).get("said", "the set's own classes")
+    return {"train": sorted(training), "test": sorted(image_set.splits["test"])}, said
 
 
 def _digits(dataset: str, data: str | None, download: bool, limit: int | None) -> RankingSet:

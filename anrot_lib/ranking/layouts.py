@@ -28,6 +28,7 @@ from anrot_lib.data.split_choice import SplitChoice
 
 CLASSES = {"cub": 200, "cars": 196, "sop": 22_634}
 IMAGES = {"cub": 11_788, "cars": 16_185, "sop": 120_053}
+HALVES = "the first half of the classes trains, the second half tests"
 SOP_LISTS = {"train": "Ebay_train.txt", "test": "Ebay_test.txt"}
 IDX_FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")}
 IDX_FILES["test"] = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -41,7 +42,7 @@ def read(dataset: str, folder: Path, side: int) -> tuple[Source, SplitChoice]:
     source = READERS[dataset](folder)
     if not source.items:
         raise UserError(f"no image of {dataset} was found in {folder}")
-    classes, said = halves(source.class_names), "first half of the classes trains, second half tests"
+    classes, said = halves(source.class_names), HALVES
     if dataset == "sop":
         classes, said = _of_lists(source), "the published lists"
     note = "" if len(source.items) == IMAGES[dataset] else f"; {_differs(dataset, source)}"

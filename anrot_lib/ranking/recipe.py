@@ -88,6 +88,16 @@ class RankingRecipe:
     def parsed(self) -> Name:
         return config.parse(self.name)
 
+    @property
+    def title(self) -> str:
+        """The defense as tables write it, with the destination that is really aimed at: "HM[S,-0.1]+ICS"."""
+        title = self.parsed.title
+        if not self.destination:
+            return title
+        source, _, rest = title.partition(",")
+        aim = self.destination.upper() if self.destination in (*GRADUAL, *config.MINERS) else self.destination
+        return f"{source},{aim}]{rest.partition(']')[2]}"
+
 
 def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
     """The published recipe of a name, with those `changes` that are not None.

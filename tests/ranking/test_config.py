@@ -118,6 +118,13 @@ def test_published_numbers():
     assert recipe("cub:rres18:ptripletE").margin == 1.0
 
 
+def test_the_title_names_the_destination_that_is_aimed_at():
+    name = "cub:rres18ghmetsmi:ptripletN"
+    assert recipe(name).title == "HM[S,LGA]+ICS"
+    assert recipe(name, destination="-0.1").title == "HM[S,-0.1]+ICS"
+    assert recipe(name, destination="lga2").title == "HM[S,LGA2]+ICS"
+
+
 def test_the_original_codes_numbers():
     assert recipe("cub:rres18hmetrm:ptripletN", parity="robrank").eta == 32
     assert recipe("fashion:rc2f2m:ptripletN", parity="robrank").eta == 7

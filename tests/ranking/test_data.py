@@ -102,6 +102,8 @@ def test_a_prepared_set(home):
     own, half = load("birds", None, 16), load("cub_small", None, 16)
     assert (own.train.classes, own.test.classes, own.train.size) == (15, 5, 14)
     assert (half.train.classes, half.test.classes) == (10, 10)
+    assert "first half" in half.note
+    assert "first half" not in own.note
     assert load("birds", 16, 16, split="halves").train.classes == 10
     with pytest.raises(UserError, match="birds"):
         load("flowers", 28, 32)

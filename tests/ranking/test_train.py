@@ -39,7 +39,7 @@ def same(first, second):
     return all(torch.equal(a, b) for a, b in zip(first.values(), second.values(), strict=True))
 
 
-@pytest.mark.parametrize("stop", [1, 5, 7])
+@pytest.mark.parametrize("stop", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 def test_a_killed_training_goes_on_to_the_same_bits(digits, tmp_path, stop):
     whole = train(digits, small(), tmp_path / "whole.pt", evaluate=r_at_1)
     train(digits, small(), tmp_path / "parts.pt", evaluate=r_at_1, steps=stop)
