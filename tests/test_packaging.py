@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "anrot_lib"
 BUILT_FROM = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md")
 # Where the name that is imported is not the name that is installed.
-DISTRIBUTIONS = {"PIL": "pillow", "art": "adversarial-robustness-toolbox"}
+DISTRIBUTIONS = {"PIL": "pillow", "art": "adversarial-robustness-toolbox", "sklearn": "scikit-learn"}
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|root)/|(?<![\w.])/(home|Users)/[a-z]\w*/")
 REGISTRY_HOST = re.compile(r"\b(pypi\.org|pythonhosted\.org|npmjs\.org|debian\.org|crates\.io)\b")
