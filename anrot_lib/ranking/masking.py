@@ -132,12 +132,13 @@ def check(
     other: Subject | None = None,
     journal: MutableMapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Run checks by name on the queries in `rows`: {"pgd": score, "worst", "checks": {name: {"passed", ...}}, "passed"}.
+    """Run checks by name on the queries in `rows`: {"pgd", "worst", "checks": {name: {"passed", ...}}, "passed"}.
 
     Always with the fixed attacks. other: the net of "transfer", which is left out without one. journal: finished parts
     are kept there. UserError for an unknown name.
 
-    "worst" is the score of the worst of each number, query by query, over PGD, restarts, steps and transfer.
+    "pgd" is the score by the attacks as they are, "worst" that of the worst of each number, query by query, over PGD,
+    restarts, steps and transfer.
     """
     if unknown := [name for name in names if name not in CHECKS]:
         raise UserError(f"unknown check {unknown[0]!r}; choose from {', '.join(CHECKS)}")
