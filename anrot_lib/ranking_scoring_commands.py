@@ -101,9 +101,7 @@ def attack_action(arguments: argparse.Namespace) -> int:
         belongs_to["other"] = checkpoints.sha256(arguments.other) if arguments.other else ""
     else:
         belongs_to["few_shot"] = [arguments.few_shot, arguments.way, arguments.shot, arguments.head, arguments.maps]
-    work = (
-        paths.checkpoints_dir() / "ranking" / file.parent.name
-    )  # a checkpoint may lie where nothing can be written
+    work = paths.checkpoints_dir() / "ranking" / file.parent.name  # a checkpoint may lie where nothing can be written
     journal = results.Journal(work / f"{file.stem}.jsonl", belongs_to)
     head = _head(tested, protocol, profile, device)
     make = _checks if checking else _score
