@@ -80,6 +80,21 @@ class Gallery:
         squares = torch.addmm(self.squares, rows, self.columns, alpha=-2)
         return squares.add_(rows.square().sum(1, keepdim=True)).clamp_(min=0)
 
+    @cached_property
+    def by_class(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows in the order of their classes; of each class, where it starts in that order and how many it has."""
+        count = torch.bincount(self.labels)
+        return self.labels.argsort(stable=True), count.cumsum(0) - count, count
+
+    def classmates(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of each query's class, padded (B, m), and which of them count: not padding, not the query itself."""
+        order, start, count = self.by_class
+        label = self.labels[rows, None]
+        place = torch.arange(int(count[label].max()), device=rows.device)
+        real = place < count[label]
+        columns = order[torch.where(real, start[label] + place, 0)]
+        return columns, real & (columns != rows[:, None])
+
     def blocks(self, n: int) -> Iterator[slice]:
         """Slices of n queries whose distance matrices stay within BLOCK_NUMBERS."""
         size = max(1, BLOCK_NUMBERS // len(self))

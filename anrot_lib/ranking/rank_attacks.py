@@ -189,12 +189,12 @@ class LearntMismatch(Goal):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        same = same_class(self.gallery, self.case.rows)
-        self.other = (~same).to(self.gallery.embeddings.dtype)  # numbers: a product with bools takes twice as long
-        self.mates = same if self.parity else same.scatter(1, self.case.rows[:, None], False)
-        most = int(self.mates.sum(1).max())
-        self.columns = self.mates.byte().topk(most, 1).indices.sort(1).values  # of its own class, padded with others
-        self.mates = self.mates.gather(1, self.columns)
+        rows = self.case.rows
+        other = ~same_class(self.gallery, rows)
+        self.other = other.to(self.gallery.embeddings.dtype)  # numbers: a product with bools takes twice as long
+        self.columns, self.mates = self.gallery.classmates(rows)
+        if self.parity:
+            self.mates = self.mates | (self.columns == rows[:, None])
 
     def loss(self, embeddings: Tensor) -> Tensor:
         distances = self.gallery.distances(embeddings.detach())
