@@ -101,7 +101,8 @@ def attack_action(arguments: argparse.Namespace) -> int:
         belongs_to["other"] = checkpoints.sha256(arguments.other) if arguments.other else ""
     else:
         belongs_to["few_shot"] = [arguments.few_shot, arguments.way, arguments.shot, arguments.head, arguments.maps]
-    journal = results.Journal(tested.path.with_name(f"{file.stem}.jsonl"), belongs_to)
+    work = paths.checkpoints_dir() / "ranking" / file.parent.name  # a checkpoint may lie where nothing can be written
+    journal = results.Journal(work / f"{file.stem}.jsonl", belongs_to)
     head = _head(tested, protocol, profile, device)
     make = _checks if checking else _score
     record = make(arguments, tested, subject, protocol, rows, journal, head)
@@ -184,7 +185,7 @@ def _few_shot(
             progress=progress,
             journal=journal,
         )
-    seen = tested.name.small  # their test classes are those of training
+    seen = tested.name.dataset in config.DATASETS_28  # their test classes are those of training
     said = f"{arguments.way}-way {arguments.shot}-shot, {arguments.head} on the {arguments.maps}"
     said += ", classes seen in training" if seen else ", classes not seen in training"
     settings = {"way": arguments.way, "shot": arguments.shot, "head": arguments.head, "maps": arguments.maps}

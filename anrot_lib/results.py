@@ -150,7 +150,7 @@ SCHEMAS = {
         {
             **_TESTED,
             "kind": {"const": "ranking-checks"},
-            "pgd": _NUMBER,
+            **dict.fromkeys(("pgd", "worst"), _NUMBER),
             "passed": {"type": "boolean"},
             "checks": {"type": "object", "additionalProperties": {"type": "object", "required": ["passed"]}},
             "seconds": _NUMBER,

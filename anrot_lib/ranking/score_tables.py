@@ -103,4 +103,5 @@ def checks(record: Record) -> Table:
         else:
             said = f"score {shown['score']:.1f}, {shown['difference']:+.1f} ± {shown['half_width']:.1f} to PGD"
         rows.append([name, said, "passed" if found["passed"] else "FAILED"])
-    return ["check", f"found (PGD: score {record['pgd']:.1f})", ""], rows
+    head = f"found (score by PGD {record['pgd']:.1f}, by the worst of all in its ball {record['worst']:.1f})"
+    return ["check", head, ""], rows

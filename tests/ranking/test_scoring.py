@@ -10,7 +10,7 @@ from torch import nn
 from anrot_lib.checks import UserError
 from anrot_lib.ranking import masking, suite
 from anrot_lib.ranking.attack_names import profile
-from anrot_lib.ranking.ers import NUMBERS
+from anrot_lib.ranking.ers import NUMBERS, ers
 from anrot_lib.ranking.masking import Effort, check, dead_gradients, falling, nes, not_lower
 from anrot_lib.ranking.rank_attacks import goal_of
 from anrot_lib.ranking.scoring import Protocol, attack_all, benign_numbers, summarise
@@ -118,7 +118,7 @@ def test_an_honest_net_passes(toy, protocol, efforts):
     assert found["passed"], found
     assert max(found["checks"]["gradient"]["dead"].values()) == 0
     assert list(found["checks"]["eps"]["scores"]) == ["0.05", "0.1", "1"]
-    assert found["checks"]["transfer"]["score"] > found["pgd"]
+    assert found["checks"]["transfer"]["score"] > found["pgd"] > found["worst"]
 
 
 def test_a_masked_gradient_is_found_out(toy, protocol, efforts):
@@ -154,6 +154,15 @@ def test_nes_needs_no_gradient_of_the_net(toy):
         for x in (images, suite.pgd(attack, 0)(subject, goal, images, 0), nes(attack, 0, 60)(subject, goal, images, 0))
     )
     assert before == blind < found
+
+
+def test_the_worst_of_several_attacks():
+    rng = np.random.default_rng(1)
+    runs = [{name: rng.uniform(0, 100, 30) for name in NUMBERS} for _ in range(3)]
+    found = masking.worst(runs)
+    np.testing.assert_array_equal(found["CA+"], np.min([run["CA+"] for run in runs], 0))
+    np.testing.assert_array_equal(found["ES:D"], np.max([run["ES:D"] for run in runs], 0))
+    assert all((ers(found) <= ers(run)).all() for run in runs)
 
 
 def test_verdicts():
