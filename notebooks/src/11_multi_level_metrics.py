@@ -168,9 +168,9 @@ nb.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 2}, 
 
 # %% [markdown]
 # Top: the query with its framed position, and the shots with the winner framed. Bottom: the cosine at every position of
-# each shot, yellow for 1, its best in the title. A stroke finds a stroke, also where it lies elsewhere in the picture or
-# is turned. Choose a place on the figure, change the class, and see how far the best cosine falls; then do the same with
-# a place beside the figure.
+# each shot, yellow for 1, its best in the title. A stroke finds a stroke, also where it lies elsewhere in the picture
+# or is turned. Choose a place on the figure, change the class, and see how far the best cosine falls; then do the same
+# with a place beside the figure.
 #
 # ## The part level
 #
