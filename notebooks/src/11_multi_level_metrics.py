@@ -149,14 +149,15 @@ unit = F.normalize(pool.maps[0].flatten(-2), dim=-2)  # (way, M, C, P)
 def draw_matches(position, against):
     similar = torch.einsum("c,mcp->mp", F.normalize(query[0, 7].flatten(-2)[:, position], dim=0), unit[against])
     shot, place = divmod(int(similar.argmax()), side**2)
-    _fig, axes = plt.subplots(2, 6, figsize=(7.4, 2.7), layout="constrained")
-    pictures.row(axes[0], torch.cat([episode.query[0, 7:8], episode.support[0, against]]), ["query, class C"])
-    pictures.frame(axes[0, 0], position, side, episode.query.shape[-1])
-    pictures.frame(axes[0, shot + 1], place, side, episode.query.shape[-1])
-    axes[1, 0].axis("off")
-    for m in range(5):
-        axes[0, m + 1].set_title(f"shot {m + 1} of {'ABCDE'[against]}", fontsize=8)
-        pictures.heat(axes[1, m + 1], similar[m].view(side, side), f"best {similar[m].max():.2f}", 0, 1)
+    pixels = episode.query.shape[-1]
+    colours = torch.tensor(plt.get_cmap("cividis")(similar.view(-1, side, side)))[..., :3].permute(0, 3, 1, 2)
+    below = torch.cat([torch.ones(1, 3, pixels, pixels), F.interpolate(colours.float(), size=pixels)])
+    above = torch.cat([episode.query[0, 7:8], episode.support[0, against]]).expand(-1, 3, -1, -1)
+    titles = ["query, class C", *(f"shot of {'ABCDE'[against]}: {best:.2f}" for best in similar.amax(1))]
+    _fig, axes = plt.subplots(1, 6, figsize=(7.4, 2.7), layout="constrained")
+    pictures.row(axes, torch.cat([above, torch.ones(6, 3, 2, pixels), below], 2), titles)
+    pictures.frame(axes[0], position, side, pixels)
+    pictures.frame(axes[shot + 1], place, side, pixels)
     plt.show()
 
 
@@ -167,8 +168,9 @@ nb.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 2}, 
 
 # %% [markdown]
 # Top: the query with its framed position, and the shots with the winner framed. Bottom: the cosine at every position of
-# each shot. A stroke finds a stroke, also where it lies elsewhere in the picture or is turned. Choose a place on the
-# figure, change the class, and see how far the best cosine falls; then do the same with a place beside the figure.
+# each shot, yellow for 1, its best in the title. A stroke finds a stroke, also where it lies elsewhere in the picture
+# or is turned. Choose a place on the figure, change the class, and see how far the best cosine falls; then do the same
+# with a place beside the figure.
 #
 # ## The part level
 #
