@@ -1,9 +1,8 @@
-"""Between ranking and few-shot learning: ranking models under few-shot heads, and Hellinger distance in a triplet.
+"""Between ranking and few-shot learning: ranking models under few-shot heads.
 
 A net that metric learning has made robust can be asked the few-shot question: its feature maps, or its embeddings as
 maps of one position, go into any head of the kit, and accuracy under attack stands beside the robustness score. The
-other way round, the metric H compares embeddings as Gaussians, [mean, log-variance], by the Hellinger distance of
-`divergences`, for the triplet loss and every other loss and miner of pytorch-metric-learning.
+other way round, the metric H of `distances` brings the Hellinger distance into the triplet loss: names end in H.
 """
 
 from collections.abc import Callable, MutableMapping
@@ -11,17 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from pytorch_metric_learning.distances import BaseDistance
-from pytorch_metric_learning.losses import TripletMarginLoss
 from torch import Tensor, nn
 
-from anrot_lib import divergences, evaluation, results
+from anrot_lib import evaluation, results
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, build_head
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.embedders import Embedder
-from anrot_lib.gaussians import Gaussian, full_precision
 from anrot_lib.ranking.data import Part
 from anrot_lib.ranking.distances import normalise
 
@@ -31,8 +27,6 @@ LAST_MAP |= {"rmnas10": "layers", "reffb0": "features"} | dict.fromkeys(
     ("rswint", "rswins", "rswinb", "rswinl"), "permute"
 )
 KINDS = ("map", "embedding")
-HELLINGER_MARGIN = 0.1  # of a distance in [0, 1]
-LOG_VAR_BOUND = 4.0
 TASKS_PER_PART = 20
 
 
@@ -137,56 +131,3 @@ def few_shot_columns(
         "clean": results.column(clean, way * queries, 0.0),
         threat.name: results.column(attacked, way * queries, 0.0, threat=results.describe_threat(threat)),
     }
-
-
-# The metric H
-
-
-def as_gaussians(embeddings: Tensor) -> Gaussian:
-    """Raw embeddings (..., 2C) as diagonal Gaussians: mean and log-variance, the latter bounded to (-4, 4) by tanh."""
-    if embeddings.shape[-1] % 2:
-        raise UserError(
-            f"the metric H splits embeddings in mean and log-variance; {embeddings.shape[-1]} numbers are odd"
-        )
-    mean, log_var = embeddings.chunk(2, -1)
-    return Gaussian(mean, (LOG_VAR_BOUND * torch.tanh(log_var / LOG_VAR_BOUND)).exp())
-
-
-@full_precision
-def hellinger_cdist(x: Tensor, y: Tensor) -> Tensor:
-    """All Hellinger distances of raw embeddings: (..., n, 2C), (..., m, 2C) -> (..., n, m), in [0, 1].
-
-    H = sqrt(1 - exp(-D_B / C)), of the geometric-mean coefficient of the C dimensions: the joint one is 1 for every
-    pair where there are many. Exactly 0 between equal rows, with gradient 0.
-    """
-    p, q = as_gaussians(x), as_gaussians(y)
-    return divergences.hellinger_of(divergences.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
-
-
-@full_precision
-def hellinger_distance(x: Tensor, y: Tensor) -> Tensor:
-    """Hellinger distances of row to row: (..., 2C), (..., 2C) -> (...), as `hellinger_cdist`."""
-    return divergences.hellinger_of(divergences.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
-
-
-class HellingerDistance(BaseDistance):
-    """The metric H as a distance of pytorch-metric-learning: for all of its losses and miners."""
-
-    def __init__(self, **kwargs):
-        super().__init__(normalize_embeddings=False, is_inverted=False, **kwargs)
-
-    def compute_mat(self, query_emb: Tensor, ref_emb: Tensor) -> Tensor:
-        return hellinger_cdist(query_emb, ref_emb)
-
-    def pairwise_distance(self, query_emb: Tensor, ref_emb: Tensor) -> Tensor:
-        return hellinger_distance(query_emb, ref_emb)
-
-
-DISTANCES: dict[str, Callable[[], BaseDistance]] = {"H": HellingerDistance}
-
-
-def triplet_loss(metric: str = "H", margin: float = HELLINGER_MARGIN, **kwargs: Any) -> TripletMarginLoss:
-    """The triplet loss by a metric named here, on raw embeddings (B, 2C) and labels (B,)."""
-    if metric not in DISTANCES:
-        raise UserError(f"unknown metric {metric!r}; the bridge has {', '.join(DISTANCES)}")
-    return TripletMarginLoss(margin=margin, distance=DISTANCES[metric](), **kwargs)

@@ -6,7 +6,7 @@ dataset   mnist, fashion (28 px), cub, cars, sop (224 px), or the name of a prep
 defense   nothing (vanilla), d (EST), p (ACT), e (SES), m or amd (min-max), r (REST), or hardness manipulation:
           (g)(hm|rh)(et|l2|kl)(source)(destination)(i), with miners r, m, s, d, h
 loss      p (two images a class), c (single images) or t (triples), a miner (m s d h D, none is random), the kind,
-          BT (Barlow Twins beside it), and the metric N, C or E
+          BT (Barlow Twins beside it), and the metric N, C, E or H (H: this kit's, see distances)
 """
 
 import re
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "triplet": Kind("pct", ("", "m", "s", "d", "h", "D"), "NEC"),
+    "triplet": Kind("pct", ("", "m", "s", "d", "h", "D"), "NECH"),
     "contrast": Kind("p", ("", "d", "D"), "NEC"),
     "margin": Kind("p", ("", "d"), "NEC"),
     "quad": Kind("p", ("", "d"), "NEC"),
@@ -47,7 +47,7 @@ KINDS = {
     "snr": Kind("p", ("",), "NEC"),
 }
 ON_UNIT_SPHERE = ("d", "D")  # miners whose weights are those of unit vectors: metric N only
-_LOSS = re.compile(rf"([pct])([msdhD]?)({'|'.join(KINDS)})(BT)?([NEC])")
+_LOSS = re.compile(rf"([pct])([msdhD]?)({'|'.join(KINDS)})(BT)?([NECH])")
 _HARDNESS = re.compile(r"(g?)(hm|rh)(et|l2|kl)([rmsdh])([rmsdh])(i?)")
 
 
@@ -162,7 +162,7 @@ def parse_loss(text: str) -> Loss:
     if match is None:
         raise UserError(
             f"unknown loss {text!r}; it is p, c or t, a miner (m s d h D or none), "
-            f"one of {', '.join(KINDS)}, BT or nothing, then N, C or E, such as ptripletN"
+            f"one of {', '.join(KINDS)}, BT or nothing, then N, C, E or H, such as ptripletN"
         )
     batch, miner, kind, barlow, metric = match.groups()
     rule = KINDS[kind]
@@ -191,8 +191,8 @@ def _check(name: Name) -> None:
             raise UserError(
                 f"{name}: {name.dataset} has {size} px images and goes with the backbones {', '.join(backbones)}"
             )
-    if name.hardness is not None and name.loss.metric != "N":
-        raise UserError(f"{name}: hardness manipulation is defined for the metric N only; end the loss with N")
+    if name.hardness is not None and name.loss.metric not in "NH":
+        raise UserError(f"{name}: hardness manipulation goes with the metrics N and H; end the loss with one of them")
     if name.hardness is not None and name.loss.kind != "triplet":
         raise UserError(f"{name}: hardness manipulation goes with the triplet loss; use ptripletN")
     if name.defense in ("p", "m", "amd", "r") and name.loss.kind != "triplet":

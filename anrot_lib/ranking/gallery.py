@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anrot_lib.checks import UserError
 from anrot_lib.gaussians import full_precision
-from anrot_lib.ranking.distances import check_metric, normalise
+from anrot_lib.ranking.distances import cdist, check_metric, normalise
 
 BLOCK_NUMBERS = 2**24  # of one block of a distance matrix: 64 MiB in float32, whatever the size of the gallery
 IMAGES_PER_PASS = 256
@@ -24,7 +24,7 @@ Batch = Callable[[np.ndarray], Tensor]  # row numbers (B,) -> images (B, C, H, W
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Embeddings (N, D) as `normalise` gives them, class labels (N,) int64, the metric N, C or E.
+    """Embeddings (N, D) as `normalise` gives them, class labels (N,) int64, the metric N, C, E or H.
 
     UserError if they do not fit together, hold a number that is not finite, or are fewer than two rows.
     """
@@ -71,6 +71,8 @@ class Gallery:
         net puts all images near one point, they keep their digits.
         """
         with torch.no_grad():
+            if self.metric == "H":
+                return cdist(embeddings, self.embeddings, "H")
             squares = self.squared_distances(embeddings)
             return squares.mul_(0.5) if self.metric == "C" else squares.sqrt_()
 

@@ -1,15 +1,13 @@
-"""Ranking models under few-shot heads, and the Hellinger distance as a metric of triplets."""
+"""Ranking models under few-shot heads."""
 
 import numpy as np
 import pytest
 import torch
-from pytorch_metric_learning.miners import TripletMarginMiner
 
-from anrot_lib import divergences, embedders
+from anrot_lib import embedders
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import batch_dependence
-from anrot_lib.gaussians import Gaussian
 from anrot_lib.ranking import bridge
 from anrot_lib.ranking.data import Part
 
@@ -96,58 +94,3 @@ def test_mistakes(embedder, part):
     threat = ThreatModel(norm="linf", eps=0.1, step=0.1, steps=1, restarts=1, start="clean", target="query")
     with pytest.raises(UserError, match="9-way"):
         bridge.few_shot_columns(bridge.few_shot_net(embedder), part, threat, 9, 1, 2)
-    with pytest.raises(UserError, match="odd"):
-        bridge.as_gaussians(torch.zeros(2, 5))
-    with pytest.raises(UserError, match="the bridge has H"):
-        bridge.triplet_loss("Q")
-
-
-# The metric H
-
-
-def test_h_is_the_hellinger_distance_of_the_gaussians():
-    """One dimension: the closed form; more: of the mean Bhattacharyya distance over dimensions."""
-    x, y = torch.tensor([[1.0, 0.3]]).double(), torch.tensor([[-0.5, -0.7]]).double()
-    log_vars = [4 * np.tanh(v / 4) for v in (0.3, -0.7)]
-    s, t = (np.exp(v / 2) for v in log_vars)
-    coefficient = np.sqrt(2 * s * t / (s * s + t * t)) * np.exp(-(1.5**2) / (4 * (s * s + t * t)))
-    assert bridge.hellinger_distance(x, y).item() == pytest.approx(np.sqrt(1 - coefficient))
-    generator = torch.Generator().manual_seed(0)
-    x, y = (torch.randn(n, 12, generator=generator).double() for n in (5, 4))
-    found = bridge.hellinger_cdist(x, y)
-    p, q = (Gaussian(m, (4 * torch.tanh(v / 4)).exp()) for m, v in (z.chunk(2, 1) for z in (x, y)))
-    wanted = divergences.hellinger_of(divergences.pairwise("bhattacharyya", p, q) / 6)
-    torch.testing.assert_close(found, wanted)
-    torch.testing.assert_close(bridge.hellinger_distance(x[:4], y), found[:4].diagonal())
-    torch.testing.assert_close(bridge.hellinger_cdist(y, x), found.T)
-
-
-def test_h_stays_in_its_range_and_is_flat_at_equality():
-    x = torch.full((2, 8), 1e4).requires_grad_()
-    far = bridge.hellinger_cdist(x, -x.detach())
-    assert (far <= 1).all() and (far > 0.99).all()
-    same = bridge.hellinger_distance(x, x.detach())
-    assert (same == 0).all()
-    (gradient,) = torch.autograd.grad(same.sum() + far.sum(), x)
-    assert torch.isfinite(gradient).all()
-
-
-def test_a_triplet_loss_by_h_trains():
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(4).repeat(8)
-    points = torch.randn(4, 10, generator=generator)[labels] + 0.5 * torch.randn(32, 10, generator=generator)
-    net = torch.nn.Linear(10, 8)
-    torch.nn.init.normal_(net.weight, std=0.05, generator=generator)
-    loss, optimizer = bridge.triplet_loss("H"), torch.optim.Adam(net.parameters(), lr=0.02)
-    miner = TripletMarginMiner(margin=0.1, distance=bridge.HellingerDistance())
-    values = []
-    for _ in range(60):
-        embeddings = net(points)
-        value = loss(embeddings, labels, miner(embeddings, labels))
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        values.append(value.item())
-    assert values[-1] < 0.5 * values[0]
-    distances = bridge.hellinger_cdist(net(points), net(points)).detach().fill_diagonal_(torch.inf)
-    assert (labels[distances.argmin(1)] == labels).float().mean() > 0.9

@@ -47,7 +47,7 @@ def test_all_names_of_the_generator_come_back():
 
 
 def test_all_backbones_and_losses_come_back():
-    losses = ["ptripletBTN", "ctripletE", "ttripletC", "pdmarginN", "pDcontrastN", "pquadC", "pgliftE"]
+    losses = ["ptripletBTN", "ctripletE", "ttripletC", "pdmarginN", "pDcontrastN", "pstripletH", "pquadC", "pgliftE"]
     losses += [f"p{m}triplet{x}" for m in "msh" for x in "NEC"] + [
         "pdtripletN",
         "pDtripletN",
@@ -82,7 +82,7 @@ def test_the_six_commands_of_the_table_parse():
         ("cub:rres18:pmsE", "not registered"),
         ("cub:rres18:cmtripletN", "not registered"),
         ("cub:rres18:ptripletBTC", "not registered"),
-        ("cub:rres18hmetrm:ptripletE", "metric N only"),
+        ("cub:rres18hmetrm:ptripletE", "metrics N and H"),
         ("cub:rres18hmetrm:pcontrastN", "triplet loss"),
         ("cub:rres18p:pcontrastN", "triplet loss"),
         ("cub:rres18d:ctripletN", "begin the loss with p"),

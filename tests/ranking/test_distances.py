@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anrot_lib import divergences
 from anrot_lib.errors import UserError
-from anrot_lib.ranking.distances import cdist, distance, hardness, normalise
+from anrot_lib.gaussians import Gaussian
+from anrot_lib.ranking.distances import as_gaussians, cdist, distance, hardness, normalise
 
 E1, E2 = torch.eye(2, dtype=torch.float64)
 
@@ -68,5 +71,37 @@ def test_swapping_positive_and_negative_negates_hardness_and_bounds_hold(seed):
 
 
 def test_an_unknown_metric_is_the_users_mistake():
-    with pytest.raises(UserError, match="N, C or E"):
+    with pytest.raises(UserError, match="N, C, E or H"):
         normalise(E1, "n")
+
+
+def test_h_is_the_hellinger_distance_of_the_gaussians():
+    """One dimension: the closed form; more: of the mean Bhattacharyya distance over dimensions."""
+    x, y = torch.tensor([[1.0, 0.3]]).double(), torch.tensor([[-0.5, -0.7]]).double()
+    log_vars = [4 * np.tanh(v / 4) for v in (0.3, -0.7)]
+    s, t = (np.exp(v / 2) for v in log_vars)
+    coefficient = np.sqrt(2 * s * t / (s * s + t * t)) * np.exp(-(1.5**2) / (4 * (s * s + t * t)))
+    assert distance(x, y, "H").item() == pytest.approx(np.sqrt(1 - coefficient))
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(n, 12, generator=generator).double() for n in (5, 4))
+    found = cdist(x, y, "H")
+    p, q = (Gaussian(m, (4 * torch.tanh(v / 4)).exp()) for m, v in (z.chunk(2, 1) for z in (x, y)))
+    wanted = divergences.hellinger_of(divergences.pairwise("bhattacharyya", p, q) / 6)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(distance(x[:4], y, "H"), found[:4].diagonal())
+    torch.testing.assert_close(cdist(y, x, "H"), found.T)
+
+
+def test_h_stays_in_its_range_and_is_flat_at_equality():
+    x = torch.full((2, 8), 1e4).requires_grad_()
+    far = cdist(x, -x.detach(), "H")
+    assert (far <= 1).all() and (far > 0.99).all()
+    same = distance(x, x.detach(), "H")
+    assert (same == 0).all()
+    (gradient,) = torch.autograd.grad(same.sum() + far.sum(), x)
+    assert torch.isfinite(gradient).all()
+
+
+def test_h_takes_pairs_of_numbers():
+    with pytest.raises(UserError, match="odd"):
+        as_gaussians(torch.zeros(2, 5))

@@ -4,13 +4,15 @@ import itertools
 
 import pytest
 import torch
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn import functional as F
 
 from anrot_lib.errors import UserError
 from anrot_lib.ranking import losses
 from anrot_lib.ranking.config import KINDS, parse_loss
-from anrot_lib.ranking.distances import normalise
-from anrot_lib.ranking.losses import structure_loss, triplet_loss
+from anrot_lib.ranking.distances import MARGINS, cdist, normalise
+from anrot_lib.ranking.losses import RankingDistance, structure_loss, triplet_loss
 from anrot_lib.ranking.recipe import recipe
 
 E1, E2 = torch.eye(2, dtype=torch.float64).unsqueeze(1)  # rows (1, 2)
@@ -18,7 +20,7 @@ E1, E2 = torch.eye(2, dtype=torch.float64).unsqueeze(1)  # rows (1, 2)
 
 def registered():
     """Every loss that the grammar knows."""
-    for batch, miner, kind, barlow, metric in itertools.product("pct", ("", *"msdhD"), KINDS, ("", "BT"), "NEC"):
+    for batch, miner, kind, barlow, metric in itertools.product("pct", ("", *"msdhD"), KINDS, ("", "BT"), "NECH"):
         text = f"{batch}{miner}{kind}{barlow}{metric}"
         try:
             yield str(parse_loss(text))
@@ -117,3 +119,25 @@ def test_barlow_twins_of_equal_and_independent_views():
     other = torch.randn(4000, 6, generator=torch.Generator().manual_seed(1))
     assert losses.barlow_twins(view, view).item() < 0.02
     assert losses.barlow_twins(view, other).item() == pytest.approx(6, abs=0.3)
+
+
+def test_a_triplet_loss_by_h_trains():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(4).repeat(8)
+    points = torch.randn(4, 10, generator=generator)[labels] + 0.5 * torch.randn(32, 10, generator=generator)
+    net = torch.nn.Linear(10, 8)
+    torch.nn.init.normal_(net.weight, std=0.05, generator=generator)
+    loss = TripletMarginLoss(margin=MARGINS["H"], distance=RankingDistance("H"))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
+    miner = TripletMarginMiner(margin=0.1, distance=RankingDistance("H"))
+    values = []
+    for _ in range(60):
+        embeddings = net(points)
+        value = loss(embeddings, labels, miner(embeddings, labels))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        values.append(value.item())
+    assert values[-1] < 0.5 * values[0]
+    distances = cdist(net(points), net(points), "H").detach().fill_diagonal_(torch.inf)
+    assert (labels[distances.argmin(1)] == labels).float().mean() > 0.9

@@ -78,7 +78,15 @@ def test_every_defense_runs_in_the_loop(digits, suffix):
     assert trained.seconds_per_step > 0
 
 
-@pytest.mark.parametrize("loss", ["pmarginN", "pquadN", "pmsN", "psnrN", "pgliftE", "ctripletN", "ttripletN"])
+def test_hardness_can_be_a_difference_of_hellinger_distances(digits):
+    trained = train(digits, small("ghmetsm", "ptripletH", eta=1, epochs=2))
+    assert trained.net.metric == "H"
+    assert all(0 < point["loss"] < 0.1 + 1 for point in trained.history)
+
+
+@pytest.mark.parametrize(
+    "loss", ["pmarginN", "pquadN", "pmsN", "psnrN", "pgliftE", "ctripletN", "ttripletN", "ptripletH"]
+)
 def test_other_losses_run_in_the_loop(digits, loss, tmp_path):
     made = small("", loss)
     trained = train(digits, made, tmp_path / "net.pt", steps=2)
