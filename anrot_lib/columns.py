@@ -14,6 +14,7 @@ from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiment import Setting, key_of
+from anrot_lib.paths import file_stem
 from anrot_lib.settings import Budget, Protocol, to_dict
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
@@ -77,7 +78,7 @@ def evaluate_row(
         columns = [c for c in columns if setting.asks(c.name)]
     belongs_to = {"net": journal_key, "rows": manifest.hash}
     belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
-    journal = results.Journal(setting.work / f"{row}-evaluation.jsonl", belongs_to)
+    journal = results.Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
     setting.described.clear()  # they were another net's
     net = folded(net)

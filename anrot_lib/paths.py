@@ -43,6 +43,11 @@ def results_dir() -> Path:
     return root() / "results"
 
 
+def file_stem(row: str) -> str:
+    """The name of a row as a file's: "easyfsl:SimpleShot" is "easyfsl-SimpleShot", for Windows knows no colons."""
+    return row.replace(":", "-")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` only if the block succeeds.

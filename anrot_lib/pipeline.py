@@ -10,6 +10,7 @@ from anrot_lib.columns import columns_of, evaluate_row
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.encoders import parameter_count
 from anrot_lib.experiment import Setting, make_manifest, tasks_for
+from anrot_lib.paths import file_stem
 from anrot_lib.settings import Recipe, to_dict
 
 # The rows of the table, from the plainest to the whole. They differ in what their names say and in nothing else.
@@ -40,8 +41,8 @@ def rounded(point: dict[str, Any]) -> dict[str, Any]:
 
 def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, dict[str, Any], Path]:
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
-    path = setting.work / f"{row}.pt"
-    resume = setting.work / f"{row}-training.pt"
+    path = setting.work / f"{file_stem(row)}.pt"
+    resume = setting.work / f"{file_stem(row)}-training.pt"
     encoder_state, pretraining_seconds = None, 0.0
     if recipe.pretrain:
         encoder_state, pretraining_seconds = pretraining.pretrained(setting, recipe)
@@ -105,16 +106,16 @@ def finish_row(
     manifest: EpisodeManifest,
 ) -> Path:
     """Evaluate a trained row, write its record, and drop its journal."""
-    path = setting.folder / f"{row}.json"
+    path = setting.folder / f"{file_stem(row)}.json"
     columns = evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""))
     results.write(path, make_record(setting, row, recipe, net, manifest, trained, columns))
-    (setting.work / f"{row}-evaluation.jsonl").unlink(missing_ok=True)
+    (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
     return path
 
 
 def run_row(setting: Setting, row: str, recipe: Recipe, half_width: float | None = None) -> Path:
     """Train, test and record one row. A record that answers the same settings already is kept."""
-    path = setting.folder / f"{row}.json"
+    path = setting.folder / f"{file_stem(row)}.json"
     manifest = make_manifest(setting)  # now, because it says what the test classes lack before hours of training
     net, trained, _ = train_row(setting, row, recipe)
     if half_width is not None:

@@ -308,7 +308,7 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     assert done.code == 0, done.err
     folder = home / "home" / "results" / "small-16px-5way-1shot-smoke-one"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "easyfsl:SimpleShot.json",
+        "easyfsl-SimpleShot.json",
         "prototypes.json",
         "robustness.png",
     ]
