@@ -1,8 +1,9 @@
-"""Figures of rankings: a triplet on the circle, the parts of a score, a list of images. Each draws on given axes."""
+"""Figures of rankings: hardness, a triplet on the circle, a score and its parts, a list of images; on given axes."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
@@ -32,6 +33,29 @@ def triplet(axes: Axes, route: Tensor, eps: float) -> None:
             axes.plot(*on_circle[[0, k]].T, "--", linewidth=1, color=colour)
     axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal", xticks=[0, 1], yticks=[0, 1])
     axes.set(xlabel="first pixel", ylabel="second pixel")
+
+
+def hardnesses(axes: Axes, values: Mapping[str, Tensor], generator: torch.Generator, margin: float = 0.2) -> None:
+    """Hardness (n,) of triplets by miner: a dot each, a line at the mean, the semihard band shaded."""
+    axes.axvspan(-margin, 0, color="#E69F00", alpha=0.15, linewidth=0)
+    for k, found in enumerate(values.values()):
+        jitter = torch.rand(len(found), generator=generator) * 0.5 - 0.25
+        axes.plot(found.cpu(), k + jitter, ".", markersize=3, color="#0072B2", alpha=0.6)
+        axes.plot([found.mean().item()] * 2, [k - 0.35, k + 0.35], color="black")
+    axes.set(yticks=range(len(values)), yticklabels=list(values), xlabel="hardness H of the triplets")
+    axes.invert_yaxis()
+
+
+def ladder(
+    axes: Axes, eps: Sequence[int], scores: Mapping[str, Sequence[float]], colours: Sequence[str], at: int
+) -> None:
+    """Scores over eps, in 1/255, of some nets by name; a marker at `at`, dotted the score at the first eps."""
+    for (name, line), colour in zip(scores.items(), colours, strict=True):
+        axes.plot(line, ".-", color=colour, label=name)
+        axes.plot(eps.index(at), line[eps.index(at)], "o", markersize=8, color=colour)
+        axes.axhline(line[0], linestyle=":", linewidth=1, color=colour)
+    axes.set(xticks=range(len(eps)), xticklabels=eps, ylim=(0, 100), xlabel="eps, in 1/255", ylabel="ERS")
+    axes.legend(fontsize=8)
 
 
 def parts(axes: Axes, numbers: Mapping[str, Mapping[str, float]], colours: Sequence[str], ceilings=None) -> None:

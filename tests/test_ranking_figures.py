@@ -27,6 +27,25 @@ def test_a_triplet_ends_on_the_circle(axes):
     np.testing.assert_allclose(boxes[0], [0.7, 0.3, 1.0, 0.7], atol=1e-6)  # cut at the edge of the range
 
 
+def test_hardness_is_drawn_dot_by_dot_with_its_mean(axes):
+    values = {"easy": torch.tensor([-1.0, -0.5]), "hard": torch.tensor([0.1, 0.3, 0.2])}
+    ranking_figures.hardnesses(axes, values, torch.Generator().manual_seed(0))
+    dots, means = axes.lines[0::2], axes.lines[1::2]
+    for k, found in enumerate(values.values()):
+        np.testing.assert_allclose(dots[k].get_xdata(), found)
+        np.testing.assert_allclose(means[k].get_xdata(), [found.mean()] * 2)
+        assert (np.abs(dots[k].get_ydata() - k) <= 0.25).all()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["easy", "hard"]
+
+
+def test_a_ladder_marks_where_it_stands(axes):
+    ranking_figures.ladder(axes, [0, 4, 8], {"one": [80.0, 50.0, 20.0]}, ["red"], at=8)
+    line, marker, ceiling = axes.lines
+    assert list(line.get_ydata()) == [80, 50, 20]
+    assert marker.get_xydata().tolist() == [[2, 20]]
+    assert list(ceiling.get_ydata()) == [80, 80]
+
+
 def test_bars_are_the_parts_of_the_score(axes):
     row = next(row for row in ers.published()["rows"] if "numbers" in row)
     half = {name: value / 2 for name, value in row["numbers"].items()}
