@@ -447,8 +447,9 @@ dots.set(xlabel="R@1, %", ylabel="ERS", xlim=(-2, 60), ylim=(0, 45), title="publ
 plt.show()
 
 # %% [markdown]
-# Left: points for nothing. Embeddings that cannot move have ES:D = 0, worth ten points of the score, and ranks that
-# are mostly chance are worth more. Right: among the published rows the collapsed one stands in the middle of the field
+# Left: points for nothing. Embeddings that cannot move have ES:D = 0, worth ten points of the score, and ranks that are
+# mostly chance are worth more. Our net is caught on the way: the tiny differences that are left still find something,
+# but its mean cosine gives it away. Right: among the published rows the collapsed one stands in the middle of the field
 # by its score, and at the far left by R@1. So the score needs R@1, the mean cosine and a flag beside it; the library
 # prints all three.
 #
@@ -491,7 +492,7 @@ print("as in the original code:", mistaken.item(), "  in the library, fixed and 
 
 # %%
 weaker = [scores[name, 8]["GTM robrank"] - scores[name, 8]["GTM"] for name in nets]
-print("on both nets the fixed attack leaves at least 10 points less R@1 at 8/255:", all(gap > 10 for gap in weaker))
+print("on both nets the fixed attack leaves at least 5 points less R@1 at 8/255:", all(gap > 5 for gap in weaker))
 
 # %% [markdown]
 # The original sends many queries towards a row that is farther away than it need be, at times one of their own class.
