@@ -1,8 +1,8 @@
 """Tables in Markdown files, drawn between marks from result records, so that no number is typed by hand.
 
 A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of an experiment below data/results
-(the main table and its caption), `differences NAME ROW` (paired differences to a row), `timing FILE` (a benchmark) or
-`course` (the notebooks and their questions).
+(the main table and its caption), `differences NAME ROW` (paired differences to a row), `timing FILE` (a benchmark),
+`ranking FOLDER` (scores of ranking models) or `course` (the notebooks and their questions).
 """
 
 import re
@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from anrot_lib import course, paths, results, tables, viz
 from anrot_lib.checks import UserError
+from anrot_lib.ranking import attack_names, score_tables
 
 MARK = re.compile(r"(<!-- table: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def experiment(name: str) -> list[dict]:
+def experiment(name: str, kind: str = "accuracy") -> list[dict]:
     folder = paths.results_dir() / name
-    records = results.read_all(folder)
+    records = results.read_all(folder, kind)
     if not records:
         raise UserError(f"there are no result records in {folder}; run the experiment first")
     return records
@@ -31,14 +32,29 @@ def draw(what: str) -> str:
         rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in course.ready()]
         return tables.as_markdown(["notebook", "question"], rows).replace("---:", "---")
     kind, *rest = what.split()
-    if len(rest) != {"differences": 2, "timing": 1}.get(kind, 0):
-        raise UserError(f"cannot draw the table {what!r}; marks are: NAME, differences NAME ROW, timing FILE, course")
+    if len(rest) != {"differences": 2, "timing": 1, "ranking": 1}.get(kind, 0):
+        marks = "NAME, differences NAME ROW, timing FILE, ranking FOLDER, course"
+        raise UserError(f"cannot draw the table {what!r}; marks are: {marks}")
     if kind == "differences":
         return tables.as_markdown(*tables.differences(experiment(rest[0]), rest[1]))
+    if kind == "ranking":
+        return ranking(rest[0])
     if kind == "timing":
         return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{rest[0]}.json")))
     records = experiment(kind)
     return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}."
+
+
+def ranking(folder: str) -> str:
+    """Measured rows of ranking models, and what every one of them was asked."""
+    records = experiment(folder, "ranking")
+    asked = []
+    for protocol, name in ((record["protocol"], record["data"]["name"]) for record in records):
+        threat = attack_names.parse(protocol["attacks"][0]).threat().name.removesuffix(" query")
+        asked.append(f"{name}, {threat}, all {protocol['gallery']} test images in the gallery")
+    said = "ERS ± the half-width of its 95 % interval over queries; at eps = 0: its ceiling"
+    table = tables.as_markdown(*score_tables.measured(records))
+    return f"{table}\n\n{'; '.join(dict.fromkeys(asked))}. {said}."
 
 
 def refresh(path: Path) -> bool:
