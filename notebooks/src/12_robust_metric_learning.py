@@ -337,7 +337,7 @@ nb.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=list(n
 # for ES. Under CA the changed image is the followed one, else the query itself.
 #
 # At eps 8/255 the followed image of the vanilla net falls far behind, and the five nearest change altogether, while the
-# query looks the same. Switch the net: the list holds longer. At 16/255 neither holds.
+# query looks the same. Switch the net: the list holds longer, and at 16/255 it mostly gives way too.
 #
 # ## Ten numbers, one score
 #
