@@ -1,8 +1,7 @@
 """Tables in Markdown files, drawn between marks from result records, so that no number is typed by hand.
 
-A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of an experiment below data/results
-(the main table and its caption), `differences NAME ROW` (paired differences to a row), `levels NAME` (the experiment on
-levels, with its verdict), `timing FILE` (a benchmark) or `course` (the notebooks and their questions).
+A mark is `<!-- table: KIND ... -->` ... `<!-- end -->`. KIND is one of `MARKS`, or the folder of an experiment below
+data/results, for its main table and caption.
 """
 
 import re
@@ -11,37 +10,83 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from anrot_lib import course, level_report, paths, results, tables, viz
+from anrot_lib import course, level_report, paths, reconstruct_report, results, tables, viz
 from anrot_lib.checks import UserError
+from anrot_lib.ranking import attack_names, score_tables
 
 MARK = re.compile(r"(<!-- table: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def experiment(name: str) -> list[dict]:
+def experiment(name: str, kind: str = "accuracy") -> list[dict]:
     folder = paths.results_dir() / name
-    records = results.read_all(folder)
+    records = results.read_all(folder, kind)
     if not records:
         raise UserError(f"there are no result records in {folder}; run the experiment first")
     return records
 
 
-def draw(what: str) -> str:
-    """The text that stands between a mark's two comments."""
-    if what == "course":
-        rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in course.ready()]
-        return tables.as_markdown(["notebook", "question"], rows).replace("---:", "---")
-    kind, *rest = what.split()
-    if len(rest) != {"differences": 2, "levels": 1, "timing": 1}.get(kind, 0):
-        known = "NAME, differences NAME ROW, levels NAME, timing FILE, course"
-        raise UserError(f"cannot draw the table {what!r}; marks are: {known}")
-    if kind == "levels":
-        return level_report.markdown(experiment(rest[0]))
-    if kind == "differences":
-        return tables.as_markdown(*tables.differences(experiment(rest[0]), rest[1]))
-    if kind == "timing":
-        return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{rest[0]}.json")))
-    records = experiment(kind)
+def main_table(name: str) -> str:
+    records = experiment(name)
     return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}."
+
+
+def contents() -> str:
+    """The notebooks and their questions."""
+    rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in course.ready()]
+    return tables.as_markdown(["notebook", "question"], rows).replace("---:", "---")
+
+
+def differences(name: str, row: str) -> str:
+    """Paired differences to a row."""
+    return tables.as_markdown(*tables.differences(experiment(name), row))
+
+
+def levels(name: str) -> str:
+    """The experiment on levels, with its verdict."""
+    return level_report.markdown(experiment(name))
+
+
+def timing(file: str) -> str:
+    """A benchmark."""
+    return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{file}.json")))
+
+
+def reconstruction(name: str) -> str:
+    """Claims beside measurements, or a line that there are none yet."""
+    return reconstruct_report.claims_text(results.read_all(paths.results_dir() / name, "reconstruction"))
+
+
+def ranking(folder: str) -> str:
+    """Measured rows of ranking models, and what every one of them was asked."""
+    records = experiment(folder, "ranking")
+    asked = []
+    for protocol, name in ((record["protocol"], record["data"]["name"]) for record in records):
+        threat = attack_names.parse(protocol["attacks"][0]).threat().name.removesuffix(" query")
+        asked.append(f"{name}, {threat}, all {protocol['gallery']} test images in the gallery")
+    said = "ERS ± the half-width of its 95 % interval over queries; at eps = 0: its ceiling"
+    table = tables.as_markdown(*score_tables.measured(records))
+    return f"{table}\n\n{'; '.join(dict.fromkeys(asked))}. {said}."
+
+
+MARKS: dict[str, tuple[str, Callable[..., str]]] = {  # kind -> what follows it, and what draws it
+    "course": ("", contents),
+    "differences": ("NAME ROW", differences),
+    "levels": ("NAME", levels),
+    "ranking": ("NAME", ranking),
+    "reconstruction": ("NAME", reconstruction),
+    "timing": ("FILE", timing),
+}
+
+
+def draw(what: str) -> str:
+    """The text that stands between a mark's two comments. UserError for an unknown mark, or without records."""
+    kind, *rest = what.split()
+    if kind not in MARKS and not rest:
+        return main_table(kind)
+    if kind not in MARKS or len(rest) != len(MARKS[kind][0].split()):
+        known = ", ".join(f"{name} {follows}".strip() for name, (follows, _) in MARKS.items())
+        raise UserError(f"cannot draw the table {what!r}; marks are: NAME, {known}")
+    return MARKS[kind][1](*rest)
 
 
 def refresh(path: Path) -> bool:

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib import readme
+from anrot_lib import readme, results
+from anrot_lib.checks import UserError
+from anrot_lib.ranking import attack_names, ers
+from anrot_lib.ranking import recipe as recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +31,45 @@ def test_a_changed_number_is_noticed(committed):
     changed = text.replace(number[0], "99.9 ± 0.1", 1)
     drawn = readme.MARK.sub(lambda m: f"{m[1]}{readme.draw(m['what'])}\n{m[3]}", changed)
     assert drawn != changed and drawn == text
+
+
+def ranking_record(committed_record, collapsed):
+    """A score of no net, in the form in which scores are recorded."""
+    name = "fashion:rc2f2ghmetsm:ptripletN"
+    attacks = [str(attack) for attack in attack_names.profile("rob28")]
+    number = {"attack": attacks[0], "benign": 50.0, "attacked": 12.3, "half_width": 1.0, "seconds": 1.0}
+    return {
+        **{key: committed_record[key] for key in ("schema", "run")},
+        "data": committed_record["data"] | {"name": "fashion"},
+        "kind": "ranking",
+        "row": "HM[S,LGA]",
+        "name": name,
+        "checkpoint": {"sha256": "0" * 64, "steps": 10, "of": 10},
+        "protocol": {"attacks": attacks, "queries": 2, "seed": 0, "parity": "fixed", "profile": "rob28", "gallery": 99},
+        "recipe": recipes.to_dict(recipes.recipe(name)),
+        "parameters": 1,
+        "clean": {"R@1": 87.66, "chance": 10.0, "mean cosine": 0.1},
+        "numbers": dict.fromkeys((*ers.NUMBERS, "GTM robrank"), number),
+        "ers": {"value": 43.21, "half_width": 0.5, "bootstrap": [42.0, 44.0], "ceiling": 91.5, "collapsed": collapsed},
+        "queries": [43.0, 43.4],
+    }
+
+
+def test_scores_of_rankings_are_drawn_from_their_records(tmp_path, monkeypatch):
+    folder = ROOT / "data" / "results" / "synthetic-32px-5way-5shot-smoke"
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    with pytest.raises(UserError, match="there are no result records"):
+        readme.draw("ranking ranking")
+    for name, collapsed in (("one", False), ("two", True)):
+        record = ranking_record(results.read(folder / "anrot.json"), collapsed)
+        results.write(tmp_path / "results" / "ranking" / f"{name}.json", record)
+    drawn = readme.draw("ranking ranking")
+    rows = [line for line in drawn.splitlines() if line.startswith("| fashion")]
+    assert len(rows) == 2 and all("| 87.7 |" in row for row in rows)
+    assert "43.2 ± 0.5 |" in rows[0] and "43.2 ± 0.5 collapsed" in rows[1] and "91.5" in rows[0]
+    assert "77/255" in drawn and "all 99 test images" in drawn
+    with pytest.raises(UserError, match="ranking FOLDER"):
+        readme.draw("ranking")
 
 
 def test_every_link_to_a_file_leads_somewhere():
