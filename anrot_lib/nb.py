@@ -74,9 +74,12 @@ class Lesson:
         image_set = self.embedded if image_set is None else image_set
         return EpisodeManifest.make(image_set, split, way, shot, query, tasks, self.seed)
 
-    def records(self, experiment: str) -> list[dict[str, Any]]:
-        """The result records of an experiment, by the name of its folder below data/results."""
-        return results.read_all(paths.results_dir() / experiment)
+    def records(self, experiment: str, kind: str = "accuracy") -> list[dict[str, Any]]:
+        """The result records of an experiment, by the name of its folder below data/results; none if it is not there.
+
+        kind  accuracy, reconstruction or timing.
+        """
+        return results.read_all(paths.results_dir() / experiment, kind)
 
 
 def setup(number: str, preset: str | None = None, data: str | None = None) -> Lesson:
