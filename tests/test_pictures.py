@@ -42,3 +42,18 @@ def test_bars_are_green_for_truth_and_red_for_a_wrong_prediction(axes):
     assert [to_hex(p.get_facecolor()).upper() for p in axes[0].patches] == [pictures.RIGHT, pictures.WRONG, "#999999"]
     pictures.probabilities(axes[1], torch.tensor([0.2, 0.7, 0.1]), "abc", truth=1)
     assert to_hex(axes[1].patches[1].get_facecolor()).upper() == pictures.RIGHT
+
+
+def test_strips_show_every_image_with_a_line_around_it(axes):
+    images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    pictures.strips(axes, {"a": images, "b": images[:1], "c": images})
+    shown = torch.tensor(axes[0].images[0].get_array())
+    assert shown.shape == (6, 18) and torch.equal(shown[1:5, 7:11], images[1, 0])
+    assert shown[0].eq(0.5).all() and shown[:, 6].eq(0.5).all()
+    assert [a.get_ylabel() for a in axes] == ["a", "b", "c"]
+
+
+def test_the_plane_marks_the_place(axes):
+    pictures.plane(axes[0], 1.0, 0.25)
+    assert axes[0].lines[1].get_xydata().tolist() == [[1.0, 0.25]]
+    assert [t.get_text() for t in axes[0].get_xticklabels()] == ["A", "B"]
