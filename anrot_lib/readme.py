@@ -1,8 +1,9 @@
 """Tables in Markdown files, drawn between marks from result records, so that no number is typed by hand.
 
 A mark is `<!-- table: NAME -->` ... `<!-- end -->`, where NAME is the folder of an experiment below data/results
-(the main table and its caption), `differences NAME ROW` (paired differences to a row), `timing FILE` (a benchmark) or
-`course` (the notebooks and their questions).
+(the main table and its caption), `differences NAME ROW` (paired differences to a row), `reconstruction NAME` (claims
+beside measurements, or a line that there are none yet), `timing FILE` (a benchmark) or `course` (the notebooks and
+their questions).
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from anrot_lib import course, paths, results, tables, viz
+from anrot_lib import course, paths, reconstruct_report, results, tables, viz
 from anrot_lib.checks import UserError
 
 MARK = re.compile(r"(<!-- table: (?P<what>[^>]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -31,8 +32,11 @@ def draw(what: str) -> str:
         rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in course.ready()]
         return tables.as_markdown(["notebook", "question"], rows).replace("---:", "---")
     kind, *rest = what.split()
-    if len(rest) != {"differences": 2, "timing": 1}.get(kind, 0):
-        raise UserError(f"cannot draw the table {what!r}; marks are: NAME, differences NAME ROW, timing FILE, course")
+    if len(rest) != {"differences": 2, "timing": 1, "reconstruction": 1}.get(kind, 0):
+        known = "NAME, differences NAME ROW, reconstruction NAME, timing FILE, course"
+        raise UserError(f"cannot draw the table {what!r}; marks are: {known}")
+    if kind == "reconstruction":
+        return reconstruct_report.claims_text(results.read_all(paths.results_dir() / rest[0], "reconstruction"))
     if kind == "differences":
         return tables.as_markdown(*tables.differences(experiment(rest[0]), rest[1]))
     if kind == "timing":
