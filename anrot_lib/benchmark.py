@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import devices, evaluation, mixture, paths, randomness, results
+from anrot_lib import devices, evaluation, frechet, mixture, paths, randomness, reconstruction, results
 from anrot_lib.attacks.episode import tree_map
 from anrot_lib.attention import Attention
+from anrot_lib.autoencoders import TransposedConv, Vae, terms
 from anrot_lib.classifiers import FewShotNet, build_net
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic import synthetic
+from anrot_lib.reconstruction import VaeRecipe
 from anrot_lib.settings import Recipe
 
 
@@ -130,6 +132,67 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
         seconds,
         torch.device("cpu"),
     )
+
+
+def with_inner_bias(net: Vae) -> Vae:
+    """The same autoencoder with the bias inside its transposed convolutions, as it is usually written."""
+    for k, layer in enumerate(net.decoder):
+        if isinstance(layer, TransposedConv):
+            plain = nn.ConvTranspose2d(
+                *(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding),
+                output_padding=layer.output_padding,
+            )
+            plain.weight, plain.bias = layer.weight, layer.bias
+            net.decoder[k] = plain.to(memory_format=torch.channels_last)
+    return net
+
+
+def reconstruction_step(
+    size: int = 32, repeats: int = 8, batch: int = 128, model: str = "published", device: str = "cpu"
+) -> Path:
+    """Time training steps of the autoencoder and a Frechet distance; write data/results/bench/reconstruction.json.
+
+    "training step" is all of `reconstruction.train`'s: drawing, loading, bound, gradients, optimiser. "in memory" is
+    forward and backward on random tensors alone, its limit. "usual bias" is the training step with the bias inside the
+    transposed convolutions. Both precisions, if "auto" is bf16 here. The distance is of two sets of 2,000 images with
+    64 and with 1,024 features, the features being at hand.
+    """
+    image_set = synthetic(n_classes=40, per_class=20, size=size)
+    where = torch.device(device)
+    recipe = VaeRecipe(model=model, batch=batch, train_images=len(image_set.rows("train")), validation_images=2)
+    rng = randomness.generator(0, "reconstruction")
+    images = torch.rand(batch, 3, size, size, generator=rng).to(where)
+
+    def in_memory(precision: str) -> Callable[[int], None]:
+        net = Vae(model, size, 3, randomness.generator(0, "init")).to(where)
+
+        def once(k: int) -> None:
+            net.zero_grad(set_to_none=True)
+            with devices.autocast(where, precision):
+                found = net(images, rng)
+            terms(images, *found, recipe.divergence).loss(recipe.beta).mean().backward()
+
+        return once
+
+    def step(precision: str, usual: bool = False) -> Callable[[int], None]:
+        run = reconstruction.Run(image_set, recipe, where, precision)
+        if usual:
+            with_inner_bias(run.net)
+        return lambda k: run.advance()
+
+    variants: dict[str, Callable[[int], None]] = {}
+    for precision in sorted({"fp32", devices.resolve_precision("auto", where)}, reverse=True):
+        variants |= {
+            f"training step, {precision}": step(precision),
+            f"in memory, {precision}": in_memory(precision),
+            f"usual bias, {precision}": step(precision, usual=True),
+        }
+    for features in (64, 1024):
+        real, other = torch.randn(2, 2000, features, generator=rng)
+        variants[f"distance, {features} features"] = lambda k, sets=(real, other): frechet.distance(*sets)
+    about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model, "images": 2000}
+    what = f"autoencoder {model}, {size} px, batch {batch}; distance of 2 x 2,000 images"
+    return write_timing("reconstruction", what, about, interleave(variants, repeats), where)
 
 
 def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:

@@ -187,6 +187,8 @@ def bench(arguments: argparse.Namespace) -> int:
 
     if arguments.what == "episodes":
         path = benchmark.clean_episodes(arguments.size or 84, repeats=arguments.repeats or 3)
+    elif arguments.what == "reconstruction":
+        path = benchmark.reconstruction_step(arguments.size or 32, arguments.repeats or 8)
     else:
         path = benchmark.training_step(arguments.size or 32, arguments.repeats or 12)
     print(tables.as_text(*tables.timing(results.read(path))))

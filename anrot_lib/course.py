@@ -45,7 +45,7 @@ NOTEBOOKS = (
     Notebook(7, "hesim_loss", "How does a contrastive loss pull classes apart, and when does it do nothing?"),
     Notebook(8, "training", "How do you train for clean, attacked and noisy images at once, and what does it cost?"),
     Notebook(9, "testing", "How good is the classifier really, and how sure can you be?"),
-    Notebook(10, "reconstruction", "Which divergence makes the better autoencoder?", ready=False),
+    Notebook(10, "reconstruction", "Which divergence makes the better autoencoder?"),
     Notebook(11, "multi_level_metrics", "Do pixels, parts and distributions see different things?"),
     Notebook(12, "robust_metric_learning", "How do you make a ranking robust?"),
     Notebook(13, "strong_attacks", "Which attacks does a claim of robustness have to survive?", ready=False),

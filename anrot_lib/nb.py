@@ -75,7 +75,10 @@ class Lesson:
         return EpisodeManifest.make(image_set, split, way, shot, query, tasks, self.seed)
 
     def records(self, experiment: str, kind: str = "accuracy") -> list[dict[str, Any]]:
-        """The result records of an experiment, by the name of its folder below data/results; none without a folder."""
+        """The result records of an experiment, by the name of its folder below data/results; none if it is not there.
+
+        kind  accuracy, reconstruction, ranking or timing.
+        """
         return results.read_all(paths.results_dir() / experiment, kind)
 
 

@@ -1,13 +1,13 @@
 """Pictures of images: rows of them, amplified changes, probabilities, maps. Every function draws on given axes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
-from torch import Tensor
+from torch import Tensor, nn
 
 RIGHT, WRONG, PLAIN = "#009E73", "#D55E00", "#0072B2"  # Okabe-Ito, as everywhere in the course
 
@@ -34,6 +34,21 @@ def row(axes: Sequence[Axes], images: Tensor, titles: Sequence[str] = (), colour
             place.axis("off")
             continue
         show(place, images[k], titles[k] if k < len(titles) else "", colours[k] if k < len(colours) else None)
+
+
+def strips(axes: Sequence[Axes], rows: Mapping[str, Tensor]) -> None:
+    """Each row's images (n, C, H, W) as one picture on an axes of its own, its name at the left; drawn fast."""
+    for place, (name, images) in zip(axes, rows.items(), strict=True):
+        show(place, torch.cat(list(nn.functional.pad(images, (1, 1, 1, 1), value=0.5)), -1))
+        place.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+
+
+def plane(axes: Axes, towards_b: float, towards_c: float) -> None:
+    """A place on the plane through A, B and C: A + towards_b (B - A) + towards_c (C - A)."""
+    axes.plot([0, 1, 0, 0], [0, 0, 1, 0], color="#999999", linewidth=1)
+    axes.plot(towards_b, towards_c, "o", color=WRONG)
+    axes.set(xlim=(-0.8, 1.8), ylim=(-0.8, 1.8), aspect="equal", xticks=[0, 1], yticks=[0, 1])
+    axes.set(xticklabels=["A", "B"], yticklabels=["", "C"])
 
 
 def change(axes: Axes, difference: Tensor, factor: float) -> None:

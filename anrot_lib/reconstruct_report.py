@@ -9,7 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anrot_lib import autoencoders, pictures, viz
+from anrot_lib import autoencoders, pictures, tables, viz
 from anrot_lib.checks import UserError
 from anrot_lib.reconstruct import Experiment, row_of
 from anrot_lib.reconstruction import pick
@@ -107,6 +107,30 @@ def best_betas(records: Sequence[Record], decoding: str) -> dict[str, float]:
         divergence = record["vae"]["divergence"]
         best[divergence] = min(best.get(divergence, found), found)
     return {divergence: beta for divergence, (_, beta) in best.items()}
+
+
+CLAIMS = {"kl": 3.43, "wasserstein2": 3.38, "hellinger2": 2.75}  # FID, mini-ImageNet, 10,000 images; arXiv 2509.11220
+NOT_YET = "Not measured yet: there is no record of this experiment."
+
+
+def claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows): what was measured, and the published FID in a column of its own."""
+    headings = ["divergence, beta", "paper says, FID", f"we measured, {distance_title(records[0])} (95 %, seeds)"]
+    rows = []
+    for (beta, divergence), own in groups(records).items():
+        claim = CLAIMS.get(divergence)
+        inception = distance_title(own[0]) == "FID"
+        status = f"not comparable: {'' if inception else 'other extractor, '}other images" if claim else "no claim"
+        value = "{:.3f} ± {:.3f} ({})".format(*over_seeds(own, decoding, "frechet"), len(own))
+        rows.append([f"{TITLES[divergence]}, {beta:.3g}", f"{claim:.2f}" if claim else "-", value, status])
+    return [*headings, "status"], rows
+
+
+def claims_text(records: Sequence[Record], decoding: str = "mean") -> str:
+    """The table of claims with its caption as Markdown; one line that says so if there are no records."""
+    if not records:
+        return NOT_YET
+    return f"{tables.as_markdown(*claims_table(records, decoding))}\n\n{caption(records[0], decoding)}."
 
 
 def caption(record: Record, decoding: str) -> str:

@@ -108,7 +108,7 @@ def train(
 
     Raises NotFinite, and UserError for a checkpoint of other settings or too few images.
     """
-    run = _Run(image_set, recipe, torch.device(device), precision)
+    run = Run(image_set, recipe, torch.device(device), precision)
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoints.load(checkpoint), checkpoint)
     while not (done := run.stopped()):
@@ -128,7 +128,7 @@ def train(
     return TrainedVae(run.net.eval(), run.history, run.best_epoch, done, run.seconds, speed)
 
 
-class _Run:
+class Run:
     """One training in progress. Every random number of a step comes from a stream named after it."""
 
     def __init__(self, image_set: ImageSet, recipe: VaeRecipe, device: torch.device, precision: str):

@@ -359,6 +359,14 @@ def test_bench_times_the_variants_side_by_side(anrot, home):
     assert all(0 < s["low"] <= s["median"] <= s["high"] for s in record["seconds"].values())
 
 
+@pytest.mark.slow
+def test_bench_times_an_autoencoder_beside_its_limit(anrot, home):
+    done = anrot("bench", "reconstruction", "--size", "16", "--repeats", "1")
+    assert done.code == 0 and "in memory, fp32" in done.out
+    record = results.read(home / "home" / "results" / "bench" / "reconstruction.json")
+    assert {"training step, fp32", "usual bias, fp32", "distance, 1024 features"} <= set(record["seconds"])
+
+
 COLOURS = {"brick": (200, 60, 40), "grass": (60, 180, 70), "sea": (40, 80, 200)}
 
 

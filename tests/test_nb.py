@@ -100,3 +100,9 @@ def test_without_widgets_a_notebook_stays_static(live, monkeypatch):
     monkeypatch.setattr(nb.importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else real(name))
     assert nb.headless()
     assert "IPython" in sys.modules
+
+
+def test_records_are_read_by_their_kind(home_with_results):
+    lesson = nb.setup("10", preset="smoke")
+    assert {r["kind"] for r in lesson.records("bench", kind="timing")} == {"timing"}
+    assert lesson.records("bench") == [] == lesson.records("no-such-experiment", kind="reconstruction")

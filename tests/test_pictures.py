@@ -72,3 +72,18 @@ def test_corners_of_the_triangle_are_the_pure_mixtures(axes):
     assert axes[0].collections[1].get_offsets().data.tolist() == [[0.5, 0]]
     pictures.triangle(axes[1], ("a", "b", "c"), shares, [1, 2, 3, 4], mark=(0, 0, 0))
     assert len(axes[1].collections) == 1, "three zeros are no mixture"
+
+
+def test_strips_show_every_image_with_a_line_around_it(axes):
+    images = torch.rand(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    pictures.strips(axes, {"a": images, "b": images[:1], "c": images})
+    shown = torch.tensor(axes[0].images[0].get_array())
+    assert shown.shape == (6, 18) and torch.equal(shown[1:5, 7:11], images[1, 0])
+    assert shown[0].eq(0.5).all() and shown[:, 6].eq(0.5).all()
+    assert [a.get_ylabel() for a in axes] == ["a", "b", "c"]
+
+
+def test_the_plane_marks_the_place(axes):
+    pictures.plane(axes[0], 1.0, 0.25)
+    assert axes[0].lines[1].get_xydata().tolist() == [[1.0, 0.25]]
+    assert [t.get_text() for t in axes[0].get_xticklabels()] == ["A", "B"]

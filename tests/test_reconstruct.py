@@ -13,7 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from anrot_lib import checkpoints, cli, encoders, extractors, frechet, paths, reconstruct, reconstruct_report, results
+from anrot_lib import (
+    checkpoints,
+    cli,
+    encoders,
+    extractors,
+    frechet,
+    paths,
+    readme,
+    reconstruct,
+    reconstruct_report,
+    results,
+)
 from anrot_lib.checks import UserError
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.synthetic import synthetic
@@ -409,3 +420,22 @@ def test_a_kill_and_the_same_command_again(home, monkeypatch, where):
         weights = torch.load(path, weights_only=True)["weights"]
         assert all(torch.equal(weights[k], nets[path.name][k]) for k in weights)
     assert len(killed) == len(nets) == 2 and not list(home.rglob("*.tmp"))
+
+
+def test_claims_stand_in_a_column_of_their_own(finished):
+    _, records, _ = finished
+    headings, rows = reconstruct_report.claims_table(records, "mean")
+    assert headings[1:3] == ["paper says, FID", "we measured, Frechet distance by tiny, untrained (95 %, seeds)"]
+    assert [row[1] for row in rows] == ["3.43", "2.75", "3.43", "2.75"]
+    assert {row[3] for row in rows} == {"not comparable: other extractor, other images"}
+    value, half = reconstruct_report.over_seeds([r for r in records if r["vae"]["beta"] == 1.0][:1], "mean", "frechet")
+    assert rows[2][2] == f"{value:.3f} ± {half:.3f} (1)" and rows[0][2].endswith("(2)")
+    text = reconstruct_report.claims_text(records)
+    assert text.startswith("| divergence, beta | paper says, FID |") and "two sets of real images of that size" in text
+    other = [r | {"vae": r["vae"] | {"divergence": "bhattacharyya"}} for r in records]
+    assert {(row[1], row[3]) for row in reconstruct_report.claims_table(other, "mean")[1]} == {("-", "no claim")}
+
+
+def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):
+    assert readme.draw("reconstruction gone-32px-reconstruction-laptop") == reconstruct_report.NOT_YET
+    assert reconstruct_report.claims_text([]) == reconstruct_report.NOT_YET

@@ -29,6 +29,20 @@ def rng(seed=0):
 # The nets
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_transposed_convolution_is_pytorchs(stride):
+    ours = autoencoders.TransposedConv(4, 5, 3, stride, 1, output_padding=stride - 1)
+    usual = torch.nn.ConvTranspose2d(4, 5, 3, stride, 1, output_padding=stride - 1)
+    usual.load_state_dict(ours.state_dict())
+    x = torch.rand(2, 4, 6, 6, generator=rng())
+    gradients = []
+    for layer in (ours, usual):
+        y = layer(x)
+        gradients.append([y, *torch.autograd.grad((y * y.cos()).sum(), list(layer.parameters()))])
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
 def test_the_published_architecture():
     net = Vae("published", 32)
     convolutions = [m for m in net.encoder if isinstance(m, torch.nn.Conv2d)]

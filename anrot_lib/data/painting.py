@@ -16,6 +16,7 @@ PIXELS_AT_ONCE = 1 << 15  # as many as stay in the processor's cache
 CLUTTER = 3  # stray shapes behind a figure
 KNOTS = 7  # of the background's cloud, each way
 WORDS = 64 + KNOTS * KNOTS  # random numbers an image, whatever its size
+POSE_WORDS = 7  # of these for the pose of a figure
 
 
 def draw(c: int, indices: NDArray[np.integer], size: int = 32, seed: int = 0) -> NDArray[np.uint8]:
@@ -30,6 +31,22 @@ def draw(c: int, indices: NDArray[np.integer], size: int = 32, seed: int = 0) ->
         part = slice(start, start + step)
         out[part] = _paint(style, template, numbers[part], size)
     return out
+
+
+def draw_plain(c: int, indices: NDArray[np.integer], size: int = 16, seed: int = 0) -> NDArray[np.uint8]:
+    """Figures of class c alone, white on black, each in a pose of its own: uint8 (n, size, size, 1)."""
+    template = glyphs.fields(glyphs.style(seed, c), max(64, size))
+    rows = [outlines.uniforms(seed, f"plain/image/{c}/{int(i)}", POSE_WORDS) for i in indices]
+    x, y = _grid(size)
+    (body, ink, _), pixel = _posed(_Columns(np.asarray(rows, np.float64)), x, y, template, 2 / size)
+    cover = np.maximum(_cover(body, pixel), _cover(ink, pixel))
+    return np.floor(cover * np.float32(255) + np.float32(0.5)).astype(np.uint8).reshape(-1, size, size, 1)
+
+
+def _grid(size: int) -> tuple[Plane, Plane]:
+    """x and y of the pixels' centres in [-1, 1], (1, size * size) each."""
+    axis = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
+    return np.tile(axis, size)[None], np.repeat(axis, size)[None]
 
 
 class _Columns:
@@ -53,8 +70,7 @@ class _Columns:
 def _paint(style: glyphs.Style, template: Plane, numbers: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """Background, clutter, shadow, body, texture, ink, light: layer over layer, all images at once."""
     u = _Columns(numbers[:, : -KNOTS * KNOTS])
-    axis = ((2 * np.arange(size) + 1) / size - 1).astype(np.float32)
-    x, y = np.tile(axis, size)[None], np.repeat(axis, size)[None]
+    x, y = _grid(size)
     image = _background(u, x, y, numbers[:, -KNOTS * KNOTS :].astype(np.float32))
     _clutter(u, x, y, image, 2 / size)
     (body, ink, texture), pixel = _posed(u, x, y, template, 2 / size)
