@@ -276,9 +276,9 @@ moved = {key: distance(plain.of(sample), f).diagonal().median().item() for key, 
 def draw_augmentation(kind, strength):
     fig = plt.figure(figsize=(8, 2.2), layout="constrained")
     left, right = fig.subfigures(1, 2, width_ratios=(1.7, 1))
-    axes, place = left.subplots(2, 5), right.subplots()
-    pictures.row(axes[0], clean_images[4:29:6])
-    pictures.row(axes[1], versions[kind, strength][4:29:6])
+    place = right.subplots()
+    rows = {"as is": clean_images[4:29:6], "changed": versions[kind, strength][4:29:6]}
+    pictures.strips(left.subplots(2, 1), rows)
     line = [max(moved[kind, s], 1e-3) for s in STRENGTHS]
     place.plot(STRENGTHS, line, color="#D55E00", label="median image")
     place.plot(strength, line[STRENGTHS.index(strength)], "o", color="black")
