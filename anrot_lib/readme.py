@@ -68,7 +68,15 @@ def ranking(folder: str) -> str:
     return f"{table}\n\n{'; '.join(dict.fromkeys(asked))}. {said}."
 
 
+def checks(file: str) -> str:
+    """Whether the gradient of a ranking model is masked."""
+    return tables.as_markdown(*score_tables.checks(results.read(paths.results_dir() / f"{file}.json"))).replace(
+        "---:", "---"
+    )
+
+
 MARKS: dict[str, tuple[str, Callable[..., str]]] = {  # kind -> what follows it, and what draws it
+    "checks": ("FILE", checks),
     "course": ("", contents),
     "differences": ("NAME ROW", differences),
     "levels": ("NAME", levels),

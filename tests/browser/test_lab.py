@@ -10,21 +10,25 @@ WAIT = 120_000  # milliseconds; the machine may be busy with other tests
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
-def wait_for_kernel(lab: str) -> None:
-    """Until the notebook's kernel is connected and idle: cells run before that lose their output."""
+def wait_for_kernel(lab: str, notebook: str) -> None:
+    """Until the notebook's kernel is connected and idle: cells run before that lose their output.
+
+    Asked by session, because the kernel of a page that was closed before lives on.
+    """
     for _ in range(WAIT // 500):
-        with urllib.request.urlopen(f"{lab}/api/kernels", timeout=10) as answer:
-            kernels = json.load(answer)
+        with urllib.request.urlopen(f"{lab}/api/sessions", timeout=10) as answer:
+            sessions = json.load(answer)
+        kernels = [session["kernel"] for session in sessions if session["path"].endswith(notebook)]
         if kernels and all(k["execution_state"] == "idle" and k["connections"] > 0 for k in kernels):
             return
         time.sleep(0.5)
-    pytest.fail(f"no kernel became idle: {kernels}")
+    pytest.fail(f"no kernel became idle: {sessions}")
 
 
 def run_all(page, lab: str, name: str) -> None:
     page.goto(f"{lab}/lab/tree/{name}?reset", wait_until="domcontentloaded")
     page.locator(".jp-NotebookPanel .jp-CodeCell").first.wait_for()
-    wait_for_kernel(lab)
+    wait_for_kernel(lab, name)
     page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.get_by_role("menuitem", name="Edit", exact=True).click()
     page.get_by_role("menuitem", name="Clear Outputs of All Cells", exact=True).click()
