@@ -136,9 +136,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="write notebooks, tables and API reference as HTML pages (default folder: site)",
     )
-    bench = verbs.add_parser("bench", help="time a training step, 10,000 clean episodes, or an autoencoder's step")
-    bench.add_argument("what", nargs="?", choices=("step", "episodes", "reconstruction"), default="step")
-    bench.add_argument("--size", type=int, help="side of the images (default 84 for episodes, else 32)")
+    bench = verbs.add_parser("bench", help="time a training step, 10,000 clean episodes, an autoencoder, levels")
+    bench.add_argument("what", nargs="?", choices=("step", "episodes", "reconstruction", "levels"), default="step")
+    bench.add_argument("--size", type=int, help="side of the images (default 84 for episodes, else 32; not for levels)")
     bench.add_argument("--repeats", type=int)
     return parser
 

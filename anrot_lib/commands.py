@@ -184,15 +184,18 @@ def report(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     from anrot_lib import benchmark
+    from anrot_lib.multilevel import measure
 
-    if arguments.what == "episodes":
-        path = benchmark.clean_episodes(arguments.size or 84, repeats=arguments.repeats or 3)
-    elif arguments.what == "reconstruction":
-        path = benchmark.reconstruction_step(arguments.size or 32, arguments.repeats or 8)
-    else:
-        path = benchmark.training_step(arguments.size or 32, arguments.repeats or 12)
-    print(tables.as_text(*tables.timing(results.read(path))))
-    print(f"record: {shown(path)}")
+    size, repeats = arguments.size, arguments.repeats
+    ways = {
+        "step": lambda: [benchmark.training_step(size or 32, repeats or 12)],
+        "episodes": lambda: [benchmark.clean_episodes(size or 84, repeats=repeats or 3)],
+        "reconstruction": lambda: [benchmark.reconstruction_step(size or 32, repeats or 8)],
+        "levels": lambda: measure.measure(repeats or 3),
+    }
+    for path in ways[arguments.what]():
+        print(tables.as_text(*tables.timing(results.read(path))))
+        print(f"record: {shown(path)}")
     return 0
 
 

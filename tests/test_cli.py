@@ -14,6 +14,7 @@ from PIL import Image
 
 from anrot_lib import checkpoints, cli, evaluation, paths, results, training
 from anrot_lib.data import image_set as image_sets
+from anrot_lib.multilevel import measure
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, change, to_dict
 
 VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "report", "bench")
@@ -365,6 +366,15 @@ def test_bench_times_an_autoencoder_beside_its_limit(anrot, home):
     assert done.code == 0 and "in memory, fp32" in done.out
     record = results.read(home / "home" / "results" / "bench" / "reconstruction.json")
     assert {"training step, fp32", "usual bias, fp32", "distance, 1024 features"} <= set(record["seconds"])
+
+
+def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
+    monkeypatch.setattr(measure, "SIZES", {"small 8x5x5": (8, 5)})
+    monkeypatch.setattr(measure, "peak_memory", lambda *what: 1.0)  # which starts processes; tested by itself
+    done = anrot("bench", "levels", "--repeats", "1")
+    assert done.code == 0 and "part, dense" in done.out
+    record = results.read(home / "home" / "results" / "bench" / "levels-small.json")
+    assert {"pixel, by blocks", "pixel, dense", "pixel+part+kl-reverse, by blocks"} <= set(record["seconds"])
 
 
 COLOURS = {"brick": (200, 60, 40), "grass": (60, 180, 70), "sea": (40, 80, 200)}
