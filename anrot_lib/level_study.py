@@ -94,12 +94,13 @@ def run(setting: Setting, seed: int, variants: list[str]) -> list[Path]:
     files = {variant: path_of(setting, variant, seed) for variant in variants}
     wanted = [v for v, path in files.items() if not is_finished(path, setting, recipe, manifest, trained)]
     needed = [name for name in LEVELS if any(name in variant.split("+") for variant in wanted)]
+    manifests = splits_of(setting, manifest)
     scores = {
         split: level_scores(setting, net, split, episodes, trained["checkpoint"], seed, needed)
-        for split, episodes in splits_of(setting, manifest).items()
+        for split, episodes in manifests.items()
     }
     for variant in wanted:
-        results.write(files[variant], test(setting, variant, net, recipe, trained, manifest, scores))
+        results.write(files[variant], test(setting, variant, net, recipe, trained, manifests, scores))
         (setting.work / f"{variant}-seed-{seed}-evaluation.jsonl").unlink(missing_ok=True)
     return list(files.values())
 
@@ -199,13 +200,12 @@ def test(
     net: FewShotNet,
     recipe: Recipe,
     trained: dict[str, Any],
-    manifest: EpisodeManifest,
+    manifests: dict[str, EpisodeManifest],
     scores: dict[str, dict[str, Tensor]],
 ) -> dict[str, Any]:
     """The record of a variant on a trained, folded encoder, from its levels' divergences on both splits."""
-    labels = torch.arange(manifest.n_way).repeat_interleave(VALIDATION_QUERY)
-    labels = labels.expand(setting.budget.validation_tasks, len(labels))
-    head = fitted_head(variant, net.backbone.out_channels, scores["val"], labels)
+    manifest = manifests["test"]
+    head = fitted_head(variant, net.backbone.out_channels, scores["val"], query_labels(manifests["val"]))
     columns, shares = clean_columns(setting.budget, manifest, head, scores["test"])
     fused = FewShotNet(net.backbone, head).eval().to(setting.device)
     journal = key_of(trained["checkpoint"], {k: v.tolist() for k, v in head.fusion.state_dict().items()})

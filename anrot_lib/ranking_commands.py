@@ -1,7 +1,6 @@
 """The verb `retrieve`: ranking models by the name of their configuration. ACTIONS holds what it can do."""
 
 import argparse
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,11 +9,10 @@ import torch
 from torch import nn
 
 from anrot_lib import devices, paths, ranking_scoring_commands, results, tables
-from anrot_lib.console import bar, counting_bar, shown
+from anrot_lib.console import bar, shown
 from anrot_lib.encoders import parameter_count
 from anrot_lib.errors import UserError
 from anrot_lib.ranking import config, gallery, retrieval
-from anrot_lib.ranking import data as ranking_data
 from anrot_lib.ranking.data import RankingSet
 from anrot_lib.ranking.recipe import RankingRecipe, recipe, to_dict
 from anrot_lib.ranking.train import Trained, train
@@ -30,15 +28,7 @@ def settle(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
     made = recipe(name, **{option: getattr(arguments, option) for option in RECIPE_OPTIONS})
     own = name.dataset not in (*config.DATASETS_28, *config.DATASETS_224)
     size = arguments.size if own else made.size
-    packing = (
-        contextlib.nullcontext() if name.dataset in config.DATASETS_28 else counting_bar(f"prepare {name.dataset}")
-    )
-    with packing as progress:
-        data = ranking_data.load(
-            *(name.dataset, size, made.stored, arguments.data, arguments.download, arguments.split),
-            limit=arguments.limit_images,
-            progress=progress,
-        )
+    data = ranking_scoring_commands.load_images(arguments, name.dataset, size, made.stored)
     if own and not name.small:
         made = replace(made, size=data.train.size, stored=data.train.images.shape[1])
     return made, data

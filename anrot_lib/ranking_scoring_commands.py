@@ -61,6 +61,17 @@ def find_checkpoint(name: str) -> Path:
     return files[0]
 
 
+def load_images(arguments: argparse.Namespace, dataset: str, size: int | None, stored: int) -> RankingSet:
+    """The images of a data set's name; a bar, where they may have to be packed first."""
+    small = dataset in config.DATASETS_28
+    with contextlib.nullcontext() if small else counting_bar(f"prepare {dataset}") as progress:
+        return ranking_data.load(
+            *(dataset, size, stored, arguments.data, arguments.download, arguments.split),
+            limit=arguments.limit_images,
+            progress=progress,
+        )
+
+
 def open_checkpoint(arguments: argparse.Namespace) -> Tested:
     """The net that -C or --checkpoint means, and its images."""
     if arguments.checkpoint is None and arguments.config is None:
@@ -72,14 +83,7 @@ def open_checkpoint(arguments: argparse.Namespace) -> Tested:
     if arguments.config is not None and about["name"] != str(config.parse(arguments.config)):
         raise UserError(f"{path} is a model of {about['name']}, not of {arguments.config}")
     recipe, dataset = about["recipe"], config.parse(about["name"]).dataset
-    small = dataset in config.DATASETS_28
-    with contextlib.nullcontext() if small else counting_bar(f"prepare {dataset}") as progress:
-        data = ranking_data.load(
-            *(dataset, recipe["size"], recipe["stored"], arguments.data, arguments.download, arguments.split),
-            limit=arguments.limit_images,
-            progress=progress,
-        )
-    return Tested(path, net, about, data)
+    return Tested(path, net, about, load_images(arguments, dataset, recipe["size"], recipe["stored"]))
 
 
 def attack_action(arguments: argparse.Namespace) -> int:

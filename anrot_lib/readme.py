@@ -33,7 +33,7 @@ def main_table(name: str) -> str:
 def contents() -> str:
     """The notebooks and their questions."""
     rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in course.ready()]
-    return tables.as_markdown(["notebook", "question"], rows).replace("---:", "---")
+    return tables.as_markdown(["notebook", "question"], rows, numbers=False)
 
 
 def differences(name: str, row: str) -> str:
@@ -64,15 +64,16 @@ def ranking(folder: str) -> str:
         threat = attack_names.parse(protocol["attacks"][0]).threat().name.removesuffix(" query")
         asked.append(f"{name}, {threat}, all {protocol['gallery']} test images in the gallery")
     said = "ERS ± the half-width of its 95 % interval over queries; at eps = 0: its ceiling"
-    table = tables.as_markdown(*score_tables.measured(records))
+    headings, rows = score_tables.measured(records)
+    first = [headings.index(name) for name in ("measured", "R@1", "ERS", "at eps = 0")]  # the rest needs scrolling
+    order = first + [k for k in range(len(headings)) if k not in first]
+    table = tables.as_markdown([headings[k] for k in order], [[row[k] for k in order] for row in rows])
     return f"{table}\n\n{'; '.join(dict.fromkeys(asked))}. {said}."
 
 
 def checks(file: str) -> str:
     """Whether the gradient of a ranking model is masked."""
-    return tables.as_markdown(*score_tables.checks(results.read(paths.results_dir() / f"{file}.json"))).replace(
-        "---:", "---"
-    )
+    return tables.as_markdown(*score_tables.checks(results.read(paths.results_dir() / f"{file}.json")), numbers=False)
 
 
 MARKS: dict[str, tuple[str, Callable[..., str]]] = {  # kind -> what follows it, and what draws it

@@ -146,22 +146,22 @@ def as_text(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in (lines[0], "-" * len(lines[0]), *lines[1:]))
 
 
-def as_markdown(headings: list[str], rows: list[list[str]]) -> str:
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+    """numbers: whether all columns but the first are numbers, and stand at the right."""
+    lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def timing(record: Record) -> tuple[list[str], list[list[str]]]:
-    """A benchmark's record: median seconds, spread, and the ratio to its reference, one line a variant."""
-    reference = record["settings"]["reference"]
-    base = record["seconds"][reference]["median"]
+    """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
+    headings = [record["what"], "median, ms", "quartiles, ms"]
     rows = [
-        [
-            name,
-            f"{1000 * s['median']:.0f}",
-            f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}",
-            f"{base / s['median']:.2f}",
-        ]
+        [name, f"{1000 * s['median']:.0f}", f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}"]
         for name, s in record["seconds"].items()
     ]
-    return [record["what"], "median, ms", "quartiles, ms", f"times as fast as {reference}"], rows
+    if reference := record["settings"].get("reference"):
+        headings.append(f"times as fast as {reference}")
+        base = record["seconds"][reference]["median"]
+        for row, s in zip(rows, record["seconds"].values(), strict=True):
+            row.append(f"{base / s['median']:.2f}")
+    return headings, rows

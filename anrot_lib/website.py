@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from anrot_lib import course, level_report, paths, results, tables
+from anrot_lib import course, level_report, paths, readme, results, tables
 from anrot_lib.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,18 +132,20 @@ def _notebook(notebook: course.Notebook) -> str:
 
 def _results() -> str:
     parts = ["<h1>Results</h1><p>Drawn from the records in <code>data/results</code>, with 95 % intervals.</p>"]
+    timings = []
     for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
-        records = results.read_all(folder)
-        if level_report.is_study(records):
-            parts.append(f"<h2>{html.escape(folder.name)}</h2>{markdown(level_report.markdown(records))}")
-        elif records:
-            table = tables.as_markdown(*tables.table(records))
-            parts.append(f"<h2>{html.escape(folder.name)}</h2>{markdown(table)}<p>{tables.caption(records[0])}.</p>")
+        name, records = folder.relative_to(paths.results_dir()).as_posix(), results.read_all(folder)
+        drawn = []
+        if records:
+            drawn.append((readme.levels if level_report.is_study(records) else readme.main_table)(name))
+        for kind, draw in (("ranking", readme.ranking), ("reconstruction", readme.reconstruction)):
+            if results.read_all(folder, kind):
+                drawn.append(draw(name))
+        parts += [f"<h2>{html.escape(name)}</h2>{markdown(text)}" for text in drawn]
         for timing in results.read_all(folder, kind="timing"):
-            parts.append(
-                f"<h2>{html.escape(timing['what'])}</h2>{markdown(tables.as_markdown(*tables.timing(timing)))}"
-            )
-    return "\n".join(parts)
+            title = html.escape(timing["what"])
+            timings.append(f"<h2>{title}</h2>{markdown(tables.as_markdown(*tables.timing(timing)))}")
+    return "\n".join(parts + timings)
 
 
 def _reference(folder: Path) -> None:

@@ -217,6 +217,8 @@ def test_timings_are_compared_with_their_reference():
     assert headings[0] == "training step"
     assert headings[3] == "times as fast as published"
     assert rows == [["published", "1000", "900 - 1250", "1.00"], ["ours", "400", "350 - 500", "2.50"]]
+    alone, _ = tables.timing(TIMING | {"settings": {}})
+    assert alone == headings[:3], "what has no reference has no ratio"
 
 
 # --- marks in Markdown files ---

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from anrot_lib.attacks.threat import pixels
 from anrot_lib.ranking import config, ers
 
 Record = dict[str, Any]
@@ -49,10 +50,12 @@ def measured(records: Sequence[Record]) -> Table:
 
 
 def title(record: Record) -> str:
-    """ "fashion HM[S,LGA], 32 steps, 2000 queries": what a measured row is about."""
-    parts = [f"{record['data']['name']} {record['row']}"]
+    """ "fashion HM[S,LGA], 1 epoch with 8 steps of 12/255, 2000 queries": what a measured row is about."""
+    recipe = record["recipe"]
+    epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
     if config.parse(record["name"]).defense:
-        parts.append(f"{record['recipe']['eta']} steps")
+        epochs += f" with {recipe['eta']} steps of {pixels(recipe['step'])}"
+    parts = [f"{record['data']['name']} {record['row']}", epochs]
     parts.append(f"{len(record['queries'])} queries")
     if record["protocol"]["parity"] != "fixed":
         parts.append(record["protocol"]["parity"])
@@ -103,5 +106,5 @@ def checks(record: Record) -> Table:
         else:
             said = f"score {shown['score']:.1f}, {shown['difference']:+.1f} ± {shown['half_width']:.1f} to PGD"
         rows.append([name, said, "passed" if found["passed"] else "FAILED"])
-    head = f"found (score by PGD {record['pgd']:.1f}, by the worst of all in its ball {record['worst']:.1f})"
-    return ["check", head, ""], rows
+    scores = f"score by PGD {record['pgd']:.1f}, by the worst of all in its ball {record['worst']:.1f}"
+    return ["check", f"found on {record['protocol']['queries']} queries ({scores})", ""], rows

@@ -357,6 +357,15 @@ def test_ties_by_parity_go_by_the_order_of_rows():
     assert rank_attacks._nearer(distances, partners, parity=True).tolist() == [[1, 3]]
 
 
+def test_no_row_of_a_collapsed_net_is_nearer_than_another():
+    gallery = Gallery(normalise(torch.ones(20, 4), "N"), torch.arange(20) % 4, "N")
+    rows = torch.arange(6)
+    for title in ("CA+", "CA-"):
+        attack = named(title)
+        goal = goal_of(attack, gallery, rows, gallery.embeddings[rows], draw(attack, 6, torch.Generator()), False)
+        assert goal.values(gallery.embeddings[rows])[title].tolist() == [0.0] * 6
+
+
 def test_queries_are_a_sample_of_those_that_have_something_to_find():
     labels = torch.tensor([0, 0, 0, 1, 2, 2, 2, 2])
     gallery = Gallery(torch.rand(8, 2, generator=torch.Generator().manual_seed(0)), labels, "E")

@@ -77,7 +77,7 @@ def test_attack_score_and_table(anrot, trained):
     code, said = anrot("table", "-C", NAME)
     published, measured = said.split("measured", 1)
     assert "(withdrawn)" in published and "20 queries" not in published
-    assert "fashion N/A[R], 20 queries" in measured
+    assert "fashion N/A[R], 1 epoch, 20 queries" in measured
 
 
 def test_parity_is_a_record_of_its_own_if_tagged(anrot, trained):
