@@ -26,9 +26,6 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     device = devices.resolve_device(arguments.device)
     precision = devices.resolve_precision(budget.precision, device)
     image_set = load_data(arguments, budget)
-    missing = [split for split in ("train", "val", "test") if split not in image_set.splits]
-    if missing:
-        raise UserError(f"the set {image_set.name!r} has no {missing[0]} classes; prepare it with --split random")
     folder = experiment_folder(image_set, protocol, budget, arguments.tag)
     chosen = tuple(arguments.columns) if arguments.columns else None
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)

@@ -20,16 +20,16 @@ from anrot_lib.settings import Budget
 SUPPORT_OF_PERTURBATION = 5  # images a class that a net's class models rest on when a whole set is attacked
 
 
-def load_split_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
-    """`load_data`, of a set that has training, validation and test classes. UserError for another."""
-    image_set = load_data(arguments, budget)
+def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
+    """The image set that --data names. UserError if it lacks training, validation or test classes."""
+    image_set = _named(arguments, budget)
     for split in ("train", "val", "test"):
         if split not in image_set.splits:
             raise UserError(f"the set {image_set.name!r} has no {split} classes; prepare it with --split random")
     return image_set
 
 
-def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
+def _named(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
     """The image set that --data names: the embedded one, a prepared one, or a folder, prepared on the way."""
     name = arguments.data
     if name == "synthetic":

@@ -8,7 +8,7 @@ from anrot_lib import devices, evaluation, level_study, results, settings, table
 from anrot_lib import training as trainings
 from anrot_lib.classifiers import FewShotNet, build_net, folded
 from anrot_lib.console import bar, shown
-from anrot_lib.data_commands import load_split_data
+from anrot_lib.data_commands import load_data
 from anrot_lib.experiment import Setting, experiment_folder
 from anrot_lib.settings import Protocol
 
@@ -31,7 +31,7 @@ def settings_of(arguments: argparse.Namespace) -> list[Setting]:
     )
     device = devices.resolve_device(arguments.device)
     precision = devices.resolve_precision(budget.precision, device)
-    image_set = load_split_data(arguments, budget)
+    image_set = load_data(arguments, budget)
     found = []
     for shot in arguments.shots or level_study.SHOTS[budget.preset]:
         protocol = Protocol(way=arguments.way, shot=shot, seed=arguments.seed)

@@ -22,7 +22,7 @@ from anrot_lib import (
 )
 from anrot_lib.console import bar, shown
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.data_commands import load_split_data
+from anrot_lib.data_commands import load_data
 from anrot_lib.extractors import Extractor
 from anrot_lib.reconstruct import Experiment
 from anrot_lib.reconstruction import Paused, VaeRecipe, train
@@ -76,7 +76,7 @@ def reconstruct_verb(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     budget = settings.change(settings.preset(arguments.preset), size=arguments.size, precision=arguments.compute)
     device = devices.resolve_device(arguments.device)
-    image_set = load_split_data(arguments, budget)
+    image_set = load_data(arguments, budget)
     folder = reconstruct.folder_of(image_set, budget.preset, arguments.tag)
     recipes = recipes_of(arguments, image_set, budget.preset)
     count = arguments.test_images or min(reconstruct.LENGTHS[budget.preset].test_images, len(image_set.rows("test")))

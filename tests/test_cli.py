@@ -148,6 +148,13 @@ def test_what_is_neither_is_refused(text, capsys):
 # What is refused
 
 
+@pytest.mark.parametrize("verb", ["run", "train", "levels", "reconstruct"])
+def test_a_set_without_validation_classes(verb, anrot, small_set):
+    splits = {name: classes for name, classes in small_set.splits.items() if name != "val"}
+    image_sets.save(replace(small_set, name="halves", splits=splits), paths.packed_dir() / "halves")
+    refused(anrot(verb, "--data", "halves", "--size", "16"), "'halves' has no val classes; prepare it with --split")
+
+
 MISTAKES = {
     "preset": (("run", "--preset", "huge"), r"unknown preset 'huge'; choose one of smoke, laptop, paper"),
     "row": (("run", *TINY, "--rows", "anrto"), r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"),

@@ -53,6 +53,14 @@ def test_formulas_are_mathml_and_solutions_fold(browser, site):
     page.close()
 
 
+def test_results_hold_every_kind_of_record(browser, site):
+    page = browser.new_page()
+    page.goto((site / "results.html").as_uri())
+    text = page.locator("main").inner_text()
+    assert all(word in text for word in ("ANROT, trained clean", "minus pixels", "fashion HM[S,LGA]", "median, ms"))
+    page.close()
+
+
 def test_the_reference_knows_the_library(browser, site):
     page = browser.new_page()
     page.goto((site / "api" / "anrot_lib" / "divergences.html").as_uri())
