@@ -20,6 +20,7 @@ from anrot_lib.autoencoders import TransposedConv, Vae, terms
 from anrot_lib.classifiers import FewShotNet, build_net
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic import synthetic
+from anrot_lib.extractors import as_pixels, of_encoder
 from anrot_lib.reconstruction import VaeRecipe
 from anrot_lib.settings import Recipe
 
@@ -150,12 +151,11 @@ def with_inner_bias(net: Vae) -> Vae:
 def reconstruction_step(
     size: int = 32, repeats: int = 8, batch: int = 128, model: str = "published", device: str = "cpu"
 ) -> Path:
-    """Time training steps of the autoencoder and a Frechet distance; write data/results/bench/reconstruction.json.
+    """Time training steps of the autoencoder; write data/results/bench/reconstruction.json.
 
     "training step" is all of `reconstruction.train`'s: drawing, loading, bound, gradients, optimiser. "in memory" is
     forward and backward on random tensors alone, its limit. "usual bias" is the training step with the bias inside the
-    transposed convolutions. Both precisions, if "auto" is bf16 here. The distance is of two sets of 2,000 images with
-    64 and with 1,024 features, the features being at hand.
+    transposed convolutions. Both precisions, if "auto" is bf16 here.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     where = torch.device(device)
@@ -187,12 +187,43 @@ def reconstruction_step(
             f"in memory, {precision}": in_memory(precision),
             f"usual bias, {precision}": step(precision, usual=True),
         }
-    for features in (64, 1024):
-        real, other = torch.randn(2, 2000, features, generator=rng)
-        variants[f"distance, {features} features"] = lambda k, sets=(real, other): frechet.distance(*sets)
-    about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model, "images": 2000}
-    what = f"autoencoder {model}, {size} px, batch {batch}; distance of 2 x 2,000 images"
+    about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model}
+    what = f"autoencoder {model}, {size} px, batch {batch}"
     return write_timing("reconstruction", what, about, interleave(variants, repeats), where)
+
+
+def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, timed: int = 1_000) -> Path:
+    """Time a Frechet distance by resnet12_anrot over 10,000 images; write data/results/bench/distance-SIZEpx.json.
+
+    "features" is what the distance takes: bytes to floats, encoder, mean over positions, batch by batch. Its limit is
+    the encoder alone on floats in memory. Both are timed on `timed` images and counted for all, the distance of the
+    features of 2 x 10,000 images in full: with the encoder's own number of features and with Inception's 2,048.
+    """
+    net = build_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
+    extractor = of_encoder(net.backbone, "resnet12_anrot")
+    rng = randomness.generator(0, "distance")
+    floats = torch.rand(timed, 3, size, size, generator=rng).contiguous(memory_format=torch.channels_last)
+    pixels = as_pixels(floats)
+    sets = {d: torch.randn(2, images, d, generator=rng) for d in (extractor.num_features, 2048)}
+
+    @torch.no_grad()
+    def encoder_alone(k: int) -> None:
+        for batch in floats.split(reconstruction.IMAGES_PER_PASS):
+            extractor.net(batch)
+
+    extraction = {
+        "encoder alone": encoder_alone,
+        "features": lambda k: frechet.features_of(extractor, pixels.split(reconstruction.IMAGES_PER_PASS)),
+    }
+    distances = {
+        f"distance, {d} features": lambda k, both=both: frechet.distance(*both.unbind()) for d, both in sets.items()
+    }
+    seconds = interleave(extraction | distances, repeats)
+    scale = images / timed
+    seconds |= {name: {k: v * scale for k, v in seconds[name].items()} for name in extraction}
+    about = {"reference": "encoder alone", "repeats": repeats, "images timed": timed, "images counted": images}
+    what = f"Fréchet distance of {images:,} images, {size} px"
+    return write_timing(f"distance-{size}px", what, about, seconds, torch.device("cpu"))
 
 
 def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:

@@ -187,7 +187,10 @@ def bench(arguments: argparse.Namespace) -> int:
     ways = {
         "step": lambda: [benchmark.training_step(size or 32, repeats or 12)],
         "episodes": lambda: [benchmark.clean_episodes(size or 84, repeats=repeats or 3)],
-        "reconstruction": lambda: [benchmark.reconstruction_step(size or 32, repeats or 8)],
+        "reconstruction": lambda: [
+            benchmark.reconstruction_step(size or 32, repeats or 8),
+            benchmark.frechet_distance(size or 32, repeats or 8),
+        ],
         "levels": lambda: measure.measure(repeats or 3),
     }
     for path in ways[arguments.what]():

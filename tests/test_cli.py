@@ -1,5 +1,6 @@
 """The command line, end to end: what it writes, what it refuses in one sentence, what it leaves alone."""
 
+import functools
 import json
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from anrot_lib import checkpoints, cli, evaluation, paths, results, training
+from anrot_lib import benchmark, checkpoints, cli, evaluation, paths, results, training
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.multilevel import measure
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, change, to_dict
@@ -368,11 +369,16 @@ def test_bench_times_the_variants_side_by_side(anrot, home):
 
 
 @pytest.mark.slow
-def test_bench_times_an_autoencoder_beside_its_limit(anrot, home):
+def test_bench_times_an_autoencoder_and_the_distance_beside_their_limits(anrot, home, monkeypatch):
+    few = functools.partial(benchmark.frechet_distance, images=400, timed=100)
+    monkeypatch.setattr(benchmark, "frechet_distance", few)
     done = anrot("bench", "reconstruction", "--size", "16", "--repeats", "1")
-    assert done.code == 0 and "in memory, fp32" in done.out
+    assert done.code == 0 and "in memory, fp32" in done.out and "encoder alone" in done.out
     record = results.read(home / "home" / "results" / "bench" / "reconstruction.json")
-    assert {"training step, fp32", "usual bias, fp32", "distance, 1024 features"} <= set(record["seconds"])
+    assert {"training step, fp32", "usual bias, fp32"} <= set(record["seconds"])
+    record = results.read(home / "home" / "results" / "bench" / "distance-16px.json")
+    assert set(record["seconds"]) == {"encoder alone", "features", "distance, 256 features", "distance, 2048 features"}
+    assert record["settings"]["images counted"] == 400
 
 
 def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
