@@ -17,6 +17,8 @@ OTHER_METHODS = (
     "levels:NAME+NAME, levels:NAME+NAME@zscore"
 )
 
+WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")
+
 
 def fraction(text: str) -> float:
     """A number or k/255, as people write eps."""
@@ -136,9 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="write notebooks, tables and API reference as HTML pages (default folder: site)",
     )
-    bench = verbs.add_parser("bench", help="time a training step, 10,000 clean episodes, an autoencoder, levels")
-    bench.add_argument("what", nargs="?", choices=("step", "episodes", "reconstruction", "levels"), default="step")
-    bench.add_argument("--size", type=int, help="side of the images (default 84 for episodes, else 32; not for levels)")
+    bench = verbs.add_parser(
+        "bench", help="time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack"
+    )
+    bench.add_argument("what", nargs="?", choices=WHAT_TO_TIME, default="step")
+    bench.add_argument(
+        "--size", type=int, help="side of the images, for the first three (episodes: 84, else 32)"
+    )
     bench.add_argument("--repeats", type=int)
     return parser
 

@@ -181,7 +181,8 @@ def report(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     from anrot_lib import benchmark
-    from anrot_lib.multilevel import measure
+    from anrot_lib.multilevel import measure as levels
+    from anrot_lib.ranking import measure as ranking
 
     size, repeats = arguments.size, arguments.repeats
     ways = {
@@ -191,7 +192,8 @@ def bench(arguments: argparse.Namespace) -> int:
             benchmark.reconstruction_step(size or 32, repeats or 8),
             benchmark.frechet_distance(size or 32, repeats or 8),
         ],
-        "levels": lambda: measure.measure(repeats or 3),
+        "levels": lambda: levels.measure(repeats or 3),
+        "ranking": lambda: ranking.measure(repeats),
     }
     for path in ways[arguments.what]():
         print(tables.as_text(*tables.timing(results.read(path))))

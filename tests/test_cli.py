@@ -16,6 +16,7 @@ from PIL import Image
 from anrot_lib import benchmark, checkpoints, cli, evaluation, paths, results, training
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.multilevel import measure
+from anrot_lib.ranking import measure as ranking_measure
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, change, to_dict
 
 VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "report", "bench")
@@ -388,6 +389,18 @@ def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
     assert done.code == 0 and "part, dense" in done.out
     record = results.read(home / "home" / "results" / "bench" / "levels-small.json")
     assert {"pixel, by blocks", "pixel, dense", "pixel+part+kl-reverse, by blocks"} <= set(record["seconds"])
+
+
+@pytest.mark.slow
+def test_bench_times_ranking_beside_the_passes_it_cannot_do_without(anrot, home, monkeypatch):
+    for name, few in (("training_steps", {"images": 400, "eta": 2}), ("attacks", {"images": 200, "queries": 4})):
+        monkeypatch.setattr(ranking_measure, name, functools.partial(getattr(ranking_measure, name), **few))
+    done = anrot("bench", "ranking", "--repeats", "1")
+    assert done.code == 0 and "nine attacks" in done.out
+    steps = results.read(home / "home" / "results" / "bench" / "ranking-steps.json")
+    assert set(steps["seconds"]) == {"2 + 1 passes", *ranking_measure.STEPS}
+    attacks = results.read(home / "home" / "results" / "bench" / "ranking-attacks.json")
+    assert set(attacks["seconds"]) == {f"{9 * 32} passes", "nine attacks"}
 
 
 COLOURS = {"brick": (200, 60, 40), "grass": (60, 180, 70), "sea": (40, 80, 200)}

@@ -169,7 +169,7 @@ def train(
     Raises NotFinite before a loss that is not finite touches the weights, UserError if the checkpoint belongs to other
     settings or the images do not fit.
     """
-    run = _Run(data, recipe, torch.device(device), precision, weights, destination)
+    run = Run(data, recipe, torch.device(device), precision, weights, destination)
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoints.load(checkpoint), checkpoint)
     else:
@@ -198,7 +198,7 @@ def _titled(progress: Progress | None, title: str) -> Progress | None:
     return lambda done, total, numbers: progress(done, total, {f"{title} {k}": v for k, v in numbers.items()})
 
 
-class _Run:
+class Run:
     """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
 
     def __init__(self, data, recipe, device, precision, weights, destination):

@@ -54,7 +54,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(digits, tmp_path, stop):
 def test_the_gradual_adversarys_loss_comes_back(digits, tmp_path):
     done = train(digits, small(), tmp_path / "net.pt", steps=3)
     told = done.defense.destination.last_loss.item()
-    run = training._Run(digits, small(), torch.device("cpu"), "fp32", None, None)
+    run = training.Run(digits, small(), torch.device("cpu"), "fp32", None, None)
     run.restore(training.checkpoints.load(tmp_path / "net.pt"), tmp_path / "net.pt")
     assert run.defense.destination.last_loss.item() == told != 2.0
 
