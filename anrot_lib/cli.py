@@ -142,9 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
         "bench", help="time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack"
     )
     bench.add_argument("what", nargs="?", choices=WHAT_TO_TIME, default="step")
-    bench.add_argument(
-        "--size", type=int, help="side of the images, for the first three (episodes: 84, else 32)"
-    )
+    bench.add_argument("--size", type=int, help="side of the images, for the first three (episodes: 84, else 32)")
     bench.add_argument("--repeats", type=int)
     return parser
 
