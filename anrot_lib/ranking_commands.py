@@ -130,10 +130,10 @@ def _dry_run(made: RankingRecipe, data: RankingSet, device: torch.device, precis
 
 
 def _show(trained: Trained) -> None:
-    """The epochs that were tested; the last one always is."""
+    """The epochs that were tested: the beginning, which has no loss yet, and the last one always are."""
     tested = [row for row in trained.history if "R@1" in row]
     headings = ["epoch", "loss", *(k for k in ("destination", "R@1", "R@2", "mAP", "mAP@10") if k in tested[-1])]
-    rows = [[str(row["epoch"]), *(f"{row[k]:.3f}" for k in headings[1:])] for row in tested]
+    rows = [[str(row["epoch"]), *(f"{row[k]:.3f}" if k in row else "-" for k in headings[1:])] for row in tested]
     print(f"\n{tables.as_text(headings, rows)}\n")
 
 

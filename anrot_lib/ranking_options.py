@@ -44,7 +44,7 @@ def _train(actions: Any) -> None:
     train.add_argument("-C", "--config", required=True, metavar="NAME", help=NAME_HELP)
     where_images_are(train)
     group = train.add_argument_group("recipe (defaults: the published ones of the name)")
-    group.add_argument("--epochs", type=int, help="passes over the training images")
+    group.add_argument("--epochs", type=int, help="passes over the training images; 0: the net as it begins")
     group.add_argument("--batch", type=int, help="pairs in a batch")
     group.add_argument("--learning-rate", type=float)
     group.add_argument("--weight-decay", type=float)

@@ -142,6 +142,7 @@ def _head(tested: Tested, protocol: Protocol, profile: str, device: torch.device
             "sha256": checkpoints.sha256(tested.path),
             "steps": tested.about["steps"],
             "of": tested.about["of"],
+            "start": tested.about["start"],
         },
         "protocol": protocol.describe() | {"profile": profile, "gallery": len(tested.data.test)},
     }

@@ -79,7 +79,7 @@ _TESTED = {  # of a ranking model: what it is, on which images, what was asked
     **_HEAD,
     **dict.fromkeys(("row", "name"), _TEXT),
     "data": _DATA,
-    "checkpoint": _exactly({"sha256": _HASH, "steps": _COUNT, "of": _COUNT}),
+    "checkpoint": _exactly({"sha256": _HASH, "steps": _COUNT, "of": _COUNT}, {"start": _TEXT}),  # older ones lack it
     "protocol": _OBJECT,
 }
 SCHEMAS = {

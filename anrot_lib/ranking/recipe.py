@@ -68,8 +68,8 @@ class RankingRecipe:
         if name.small and (self.size, self.stored) != (28, 28):
             raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
         least = dict.fromkeys(("eps", "step", "margin", "learning_rate", "weight_decay", "structure_weight"), 0)
-        least |= dict.fromkeys(("eta", "batch", "epochs", "size", "embedding"), 1)
-        at_least(self, **least, stored=self.size, pretrain_epochs=0, boost=0, shift_weight=0, barlow_weight=0)
+        least |= dict.fromkeys(("eta", "batch", "size", "embedding"), 1)
+        at_least(self, **least, stored=self.size, epochs=0, pretrain_epochs=0, boost=0, shift_weight=0, barlow_weight=0)
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if not self.limit > 0:

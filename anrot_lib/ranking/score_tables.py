@@ -53,7 +53,10 @@ def title(record: Record) -> str:
     """ "fashion HM[S,LGA], 1 epoch with 8 steps of 12/255, 2000 queries": what a measured row is about."""
     recipe = record["recipe"]
     epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
-    if config.parse(record["name"]).defense:
+    if not recipe["epochs"]:
+        start = record["checkpoint"]["start"]
+        epochs = "untrained" if start == "scratch" else f"no training after {start}"
+    elif config.parse(record["name"]).defense:
         epochs += f" with {recipe['eta']} steps of {pixels(recipe['step'])}"
     parts = [f"{record['data']['name']} {record['row']}", epochs]
     parts.append(f"{len(record['queries'])} queries")

@@ -158,12 +158,13 @@ def train(
     progress: Progress | None = None,
     steps: int | None = None,
 ) -> Trained:
-    """Train on data.train for recipe.epochs; the last net counts, none is selected.
+    """Train on data.train for recipe.epochs; the last net counts, none is selected. 0 epochs: as training begins.
 
     checkpoint      written after every epoch and every five minutes; a run of the same settings goes on from it
     precision       of the passes that train, "fp32" or "bf16"; those of the attack follow recipe.attack_precision
     destination     of hardness manipulation, in place of what the recipe says: see `destinations`
-    evaluate        asked every `evaluate_every` epochs and after the last; its numbers go into the history
+    evaluate        asked at the beginning, every `evaluate_every` epochs and after the last; its numbers go into the
+                    history
     steps           stop after so many, as if killed (a checkpoint is written)
 
     Raises NotFinite before a loss that is not finite touches the weights, UserError if the checkpoint belongs to other
@@ -175,6 +176,10 @@ def train(
     else:
         classifier = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}.classifier.pt")
         run.begin(*initial(recipe, data, weights, classifier, device, precision, _titled(progress, "classifier")))
+        if evaluate is not None:
+            run.history.append({"epoch": 0, "seconds": 0.0, **evaluate(run.net.eval(), data)})
+        if not run.n_steps and checkpoint is not None:
+            checkpoints.save(checkpoint, run.state())
     saved, stop = time.monotonic(), math.inf if steps is None else run.step + steps
     while run.step < run.n_steps and run.step < stop:
         loss = run.advance()

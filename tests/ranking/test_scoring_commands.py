@@ -80,6 +80,20 @@ def test_attack_score_and_table(anrot, trained):
     assert "fashion N/A[R], 1 epoch, 20 queries" in measured
 
 
+def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
+    data = str(trained / "digits")
+    code, said = anrot("train", "-C", NAME, "--data", data, "--device", "cpu", "--epochs", 0, "--tag", "begin")
+    assert code == 0, said
+    (checkpoint,) = (trained / "home" / "checkpoints").rglob("*-begin.pt")
+    words = ("attack", "--checkpoint", checkpoint, "--queries", 10, "--steps", 1, "--no-nmi")
+    code, said = anrot(*words)
+    assert code == 0 and "fashion N/A[R], untrained, 10 queries" in said
+    record, file = record_of(trained, "-begin.rob28.json")
+    assert record["checkpoint"]["start"] == "scratch" and record["checkpoint"]["of"] == 0
+    for path in (checkpoint, file):
+        path.unlink()  # others look for the one checkpoint of this name
+
+
 def test_parity_is_a_record_of_its_own_if_tagged(anrot, trained):
     words = ("attack", "-C", NAME, "--queries", 10, "--steps", 1, "--no-nmi", "--parity", "robrank", "--tag", "parity")
     assert anrot(*words)[0] == 0

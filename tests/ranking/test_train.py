@@ -48,7 +48,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(digits, tmp_path, stop):
     assert whole.defense.destination.last_loss == parts.defense.destination.last_loss < 2
     drop = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.history] for t in (whole, parts)]
     assert drop[0] == drop[1]
-    assert (whole.steps, len(whole.history)) == (10, 2)
+    assert (whole.steps, [row["epoch"] for row in whole.history]) == (10, [0, 1, 2])
 
 
 def test_the_gradual_adversarys_loss_comes_back(digits, tmp_path):
@@ -107,7 +107,16 @@ def test_the_checkpoint_holds_the_net_and_says_of_what(digits, tmp_path):
 
 def test_evaluation_comes_at_its_epochs_and_last(digits):
     rows = train(digits, small("", epochs=4, batch=60), evaluate=r_at_1, evaluate_every=3).history
-    assert [("R@1" in row) for row in rows] == [False, False, True, True]
+    assert [("R@1" in row) for row in rows] == [True, False, False, True, True]
+
+
+def test_no_epoch_at_all_keeps_the_net_that_training_begins_with(digits, tmp_path):
+    made = small("", epochs=0)
+    trained = train(digits, made, tmp_path / "net.pt", evaluate=r_at_1)
+    begun, _ = training.initial(made, digits)
+    assert same(trained.net.state_dict(), begun.state_dict()) and trained.steps == 0
+    assert same(embedders.load(tmp_path / "net.pt")[0].state_dict(), begun.state_dict())
+    assert [row["epoch"] for row in trained.history] == [0] and "R@1" in trained.history[0]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(digits, tmp_path):
