@@ -127,8 +127,8 @@ def _say(tested: Tested, profile: str, protocol: Protocol, device: torch.device)
         print(f"note: its training stands at step {about['steps']} of {about['of']}")
     if any(about["data"][key] != tested.data.about[key] for key in ("sha256", "split_hash")):
         print("note: these are other images, or another split, than it was trained with")
-    if tested.net.metric not in "NC":
-        raise UserError("the robustness score is defined for the metrics N and C; ES:D has another range under E and H")
+    if tested.net.metric == "E":
+        raise UserError("the robustness score has no meaning under the metric E, whose distances have no bound")
 
 
 def _head(tested: Tested, protocol: Protocol, profile: str, device: torch.device) -> dict[str, Any]:

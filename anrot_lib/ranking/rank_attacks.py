@@ -20,6 +20,9 @@ metric, q the attacked image's embedding. What is drawn at random is drawn once 
 R@1, nearest rows and the four nearest leave out the image's own row; the ranks count it, as published. Ranks count
 strictly nearer rows only; in R@1 a tie is a miss.
 
+Under the metric H, which no publication has, similarity is the affinity 1 - H^2 in place of the cosine, and ES:D is
+2 H, so that all ten numbers keep their ranges; ES starts against q + 0.01, because H has no direction at 0.
+
 parity=True repeats the code that published the numbers where it differs: its own row is the nearest one; GTM asks
 for a class other than that of the nearest row instead of the query's, and takes the place of u among the rows of other
 classes for a place in X; LTM leaves the own row among the class; ES starts against q + 1e-7 and ES:D is measured before
@@ -34,7 +37,7 @@ from torch.nn import functional as F
 
 from anrot_lib.checks import UserError
 from anrot_lib.ranking.attack_names import RankAttack
-from anrot_lib.ranking.distances import distance
+from anrot_lib.ranking.distances import cdist, distance
 from anrot_lib.ranking.gallery import Gallery, sorted_rows
 
 NEAREST_SHARE = 0.01  # of the gallery: where CA- and QA- take their partners
@@ -112,7 +115,7 @@ class CandidateRank(Goal):
 
 
 class _QueryHinge(torch.autograd.Function):
-    """Mean over partners C and all x of relu(sign (d(q, C) - d(q, x))): (B,), with its gradient in q.
+    """`query_hinge` with its gradient in q for N, C and E.
 
     Forward and backward need the same matrix of distances and one matrix product each, so both are done at once.
     """
@@ -142,11 +145,20 @@ class _QueryHinge(torch.autograd.Function):
         return grad_output.unsqueeze(1) * gradient, None, None, None
 
 
+def query_hinge(embeddings: Tensor, gallery: Gallery, partners: Tensor, sign: int) -> Tensor:
+    """Mean over partners C and all x of relu(sign (d(q, C) - d(q, x))), for embeddings (B, D): (B,)."""
+    if gallery.metric != "H":
+        return _QueryHinge.apply(embeddings, gallery, partners, sign)
+    distances = cdist(embeddings, gallery.embeddings, "H")
+    at = distances.gather(1, partners).unsqueeze(2)
+    return (sign * (at - distances.unsqueeze(1))).relu().mean((1, 2))
+
+
 class QueryRank(Goal):
     """QA: the image is a query, and the rank of the partners is raised or lowered."""
 
     def loss(self, embeddings: Tensor) -> Tensor:
-        return -_QueryHinge.apply(embeddings, self.gallery, self.case.partners, 1 if self.attack.pm == "+" else -1)
+        return -query_hinge(embeddings, self.gallery, self.case.partners, 1 if self.attack.pm == "+" else -1)
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
         nearer = _nearer(self.gallery.distances(embeddings), self.case.partners, self.parity)
@@ -156,14 +168,14 @@ class QueryRank(Goal):
 class Target(Goal):
     """TMA: towards a row drawn at random."""
 
-    def _cosine(self, embeddings: Tensor) -> Tensor:
-        return F.cosine_similarity(embeddings, self.partners()[:, 0], dim=1)
-
     def loss(self, embeddings: Tensor) -> Tensor:
-        return self._cosine(embeddings)
+        target = self.partners()[:, 0]
+        if self.gallery.metric == "H":
+            return 1 - distance(embeddings, target, "H").square()
+        return F.cosine_similarity(embeddings, target, dim=1)
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
-        return {"TMA": self._cosine(embeddings)}
+        return {"TMA": self.loss(embeddings)}
 
 
 class Shift(Goal):
@@ -172,18 +184,18 @@ class Shift(Goal):
     seen: Tensor | None = None
 
     def loss(self, embeddings: Tensor) -> Tensor:
-        nudge = 1e-7 if self.parity and self.seen is None else 0.0
+        metric, nudge = self.gallery.metric, 1e-7 if self.parity and self.seen is None else 0.0
         self.seen = embeddings.detach()
-        if self.gallery.metric == "C":  # 1 - cos has gradient 0 where an attack starts; the distance grows with it
-            return distance(embeddings, self.case.benign + nudge, "N")
-        return distance(embeddings, self.case.benign + nudge, self.gallery.metric)
+        if metric == "C":  # 1 - cos has gradient 0 where an attack starts; the distance grows with it
+            metric = "N"
+        elif metric == "H":
+            nudge = 0.01
+        return distance(embeddings, self.case.benign + nudge, metric)
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
         moved = self.seen if self.parity and self.seen is not None else embeddings
-        return {
-            "ES:D": distance(moved, self.case.benign, self.gallery.metric),
-            "ES:R": self.top_one(embeddings),
-        }
+        shift = distance(moved, self.case.benign, self.gallery.metric)
+        return {"ES:D": 2 * shift if self.gallery.metric == "H" else shift, "ES:R": self.top_one(embeddings)}
 
 
 class LearntMismatch(Goal):
@@ -224,7 +236,7 @@ class GreedyTranslocation(Goal):
     """GTT: the former nearest row out of the nearest four."""
 
     def loss(self, embeddings: Tensor) -> Tensor:
-        return -_QueryHinge.apply(embeddings, self.gallery, self.case.partners, -1)
+        return -query_hinge(embeddings, self.gallery, self.case.partners, -1)
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
         distances = self.gallery.distances(embeddings).scatter_(1, self.case.own[:, None], torch.inf)

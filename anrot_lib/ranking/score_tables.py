@@ -58,7 +58,8 @@ def title(record: Record) -> str:
         epochs = "untrained" if start == "scratch" else f"no training after {start}"
     elif config.parse(record["name"]).defense:
         epochs += f" with {recipe['eta']} steps of {pixels(recipe['step'])}"
-    parts = [f"{record['data']['name']} {record['row']}", epochs]
+    metric = config.parse(record["name"]).loss.metric
+    parts = [f"{record['data']['name']} {record['row']}", *([] if metric == "N" else [f"metric {metric}"]), epochs]
     parts.append(f"{len(record['queries'])} queries")
     if record["protocol"]["parity"] != "fixed":
         parts.append(record["protocol"]["parity"])

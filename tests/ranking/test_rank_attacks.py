@@ -101,6 +101,10 @@ def plain_loss(goal, e):
     def d(u, v):
         if metric == "C":
             return 1 - (u * v).sum(-1)
+        if metric == "H":
+            (m, s), (n, t) = ((z[..., :3], (4 * torch.tanh(z[..., 3:] / 4)).exp()) for z in (u, v))
+            overlap = (2 * (s * t).sqrt() / (s + t)).sqrt() * torch.exp(-((m - n) ** 2) / (4 * (s + t)))
+            return (1 - overlap.prod(-1) ** (1 / 3)).clamp_min(1e-12).sqrt()
         return (u - v).norm(dim=-1)
 
     partners = x[case.partners]
@@ -110,10 +114,12 @@ def plain_loss(goal, e):
         hinge = d(partners, e[:, None])[..., None] - d(e[:, None], x)[:, None]
     if attack.kind in ("CA", "QA", "GTT"):
         return -(hinge if attack.pm == "+" else -hinge).relu().mean((1, 2))
+    if attack.kind == "TMA" and metric == "H":
+        return 1 - d(e, partners[:, 0]) ** 2
     if attack.kind == "TMA":
         return torch.cosine_similarity(e, partners[:, 0])
     if attack.kind == "ES":
-        return (e - case.benign).norm(dim=1)
+        return d(e, case.benign + 0.01) if metric == "H" else (e - case.benign).norm(dim=1)
     if attack.kind == "GTM":
         return -d(e, partners[:, 0])
     distances = d(e[:, None], x)
@@ -124,7 +130,7 @@ def plain_loss(goal, e):
     return -(far - distances.masked_fill(~mates, torch.inf).amin(1)).relu()
 
 
-@pytest.mark.parametrize("metric", "NCE")
+@pytest.mark.parametrize("metric", "NCEH")
 @pytest.mark.parametrize("attack", [*NINE, named("CA+", count=3), named("QA-", count=3)], ids=str)
 def test_losses_and_gradients_are_those_of_the_formulas(attack, metric):
     generator = torch.Generator().manual_seed(5)
@@ -172,6 +178,21 @@ def test_numbers_are_those_of_the_formulas(toy):
                 )
             for name, value in wanted.items():
                 assert float(values[name][b]) == pytest.approx(float(value), abs=1e-4), (attack, name)
+
+
+def test_under_hellinger_the_numbers_keep_their_ranges(toy):
+    gallery = toy.subject("H").gallery
+    rows = torch.arange(20)
+    far = 50 * torch.randn(20, 12, generator=torch.Generator().manual_seed(0)).double()
+    numbers = {}
+    for title in ("TMA", "ES"):
+        attack = named(title)
+        goal = goal_of(attack, gallery, rows, gallery.embeddings[rows], draw(attack, 20, torch.Generator()))
+        still, moved = goal.values(gallery.embeddings[rows]), goal.values(far)
+        numbers |= {name: (still[name], moved[name]) for name in moved}
+    assert (numbers["ES:D"][0] == 0).all() and (1.5 < numbers["ES:D"][1]).all() and (numbers["ES:D"][1] <= 2).all()
+    assert all(((values >= 0) & (values <= 1)).all() for values in numbers["TMA"])
+    assert numbers["TMA"][0].mean() > numbers["TMA"][1].mean()
 
 
 def test_top_one_is_the_r_at_1_of_retrieval(toy):
@@ -266,7 +287,7 @@ def test_without_room_to_move_nothing_changes(toy):
     assert found["TMA"] == pytest.approx(subject.gallery.mean_cosine(), abs=0.05)
 
 
-@pytest.mark.parametrize("metric", "NC")
+@pytest.mark.parametrize("metric", "NCH")
 def test_attacks_reach_what_they_are_after(toy, metric):
     subject = toy.subject(metric)
     rows = suite.queries_of(subject.gallery, 60, 0)
