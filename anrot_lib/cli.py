@@ -208,7 +208,7 @@ def _reconstruct(verbs: Any) -> None:
     group.add_argument("--seeds", type=int, nargs="+", default=[0])
     group.add_argument("--model", help="published or small (default: the preset's)")
     group.add_argument("--train-images", type=int)
-    group.add_argument("--epochs", type=int, help="at most; training stops when the validation bound has settled")
+    group.add_argument("--epochs", type=int, help="of training; the learning rate falls to 0 over them")
     group.add_argument("--learning-rate", type=float)
     test = verb.add_argument_group("testing")
     test.add_argument("--test-images", type=int)

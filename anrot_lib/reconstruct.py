@@ -48,7 +48,7 @@ class Lengths:
 
 LENGTHS = {
     "smoke": Lengths("small", 960, 200, 600, 10, 32, (BETA, 1.0)),
-    "laptop": Lengths("published", 12_800, 1_000, 10_000, 100, 128, BETAS),
+    "laptop": Lengths("published", 12_800, 1_000, 10_000, 40, 128, BETAS),
     "paper": Lengths("published", 38_400, 4_800, 10_000, 500, 128, BETAS),
 }
 
@@ -167,7 +167,7 @@ def trained(experiment: Experiment, recipe: VaeRecipe) -> tuple[Vae, dict[str, A
     about = {
         "epochs": len(found.history),
         "best_epoch": found.best_epoch,
-        "stopped": found.stopped,
+        "settled": found.settled,
         "seconds": round(found.seconds, 2),
         "images_per_second": round(found.images_per_second, 1),
         "precision": experiment.precision,

@@ -143,13 +143,11 @@ def dry_run(experiment: Experiment) -> int:
         experiment.extractor(pixels)
     rate = len(pixels) / (time.perf_counter() - started)
     training = recipe.train_images * recipe.epochs / speed / 60
-    least = training * min(1.0, recipe.least_epochs / recipe.epochs)
     testing = experiment.test_images * len(experiment.decodings) / rate / 60
     n = len(experiment.recipes)
     print(
-        f"training {speed:.0f} images/s: {least:.1f} to {training:.1f} min a model, it stops when it has settled; "
-        f"features {rate:.0f} images/s: {testing:.1f} min a model\n"
-        f"{n} models: about {n * (least + testing):.0f} to {n * (training + testing):.0f} min; "
+        f"training {speed:.0f} images/s: {training:.1f} min a model; features {rate:.0f} images/s: {testing:.1f} min\n"
+        f"{n} models: about {n * (training + testing):.0f} min; "
         f"records would go to {shown(experiment.folder)}"
     )
     return 0
