@@ -49,11 +49,7 @@ def find_checkpoint(name: str) -> Path:
     parsed = config.parse(name)
     _, model, loss = str(parsed).split(":")
     root = paths.checkpoints_dir() / "ranking"
-    files = [
-        path
-        for path in sorted(root.glob(f"{parsed.dataset}-*px/{model}-{loss}-*.pt"))
-        if not path.name.endswith(".classifier.pt")
-    ]
+    files = sorted(root.glob(f"{parsed.dataset}-*px/{model}-{loss}-*.pt"))
     if not files:
         raise UserError(f"there is no checkpoint of {name}; train one: anrot retrieve train -C {name}")
     if len(files) > 1:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anrot_lib import checkpoints, devices, embedders, randomness
 from anrot_lib.checks import UserError
 from anrot_lib.embedders import Embedder
+from anrot_lib.experiment import key_of
 from anrot_lib.ranking import defenses
 from anrot_lib.ranking.batches import Sampler
 from anrot_lib.ranking.data import RankingSet
@@ -52,7 +53,7 @@ def initial(
     recipe: RankingRecipe,
     data: RankingSet,
     weights: Path | str | None = None,
-    checkpoint: Path | None = None,
+    folder: Path | None = None,
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     progress: Progress | None = None,
@@ -61,7 +62,8 @@ def initial(
 
     With `weights` (a file, or "imagenet" to fetch them) all but the last layer. Without, from scratch; and if batch
     norms are to be frozen, the net is first trained as a classifier of the training classes, because frozen statistics
-    have to come from somewhere. UserError if they cannot.
+    have to come from somewhere. The classifier is kept in `folder`, for every recipe that begins with the same one.
+    UserError if they cannot.
     """
     name = recipe.parsed
     init = randomness.generator(recipe.seed, "ranking/init")
@@ -76,15 +78,27 @@ def initial(
             f"{recipe.name} freezes its batch norms, which need statistics from somewhere: give --weights, "
             "or at least one epoch by --pretrain-epochs"
         )
-    pretrain(net, recipe, data, checkpoint, torch.device(device), precision, progress)
+    settings = classifier_settings(recipe, data, precision)
+    file = None if folder is None else folder / f"classifier-{name.backbone}-{key_of(settings)}.pt"
+    pretrain(net, recipe, data, settings, file, torch.device(device), precision, progress)
     epochs = f"{recipe.pretrain_epochs} epoch{'s' if recipe.pretrain_epochs > 1 else ''}"
     return net, f"scratch, then a classifier of the {data.train.classes} training classes for {epochs}"
+
+
+CLASSIFIER = ("seed", "embedding", "batch", "size", "stored", "flip", "pretrain_epochs")
+
+
+def classifier_settings(recipe: RankingRecipe, data: RankingSet, precision: str) -> dict[str, Any]:
+    """All that the classifier depends on: defenses and losses are not among it."""
+    own = {name: getattr(recipe, name) for name in CLASSIFIER}
+    return own | {"backbone": recipe.parsed.backbone, "data": data.about, "precision": precision}
 
 
 def pretrain(
     net: Embedder,
     recipe: RankingRecipe,
     data: RankingSet,
+    settings: dict[str, Any],
     checkpoint: Path | None,
     device: torch.device,
     precision: str,
@@ -100,7 +114,6 @@ def pretrain(
     total = sampler.steps * recipe.pretrain_epochs
     optimizer = torch.optim.Adam(model.parameters(), lr=CLASSIFIER_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-    settings = {"recipe": to_dict(recipe), "data": data.about, "precision": precision}
     step, frozen = 0, net.freeze_bn
     if checkpoint is not None and checkpoint.is_file():
         state = checkpoints.load(checkpoint)
@@ -174,8 +187,8 @@ def train(
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoints.load(checkpoint), checkpoint)
     else:
-        classifier = None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}.classifier.pt")
-        run.begin(*initial(recipe, data, weights, classifier, device, precision, _titled(progress, "classifier")))
+        folder = None if checkpoint is None else checkpoint.parent
+        run.begin(*initial(recipe, data, weights, folder, device, precision, _titled(progress, "classifier")))
         if evaluate is not None:
             run.history.append({"epoch": 0, "seconds": 0.0, **evaluate(run.net.eval(), data)})
         if not run.n_steps and checkpoint is not None:

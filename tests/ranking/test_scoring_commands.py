@@ -163,7 +163,7 @@ def test_several_checkpoints_of_a_name_have_to_be_chosen_from(anrot, trained, tm
     folder = tmp_path / "checkpoints/ranking/fashion-28px"
     folder.mkdir(parents=True)
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    for name in ("rc2f2-ptripletN-seed0.pt", "rc2f2-ptripletN-seed1.pt", "rc2f2-ptripletN-seed1.classifier.pt"):
+    for name in ("rc2f2-ptripletN-seed0.pt", "rc2f2-ptripletN-seed1.pt", "classifier-rc2f2-0.pt"):
         (folder / name).touch()
     with pytest.raises(UserError, match=r"seed0\.pt, .*seed1\.pt$"):
         ranking_scoring_commands.find_checkpoint(NAME)

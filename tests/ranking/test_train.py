@@ -136,13 +136,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(digits, tmp_path, mo
 
 def test_frozen_statistics_come_from_a_classifier(tmp_path):
     data = of_image_set(synthetic(n_classes=20, per_class=4, size=37), 32)
-    made = recipe("own:rres18:ptripletN", size=32, stored=37, pretrain_epochs=1, epochs=1, batch=20)
-    net, start = training.initial(made, data, checkpoint=tmp_path / "classifier.pt")
+    lengths = {"size": 32, "stored": 37, "pretrain_epochs": 1, "epochs": 1, "batch": 20}
+    made = recipe("own:rres18:ptripletN", **lengths)
+    net, start = training.initial(made, data, folder=tmp_path)
     assert start == "scratch, then a classifier of the 15 training classes for 1 epoch"
     norm = net.batch_norms()[0]
     assert norm.running_mean.abs().max() > 0
-    again, _ = training.initial(made, data, checkpoint=tmp_path / "classifier.pt")
-    assert same(net.state_dict(), again.state_dict())
+    steps = []
+    other = recipe("own:rres18ghmetsmi:ptripletN", **lengths)
+    again, _ = training.initial(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
+    assert same(net.state_dict(), again.state_dict()) and not steps  # it is not trained again
+    training.initial(recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
+    assert len(list(tmp_path.glob("classifier-rres18-*.pt"))) == 2
     trained = train(data, made, tmp_path / "net.pt")
     assert torch.equal(trained.net.batch_norms()[0].running_mean, norm.running_mean)
     with pytest.raises(UserError, match="give --weights"):
