@@ -46,7 +46,7 @@ class VaeRecipe:
     learning_rate: float = 1e-3
     train_images: int = 12_800
     validation_images: int = 1_000
-    epochs: int = 40  # the rate falls from learning_rate to 0 over them
+    epochs: int = 30  # the rate falls from learning_rate to 0 over them
     subset_seed: int = 0
 
     def __post_init__(self) -> None:
