@@ -56,6 +56,9 @@ def reconstruction(name: str) -> str:
     return reconstruct_report.claims_text(results.read_all(paths.results_dir() / name, "reconstruction"))
 
 
+FIRST = ("measured", "R@1", "ERS", "at eps = 0", "few-shot", "few-shot, attacked")
+
+
 def ranking(folder: str) -> str:
     """Measured rows of ranking models, and what every one of them was asked."""
     records = experiment(folder, "ranking")
@@ -63,9 +66,10 @@ def ranking(folder: str) -> str:
     for protocol, name in ((record["protocol"], record["data"]["name"]) for record in records):
         threat = attack_names.parse(protocol["attacks"][0]).threat().name.removesuffix(" query")
         asked.append(f"{name}, {threat}, all {protocol['gallery']} test images in the gallery")
+    asked += [f"few-shot: {record['few_shot']['settings']['said']}" for record in records if "few_shot" in record]
     said = "ERS ± the half-width of its 95 % interval over queries; at eps = 0: its ceiling"
     headings, rows = score_tables.measured(records)
-    first = [headings.index(name) for name in ("measured", "R@1", "ERS", "at eps = 0")]  # the rest needs scrolling
+    first = [headings.index(name) for name in FIRST if name in headings]  # the rest needs scrolling
     order = first + [k for k in range(len(headings)) if k not in first]
     table = tables.as_markdown([headings[k] for k in order], [[row[k] for k in order] for row in rows])
     return f"{table}\n\n{'; '.join(dict.fromkeys(asked))}. {said}."

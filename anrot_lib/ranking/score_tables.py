@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from anrot_lib import tables
 from anrot_lib.attacks.threat import pixels
 from anrot_lib.ranking import config, ers
 
@@ -31,8 +32,11 @@ def published(name: str | None = None) -> Table:
 
 
 def measured(records: Sequence[Record]) -> Table:
-    """Rows of records: the numbers after the attacks, the score with its interval, its ceiling, the other GTM."""
-    rows = []
+    """Rows of records: the numbers after the attacks, the score with its interval, its ceiling, the other GTM.
+
+    If any record has few-shot accuracies, they stand at the end, clean and under attack.
+    """
+    rows, few = [], any("few_shot" in record for record in records)
     for record in records:
         clean, numbers, score = record["clean"], record["numbers"], record["ers"]
         other = next(name for name in numbers if name not in ers.NUMBERS)
@@ -44,9 +48,20 @@ def measured(records: Sequence[Record]) -> Table:
                 f"{score['value']:.1f} ± {score['half_width']:.1f}" + (" collapsed" if score["collapsed"] else ""),
                 f"{score['ceiling']:.1f}",
                 f"{other.removeprefix('GTM ')} {numbers[other]['attacked']:.1f}",
+                *(few_shot(record) if few else ()),
             ]
         )
-    return ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"], rows
+    headings = ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"]
+    return headings + (["few-shot", "few-shot, attacked"] if few else []), rows
+
+
+def few_shot(record: Record) -> list[str]:
+    """Few-shot accuracy of the same net, clean and under the threat model of the score; "-" if it was not asked for."""
+    if "few_shot" not in record:
+        return ["-", "-"]
+    columns = record["few_shot"]["columns"]
+    (attacked,) = (column for name, column in columns.items() if name != "clean")
+    return [tables.value(columns["clean"]), tables.value(attacked)]
 
 
 def title(record: Record) -> str:

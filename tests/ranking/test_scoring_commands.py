@@ -77,7 +77,12 @@ def test_attack_score_and_table(anrot, trained):
     code, said = anrot("table", "-C", NAME)
     published, measured = said.split("measured", 1)
     assert "(withdrawn)" in published and "20 queries" not in published
-    assert "fashion N/A[R], 1 epoch, 20 queries" in measured
+    assert "fashion N/A[R], 1 epoch, 20 queries" in measured and "few-shot, attacked" in measured
+    without = {key: value for key, value in record.items() if key != "few_shot"}
+    headings, rows = score_tables.measured([record, without])
+    clean = record["few_shot"]["columns"]["clean"]["mean"]
+    assert rows[0][headings.index("few-shot")].startswith(f"{clean:.1f} ±") and rows[1][-2:] == ["-", "-"]
+    assert "few-shot" not in score_tables.measured([without])[0]
 
 
 def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
