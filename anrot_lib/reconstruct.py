@@ -48,7 +48,7 @@ class Lengths:
 
 LENGTHS = {
     "smoke": Lengths("small", 960, 200, 600, 10, 32, (BETA, 1.0)),
-    "laptop": Lengths("published", 12_800, 1_000, 10_000, 30, 128, BETAS),
+    "laptop": Lengths("published", 12_800, 1_000, 10_000, 40, 128, BETAS),
     "paper": Lengths("published", 38_400, 4_800, 10_000, 500, 128, BETAS),
 }
 

@@ -166,13 +166,13 @@ def test_training_says_whether_it_has_settled(small_set):
 
 
 def test_the_rate_falls_to_nothing_along_half_a_cosine(small_set):
-    assert [rate(RECIPE, p) for p in (0, 0.5, 1)] == pytest.approx([3e-3, 1.5e-3, 0])
+    assert [rate(RECIPE, p) for p in (0, 0.025, 0.5, 1)] == pytest.approx([0, 1.4977e-3, 1.5e-3, 0], abs=1e-7)
     run = reconstruction.Run(small_set, RECIPE, torch.device("cpu"), "fp32")
     seen = []
     while run.step < run.n_steps:
         run.advance()
         seen.append(run.optimizer.param_groups[0]["lr"])
-    assert seen[0] == 3e-3 and seen == sorted(seen, reverse=True) and 0 < seen[-1] < 0.15 * 3e-3
+    assert 2.9e-3 < seen[0] < 3e-3 and seen == sorted(seen, reverse=True) and 0 < seen[-1] < 0.1 * 3e-3
 
 
 # Training
