@@ -266,12 +266,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = build_parser().parse_args(arguments)
     from anrot_lib import (  # torch only now, so that --help answers at once
         commands,
+        devices,
         level_commands,
         ranking_commands,
         reconstruct_commands,
     )
 
     verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
+    devices.keep_memory()
     try:
         code = verbs[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)

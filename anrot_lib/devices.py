@@ -1,5 +1,6 @@
 """Which device and which precision: chosen once, said aloud, stored in the record; never silently."""
 
+import ctypes
 from contextlib import AbstractContextManager
 
 import torch
@@ -35,6 +36,24 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return "bf16" if native else "fp32"
+
+
+# glibc's options by their numbers in malloc.h. As it is, large blocks are mapped one by one, and over 64 MiB go back.
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+KEPT, GIVEN_BACK = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}, {M_MMAP_MAX: 2**16, M_TRIM_THRESHOLD: 2**26}
+
+
+def keep_memory(kept: bool = True) -> bool:
+    """Keep freed memory in the process, for the next activation of that size; False: give it back, as glibc does.
+
+    Given back, every page of the next large tensor is cleared anew by the kernel, which costs more than many an
+    elementwise operation on it. Returns whether it could be set: by glibc only, elsewhere nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # no such function, or no such way to ask for it
+        return False
+    return all(mallopt(option, value) for option, value in (KEPT if kept else GIVEN_BACK).items())
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -1,5 +1,8 @@
 """Which device and precision: what is chosen, and what is refused."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -61,6 +64,28 @@ def test_autocast_does_what_it_says(precision, dtype):
 
 def test_the_kind_of_device_is_said():
     assert devices.device_kind(CPU) == f"CPU, {torch.get_num_threads()} threads"
+
+
+FAULTS = """
+import resource, torch
+from anrot_lib import devices
+devices.keep_memory(KEPT)
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20): torch.ones(10**7)  # until there is room
+before = faults()
+for _ in range(10): torch.ones(10**7)
+print(faults() - before)
+"""
+
+
+def test_memory_that_is_kept_need_not_be_cleared_again():
+    if not devices.keep_memory(False):  # as it is anyway, while no command of the kit runs
+        pytest.skip("this C library cannot be told to keep memory")
+    found = {}
+    for kept in (True, False):
+        call = [sys.executable, "-c", FAULTS.replace("KEPT", str(kept))]
+        found[kept] = int(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
+    assert 10 * found[True] < found[False]
 
 
 @pytest.mark.gpu
