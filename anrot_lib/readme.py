@@ -67,7 +67,7 @@ def ranking(folder: str) -> str:
         threat = attack_names.parse(protocol["attacks"][0]).threat().name.removesuffix(" query")
         asked.append(f"{name}, {threat}, all {protocol['gallery']} test images in the gallery")
     asked += [f"few-shot: {record['few_shot']['settings']['said']}" for record in records if "few_shot" in record]
-    said = "ERS ± the half-width of its 95 % interval over queries; at eps = 0: its ceiling"
+    said = "± the half-width of the 95 % interval, over test images or queries; at eps = 0: the ceiling of ERS"
     headings, rows = score_tables.measured(records)
     first = [headings.index(name) for name in FIRST if name in headings]  # the rest needs scrolling
     order = first + [k for k in range(len(headings)) if k not in first]

@@ -65,7 +65,7 @@ def test_scores_of_rankings_are_drawn_from_their_records(tmp_path, monkeypatch):
         results.write(tmp_path / "results" / "ranking" / f"{name}.json", record)
     drawn = readme.draw("ranking ranking")
     rows = [line for line in drawn.splitlines() if line.startswith("| fashion")]
-    assert len(rows) == 2 and all("| 87.7 |" in row for row in rows)
+    assert len(rows) == 2 and all("| 87.7 ± 6.5 |" in row for row in rows)
     assert "43.2 ± 0.5 |" in rows[0] and "43.2 ± 0.5 collapsed" in rows[1] and "91.5" in rows[0]
     assert "77/255" in drawn and "all 99 test images" in drawn
     with pytest.raises(UserError, match="ranking NAME"):

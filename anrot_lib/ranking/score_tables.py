@@ -43,7 +43,8 @@ def measured(records: Sequence[Record]) -> Table:
         rows.append(
             [
                 title(record),
-                *(number(column, clean.get(column)) for column in COLUMNS),
+                f"{number('R@1', clean['R@1'])} ± {share_half_width(clean['R@1'], record['protocol']['gallery']):.1f}",
+                *(number(column, clean.get(column)) for column in COLUMNS[1:]),
                 *(number(name, numbers[name]["attacked"]) for name in ers.NUMBERS),
                 f"{score['value']:.1f} ± {score['half_width']:.1f}" + (" collapsed" if score["collapsed"] else ""),
                 f"{score['ceiling']:.1f}",
@@ -53,6 +54,11 @@ def measured(records: Sequence[Record]) -> Table:
         )
     headings = ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"]
     return headings + (["few-shot", "few-shot, attacked"] if few else []), rows
+
+
+def share_half_width(per_cent: float, n: int) -> float:
+    """Of the 95 % interval of a share of n images, by the normal law, in per cent."""
+    return 1.96 * (per_cent * (100 - per_cent) / n) ** 0.5
 
 
 def few_shot(record: Record) -> list[str]:
