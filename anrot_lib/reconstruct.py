@@ -167,7 +167,6 @@ def trained(experiment: Experiment, recipe: VaeRecipe) -> tuple[Vae, dict[str, A
     about = {
         "epochs": len(found.history),
         "best_epoch": found.best_epoch,
-        "settled": found.settled,
         "seconds": round(found.seconds, 2),
         "images_per_second": round(found.images_per_second, 1),
         "precision": experiment.precision,

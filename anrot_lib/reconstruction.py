@@ -12,7 +12,7 @@ other divergences of `divergences.to_standard` stand in its place. Seeds, batche
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from anrot_lib.divergences import NAMES
 from anrot_lib.settings import at_least, to_dict
 from anrot_lib.training import NotFinite, differing
 
-TOLERANCE, LAST = 0.01, 0.2  # settled: the validation bound moved by less than 1 % over the last fifth of the epochs
-# At a constant rate that takes hours: the published net still gains 2 % an epoch after 30. So the length is fixed
-# beforehand, and the rate falls to 0 along half a cosine, after it has risen over the first steps.
+LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
+# Training until it no longer moves would take hours: at a constant rate the published net still gains 2 % an epoch after
+# 30. So the length is fixed beforehand, and the rate falls to 0 along half a cosine, after it has risen at the beginning.
 WARM = 0.05
 IMAGES_PER_PASS = 256
 
@@ -71,16 +71,17 @@ def rate(recipe: VaeRecipe, progress: float) -> float:
     return recipe.learning_rate * min(1.0, progress / WARM) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def settled(losses: list[float]) -> bool:
-    """Whether the best loss so far moved by less than 1 % over the last fifth of the epochs (rounded up).
+def moved(losses: Sequence[float]) -> float:
+    """By which share the best loss so far fell over the last fifth of the epochs (rounded up); inf for one epoch.
 
-    Of the best so far, because the validation loss of a net that overfits rises again and then never settles.
+    Of the best so far, because the validation loss of a net that overfits rises again and then never settles. The
+    constant of the bound is left out: with it, every share would be far smaller.
     """
     n = len(losses)
     if n < 2:
-        return False
+        return math.inf
     before = min(losses[: n - max(1, math.ceil(n * LAST))])
-    return abs(before - min(losses)) < TOLERANCE * abs(before)
+    return (before - min(losses)) / abs(before)
 
 
 class Paused(Exception):
@@ -94,7 +95,7 @@ class TrainedVae:
     net: Vae
     history: list[dict[str, float]]
     best_epoch: int
-    settled: bool  # whether the validation bound had, at the end
+    moved: float  # share of the validation bound, over the last fifth of the epochs
     seconds: float
     images_per_second: float
 
@@ -133,8 +134,8 @@ def train(
             raise Paused
     run.net.load_state_dict(run.best)
     speed = run.step * recipe.batch / max(run.step_seconds, 1e-9)
-    over = settled([point["loss"] for point in run.history])
-    return TrainedVae(run.net.eval(), run.history, run.best_epoch, over, run.seconds, speed)
+    last = moved([point["loss"] for point in run.history])
+    return TrainedVae(run.net.eval(), run.history, run.best_epoch, last, run.seconds, speed)
 
 
 class Run:

@@ -104,7 +104,7 @@ def test_a_record_says_what_was_done(finished, images):
     record = records[0]
     assert record["kind"] == "reconstruction" and record["data"]["sha256"] == images.sha256
     assert record["extractor"] == run.extractor.about() and record["test"]["images"] == 240
-    assert record["training"]["epochs"] == 2 and record["training"]["settled"] in (True, False)
+    assert record["training"]["epochs"] == 2
     assert set(record["decoded"]) == {"sample", "mean"}
     assert len(record["decoded"]["mean"]["frechet"]["resampled"]) == 5
     assert record["floor"]["images"] == 240 and [p["images"] for p in record["floor"]["points"]] == [240, 120]
