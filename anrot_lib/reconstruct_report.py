@@ -63,19 +63,8 @@ def groups(records: Sequence[Record]) -> dict[tuple[float, str], list[Record]]:
 def table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
     """(headings, rows), one row a beta and divergence; the best distance of each divergence is starred."""
     names = {"frechet": 3, "kernel": 5, "squared_error": 2, "psnr": 2, "ssim": 4}
-    headings = [
-        "divergence",
-        "beta",
-        "seeds",
-        "Frechet",
-        "kernel",
-        "squared error",
-        "PSNR, dB",
-        "SSIM",
-        "KL",
-        "epochs",
-        "moved, %",
-    ]
+    headings = ["divergence", "beta", "seeds", "Frechet", "kernel", "squared error", "PSNR, dB", "SSIM", "KL"]
+    headings += ["epochs", "moved, %"]
     best = best_betas(records, decoding)
     rows = []
     for (beta, divergence), own in groups(records).items():
