@@ -230,7 +230,7 @@ class HardnessManipulation(Defense):
         triplets = images[source]
         first = 0 if self.spec.anchor else 1  # the first of a triplet's images that is attacked
         if self.destination is not None:
-            aim, start = self.aim(rows, labels, draw), hardness(*rows[source].unbind(1))
+            aim, start = self.aim(rows, labels, draw), hardness(*rows[source].unbind(1), self.metric)
             # With et, those that are there already would stand still: they need not even be looked at.
             some = (start < aim).nonzero().flatten() if self.spec.distance == "et" else torch.arange(len(aim))
             if len(some):

@@ -83,7 +83,7 @@ def as_gaussians(embeddings: Tensor) -> Gaussian:
     return Gaussian(mean, (LOG_VAR_BOUND * torch.tanh(log_var / LOG_VAR_BOUND)).exp())
 
 
-def hardness(anchor: Tensor, positive: Tensor, negative: Tensor, metric: str = "N") -> Tensor:
+def hardness(anchor: Tensor, positive: Tensor, negative: Tensor, metric: str) -> Tensor:
     """H = d(a, p) - d(a, n) of triplets of rows (..., D), shape (...), in [-2, 2] for N and C,
     in [-1, 1] for H.
 

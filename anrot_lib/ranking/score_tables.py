@@ -76,7 +76,7 @@ def title(record: Record) -> str:
     epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
     if not recipe["epochs"]:
         start = record["checkpoint"]["start"]
-        epochs = "untrained" if start == "scratch" else f"no training after {start}"
+        epochs = "untrained" if start == "scratch" else start.split(", then ")[-1]
     elif config.parse(record["name"]).defense:
         epochs += f" with {recipe['eta']} steps of {pixels(recipe['step'])}"
     metric = config.parse(record["name"]).loss.metric

@@ -191,8 +191,8 @@ print("on the two sides of the pole: below -80:", below < -80, "  above 80:", ab
 #
 # A divergence is a switch, everything else has to be equal: start, batches, noise, length. All start from one plain
 # autoencoder, trained without noise and with no divergence but a small price on large latents, because a net that knows
-# nothing yet learns slowly from noisy latents. Its posteriors are made narrow, and then each net is trained with its own
-# divergence and beta.
+# nothing yet learns slowly from noisy latents. Its posteriors are made narrow, and then each net is trained with its
+# own divergence and beta.
 
 
 # %%
@@ -292,8 +292,8 @@ print("smallest error at beta 1 and 4:", [TITLES[n] for n in least])
 # %% [markdown]
 # At the same beta Hellinger keeps the most, because it presses least. So a single beta compares where the three stand
 # on their curves, not how good they are. Wasserstein's curve lies to the right: it hardly charges for a narrow
-# posterior, $(\sigma - 1)^2 \le 1$, for which KL charges $-\ln \sigma$. At beta 4 both have thrown nearly everything away.
-# Then draws from the prior look like reconstructions: all are much the same blob.
+# posterior, $(\sigma - 1)^2 \le 1$, for which KL charges $-\ln \sigma$. At beta 4 both have thrown nearly everything
+# away. Then draws from the prior look like reconstructions: all are much the same blob.
 #
 # ## A walk through latent space
 #

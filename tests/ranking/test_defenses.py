@@ -10,7 +10,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.ranking import defenses
 from anrot_lib.ranking.defenses import alignment, away_from, embed, manipulate, maximise, together
 from anrot_lib.ranking.destinations import Constant, Custom, Mined
-from anrot_lib.ranking.distances import distance, hardness
+from anrot_lib.ranking.distances import MARGINS, distance, hardness
 from anrot_lib.ranking.losses import triplet_loss
 from anrot_lib.ranking.miners import mine
 from anrot_lib.ranking.recipe import recipe
@@ -61,18 +61,18 @@ def threat(eps=EPS, step=0.01, steps=10):
 
 def triplets_of(images, labels, net, miner="r"):
     with torch.no_grad():
-        chosen = mine(miner, embed(net, images), labels, "N", 0.2, draw("source"))
+        chosen = mine(miner, embed(net, images), labels, net.metric, MARGINS[net.metric], draw("source"))
     return images[torch.stack(tuple(chosen), 1)]
 
 
 @torch.no_grad()
 def hardness_of(net, triplets):
-    return hardness(*embed(net, triplets.flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1))
+    return hardness(*embed(net, triplets.flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1), net.metric)
 
 
-def defense_of(suffix, destination=None, **changes):
+def defense_of(suffix, destination=None, metric="N", **changes):
     changes = {"eps": EPS, "step": 0.01, "eta": 6} | changes
-    return defenses.build(recipe(f"own:rres18{suffix}:ptripletN", **changes), destination)
+    return defenses.build(recipe(f"own:rres18{suffix}:ptriplet{metric}", **changes), destination)
 
 
 def test_the_objective_of_known_hardness():
@@ -249,19 +249,21 @@ def test_structure_is_added_with_its_weight(smooth_net, pairs):
     assert with_it.numbers["structure"] > 0
 
 
-def test_only_triplets_that_are_not_there_yet_are_attacked(smooth_net, pairs):
-    images, labels = pairs
+@pytest.mark.parametrize("metric", "NH")
+def test_only_triplets_that_are_not_there_yet_are_attacked(pairs, metric):
+    (images, labels), smooth_net = pairs, SmoothNet(metric).double().eval()
     before = hardness_of(smooth_net, triplets_of(images, labels, smooth_net, "s"))
     level = before.median().item() + 1e-6
     sizes = []
     hook = smooth_net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    defense = defense_of("hmetsm", Constant(level), eta=3)
+    defense = defense_of("hmetsm", Constant(level), metric, eta=3)
     defense(smooth_net, images, labels, draw)
     hook.remove()
     attacked = 3 * int((before < level).sum())
     assert sizes[1] == attacked < 18
     assert sizes[-1] == 18
     assert defense.numbers["attacked"] == pytest.approx(attacked / 18)
+    assert defense.numbers["source"] == pytest.approx(before.mean().item())
 
 
 def test_structure_costs_a_pass_of_two_images_a_triplet(smooth_net, pairs):

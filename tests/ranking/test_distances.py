@@ -58,15 +58,15 @@ def test_float32_is_kept_under_autocast():
 
 
 def test_hardness_of_known_triplets():
-    assert hardness(E1, E2, -E1).item() == pytest.approx(math.sqrt(2) - 2, abs=1e-4)
-    assert hardness(E1, -E1, E1).item() == pytest.approx(2, abs=1e-4)
+    assert hardness(E1, E2, -E1, "N").item() == pytest.approx(math.sqrt(2) - 2, abs=1e-4)
+    assert hardness(E1, -E1, E1, "N").item() == pytest.approx(2, abs=1e-4)
 
 
 @given(st.integers(0, 10_000))
 def test_swapping_positive_and_negative_negates_hardness_and_bounds_hold(seed):
     a, p, n = normalise(rows(3, 4, seed), "N")
-    h = hardness(a, p, n)
-    assert h == -hardness(a, n, p)
+    h = hardness(a, p, n, "N")
+    assert h == -hardness(a, n, p, "N")
     assert -2 - 1e-5 <= h <= 2 + 1e-5
 
 
