@@ -117,7 +117,7 @@ def show(experiment: Experiment, files: list[Path]) -> None:
     records = [results.read(file) for file in files]
     for decoding in experiment.decodings:
         print(f"\n{tables.as_text(*reconstruct_report.table(records, decoding))}")
-        print(f"\n{reconstruct_report.caption(records[0], decoding)}")
+        print(f"\n{reconstruct_report.caption(records[0], decoding)}; {reconstruct_report.MARKS}")
         headings, rows = reconstruct_report.differences(records, decoding)
         if rows:
             print(f"\n{tables.as_text(headings, rows)}")

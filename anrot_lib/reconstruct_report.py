@@ -69,7 +69,7 @@ def table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[lis
     rows = []
     for (beta, divergence), own in groups(records).items():
         cells = ["{:.{d}f} ± {:.{d}f}".format(*over_seeds(own, decoding, name), d=d) for name, d in names.items()]
-        rate = f"{np.mean([r['divergences']['kl'] for r in own]):.1f}"
+        rate = f"{rate_of(own):.1f}"
         epochs = ", ".join(dict.fromkeys(str(r["training"]["epochs"]) for r in own))
         still = max(moved([point["loss"] for point in r["training"]["history"]]) for r in own)
         star = " *" if best[divergence] == beta else ""
@@ -116,16 +116,27 @@ CLAIMS = {"kl": 3.43, "wasserstein2": 3.38, "hellinger2": 2.75}  # FID, mini-Ima
 NOT_YET = "Not measured yet: there is no record of this experiment."
 
 
+def rate_of(records: Sequence[Record]) -> float:
+    """Mean KL to the prior, nats an image, over the seeds."""
+    return float(np.mean([record["divergences"]["kl"] for record in records]))
+
+
 def claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows): what was measured, and the published FID in a column of its own."""
+    """(headings, rows): what was measured, and the published FID in a column of its own.
+
+    The KL to the prior stands beside it, whatever the divergence: equal beta is not equal pressure.
+    """
     headings = ["divergence, beta", "paper says, FID", f"we measured, {distance_title(records[0])} (95 %, seeds)"]
+    headings += ["squared error", "KL to the prior, nats"]
     rows = []
     for (beta, divergence), own in groups(records).items():
         claim = CLAIMS.get(divergence)
         inception = distance_title(own[0]) == "FID"
         status = f"not comparable: {'' if inception else 'other extractor, '}other images" if claim else "no claim"
         value = "{:.3f} ± {:.3f} ({})".format(*over_seeds(own, decoding, "frechet"), len(own))
-        rows.append([f"{TITLES[divergence]}, {beta:.3g}", f"{claim:.2f}" if claim else "-", value, status])
+        error, rate = f"{over_seeds(own, decoding, 'squared_error')[0]:.1f}", f"{rate_of(own):.0f}"
+        said = f"{claim:.2f}" if claim else "-"
+        rows.append([f"{TITLES[divergence]}, {beta:.3g}", said, value, error, rate, status])
     return [*headings, "status"], rows
 
 
@@ -144,9 +155,14 @@ def caption(record: Record, decoding: str) -> str:
         f"{distance_title(record)}, {record['test']['images']} test images against their own originals, decoded from "
         f"the {decoding} of the posterior; two sets of real images of that size: {floor['value']:.3f} ({how}); "
         f"resize: {record['extractor']['resize']}; {data['name']}, {data['size']} px, {vae['train_images']} training "
-        f"images, autoencoder {vae['model']}; ± over seeds, for one seed over images; * the divergence's best beta; "
-        "moved: by how much the validation bound, without its constant, still fell over the last fifth of the epochs"
+        f"images, autoencoder {vae['model']}; ± over seeds, for one seed over images"
     )
+
+
+MARKS = (
+    "* the divergence's best beta; moved: by how much the validation bound, without its constant, still fell over the "
+    "last fifth of the epochs"
+)
 
 
 def beta_figure(records: Sequence[Record], decoding: str) -> Figure:
@@ -162,7 +178,7 @@ def beta_figure(records: Sequence[Record], decoding: str) -> Figure:
         for divergence in TITLES:
             own = {beta: rs for (beta, name), rs in groups(records).items() if name == divergence}
             if own:
-                rate = [float(np.mean([r["divergences"]["kl"] for r in rs])) for rs in own.values()]
+                rate = [rate_of(rs) for rs in own.values()]
                 _line(left, divergence, own, decoding, rate)
                 distance = [over_seeds(rs, decoding, "frechet")[0] for rs in own.values()]
                 _line(right, divergence, own, decoding, distance)

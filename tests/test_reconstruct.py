@@ -427,13 +427,15 @@ def test_claims_stand_in_a_column_of_their_own(finished):
     headings, rows = reconstruct_report.claims_table(records, "mean")
     assert headings[1:3] == ["paper says, FID", "we measured, Frechet distance by tiny, untrained (95 %, seeds)"]
     assert [row[1] for row in rows] == ["3.43", "2.75", "3.43", "2.75"]
-    assert {row[3] for row in rows} == {"not comparable: other extractor, other images"}
+    assert {row[-1] for row in rows} == {"not comparable: other extractor, other images"}
+    rates = [r["divergences"]["kl"] for r in records if r["row"].startswith("kl-beta-0.1")]
+    assert rows[0][headings.index("KL to the prior, nats")] == f"{np.mean(rates):.0f}"
     value, half = reconstruct_report.over_seeds([r for r in records if r["vae"]["beta"] == 1.0][:1], "mean", "frechet")
     assert rows[2][2] == f"{value:.3f} ± {half:.3f} (1)" and rows[0][2].endswith("(2)")
     text = reconstruct_report.claims_text(records)
     assert text.startswith("| divergence, beta | paper says, FID |") and "two sets of real images of that size" in text
     other = [r | {"vae": r["vae"] | {"divergence": "bhattacharyya"}} for r in records]
-    assert {(row[1], row[3]) for row in reconstruct_report.claims_table(other, "mean")[1]} == {("-", "no claim")}
+    assert {(row[1], row[-1]) for row in reconstruct_report.claims_table(other, "mean")[1]} == {("-", "no claim")}
 
 
 def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):
