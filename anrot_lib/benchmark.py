@@ -155,8 +155,7 @@ def reconstruction_step(
 
     "training step" is all of `reconstruction.train`'s: drawing, loading, bound, gradients, optimiser. "in memory" is
     forward and backward on random tensors alone, its limit. "usual bias" is the training step with the bias inside the
-    transposed convolutions, "memory given back" with glibc's own ways (`devices.keep_memory`). Both precisions, if
-    "auto" is bf16 here.
+    transposed convolutions. Both precisions, if "auto" is bf16 here.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     where = torch.device(device)
@@ -175,18 +174,11 @@ def reconstruction_step(
 
         return once
 
-    def step(precision: str, usual: bool = False, kept: bool = True) -> Callable[[int], None]:
+    def step(precision: str, usual: bool = False) -> Callable[[int], None]:
         run = reconstruction.Run(image_set, recipe, where, precision)
         if usual:
             with_inner_bias(run.net)
-
-        def once(k: int) -> None:
-            if not kept:
-                devices.keep_memory(False)
-            run.advance()
-            devices.keep_memory()
-
-        return once
+        return lambda k: run.advance()
 
     variants: dict[str, Callable[[int], None]] = {}
     for precision in sorted({"fp32", devices.resolve_precision("auto", where)}, reverse=True):
@@ -194,7 +186,6 @@ def reconstruction_step(
             f"training step, {precision}": step(precision),
             f"in memory, {precision}": in_memory(precision),
             f"usual bias, {precision}": step(precision, usual=True),
-            f"memory given back, {precision}": step(precision, kept=False),
         }
     about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model}
     what = f"autoencoder {model}, {size} px, batch {batch}"

@@ -7,6 +7,8 @@ import torch
 
 from anrot_lib.checks import UserError
 
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
+
 
 def resolve_device(name: str = "auto") -> torch.device:
     """ "auto" is a CUDA device where there is one, else the CPU. UserError for a device that is not there."""
@@ -38,22 +40,18 @@ def resolve_precision(name: str, device: torch.device) -> str:
     return "bf16" if native else "fp32"
 
 
-# glibc's options by their numbers in malloc.h. As it is, large blocks are mapped one by one, and over 64 MiB go back.
-M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
-KEPT, GIVEN_BACK = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}, {M_MMAP_MAX: 2**16, M_TRIM_THRESHOLD: 2**26}
+def keep_memory() -> bool:
+    """Keep freed memory in the process, for the next activation of that size; for programs that mostly train.
 
-
-def keep_memory(kept: bool = True) -> bool:
-    """Keep freed memory in the process, for the next activation of that size; False: give it back, as glibc does.
-
-    Given back, every page of the next large tensor is cleared anew by the kernel, which costs more than many an
-    elementwise operation on it. Returns whether it could be set: by glibc only, elsewhere nothing happens.
+    glibc maps large blocks one by one and gives free memory back, and the kernel clears every page of the next large
+    tensor anew, which costs more than many an elementwise operation on it. Returns whether it could be told not to:
+    elsewhere there is no such function, and nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # no such function, or no such way to ask for it
         return False
-    return all(mallopt(option, value) for option, value in (KEPT if kept else GIVEN_BACK).items())
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

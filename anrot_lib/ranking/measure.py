@@ -18,12 +18,12 @@ from anrot_lib.ranking.defenses import embed
 from anrot_lib.ranking.recipe import RankingRecipe, recipe
 from anrot_lib.ranking.train import Run, initial
 
-# What is timed, and a destination in place of the name's: at hardness 2 no triplet ever arrives.
+# What is timed, and a destination in place of the name's. At hardness 2 no triplet ever arrives, so none is left out;
+# with LGA a step costs between that and an undefended one, as far as the triplets have arrived.
 STEPS = {
     "undefended": ("fashion:rc2f2:ptripletN", None),
     "HM[S,2]": ("fashion:rc2f2hmetsm:ptripletN", "2"),
-    "HM[S,LGA]": ("fashion:rc2f2ghmetsm:ptripletN", None),
-    "HM[S,LGA]+ICS": ("fashion:rc2f2ghmetsmi:ptripletN", None),
+    "HM[S,2]+ICS": ("fashion:rc2f2hmetsmi:ptripletN", "2"),
 }
 
 
