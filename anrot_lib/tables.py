@@ -152,6 +152,9 @@ def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+PEAK = "peak MiB above the features"  # a setting of a benchmark: name of a variant -> MiB
+
+
 def timing(record: Record) -> tuple[list[str], list[list[str]]]:
     """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
     headings = [record["what"], "median, ms", "quartiles, ms"]
@@ -164,4 +167,8 @@ def timing(record: Record) -> tuple[list[str], list[list[str]]]:
         base = record["seconds"][reference]["median"]
         for row, s in zip(rows, record["seconds"].values(), strict=True):
             row.append(f"{base / s['median']:.2f}")
+    if memory := record["settings"].get(PEAK):
+        headings.append(PEAK)
+        for row, name in zip(rows, record["seconds"], strict=True):
+            row.append(f"{memory[name]:.0f}")
     return headings, rows

@@ -18,6 +18,7 @@ from anrot_lib.multilevel import build
 from anrot_lib.multilevel.matching import by_class, similarity
 from anrot_lib.multilevel.part import vectors as part_vectors
 from anrot_lib.multilevel.pixel import vectors as pixel_vectors
+from anrot_lib.tables import PEAK
 
 WAY, QUERY = 5, 15
 SIZES = {"conv64f 64x21x21": (64, 21), "resnet12 640x5x5": (640, 5)}  # at 84 x 84 pixels
@@ -109,7 +110,7 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
                 name = f"{level}, {'dense' if dense else 'by blocks'}"
                 variants[name] = lambda k, level=level, dense=dense, given=given: step(level, dense, *given)
                 memory[name] = peak_memory(level, size, dense)
-        settings = {"reference": "pixel, dense", "repeats": repeats, "peak MiB above the features": memory}
+        settings = {"reference": "pixel, dense", "repeats": repeats, PEAK: memory}
         what = f"levels of one 5-way 5-shot 15-query episode, forward and backward, {size}"
         name = f"levels-{size.split()[0]}"
         written.append(write_timing(name, what, settings, interleave(variants, repeats), torch.device("cpu")))
