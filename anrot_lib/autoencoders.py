@@ -57,9 +57,8 @@ class Vae(nn.Module):
     Encoder: 3x3 convolutions of stride 2, ReLU, a dense layer, mean and log-variance. Decoder: a dense layer to a map
     of a quarter of the side, two transposed 3x3 convolutions of stride 2, one of stride 1, sigmoid.
 
-    The layers are the published ones. Two things about them are not, for training needs half as many epochs with them:
-    pixels are centred on the way in (else brightness alone makes the first layer's gradient several times as large, and
-    leap), and layers between ReLUs start as He et al. 2015 say, not Glorot's way.
+    The layers are the published ones. Not published: pixels are centred on the way in, else brightness alone rules the
+    gradient of the first layer; and layers before a ReLU start as in He et al. 2015.
     """
 
     def __init__(self, name: str, size: int, channels: int = 3, generator: torch.Generator | None = None):

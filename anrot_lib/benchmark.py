@@ -4,8 +4,6 @@ The variants are interleaved and the median is taken, because wall clock on shar
 are seconds; what is said about speed are ratios within one record.
 """
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import devices, evaluation, frechet, mixture, paths, randomness, reconstruction, results
+from anrot_lib import devices, evaluation, frechet, mixture, randomness, reconstruction
 from anrot_lib.attacks.episode import tree_map
 from anrot_lib.attention import Attention
 from anrot_lib.autoencoders import TransposedConv, Vae, terms
@@ -23,6 +21,7 @@ from anrot_lib.data.synthetic import synthetic
 from anrot_lib.extractors import as_pixels, of_encoder
 from anrot_lib.reconstruction import VaeRecipe
 from anrot_lib.settings import Recipe
+from anrot_lib.timing import interleave, write_timing
 
 
 class PlainAttention(nn.Module):
@@ -224,34 +223,3 @@ def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, tim
     about = {"reference": "encoder alone", "repeats": repeats, "images timed": timed, "images counted": images}
     what = f"Fréchet distance of {images:,} images, {size} px"
     return write_timing(f"distance-{size}px", what, about, seconds, torch.device("cpu"))
-
-
-def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:
-    """Write a timing record to data/results/bench/NAME.json, with the load that the machine had."""
-    record = {
-        "schema": results.SCHEMA_VERSION,
-        "kind": "timing",
-        "what": what,
-        "run": results.describe_run(devices.device_kind(device)),
-        "settings": settings | {"load_average": round(os.getloadavg()[0], 2)},
-        "seconds": seconds,
-    }
-    path = paths.results_dir() / "bench" / f"{name}.json"
-    results.write(path, record)
-    return path
-
-
-def interleave(variants: dict[str, Callable[[int], None]], repeats: int) -> dict[str, dict[str, float]]:
-    """Median and quartiles of each variant, one repeat of each in turn, after one unmeasured round."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for k in range(repeats + 1):
-        for name, once in variants.items():
-            started = time.perf_counter()
-            once(k)
-            seconds[name].append(time.perf_counter() - started)
-    return {
-        name: dict(
-            zip(("low", "median", "high"), (float(q) for q in np.quantile(s[1:], (0.25, 0.5, 0.75))), strict=True)
-        )
-        for name, s in seconds.items()
-    }

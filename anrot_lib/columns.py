@@ -13,9 +13,9 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiment import Setting, key_of
+from anrot_lib.experiment import Setting
 from anrot_lib.paths import file_stem
-from anrot_lib.settings import Budget, Protocol, to_dict
+from anrot_lib.settings import Budget, Protocol, key_of, to_dict
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
 

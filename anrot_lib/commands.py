@@ -14,9 +14,9 @@ from anrot_lib import training as trainings
 from anrot_lib.console import bar, shown
 from anrot_lib.data_commands import load_data, prepare
 from anrot_lib.errors import UserError
-from anrot_lib.experiment import Setting, experiment_folder, key_of, make_manifest, tasks_for
+from anrot_lib.experiment import Setting, experiment_folder, make_manifest, tasks_for
 from anrot_lib.mixture import cost_limit
-from anrot_lib.settings import Recipe, change, from_dict, to_dict
+from anrot_lib.settings import Recipe, change, from_dict, key_of, to_dict
 
 out = logging.getLogger("anrot")
 

@@ -1,12 +1,9 @@
 """What an experiment works on and with: data, protocol, budget, device, and where its files go."""
 
-import hashlib
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from typing import Protocol as Interface
 
 import torch
@@ -57,11 +54,6 @@ def experiment_folder(image_set: ImageSet, protocol: Protocol, budget: Budget, t
     size = image_set.images.shape[1]
     name = f"{image_set.name}-{size}px-{protocol.way}way-{protocol.shot}shot-{budget.preset}"
     return paths.results_dir() / (f"{name}-{tag}" if tag else name)
-
-
-def key_of(*parts: Any) -> str:
-    """A short name for settings: equal settings, equal name."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest:

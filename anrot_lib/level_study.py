@@ -21,10 +21,10 @@ from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.columns import Column, evaluate_row
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.experiment import Setting, key_of, make_manifest
+from anrot_lib.experiment import Setting, make_manifest
 from anrot_lib.multilevel import MultiLevelHead, PixelLevel, level_shares
 from anrot_lib.multilevel.levels import Level, fit_levels, level_divergences
-from anrot_lib.settings import Budget, Protocol, Recipe
+from anrot_lib.settings import Budget, Protocol, Recipe, key_of
 
 ENCODER = "conv64f"
 DISTRIBUTIONS = ("kl", "wasserstein2", "hellinger")

@@ -22,10 +22,10 @@ from anrot_lib.checks import UserError
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.divergences import NAMES, to_standard
 from anrot_lib.encoders import parameter_count
-from anrot_lib.experiment import Progress, key_of
+from anrot_lib.experiment import Progress
 from anrot_lib.extractors import Extractor, as_pixels
 from anrot_lib.reconstruction import Paused, VaeRecipe, pick
-from anrot_lib.settings import to_dict
+from anrot_lib.settings import key_of, to_dict
 
 DIVERGENCES = ("kl", "wasserstein2", "hellinger2")  # the three of the paper
 BETA, BETAS = 0.1, (3 / 128, 0.1, 0.3, 1.0)  # 3 / 128: what the published weighing comes to

@@ -29,8 +29,8 @@ from anrot_lib.settings import at_least, to_dict
 from anrot_lib.training import NotFinite, differing
 
 LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
-# Until it no longer moves would take hours: at a constant rate the published net still gains 2 % an epoch after 30. So
-# the length is fixed beforehand, and the rate falls to 0 along half a cosine, after a ramp at the beginning.
+# Waiting until it no longer moves at a constant rate would take hours. So the length is fixed beforehand, and the rate
+# falls to 0 along half a cosine, after a ramp at the beginning.
 WARM = 0.05
 IMAGES_PER_PASS = 256
 

@@ -4,6 +4,8 @@ The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and 
 a loss weight.
 """
 
+import hashlib
+import json
 import math
 import os
 from dataclasses import asdict, dataclass, fields, replace
@@ -200,3 +202,8 @@ def from_dict(cls: type, values: dict[str, Any]) -> Any:
 def to_dict(settings: Any) -> dict[str, Any]:
     """JSON-able settings; tuples become lists."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+
+
+def key_of(*parts: Any) -> str:
+    """A short name for settings: equal settings, equal name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

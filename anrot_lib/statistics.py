@@ -48,6 +48,11 @@ def interval(values: np.ndarray, seed: int = 0) -> Interval:
     return Interval(*(float(v) for v in (values.mean(), half, low, high, sd)), n)
 
 
+def share_half_width(per_cent: float, n: int) -> float:
+    """Half-width of the 95 % interval of a share of n hits or misses, both in per cent, by the normal law."""
+    return 1.96 * (per_cent * (100 - per_cent) / n) ** 0.5
+
+
 def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
     """Means of BOOTSTRAP_SAMPLES resamples. Values that repeat are drawn by multinomial counts: fast and exact."""
     distinct, counts = np.unique(values, return_counts=True)

@@ -7,6 +7,7 @@ from anrot_lib.attacks.threat import pixels
 from anrot_lib.checks import UserError
 from anrot_lib.results import accuracies
 from anrot_lib.statistics import paired
+from anrot_lib.timing import PEAK
 
 Record = dict[str, Any]
 
@@ -150,9 +151,6 @@ def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True
     """numbers: whether all columns but the first are numbers, and stand at the right."""
     lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-PEAK = "peak MiB above the features"  # a setting of a benchmark: name of a variant -> MiB
 
 
 def timing(record: Record) -> tuple[list[str], list[list[str]]]:

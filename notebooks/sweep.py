@@ -21,7 +21,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import torch
 
-from anrot_lib import benchmark, course, nb
+from anrot_lib import course, nb, timing
 
 HERE = Path(__file__).resolve().parent
 
@@ -87,7 +87,7 @@ def main(numbers: list[str]) -> int:
             }
             print(f"{notebook.number:02d} {name}: {len(values)} places, median {1000 * median:.0f} ms")
     if not numbers:
-        benchmark.write_timing("sliders", "redraw of a slider's figure", {}, found, torch.device("cpu"))
+        timing.write_timing("sliders", "redraw of a slider's figure", {}, found, torch.device("cpu"))
     return 0
 
 

@@ -11,7 +11,7 @@ from anrot_lib import checkpoints, evaluation, experiment, paths, pipeline, resu
 from anrot_lib import columns as testing
 from anrot_lib.checks import UserError
 from anrot_lib.experiment import Setting
-from anrot_lib.settings import SMOKE, Protocol, Recipe, change, to_dict
+from anrot_lib.settings import SMOKE, Protocol, Recipe, change, key_of, to_dict
 
 PROTOCOL = Protocol(way=5, shot=1, steps=3, curve_eps=(0.0, 8 / 255), curve_sigma=(0.0, 0.1, 0.3))
 RECIPE = Recipe(method="prototypes", hesim=0.0)
@@ -109,11 +109,7 @@ def test_the_protocols_sigma_has_a_column_of_its_own():
 
 
 def test_equal_settings_have_equal_keys():
-    assert (
-        experiment.key_of({"a": 1, "b": 2})
-        == experiment.key_of({"b": 2, "a": 1})
-        != experiment.key_of({"a": 1, "b": 3})
-    )
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
 
 
 def test_results_of_different_settings_do_not_meet(small_set, small_budget, anrot_home):

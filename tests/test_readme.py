@@ -72,6 +72,41 @@ def test_scores_of_rankings_are_drawn_from_their_records(tmp_path, monkeypatch):
         readme.draw("ranking")
 
 
+def of(name, kind):
+    return results.read_all(ROOT / "data" / "results" / name, kind)
+
+
+def test_what_is_said_of_the_reconstructions_holds():
+    """The paragraph below their table: order at equal beta, its price, and a smaller beta of Kullback-Leibler."""
+    found: dict = {}
+    for record in of("mini-imagenet-32px-reconstruction-laptop", "reconstruction"):
+        numbers = (record["decoded"]["mean"]["frechet"]["value"], record["decoded"]["mean"]["squared_error"]["value"])
+        by = found.setdefault(record["vae"]["beta"], {})
+        by.setdefault(record["vae"]["divergence"], (*numbers, record["divergences"]["kl"]))
+    whole = {beta: by for beta, by in found.items() if len(by) == 3}
+    assert len(whole) >= 2
+    for by in whole.values():
+        assert min(by, key=lambda name: by[name][0]) == "hellinger2"
+        assert by["hellinger2"][2] > 3 * by["kl"][2]
+    hellinger, smaller = found[0.1]["hellinger2"], found[3 / 128]["kl"]
+    assert smaller[:2] == pytest.approx(hellinger[:2], rel=0.03) and smaller[2] < 0.7 * hellinger[2]
+
+
+def test_what_is_said_of_the_birds_holds():
+    """Notebook 12: hardness manipulation raises the score of the ranking, and not the accuracy under attack."""
+    records = {r["name"]: r for r in of("ranking/cub200_2010-84px", "ranking") if r["checkpoint"]["start"] != "scratch"}
+    before, *defended = (records[f"cub200_2010:rres18{suffix}:ptripletN"] for suffix in ("", "ghmetsm", "ghmetsmi"))
+
+    def attacked(record):
+        (column,) = (c for name, c in record["few_shot"]["columns"].items() if name != "clean")
+        return column["mean"] - column["half_width"], column["mean"] + column["half_width"]
+
+    for record in defended:
+        scores = record["ers"], before["ers"]
+        assert scores[0]["value"] - scores[0]["half_width"] > scores[1]["value"] + scores[1]["half_width"]
+        assert attacked(record)[0] < attacked(before)[1]
+
+
 def test_every_link_to_a_file_leads_somewhere():
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         links = re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8"))

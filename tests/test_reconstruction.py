@@ -68,6 +68,13 @@ def test_what_cannot_be_built(name, size, said):
         Vae(name, size)
 
 
+def test_the_encoder_sees_centred_pixels():
+    net, seen = Vae("small", 16), []
+    net.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.encode(torch.tensor([0.45, 0.7]).view(2, 1, 1, 1).expand(-1, 3, 16, 16))
+    torch.testing.assert_close(seen[0].mean((1, 2, 3)), torch.tensor([0.0, 1.0]))
+
+
 def test_the_weights_come_from_the_generator_alone():
     one, two, other = (Vae("small", 16, 3, rng(s)).state_dict() for s in (1, 1, 2))
     assert all(torch.equal(one[k], two[k]) for k in one)

@@ -21,6 +21,11 @@ from anrot_lib.statistics import (
 )
 
 
+def test_the_interval_of_a_share_is_that_of_its_hits():
+    hits = np.arange(2000) % 5 == 0
+    assert statistics.share_half_width(20.0, 2000) == pytest.approx(interval(hits).half_width, rel=0.002)
+
+
 def accuracies(n, seed=0, mean=0.6):
     """n episodes of 75 queries, more spread than coin tosses."""
     rng = np.random.default_rng(seed)

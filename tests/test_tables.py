@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from anrot_lib import multilevel, paths, readme, results, tables
+from anrot_lib import multilevel, paths, readme, results, tables, timing
 from anrot_lib.checks import UserError
 from anrot_lib.settings import SMOKE, Protocol, Recipe, to_dict
 from anrot_lib.statistics import interval, paired
@@ -219,6 +219,12 @@ def test_timings_are_compared_with_their_reference():
     assert rows == [["published", "1000", "900 - 1250", "1.00"], ["ours", "400", "350 - 500", "2.50"]]
     alone, _ = tables.timing(TIMING | {"settings": {}})
     assert alone == headings[:3], "what has no reference has no ratio"
+
+
+def test_timings_say_how_much_memory_was_needed():
+    memory = {timing.PEAK: {"ours": 12.4, "published": 70.6}}
+    headings, rows = tables.timing(TIMING | {"settings": TIMING["settings"] | memory})
+    assert headings[4] == timing.PEAK and [row[4] for row in rows] == ["71", "12"]
 
 
 # --- marks in Markdown files ---

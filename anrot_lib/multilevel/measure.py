@@ -18,7 +18,7 @@ from anrot_lib.multilevel import build
 from anrot_lib.multilevel.matching import by_class, similarity
 from anrot_lib.multilevel.part import vectors as part_vectors
 from anrot_lib.multilevel.pixel import vectors as pixel_vectors
-from anrot_lib.tables import PEAK
+from anrot_lib.timing import PEAK, interleave, write_timing
 
 WAY, QUERY = 5, 15
 SIZES = {"conv64f 64x21x21": (64, 21), "resnet12 640x5x5": (640, 5)}  # at 84 x 84 pixels
@@ -98,8 +98,6 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
 
     The dense way of the part level on ResNet-12 needs about 6 GiB.
     """
-    from anrot_lib.benchmark import interleave, write_timing
-
     written = []
     for size, shape in SIZES.items():
         given = features(*shape)

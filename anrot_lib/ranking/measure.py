@@ -17,6 +17,7 @@ from anrot_lib.ranking.data import Part, RankingSet
 from anrot_lib.ranking.defenses import embed
 from anrot_lib.ranking.recipe import RankingRecipe, recipe
 from anrot_lib.ranking.train import Run, initial
+from anrot_lib.timing import interleave, write_timing
 
 # What is timed, and a destination in place of the name's. At hardness 2 no triplet ever arrives, so none is left out;
 # with LGA a step costs between that and an undefended one, as far as the triplets have arrived.
@@ -57,8 +58,6 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
 
     The limit of a step of HM is eta passes over its 3 x 128 images down to the pixels, and one down to the weights.
     """
-    from anrot_lib.benchmark import interleave, write_timing
-
     data, device = noise(images), torch.device("cpu")
     precision = devices.resolve_precision("auto", device)
     variants: dict[str, Callable[[int], None]] = {}
@@ -84,8 +83,6 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
 
     Their limit is 32 passes of each, forward and backward down to the pixels. GTM runs once, not under both parities.
     """
-    from anrot_lib.benchmark import interleave, write_timing
-
     data, device = noise(images), torch.device("cpu")
     run = begun(data, recipe(STEPS["undefended"][0]), "fp32")
     subject = scoring.subject_of(run.net, run.net.metric, data.test, device, bar)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from anrot_lib import tables
+from anrot_lib import statistics, tables
 from anrot_lib.attacks.threat import pixels
 from anrot_lib.ranking import config, ers
 
@@ -40,10 +40,11 @@ def measured(records: Sequence[Record]) -> Table:
     for record in records:
         clean, numbers, score = record["clean"], record["numbers"], record["ers"]
         other = next(name for name in numbers if name not in ers.NUMBERS)
+        half = statistics.share_half_width(clean["R@1"], record["protocol"]["gallery"])
         rows.append(
             [
                 title(record),
-                f"{number('R@1', clean['R@1'])} ± {share_half_width(clean['R@1'], record['protocol']['gallery']):.1f}",
+                f"{number('R@1', clean['R@1'])} ± {half:.1f}",
                 *(number(column, clean.get(column)) for column in COLUMNS[1:]),
                 *(number(name, numbers[name]["attacked"]) for name in ers.NUMBERS),
                 f"{score['value']:.1f} ± {score['half_width']:.1f}" + (" collapsed" if score["collapsed"] else ""),
@@ -54,11 +55,6 @@ def measured(records: Sequence[Record]) -> Table:
         )
     headings = ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"]
     return headings + (["few-shot", "few-shot, attacked"] if few else []), rows
-
-
-def share_half_width(per_cent: float, n: int) -> float:
-    """Of the 95 % interval of a share of n images, by the normal law, in per cent."""
-    return 1.96 * (per_cent * (100 - per_cent) / n) ** 0.5
 
 
 def few_shot(record: Record) -> list[str]:
@@ -72,19 +68,22 @@ def few_shot(record: Record) -> list[str]:
 
 def title(record: Record) -> str:
     """ "fashion HM[S,LGA], 1 epoch with 8 steps of 12/255, 2000 queries": what a measured row is about."""
-    recipe = record["recipe"]
-    epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
-    if not recipe["epochs"]:
-        start = record["checkpoint"]["start"]
-        epochs = "untrained" if start == "scratch" else start.split(", then ")[-1]
-    elif config.parse(record["name"]).defense:
-        epochs += f" with {recipe['eta']} steps of {pixels(recipe['step'])}"
     metric = config.parse(record["name"]).loss.metric
-    parts = [f"{record['data']['name']} {record['row']}", *([] if metric == "N" else [f"metric {metric}"]), epochs]
-    parts.append(f"{len(record['queries'])} queries")
+    parts = [f"{record['data']['name']} {record['row']}", *([] if metric == "N" else [f"metric {metric}"])]
+    parts += [_training(record), f"{len(record['queries'])} queries"]
     if record["protocol"]["parity"] != "fixed":
         parts.append(record["protocol"]["parity"])
     return ", ".join(parts)
+
+
+def _training(record: Record) -> str:
+    recipe = record["recipe"]
+    if not recipe["epochs"]:
+        start = record["checkpoint"]["start"]
+        return "untrained" if start == "scratch" else start.split(", then ")[-1]
+    epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
+    defended = config.parse(record["name"]).defense
+    return f"{epochs} with {recipe['eta']} steps of {pixels(recipe['step'])}" if defended else epochs
 
 
 def numbers(record: Record) -> Table:

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from anrot_lib import checkpoints, devices, embedders, randomness
 from anrot_lib.checks import UserError
 from anrot_lib.embedders import Embedder
-from anrot_lib.experiment import key_of
 from anrot_lib.ranking import defenses
 from anrot_lib.ranking.batches import Sampler
 from anrot_lib.ranking.data import RankingSet
 from anrot_lib.ranking.defenses import Defense
 from anrot_lib.ranking.destinations import Destination
 from anrot_lib.ranking.recipe import RankingRecipe, to_dict
+from anrot_lib.settings import key_of
 from anrot_lib.training import NotFinite, differing
 
 SAVE_SECONDS = 300

@@ -597,6 +597,8 @@ records = P.records("ranking", kind="ranking")
 for name in sorted({record["data"]["name"] for record in records}, reverse=True):
     some = [record for record in records if record["data"]["name"] == name]
     display(Markdown(tables.as_markdown(*score_tables.measured(some))))
+if not records:
+    print("nothing recorded yet: anrot retrieve train, then attack, -C fashion:rc2f2ghmetsm:ptripletN")
 
 # %% [markdown]
 # A star marks a score that was computed here from ten printed numbers. The last two columns, for birds whose species no
