@@ -39,7 +39,7 @@ pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px
 .jp-OutputArea pre, .output pre { border-style: dashed; background: none; }
 table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .92rem; }
 td, th { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: right; white-space: nowrap; }
-td:first-child, th:first-child { text-align: left; }
+td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 14rem; }
 .prompt, .jp-InputPrompt, .jp-OutputPrompt, .anchor-link { display: none; }
 .k, .kn, .kc, .ow { color: var(--word); } .s1, .s2, .sd, .sa, .si { color: var(--text); }
 .c1 { color: var(--note); font-style: italic; } .mi, .mf { color: var(--number); }

@@ -80,7 +80,9 @@ def _training(record: Record) -> str:
     recipe = record["recipe"]
     if not recipe["epochs"]:
         start = record["checkpoint"]["start"]
-        return "untrained" if start == "scratch" else start.split(", then ")[-1]
+        if "classifier" in start:
+            return f"classifier for {recipe['pretrain_epochs']} epochs"
+        return "untrained" if start == "scratch" else start
     epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
     defended = config.parse(record["name"]).defense
     return f"{epochs} with {recipe['eta']} steps of {pixels(recipe['step'])}" if defended else epochs

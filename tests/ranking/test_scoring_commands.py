@@ -95,6 +95,9 @@ def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
     assert code == 0 and "fashion N/A[R], untrained, 10 queries" in said
     record, file = record_of(trained, "-begin.rob28.json")
     assert record["checkpoint"]["start"] == "scratch" and record["checkpoint"]["of"] == 0
+    begun = record | {"checkpoint": record["checkpoint"] | {"start": "scratch, then a classifier of 10 classes"}}
+    begun["recipe"] = record["recipe"] | {"pretrain_epochs": 20}
+    assert score_tables.title(begun) == "fashion N/A[R], classifier for 20 epochs, 10 queries"
     for path in (checkpoint, file):
         path.unlink()  # others look for the one checkpoint of this name
 
