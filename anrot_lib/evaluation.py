@@ -21,7 +21,7 @@ from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 
 IMAGES_PER_PASS = 256  # fits a CPU's caches well enough and any GPU; results do not depend on it beyond rounding
-EPISODES_PER_PASS = 64
+EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
 

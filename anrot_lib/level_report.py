@@ -1,6 +1,8 @@
-"""Records of the experiment on levels as a table and a verdict: what each level adds to pixels, and which breaks first.
+"""Records of the experiments on levels as table and verdict: what each level adds to pixels, and which breaks first.
 
-Several seeds are averaged episode by episode; intervals and tests are over the episodes, for the encoders at hand.
+Two kinds of records: of `anrot levels`, whose variants share one encoder a seed, and of `anrot run`, whose rows are
+trained end to end each. Several seeds are averaged episode by episode; intervals and tests are over the episodes, for
+the encoders at hand.
 """
 
 from collections.abc import Sequence
@@ -8,29 +10,39 @@ from typing import Any
 
 import numpy as np
 
+from anrot_lib import tables
 from anrot_lib.checks import UserError
-from anrot_lib.level_study import LEVELS, REFERENCE, VARIANTS, attacks_of
+from anrot_lib.level_study import LEVELS, VARIANTS, attacks_of
 from anrot_lib.results import accuracies
 from anrot_lib.settings import Budget, Protocol, from_dict
 from anrot_lib.statistics import Interval, holm, interval, paired, paired_p
 from anrot_lib.tables import LEVEL_TITLES, as_markdown, title
 
 Record = dict[str, Any]
+REFERENCE = "levels:pixel"
 CLEAN, FEW = "clean", "clean, attacked tasks"
 SURE = 0.05
 
 
 def is_study(records: Sequence[Record]) -> bool:
+    """Whether these are records of `anrot levels`."""
     return bool(records) and all("fusion" in record["training"] for record in records)
 
 
-def by_variant(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Variant -> its records, one a seed, in the order of VARIANTS. UserError for several manifests or no pixels."""
+def is_of_levels(records: Sequence[Record]) -> bool:
+    """Whether pixels alone are among these records, to compare other levels with."""
+    return any(record["row"] == REFERENCE for record in records)
+
+
+def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Row -> its records, one a seed, in the order of VARIANTS. UserError for several manifests or no pixels."""
     if len({record["manifest"]["hash"] for record in records}) > 1:
         raise UserError("these records are of different episodes, so their levels cannot be compared")
-    rows = {name: [r for r in records if r["row"] == f"levels:{name}"] for name in VARIANTS}
-    if not rows[REFERENCE]:
+    if not is_of_levels(records):
         raise UserError("there is no record of pixels alone to compare with; run anrot levels first")
+    names = [f"levels:{variant}" for variant in VARIANTS]
+    names += [record["row"] for record in tables.in_order(records)]
+    rows = {name: [r for r in records if r["row"] == name] for name in names}
     return {name: own for name, own in rows.items() if own}
 
 
@@ -40,12 +52,15 @@ def over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
 
 
 def attack_names(record: Record) -> list[str]:
+    """The columns under attack that a record of this kind shows, from weak to strong."""
+    if not is_study([record]):
+        return [name for name in tables.main_columns(record).values() if "GD" in name or name.startswith("FGSM")]
     columns = attacks_of(from_dict(Protocol, record["protocol"]), from_dict(Budget, record["budget"]))
     return [column.name for column in columns]
 
 
 def differences(rows: dict[str, list[Record]]) -> dict[str, tuple[Interval, float]]:
-    """Variant -> (clean accuracy minus that of pixels, p after Holm's correction for all of them)."""
+    """Row -> (clean accuracy minus that of pixels, p after Holm's correction for all of them)."""
     base = over_seeds(rows[REFERENCE], CLEAN)
     others = {name: over_seeds(own, CLEAN) for name, own in rows.items() if name != REFERENCE}
     adjusted = holm([paired_p(base, values) for values in others.values()])
@@ -53,17 +68,18 @@ def differences(rows: dict[str, list[Record]]) -> dict[str, tuple[Interval, floa
 
 
 def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows): one row a variant."""
-    rows = by_variant(records)
+    """(headings, rows): one row a variant, or a training."""
+    rows = by_row(records)
     found, attacks = differences(rows), attack_names(records[0])
-    headings = ["levels", CLEAN, "minus pixels", "p (Holm)", "share of each level, %"]
+    first = "levels" if is_study(records) else "trained with"
+    headings = [first, CLEAN, "minus pixels", "p (Holm)", "share of each level, %"]
     headings += [name.removesuffix(" query") for name in attacks]
     lines = []
     for name, own in rows.items():
         gain, p = found.get(name, (None, None))
         cells = [_said(own, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
         cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _shares(own)]
-        lines.append([title(f"levels:{name}"), *cells, *(_said(own, column) for column in attacks)])
+        lines.append([title(name), *cells, *(_said(own, column) for column in attacks)])
     return headings, lines
 
 
@@ -73,9 +89,17 @@ def _said(records: Sequence[Record], column: str) -> str:
 
 
 def _shares(records: Sequence[Record]) -> str:
-    fusions = [record["training"]["fusion"]["shares"] for record in records]
-    names = [name for name in LEVELS if name in fusions[0]]
-    return " : ".join(f"{100 * np.mean([f[name] for f in fusions]):.0f}" for name in names)
+    found = [shares_of(record) for record in records]
+    names = [name for name in LEVEL_TITLES if name in found[0]]
+    return " : ".join(f"{100 * np.mean([shares[name] for shares in found]):.0f}" for name in names)
+
+
+def shares_of(record: Record) -> dict[str, float]:
+    """Each level's share of the logits, summing to 1: on test episodes, or at a training's last validation."""
+    training = record["training"]
+    if "fusion" in training:
+        return training["fusion"]["shares"]
+    return training["history"][-1].get("shares") or {record["row"].removeprefix("levels:"): 1.0}
 
 
 def caption(records: Sequence[Record]) -> str:
@@ -83,11 +107,13 @@ def caption(records: Sequence[Record]) -> str:
     record = records[0]
     data, budget, protocol = record["data"], record["budget"], record["protocol"]
     seeds = sorted({r["recipe"]["seed"] for r in records})
+    plural = "s" if len(seeds) > 1 else ""
+    trained = f"for {budget['episodes']} clean episodes, seed{plural} {', '.join(map(str, seeds))}"
+    fitted = f"fusion fitted to {budget['validation_tasks']} validation episodes"
+    how = f"trained on pixels alone {trained}; {fitted}" if is_study(records) else f"trained with each row {trained}"
     return (
         f"{data['name']}, {data['size']} px, {protocol['way']}-way {protocol['shot']}-shot, preset {budget['preset']}; "
-        f"encoder {budget['encoder']}, trained on pixels alone for {budget['episodes']} clean episodes, "
-        f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}; fusion fitted to "
-        f"{budget['validation_tasks']} validation episodes; {record['manifest']['n_tasks']} clean test episodes of "
+        f"encoder {budget['encoder']}, {how}; {record['manifest']['n_tasks']} clean test episodes of "
         f"{budget['clean_query']} queries a class, attacked ones the first {budget['attacked_tasks']} with "
         f"{budget['attacked_query']}; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
         f"{record['run']['device']}"
@@ -100,34 +126,39 @@ def markdown(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """One line from the records: what beats pixels alone, and which single level an attack takes first."""
-    rows = by_variant(records)
-    return f"{_clean_verdict(rows)} {_attack_verdict(rows, attack_names(records[0]))}"
+    """From the records: what beats pixels alone, and which single level an attack takes first."""
+    rows, attacks = by_row(records), attack_names(records[0])
+    if is_study(records):
+        return f"{_clean_verdict(rows, 'combinations')} {_attack_verdict(rows, attacks)}"
+    strongest = attacks[-1]
+    left = max(100 * over_seeds(own, strongest).mean() for own in rows.values())
+    said = f"Under {strongest.removesuffix(' query')} the best training has {left:.1f} % left."
+    return f"{_clean_verdict(rows, 'trainings')} {said}"
 
 
-def _clean_verdict(rows: dict[str, list[Record]]) -> str:
+def _clean_verdict(rows: dict[str, list[Record]], kind: str) -> str:
     found = differences(rows)
     better = {name: gain for name, (gain, p) in found.items() if p <= SURE and gain.mean > 0}
     worse = sum(p <= SURE and gain.mean < 0 for gain, p in found.values())
-    said = f"Of {len(found)} other combinations {len(better)} are better than pixels alone and {worse} worse"
+    said = f"Of {len(found)} other {kind} {len(better)} are better than pixels alone and {worse} worse"
     said += f" (Holm, {100 * SURE:.0f} %)"
     if not better:
         return f"{said}."
     best = max(better, key=lambda name: better[name].mean)
     gain = better[best]
-    return f"{said}; the best is {title(f'levels:{best}')}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
+    return f"{said}; the best is {title(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
 
 
 def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     """The weakest attack tells levels apart best: a strong one leaves nothing of any of them."""
-    single = [name for name in rows if name in LEVELS]
     weakest, strongest = attacks[0], attacks[-1]
-    kept = {n: over_seeds(rows[n], weakest).mean() / max(1e-9, over_seeds(rows[n], FEW).mean()) for n in single}
+    of = {name: rows[f"levels:{name}"] for name in LEVELS if f"levels:{name}" in rows}
+    kept = {n: over_seeds(own, weakest).mean() / max(1e-9, over_seeds(own, FEW).mean()) for n, own in of.items()}
     first, last = min(kept, key=kept.get), max(kept, key=kept.get)
-    apart = paired(over_seeds(rows[first], weakest), over_seeds(rows[last], weakest))
-    left = max(100 * over_seeds(rows[n], strongest).mean() for n in single)
+    apart = paired(over_seeds(of[first], weakest), over_seeds(of[last], weakest))
+    left = max(100 * over_seeds(own, strongest).mean() for own in of.values())
     tail = f"under {strongest.removesuffix(' query')} the best single level has {left:.1f} % left."
-    if len(single) < 2 or abs(apart.mean) <= apart.half_width:
+    if len(of) < 2 or abs(apart.mean) <= apart.half_width:
         return f"Under {weakest.removesuffix(' query')} no single level can be said to break first; {tail}"
     return (
         f"Under {weakest.removesuffix(' query')} the first to break is {LEVEL_TITLES[first]}: it keeps "

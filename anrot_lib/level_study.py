@@ -2,7 +2,8 @@
 
 All variants work on the same feature maps and the same episodes, and so differ in nothing but their levels. The fusion
 of a variant is fitted to validation episodes with the maps frozen. What an end-to-end training with several levels
-gives is another question: `anrot run --rows levels:pixel levels:pixel+part mml`.
+gives is another question:
+`anrot run --rows levels:pixel levels:pixel+part mml mml-wasserstein2`.
 """
 
 import time

@@ -71,34 +71,56 @@ def table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[lis
         cells = ["{:.{d}f} ± {:.{d}f}".format(*over_seeds(own, decoding, name), d=d) for name, d in names.items()]
         rate = f"{rate_of(own):.1f}"
         epochs = ", ".join(dict.fromkeys(str(r["training"]["epochs"]) for r in own))
-        still = max(moved([point["loss"] for point in r["training"]["history"]]) for r in own)
         star = " *" if best[divergence] == beta else ""
         rows.append(
-            [TITLES[divergence], f"{beta:.3g}{star}", str(len(own)), *cells, rate, epochs, f"{100 * still:.1f}"]
+            [TITLES[divergence], f"{beta:.3g}{star}", str(len(own)), *cells, rate, epochs, f"{still_moved(own):.1f}"]
         )
     return headings, rows
 
 
-def differences(records: Sequence[Record], decoding: str, reference: str = "kl") -> tuple[list[str], list[list[str]]]:
-    """Frechet distance minus the reference divergence's at the same beta and seed, with 95 % intervals.
+def gap(ours: Sequence[Record], theirs: Sequence[Record], decoding: str) -> tuple[float, float, int] | None:
+    """Frechet distance of ours minus theirs: (mean, half-width, seeds), paired by seed; None without a common seed.
 
     Over seeds the t-interval of the differences; for one seed 1.96 standard deviations of the differences of the
     resampled distances, which were resampled alike for all models.
     """
-    by_key = {(r["vae"]["beta"], r["vae"]["seed"], r["vae"]["divergence"]): r for r in records}
+    by_seed = [{r["vae"]["seed"]: r["decoded"][decoding]["frechet"] for r in records} for records in (ours, theirs)]
+    pairs = [(by_seed[0][seed], by_seed[1][seed]) for seed in sorted(by_seed[0].keys() & by_seed[1].keys())]
+    if not pairs:
+        return None
+    values = np.array([a["value"] - b["value"] for a, b in pairs])
+    if len(values) > 1:
+        half = t_quantile(len(values)) * values.std(ddof=1) / len(values) ** 0.5
+    else:
+        half = 1.96 * np.std(np.subtract(*(found["resampled"] for found in pairs[0])), ddof=1)
+    return float(values.mean()), float(half), len(values)
+
+
+def differences(records: Sequence[Record], decoding: str, reference: str = "kl") -> tuple[list[str], list[list[str]]]:
+    """`gap` of every divergence to the reference at the same beta."""
+    by = groups(records)
     rows = []
-    for (beta, divergence), own in groups(records).items():
-        pairs = [(r, by_key.get((beta, r["vae"]["seed"], reference))) for r in own]
-        found = [[r["decoded"][decoding]["frechet"] for r in pair] for pair in pairs if pair[1] is not None]
-        if divergence == reference or not found:
-            continue
-        values = np.array([a["value"] - b["value"] for a, b in found])
-        if len(values) > 1:
-            half = t_quantile(len(values)) * values.std(ddof=1) / len(values) ** 0.5
-        else:
-            half = 1.96 * np.std(np.subtract(*(f["resampled"] for f in found[0])), ddof=1)
-        rows.append([TITLES[divergence], f"{beta:.3g}", str(len(values)), f"{values.mean():+.3f} ± {half:.3f}"])
+    for (beta, divergence), own in by.items():
+        found = gap(own, by.get((beta, reference), []), decoding)
+        if divergence != reference and found is not None:
+            mean, half, n = found
+            rows.append([TITLES[divergence], f"{beta:.3g}", str(n), f"{mean:+.3f} ± {half:.3f}"])
     return [f"Frechet distance minus {TITLES[reference]}'s", "beta", "seeds", "difference"], rows
+
+
+def at_pressure(records: Sequence[Record], decoding: str, nats: float) -> tuple[float, np.ndarray]:
+    """Frechet distance of one divergence's models where their KL to the prior is `nats`: (value, resampled values).
+
+    By straight lines between its betas, over the logarithm of the KL; records of one seed.
+    """
+    records = sorted(records, key=lambda record: record["divergences"]["kl"])
+    x = np.log([record["divergences"]["kl"] for record in records])
+    found = [record["decoded"][decoding]["frechet"] for record in records]
+    value, *resampled = (
+        float(np.interp(np.log(nats), x, y))
+        for y in ([f["value"] for f in found], *zip(*(f["resampled"] for f in found), strict=True))
+    )
+    return value, np.array(resampled)
 
 
 def best_betas(records: Sequence[Record], decoding: str) -> dict[str, float]:
@@ -121,13 +143,18 @@ def rate_of(records: Sequence[Record]) -> float:
     return float(np.mean([record["divergences"]["kl"] for record in records]))
 
 
+def still_moved(records: Sequence[Record]) -> float:
+    """Per cent by which the validation bound still fell over the last fifth of a training, the most of these."""
+    return 100 * max(moved([point["loss"] for point in record["training"]["history"]]) for record in records)
+
+
 def claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
     """(headings, rows): what was measured, and the published FID in a column of its own.
 
     The KL to the prior stands beside it, whatever the divergence: equal beta is not equal pressure.
     """
     headings = ["divergence, beta", "paper says, FID", f"we measured, {distance_title(records[0])} (95 %, seeds)"]
-    headings += ["squared error", "KL to the prior, nats"]
+    headings += ["squared error", "KL to the prior, nats", "moved, %"]
     rows = []
     for (beta, divergence), own in groups(records).items():
         claim = CLAIMS.get(divergence)
@@ -136,15 +163,67 @@ def claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], l
         value = "{:.3f} ± {:.3f} ({})".format(*over_seeds(own, decoding, "frechet"), len(own))
         error, rate = f"{over_seeds(own, decoding, 'squared_error')[0]:.1f}", f"{rate_of(own):.0f}"
         said = f"{claim:.2f}" if claim else "-"
-        rows.append([f"{TITLES[divergence]}, {beta:.3g}", said, value, error, rate, status])
+        rows.append([f"{TITLES[divergence]}, {beta:.3g}", said, value, error, rate, f"{still_moved(own):.1f}", status])
     return [*headings, "status"], rows
 
 
 def claims_text(records: Sequence[Record], decoding: str = "mean") -> str:
-    """The table of claims with its caption as Markdown; one line that says so if there are no records."""
+    """The table of claims, its caption and the verdict as Markdown; one line that says so if there are no records."""
     if not records:
         return NOT_YET
-    return f"{tables.as_markdown(*claims_table(records, decoding))}\n\n{caption(records[0], decoding)}."
+    table = tables.as_markdown(*claims_table(records, decoding))
+    return f"{table}\n\n{caption(records[0], decoding)}.\n\n{verdict(records, decoding)}"
+
+
+def verdict(records: Sequence[Record], decoding: str = "mean") -> str:
+    """Which divergence comes closest to the originals: at equal beta, each at its best beta, and at equal pressure."""
+    by = groups(records)
+    seeds = {beta: sum(len(own) for (b, _), own in by.items() if b == beta) for beta, _ in by}
+    beta, best = max(seeds, key=lambda b: seeds[b]), best_betas(records, decoding)
+    at_best = ", ".join(f"{TITLES[name]} {b:.3g}" for name, b in best.items())
+    equal = {divergence: own for (b, divergence), own in by.items() if b == beta}
+    own_best = {divergence: by[b, divergence] for divergence, b in best.items()}
+    said = [
+        f"At equal beta, {beta:.3g}: {_smallest(equal, decoding)}",
+        f"Each at its best beta of those tried ({at_best}): {_smallest(own_best, decoding)}",
+        _equal_pressure(records, decoding),
+    ]
+    return "\n".join(f"- {line}" for line in said if line)
+
+
+def _smallest(chosen: dict[str, list[Record]], decoding: str) -> str:
+    """The divergence of the smallest distance among these, and the paired differences to the others."""
+    first, *others = sorted(chosen, key=lambda name: over_seeds(chosen[name], decoding, "frechet")[0])
+    gaps = {name: gap(chosen[first], chosen[name], decoding) for name in others}
+    said = [
+        f"{found[0]:+.1f} ± {found[1]:.1f} to {TITLES[name]} ({found[2]} seed{'s' if found[2] > 1 else ''})"
+        for name, found in gaps.items()
+        if found is not None
+    ]
+    return f"the smallest distance is that of {TITLES[first]}, {', '.join(said) or 'alone'}."
+
+
+def _equal_pressure(records: Sequence[Record], decoding: str) -> str:
+    """The same where all have the same KL to the prior, in the middle of what they share; "" if they share nothing."""
+    seed = min(r["vae"]["seed"] for r in records)
+    own: dict[str, list[Record]] = {}
+    for record in (r for r in records if r["vae"]["seed"] == seed):
+        own.setdefault(record["vae"]["divergence"], []).append(record)
+    rates = [[r["divergences"]["kl"] for r in found] for found in own.values()]
+    low, high = max(map(min, rates)), min(map(max, rates))
+    if len(own) < 2 or low >= high:
+        return ""
+    nats = float(np.sqrt(low * high))
+    found = {name: at_pressure(rs, decoding, nats) for name, rs in own.items()}
+    first, *others = sorted(found, key=lambda name: found[name][0])
+    said = []
+    for name in others:
+        difference, resampled = (a - b for a, b in zip(found[first], found[name], strict=True))
+        said.append(f"{difference:+.1f} ± {1.96 * np.std(resampled, ddof=1):.1f} to {TITLES[name]}")
+    return (
+        f"At equal pressure, {nats:.0f} nats to the prior, by lines between the betas of seed {seed}: the smallest "
+        f"distance is that of {TITLES[first]}, {', '.join(said)} (± over images)."
+    )
 
 
 def caption(record: Record, decoding: str) -> str:

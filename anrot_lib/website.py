@@ -136,8 +136,10 @@ def _results() -> str:
     for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
         name, records = folder.relative_to(paths.results_dir()).as_posix(), results.read_all(folder)
         drawn = []
-        if records:
-            drawn.append((readme.levels if level_report.is_study(records) else readme.main_table)(name))
+        if level_report.is_of_levels(records):
+            drawn.append(readme.levels(name))
+        if records and not level_report.is_study(records):
+            drawn.append(readme.main_table(name))
         for kind, draw in (("ranking", readme.ranking), ("reconstruction", readme.reconstruction)):
             if results.read_all(folder, kind):
                 drawn.append(draw(name))

@@ -404,6 +404,17 @@ def test_inception_is_fetched_only_when_asked(monkeypatch, tmp_path):
     assert extractors.INCEPTION_URL.rsplit("-", 1)[1] == f"{extractors.INCEPTION_SHA256[:8]}.pth"
 
 
+def test_inception_is_fetched_once_and_checked(inception_file, monkeypatch, tmp_path):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    monkeypatch.setattr(extractors, "INCEPTION_URL", inception_file.as_uri())
+    digest = checkpoints.sha256(inception_file)
+    fetched = extractors.from_words("inception", digest, download=True)
+    kept = paths.raw_dir() / inception_file.name
+    assert fetched.num_features == 2048 and checkpoints.sha256(kept) == digest
+    monkeypatch.setattr(urllib.request, "urlretrieve", lambda url, path: pytest.fail("fetched again"))
+    assert extractors.from_words("inception", digest, download=True).sha256 == digest
+
+
 def test_only_the_published_weights_are_called_fid():
     net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     assert Extractor(net, "Inception v3", extractors.INCEPTION_SHA256).title == "FID"
@@ -465,3 +476,30 @@ def test_mobilenet_knows_imagenet(shared_data):
         modes.append(net.classify(pixels).argmax(1).mode().values.item())
     pairs = [(a, b) for k, a in enumerate(modes) for b in modes[k + 1 :]]
     assert np.mean([a < b for a, b in pairs]) > 0.85
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_a_distance_by_mobilenet_sees_what_is_done_to_photos(shared_data):
+    """768 features of 128 photos: blurred, they are further from themselves than 128 other photos are."""
+    import io
+
+    from PIL import Image
+    from torchvision.transforms.functional import gaussian_blur
+
+    content = np.load(shared_data / "mini_imagenet" / "test.npz")
+    blob, offsets = content["blob"], content["offsets"]
+    rows = np.random.default_rng(0).choice(len(offsets) - 1, 256, replace=False)
+    files = [Image.open(io.BytesIO(blob[offsets[r] : offsets[r + 1]].tobytes())) for r in rows]
+    pixels = np.stack([np.asarray(f.convert("RGB").resize((84, 84))) for f in files])
+    photos = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    extractor = extractors.from_words(str(shared_data / "weights" / "mobilenet_v1_075_224.npz"))
+    assert extractor.title == "Frechet distance by MobileNet v1 at 128 px"
+    half = photos[:128]
+    one, other, soft, blurred = (
+        frechet.features_of(extractor, x.split(64))
+        for x in (half, photos[128:], gaussian_blur(half, 9, 0.7), gaussian_blur(half, 9, 3.0))
+    )
+    assert one.shape == (128, 768)
+    far = frechet.distance(one, blurred)
+    assert far > frechet.distance(one, other) and far > 2 * frechet.distance(one, soft) > 0

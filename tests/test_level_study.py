@@ -255,11 +255,11 @@ def test_the_table_is_drawn_from_the_records():
 
 
 def test_holm_counts_all_comparisons_of_the_table():
-    rows = level_report.by_variant(MADE)
+    rows = level_report.by_row(MADE)
     found = level_report.differences(rows)
-    few = level_report.differences({name: rows[name] for name in ("pixel", "kl")})
-    assert list(found) == ["part", "kl", "pixel+part"]
-    assert found["kl"][0] == few["kl"][0] and found["kl"][1] >= few["kl"][1]
+    few = level_report.differences({name: rows[name] for name in ("levels:pixel", "levels:kl")})
+    assert list(found) == ["levels:part", "levels:kl", "levels:pixel+part"]
+    assert found["levels:kl"][0] == few["levels:kl"][0] and found["levels:kl"][1] >= few["levels:kl"][1]
 
 
 def test_the_verdict_names_the_best_and_what_breaks_first():
@@ -275,12 +275,37 @@ def test_the_verdict_names_the_best_and_what_breaks_first():
 
 def test_several_seeds_are_averaged_episode_by_episode():
     both = [*MADE, *(made(r["row"].removeprefix("levels:"), 60, 50, seed=1) for r in MADE)]
-    rows = level_report.by_variant(both)
-    values = level_report.over_seeds(rows["pixel"], "clean")
-    each = [results.accuracies(r["columns"]["clean"]) for r in rows["pixel"]]
+    rows = level_report.by_row(both)
+    values = level_report.over_seeds(rows["levels:pixel"], "clean")
+    each = [results.accuracies(r["columns"]["clean"]) for r in rows["levels:pixel"]]
     assert len(each) == 2
     np.testing.assert_allclose(values, np.mean(each, 0))
     assert "seeds 0, 1" in level_report.caption(both)
+
+
+def trained(row: str, right: float, shares: dict | None = None) -> dict:
+    """A record of a net that was trained with a row's levels from the start."""
+    record = made("pixel", right, right)
+    *_, fgsm, pgd = level_report.attack_names(record)
+    point = {"step": 10, "clean": 0.5} | ({"shares": shares} if shares else {})
+    columns = {name: record["columns"][name] for name in ("clean", fgsm, pgd)}
+    return record | {"row": row, "training": {"history": [point]}, "columns": columns}
+
+
+def test_nets_trained_with_several_levels_are_compared_alike():
+    shares = {"pixel": 0.5, "part": 0.2, "kl-reverse": 0.3}
+    records = [trained("mml", 75, shares), trained("dn4", 60), trained("levels:pixel", 70)]
+    assert level_report.is_of_levels(records) and not level_report.is_study(records)
+    assert not level_report.is_of_levels(records[:2])
+    headings, rows = level_report.table(records)
+    assert headings == [
+        *("trained with", "clean", "minus pixels", "p (Holm)", "share of each level, %", "FGSM 8/255", "PGD-20 8/255")
+    ]
+    assert [row[0].split()[0] for row in rows] == ["pixels", "DN4", "MML"] and rows[2][4] == "50 : 20 : 30"
+    assert rows[0][2:5] == ["-", "-", "100"] and rows[1][3] == "< 0.001" and rows[2][2].startswith("+")
+    said = level_report.markdown(records)
+    assert "Of 2 other trainings 1 are better than pixels alone and 1 worse (Holm, 5 %); the best is MML" in said
+    assert "trained with each row for" in said and "left." in said
 
 
 def test_records_that_cannot_be_compared_are_refused():

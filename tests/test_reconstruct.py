@@ -438,6 +438,41 @@ def test_claims_stand_in_a_column_of_their_own(finished):
     assert {(row[1], row[-1]) for row in reconstruct_report.claims_table(other, "mean")[1]} == {("-", "no claim")}
 
 
+def with_numbers(record, divergence, beta, seed, kl, distance):
+    """A record with other numbers: its distance over the images, resampled, is spread by 2 to either side."""
+    found = {"value": distance, "half_width": 2.0, "resampled": [distance - 2, distance, distance + 2]}
+    return record | {
+        "vae": record["vae"] | {"divergence": divergence, "beta": beta, "seed": seed},
+        "divergences": record["divergences"] | {"kl": kl},
+        "decoded": {"mean": record["decoded"]["mean"] | {"frechet": found}},
+    }
+
+
+def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(finished):
+    """Two lines in the plane of ln KL and distance: KL's is the lower one, but Hellinger's betas press less."""
+    _, (record, *_), _ = finished
+    made = [
+        *(with_numbers(record, "kl", 0.1, seed, 100.0, 50.0 + seed) for seed in (0, 1)),
+        *(with_numbers(record, "hellinger2", 0.1, seed, 400.0, 40.0 + 2 * seed) for seed in (0, 1)),
+        with_numbers(record, "kl", 0.01, 0, 400.0, 30.0),
+        with_numbers(record, "hellinger2", 1.0, 0, 100.0, 62.0),
+    ]
+    said = reconstruct_report.verdict(made).splitlines()
+    half = 12.7062047 * np.std([-10, -9], ddof=1) / 2**0.5
+    assert said[0] == (
+        "- At equal beta, 0.1: the smallest distance is that of Hellinger (squared), "
+        f"-9.5 ± {half:.1f} to Kullback-Leibler (2 seeds)."
+    )
+    assert said[1].startswith("- Each at its best beta of those tried (Kullback-Leibler 0.01, Hellinger (squared) 0.1")
+    assert "that of Kullback-Leibler, -10.0 ± 0.0 to Hellinger (squared) (1 seed)." in said[1]
+    assert said[2].startswith("- At equal pressure, 200 nats to the prior, by lines between the betas of seed 0:")
+    assert "that of Kullback-Leibler, -11.0 ± 0.0 to Hellinger" in said[2]  # (50 + 30) / 2 - (40 + 62) / 2
+    value, resampled = reconstruct_report.at_pressure([made[0], made[4]], "mean", 200.0)
+    assert value == pytest.approx(40) and resampled == pytest.approx([38, 40, 42])
+    apart = [with_numbers(record, "kl", 0.1, 0, 10.0, 1.0), with_numbers(record, "hellinger2", 0.1, 0, 20.0, 2.0)]
+    assert "pressure" not in reconstruct_report.verdict(apart), "nothing is extrapolated"
+
+
 def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):
     assert readme.draw("reconstruction gone-32px-reconstruction-laptop") == reconstruct_report.NOT_YET
     assert reconstruct_report.claims_text([]) == reconstruct_report.NOT_YET

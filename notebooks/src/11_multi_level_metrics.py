@@ -567,15 +567,15 @@ ex.check("11.5", whose_term)
 for shot in (5, 1):
     records = P.records(f"cifar-fs-32px-5way-{shot}shot-laptop-levels")
     display(Markdown(level_report.markdown(records)))
-    gains = [gain.mean for gain, _ in level_report.differences(level_report.by_variant(records)).values()]
+    gains = [gain.mean for gain, _ in level_report.differences(level_report.by_row(records)).values()]
     print(f"{shot}-shot: largest gain over pixels alone {max(gains):+.2f} points")
 
 # %% [markdown]
 # "Minus pixels" is a paired difference on the same episodes, in points, with its 95 % interval. $p$ is corrected for
 # the number of combinations: look at fourteen of them, and one will look like a gain by chance. All numbers hold for
 # levels that are put on a finished encoder, trained for pixels; training with all levels from the start is another
-# experiment (`anrot run --rows levels:pixel mml mml-wasserstein2`). And a difference may be sure and small at once: ask
-# for its size, too.
+# experiment (`anrot run --rows levels:pixel levels:pixel+part mml mml-wasserstein2`). And a difference may be sure and
+# small at once: ask for its size, too.
 #
 # What the papers say, as far as it is known, is about other images or another encoder:
 
