@@ -3,8 +3,6 @@
 import argparse
 import json
 import logging
-import resource
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -89,8 +87,9 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
         test = per_pass * _test_passes(setting)
         total += train + test
         print(f"{row:14s} training about {train / 60:.1f} min, testing at most about {test / 60:.1f} min")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-    print(f"together about {total / 60:.1f} min, {peak:.1f} GiB of memory; records would go to {shown(setting.folder)}")
+    peak = devices.peak_memory()
+    memory = "" if peak is None else f", {peak:.1f} GiB of memory"
+    print(f"together about {total / 60:.1f} min{memory}; records would go to {shown(setting.folder)}")
     out.debug("estimate took %.1f s", time.perf_counter() - started)
     return 0
 

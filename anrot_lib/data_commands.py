@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anrot_lib import checkpoints, noise, paths, randomness, results
+from anrot_lib import checkpoints, devices, noise, paths, randomness, results
 from anrot_lib.attacks import gradient, transfer
 from anrot_lib.console import counting_bar
 from anrot_lib.data import image_set as image_sets
@@ -97,6 +97,8 @@ def prepare(arguments: argparse.Namespace) -> int:
     if note := about.get("note"):
         print(note)
     print(f"sha256 {image_set.sha256}\nsplit  {image_set.split_hash}")
+    if (peak := devices.peak_memory()) is not None:
+        print(f"{peak:.2f} GiB of memory at most")
     print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
     return 0
 

@@ -1,6 +1,7 @@
 """Which device and which precision: chosen once, said aloud, stored in the record; never silently."""
 
 import ctypes
+import sys
 from contextlib import AbstractContextManager
 
 import torch
@@ -52,6 +53,16 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # no such function, or no such way to ask for it
         return False
     return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def peak_memory() -> float | None:
+    """GiB of memory that this process held at most so far, mapped files among it; None on Windows, which keeps no such
+    count within Python's reach."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

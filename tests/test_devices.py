@@ -89,6 +89,17 @@ def test_memory_that_is_kept_need_not_be_cleared_again():
     assert 10 * found[True] < found[False]
 
 
+PEAK = "import torch; from anrot_lib.devices import peak_memory as p; low = p(); torch.ones(2**28); print(low, p())"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps no such count")
+def test_peak_memory_is_in_gib():
+    """2^28 floats are one."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    low, high = map(float, done.stdout.split())
+    assert low > 0.05 and 0.9 < high - low < 1.1
+
+
 @pytest.mark.gpu
 def test_the_gpu_is_found_and_named():
     device = devices.resolve_device("cuda")

@@ -146,15 +146,31 @@ def test_machine_paths_are_told_from_other_paths(line: str, expected: bool):
 
 
 def test_import_is_light(record_property):
-    """The bare package brings no plotting, torchvision or notebooks. Seconds are only recorded."""
+    """The bare package brings no plotting, torchvision or notebooks, all verbs no plotting and no notebooks.
+
+    Seconds are only recorded.
+    """
+    heavy = ["matplotlib", "IPython", "jupyterlab", "ipywidgets", "nbformat", "jsonschema"]
+    for module, banned in (("anrot_lib", [*heavy, "torchvision", "scipy"]), ("anrot_lib.commands", heavy)):
+        code = (
+            f"import json, sys, time; import torch; start = time.perf_counter(); import {module};"
+            "print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))"
+        )
+        seconds, modules = json.loads(run(sys.executable, "-c", code, cwd=ROOT))
+        record_property(f"import_seconds_of_{module}_beyond_torch", seconds)
+        assert not [name for name in banned if name in modules]
+
+
+def test_all_modules_load_where_unix_only_modules_are_missing():
+    """As on Windows."""
+    names = [path.relative_to(ROOT).with_suffix("").parts for path in sorted(PACKAGE.rglob("*.py"))]
+    modules = [".".join(n for n in parts if n != "__init__") for parts in names if parts[-1] != "__main__"]
     code = (
-        "import json, sys, time; import torch; start = time.perf_counter(); import anrot_lib;"
-        "print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))"
+        "import sys, importlib; sys.modules.update(dict.fromkeys(['resource', 'fcntl', 'pwd', 'grp', 'termios']));"
+        f"[importlib.import_module(name) for name in {modules}];"
+        "from anrot_lib import devices; print(devices.peak_memory())"
     )
-    seconds, modules = json.loads(run(sys.executable, "-c", code, cwd=ROOT))
-    record_property("import_seconds_beyond_torch", seconds)
-    heavy = ("matplotlib", "torchvision", "IPython", "jupyterlab", "ipywidgets", "nbformat")
-    assert not [name for name in heavy if name in modules]
+    assert run(sys.executable, "-c", code, cwd=ROOT).strip() == "None" and len(modules) > 100
 
 
 @pytest.fixture(scope="module")
