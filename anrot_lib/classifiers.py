@@ -1,6 +1,5 @@
 """FewShotNet = encoder + head, with easyfsl's support/query contract, a bound form for attack libraries, a probe."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,33 +9,9 @@ from torch import Tensor, nn
 from anrot_lib import encoders, multilevel
 from anrot_lib.attacks.episode import pick
 from anrot_lib.checks import UserError, check_images
-from anrot_lib.compat import load_torchvision
 from anrot_lib.data.episodes import Episode
-from anrot_lib.heads import EasyFSLHead, GaussianHead, Head, Prototypes, Scores, VariationalHead
-
-load_torchvision()  # easyfsl imports it, and beside a CPU build of torch it loads only this way
-import easyfsl.methods as easyfsl  # noqa: E402
-
-
-def easyfsl_methods() -> dict[str, Callable[[int], easyfsl.FewShotClassifier]]:
-    """Every concrete method of easyfsl by class name, as a function of the feature width."""
-
-    def maker(cls: type) -> Callable[[int], easyfsl.FewShotClassifier]:
-        wanted = inspect.signature(cls.__init__).parameters
-
-        def make(channels: int) -> easyfsl.FewShotClassifier:
-            known = {"feature_dimension": channels}
-            return cls(**{k: v for k, v in known.items() if k in wanted})
-
-        return make
-
-    # FEAT and RelationNetworks want a trained module of their own and maps instead of vectors.
-    left_out = {"FewShotClassifier", "FEAT", "RelationNetworks"}
-    return {
-        name: maker(cls)
-        for name, cls in vars(easyfsl).items()
-        if inspect.isclass(cls) and issubclass(cls, easyfsl.FewShotClassifier) and name not in left_out
-    }
+from anrot_lib.easyfsl_head import EasyFSLHead, easyfsl
+from anrot_lib.heads import GaussianHead, Head, Prototypes, Scores, VariationalHead
 
 
 def _published(channels: int) -> Head:
@@ -153,16 +128,10 @@ def build_net(
 ) -> FewShotNet:
     """An encoder by name with a method's head, weights drawn from `generator`."""
     trunk = encoders.build(encoder, in_channels, attention, generator)
-    head = build_head(method, trunk.out_channels)
-    for layer in head.modules():  # torch draws these from its global generator; ours must come from `generator`
-        if generator is None:
-            break
-        if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
-            nn.init.zeros_(layer.bias)
-        elif isinstance(layer, (nn.LSTM, nn.LSTMCell)):  # easyfsl's matching networks
-            for weight in layer.parameters():
-                nn.init.uniform_(weight, -(layer.hidden_size**-0.5), layer.hidden_size**-0.5, generator=generator)
+    with torch.random.fork_rng(devices=[], enabled=generator is not None):
+        if generator is not None:  # layers draw from torch's global generator; what they draw must come from ours
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        head = build_head(method, trunk.out_channels)
     return FewShotNet(trunk, head).to(memory_format=torch.channels_last)
 
 

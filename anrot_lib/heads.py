@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib import divergences, gaussians
-from anrot_lib.checks import UserError
 from anrot_lib.gaussians import Gaussian, full_precision
 
 
@@ -168,43 +167,3 @@ class VariationalHead(GaussianHead):
             noise = torch.randn(query.mean.shape, generator=generator, device=generator.device)
             query = query._replace(mean=query.mean + query.var.sqrt() * noise.to(query.mean.device))
         return Scores(self._logits(self._divergence(query, model)), {}, query, penalty)
-
-
-class EasyFSLModel(NamedTuple):
-    """The support set of E episodes as an easyfsl method wants it: features (E, S, C), labels and mask (E, S)."""
-
-    features: Tensor
-    labels: Tensor
-    mask: Tensor
-
-
-class EasyFSLHead(Head):
-    """Any method of easyfsl as a head: it runs on averaged features, episode by episode, as that library does.
-
-    name is the class name in `easyfsl.methods`. Raises UserError for an unknown name.
-    """
-
-    def __init__(self, channels: int, name: str):
-        super().__init__()
-        from anrot_lib.classifiers import easyfsl_methods
-
-        methods = easyfsl_methods()
-        if name not in methods:
-            raise UserError(f"easyfsl has no method {name!r}; choose one of {', '.join(sorted(methods))}")
-        self.method = methods[name](channels)
-        self.batch_dependent = bool(self.method.is_transductive())
-
-    def describe(self, maps: Tensor) -> Tensor:
-        return maps.mean((-2, -1)).float()
-
-    def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> EasyFSLModel:
-        mask = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
-        return EasyFSLModel(support, labels.expand(support.shape[:2]), mask.expand(support.shape[:2]))
-
-    @full_precision
-    def score_described(self, model: EasyFSLModel, query: Tensor, generator=None) -> Scores:
-        logits = []
-        for features, labels, mask, queries in zip(*model, query, strict=True):
-            self.method.process_support_set(features[mask], labels[mask])
-            logits.append(self.method(queries))
-        return Scores(torch.stack(logits), {}, query)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from anrot_lib.checks import UserError
-from anrot_lib.classifiers import METHODS, FewShotNet, batch_dependence, build_head, build_net, easyfsl
+from anrot_lib.classifiers import METHODS, FewShotNet, batch_dependence, build_head, build_net
 from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.easyfsl_head import easyfsl
 
 WAY, SHOT, QUERY, TASKS = 5, 2, 3, 3
 
@@ -192,7 +193,7 @@ def test_masked_shots_do_not_count(method, episode):
 # --- building ---
 
 
-@pytest.mark.parametrize("method", [*METHODS, "easyfsl:MatchingNetworks"])
+@pytest.mark.parametrize("method", [*METHODS, "easyfsl:MatchingNetworks", "easyfsl:RelationNetworks", "easyfsl:FEAT"])
 def test_all_weights_come_from_the_generator(method):
     def weights(seed, global_seed):
         with torch.random.fork_rng(devices=[]):

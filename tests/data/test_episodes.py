@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from anrot_lib.checks import UserError
-from anrot_lib.classifiers import easyfsl, load_torchvision
+from anrot_lib.compat import load_torchvision
 from anrot_lib.data import episodes
 from anrot_lib.data.episodes import BLOCK, EpisodeManifest, EpisodeSampler, smallest_indices
+from anrot_lib.easyfsl_head import easyfsl
 
 
 @st.composite
