@@ -10,7 +10,6 @@ from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.easyfsl_head import methods
 from anrot_lib.settings import Protocol, Recipe, change
 
-
 SLOW = ("PTMAP", "Finetune", "TIM")  # hundreds of inner steps a call
 
 
