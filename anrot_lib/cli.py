@@ -168,6 +168,7 @@ def _prepare(verbs: Any) -> None:
     prepare.add_argument("--on-duplicates", default="error", choices=("error", "quarantine", "report"))
     prepare.add_argument("--rotations", action="store_true", help="turned classes as new ones (Omniglot)")
     prepare.add_argument("--download", choices=("cifar100", "omniglot"), help="fetch a set first, through torchvision")
+    prepare.add_argument("--dry-run", action="store_true", help="say what was found, how long it takes, and stop")
     prepare.add_argument("--perturb", choices=("noise", "fgsm", "transfer"), help="store a perturbed copy of a set")
     prepare.add_argument("--eps", type=fraction, help="radius of fgsm or transfer, such as 8/255")
     prepare.add_argument("--sigma", type=float, help="strength of the noise")

@@ -7,8 +7,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, results, tables
+import torch
+
+from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, pretraining, results, tables
 from anrot_lib import training as trainings
+from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.console import bar, shown
 from anrot_lib.data_commands import load_data, prepare
 from anrot_lib.errors import UserError
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         return dry_run(setting, recipes)
     setting.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    files = [pipeline.run_row(setting, row, recipe, arguments.precision) for row, recipe in recipes.items()]
+    files = pipeline.run_rows(setting, recipes, arguments.precision)
     show(files, setting, time.perf_counter() - started)
     return 0
 
@@ -79,19 +82,36 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
     steps = budget.episodes / budget.episodes_per_step
     n_support = setting.protocol.way * setting.protocol.shot
     n_query = setting.protocol.way * budget.train_query
-    per_image = found.seconds_per_step / (3 * (n_support + n_query) * budget.episodes_per_step)
-    per_pass = per_image * (2.5 if setting.precision == "bf16" else 1.0)  # tests run in fp32
+    per_image = found.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)  # forward and backward
     total = 0.0
+    if any(one.pretrain for one in recipes.values()):
+        total += budget.pretrain_steps * pretraining.BATCH * per_image
+        print(f"pre-training about {total / 60:.1f} min")
+    test = _test_seconds(setting, found.net)
     for row, one in recipes.items():
         train = steps * found.seconds_per_step * cost_limit(one, n_support, n_query)
-        test = per_pass * _test_passes(setting)
         total += train + test
         print(f"{row:14s} training about {train / 60:.1f} min, testing at most about {test / 60:.1f} min")
-    peak = devices.peak_memory()
-    memory = "" if peak is None else f", {peak:.1f} GiB of memory"
-    print(f"together about {total / 60:.1f} min{memory}; records would go to {shown(setting.folder)}")
+    print(f"together about {total / 60:.1f} min{_memory()}; records would go to {shown(setting.folder)}")
     out.debug("estimate took %.1f s", time.perf_counter() - started)
     return 0
+
+
+def _memory() -> str:
+    peak = devices.peak_memory()
+    return "" if peak is None else f", {peak:.1f} GiB of memory"
+
+
+def _test_seconds(setting: Setting, net: FewShotNet) -> float:
+    """How long testing takes at most, from one forward pass of some images."""
+    rows = setting.image_set.rows("test")[:64]
+    images = setting.image_set.batch(rows, setting.device)
+    net = folded(net.to(setting.device))
+    with torch.no_grad():
+        net.encode(images)
+        started = time.perf_counter()
+        net.encode(images)
+    return (time.perf_counter() - started) / len(rows) * _test_passes(setting)
 
 
 def _test_passes(setting: Setting) -> float:
@@ -142,7 +162,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     )
     trained = about.get("training", {}) | {"checkpoint": checkpoints.sha256(arguments.checkpoint)}
     if arguments.dry_run:
-        print(f"would test on {manifest.n_tasks} episodes and write {shown(setting.folder / f'{row}.json')}")
+        print(
+            f"would test on {manifest.n_tasks} episodes for at most about {_test_seconds(setting, net) / 60:.1f} min"
+            f"{_memory()}, and write {shown(setting.folder / f'{row}.json')}"
+        )
         return 0
     path = pipeline.finish_row(setting, row, recipe, net, trained, manifest)
     record = results.read(path)

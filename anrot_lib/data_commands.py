@@ -49,6 +49,11 @@ def _named(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
         raise UserError(
             f"--data {name}: no such folder, and no prepared set of that name (there are: {known or 'none'})"
         )
+    if arguments.dry_run:
+        raise UserError(
+            f"{folder} is not prepared yet, and --dry-run writes nothing; "
+            f"first: anrot prepare {folder} --size {budget.size}"
+        )
     set_name = f"{preparing.plain_set_name(folder.resolve().name)}-{budget.size}"
     if arguments.split not in ("auto", "folders", "random"):
         set_name = f"{arguments.split}-{budget.size}"
@@ -69,12 +74,16 @@ def prepare(arguments: argparse.Namespace) -> int:
     if arguments.perturb:
         return perturb(arguments)
     source = arguments.source
+    if arguments.download and arguments.dry_run:
+        raise UserError("--dry-run looks at images that are there, and downloads nothing")
     if arguments.download:
         from anrot_lib.data.catalogue import download
 
         source = download(arguments.download)
     if source is None:
         raise UserError("give the folder of images to prepare, or --download cifar100 or omniglot")
+    if arguments.dry_run:
+        return dry_run(arguments)
     with counting_bar("prepare") as progress:
         image_set = preparing.prepare(
             source,
@@ -100,6 +109,20 @@ def prepare(arguments: argparse.Namespace) -> int:
     if (peak := devices.peak_memory()) is not None:
         print(f"{peak:.2f} GiB of memory at most")
     print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
+    return 0
+
+
+def dry_run(arguments: argparse.Namespace) -> int:
+    """What `prepare` would do, from a sample of the images."""
+    size = arguments.size
+    found = preparing.plan(
+        *(arguments.source, arguments.layout, size, arguments.split, arguments.seed), rotations=arguments.rotations
+    )
+    print(f"{found.found}; {found.split}")
+    print(
+        f"{found.images} images of {size} px: about {found.seconds / 60:.1f} min to decode, and about as much again to "
+        f"look for copies; {found.bytes / 2**30:.2f} GiB on disk"
+    )
     return 0
 
 

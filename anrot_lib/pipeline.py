@@ -113,13 +113,25 @@ def finish_row(
     return path
 
 
-def run_row(setting: Setting, row: str, recipe: Recipe, half_width: float | None = None) -> Path:
-    """Train, test and record one row. A record that answers the same settings already is kept."""
+def run_rows(setting: Setting, recipes: dict[str, Recipe], half_width: float | None = None) -> list[Path]:
+    """`run_row` for each. For a half-width all are trained first, and tested on the same episodes: as many as the one
+    that needs most."""
+    if half_width is None:
+        return [run_row(setting, row, recipe) for row, recipe in recipes.items()]
+    make_manifest(setting)
+    nets = [train_row(setting, row, recipe)[0] for row, recipe in recipes.items()]
+    tasks = max(tasks_for(setting, net, half_width) for net in nets)
+    return [run_row(setting, row, recipe, tasks) for row, recipe in recipes.items()]
+
+
+def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None) -> Path:
+    """Train, test and record one row. A record that answers the same settings already is kept.
+
+    tasks: the number of clean episodes, if it is not the budget's.
+    """
     path = setting.folder / f"{file_stem(row)}.json"
-    manifest = make_manifest(setting)  # now, because it says what the test classes lack before hours of training
+    manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
     net, trained, _ = train_row(setting, row, recipe)
-    if half_width is not None:
-        manifest = make_manifest(setting, tasks_for(setting, net, half_width))
     if is_finished(path, setting, recipe, manifest, trained):
         return path
     return finish_row(setting, row, recipe, net, trained, manifest)

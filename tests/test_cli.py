@@ -280,11 +280,38 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(words, anrot, home, 
     done = anrot(*words, "--dry-run")
     assert done.code == 0 and files(home) == before
     if words[0] == "evaluate":
-        assert re.search(r"would test on 200 episodes and write \S*anrot-clean\.json", done.out)
+        said = (
+            r"would test on 200 episodes for at most about [\d.]+ min, [\d.]+ GiB of memory, and write \S*anrot-c"
+        )
+        assert re.search(said, done.out)
     else:
         assert re.search(r"together about [\d.]+ min, [\d.]+ GiB of memory", done.out)
     for row in {"anrot", "prototypes", "cosine"} & set(words):
         assert re.search(rf"^{row} +training about [\d.]+ min, testing at most", done.out, re.MULTILINE)
+
+
+def test_a_dry_run_counts_the_pre_training(anrot):
+    done = anrot("run", *TINY, "--rows", "prototypes", "--pretrain", "--dry-run")
+    assert re.search(r"^pre-training about [\d.]+ min$", done.out, re.MULTILINE)
+
+
+def test_a_dry_run_of_prepare_looks_at_a_folder_and_of_run_prepares_none(anrot, home, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 20, 3), np.uint8)
+    for k, image in enumerate(pixels):
+        path = tmp_path / "shop" / f"class {k % 6}" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    before = files(home)
+    done = anrot("prepare", tmp_path / "shop", "--size", "16", "--dry-run")
+    assert done.code == 0 and files(home) == before
+    assert re.search(r"24 images of 16 px: about 0\.0 min to decode, .*; 0\.00 GiB on disk", done.out)
+    done = anrot("run", "--data", tmp_path / "shop", "--size", "16", "--dry-run")
+    assert done.code == 2 and files(home) == before
+    assert re.search(
+        r"is not prepared yet, and --dry-run writes nothing; first: anrot prepare \S*shop --size", done.err
+    )
+    done = anrot("prepare", "--download", "omniglot", "--dry-run")
+    assert done.code == 2 and "downloads nothing" in done.err
 
 
 # Whole commands

@@ -240,6 +240,17 @@ def test_a_row_is_recorded_once(setting, counted, monkeypatch):
     assert counted == [] and path.read_bytes() == before
 
 
+def test_rows_of_a_wanted_precision_share_their_episodes(setting, monkeypatch):
+    """As many as the row that needs most, so that their differences are paired."""
+    recipes = {"prototypes": RECIPE, "cosine": replace(RECIPE, method="cosine")}
+    need = {"euclid": 14, "cosine": 17}
+    monkeypatch.setattr(pipeline, "tasks_for", lambda setting, net, half_width: need[net.head.metric])
+    files = pipeline.run_rows(replace(setting, columns=("clean",)), recipes, 1.0)
+    manifests = [results.read(path)["manifest"] for path in files]
+    assert [m["n_tasks"] for m in manifests] == [17, 17] and manifests[0]["hash"] == manifests[1]["hash"]
+    assert [len(results.read(path)["columns"]["clean"]["correct"]) for path in files] == [17, 17]
+
+
 @pytest.mark.parametrize("method", ["mml", "mml-wasserstein2", "levels:pixel+part"])
 def test_multi_level_rows_train_and_record_the_share_of_each_level(setting, method):
     row = method.replace(":", "-")

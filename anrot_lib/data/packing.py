@@ -70,6 +70,16 @@ def pack(source: Source, size: int, work: Path, key: str, progress: Progress | N
     return state
 
 
+def trial(source: Source, size: int, images: int = 128) -> float:
+    """Seconds that reading and decoding one image takes here, from some that are spread over the source."""
+    numbers = range(0, len(source.items), max(1, len(source.items) // images))
+    started = time.monotonic()
+    with ThreadPoolExecutor(THREADS) as pool:
+        _decode_block(source, numbers, size, pool)
+    source.close()
+    return (time.monotonic() - started) / len(numbers)
+
+
 def finish(work: Path, shape: tuple[int, ...]) -> Path:
     """Give images.part its header, so that it is a whole .npy file; return its path."""
     path = work / "images.part"

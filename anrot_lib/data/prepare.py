@@ -9,7 +9,7 @@ import json
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import PIL
 
@@ -24,7 +24,7 @@ from anrot_lib.data.items import Source
 from anrot_lib.data.perturbed import perturb
 from anrot_lib.data.split_choice import SplitChoice, choose, with_superclasses
 
-__all__ = ["perturb", "prepare"]
+__all__ = ["perturb", "plan", "prepare"]
 
 SIZES = (8, 1024)
 log = logging.getLogger(__name__)
@@ -72,6 +72,32 @@ def prepare(
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
     return pack_source(listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress)
+
+
+class Plan(NamedTuple):
+    """What `prepare` would do: what it found, the split, images, bytes on disk, seconds of decoding."""
+
+    found: str
+    split: str
+    images: int
+    bytes: int
+    seconds: float
+
+
+def plan(
+    source: Path | str,
+    layout: str = "auto",
+    size: int = 32,
+    split: str = "auto",
+    seed: int = 0,
+    channels: int | None = None,
+    rotations: bool = False,
+) -> Plan:
+    """What `prepare` would do with these options, from a sample of the images. Writes nothing."""
+    _check_options(size, screening.ON_BAD[0], screening.ON_DUPLICATES[0], channels)
+    listed = _listed(Path(source).expanduser(), layout, channels, rotations)
+    said, n = choose(listed, split, seed).said, len(listed.items)
+    return Plan(listed.found, said, n, n * size * size * listed.channels, n * packing.trial(listed, size))
 
 
 def pack_source(
