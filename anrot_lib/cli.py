@@ -269,6 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands,
         devices,
         level_commands,
+        paths,
         ranking_commands,
         reconstruct_commands,
     )
@@ -280,6 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        if not paths.is_full(error):
+            raise
+        said = "what was there before stands; make room, and the same command goes on from the last checkpoint"
+        print(f"anrot: the disk is full; {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("anrot: stopped; the same command goes on from the last checkpoint", file=sys.stderr)

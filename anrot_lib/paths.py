@@ -1,5 +1,6 @@
 """Where packed data, checkpoints and results live. Never derived from the working directory."""
 
+import errno
 import json
 import os
 import sys
@@ -46,6 +47,16 @@ def results_dir() -> Path:
 def file_stem(row: str) -> str:
     """The name of a row as a file's: "easyfsl:SimpleShot" is "easyfsl-SimpleShot", for Windows knows no colons."""
     return row.replace(":", "-")
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk (or quota) is behind an error: torch reports its own trouble, with the system's behind it."""
+    return error is not None and (
+        getattr(error, "errno", None) in FULL or is_full(error.__cause__ or error.__context__)
+    )
 
 
 @contextmanager

@@ -280,9 +280,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(words, anrot, home, 
     done = anrot(*words, "--dry-run")
     assert done.code == 0 and files(home) == before
     if words[0] == "evaluate":
-        said = (
-            r"would test on 200 episodes for at most about [\d.]+ min, [\d.]+ GiB of memory, and write \S*anrot-c"
-        )
+        said = r"would test on 200 episodes for at most about [\d.]+ min, [\d.]+ GiB of memory, and write \S*anrot-c"
         assert re.search(said, done.out)
     else:
         assert re.search(r"together about [\d.]+ min, [\d.]+ GiB of memory", done.out)
@@ -312,6 +310,39 @@ def test_a_dry_run_of_prepare_looks_at_a_folder_and_of_run_prepares_none(anrot, 
     )
     done = anrot("prepare", "--download", "omniglot", "--dry-run")
     assert done.code == 2 and "downloads nothing" in done.err
+
+
+# A full disk
+
+
+SMALL_FILES = """
+import resource, signal, sys
+from anrot_lib import cli
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
+    """The operating system itself refuses the write of the first checkpoint."""
+    command = [sys.executable, "-c", SMALL_FILES, "train", *TINY, "--method", "prototypes", "--tag", "full"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2 and last.startswith("anrot: the disk is full; what was there before stands")
+    assert "Traceback" not in done.stderr and not [path for path in files(home) if ".tmp" in str(path)]
+
+
+def test_other_errors_are_not_hidden(home, monkeypatch):
+    from anrot_lib import commands
+
+    def broken(arguments):
+        raise RuntimeError("a fault of the kit")
+
+    monkeypatch.setitem(commands.VERBS, "run", broken)
+    with pytest.raises(RuntimeError, match="a fault of the kit"):
+        cli.main(["run"])
 
 
 # Whole commands

@@ -240,6 +240,19 @@ def test_wheel_reads_its_package_data(stranger):
 
 
 @pytest.mark.slow
+def test_wheel_runs_the_pipeline(stranger):
+    """Two rows, shortened, on the embedded images; records lie below the user's home; the course's nets are there."""
+    words = "run --rows prototypes anrot --episodes 6 --tasks 4 --columns clean FGSM noise --tag wheel"
+    said = stranger("anrot", *words.split())
+    assert "ANROT, trained on the mixture" in said and "prototypes (Euclid)" in said
+    code = (
+        "from anrot_lib import course, paths, results; course.net('mixture');"
+        "print(len(results.read_all(next(paths.results_dir().glob('*-wheel')))))"
+    )
+    assert stranger("python", "-c", code).split()[-1] == "2"
+
+
+@pytest.mark.slow
 def test_wheel_has_both_ways_to_the_command_line(stranger):
     by_module = stranger("python", "-m", "anrot_lib", "--help")
     by_script = stranger("anrot", "--help")

@@ -1,7 +1,6 @@
 """The last steps of a preparation: screen the decoded images, and let the set appear."""
 
 import contextlib
-import errno
 import re
 import shutil
 import unicodedata
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import PIL
 
+from anrot_lib import paths
 from anrot_lib.checks import UserError
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import packed, packing, screening
@@ -22,8 +22,6 @@ from anrot_lib.data.decode import DECODER
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.items import Item, Source
 from anrot_lib.data.split_choice import SplitChoice, choose
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Place(NamedTuple):
@@ -143,7 +141,7 @@ def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if paths.is_full(error):
             if work is not None:
                 shutil.rmtree(work, ignore_errors=True)
             raise UserError(

@@ -325,6 +325,15 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, shop, monkeypat
     assert prepare(shop, size=16, out=tmp_path / "new").images.shape == (20, 16, 16, 3)
 
 
+def test_a_disk_that_is_full_for_a_perturbed_copy_loses_nothing(tmp_path, shop, monkeypatch):
+    clean = prepare(shop, size=8, out=tmp_path / "out")
+    before = files_of(tmp_path / "out")
+    monkeypatch.setattr(packed, "write_description", full_disk)
+    with pytest.raises(UserError, match="the disk is full"):
+        perturb(clean, "dark", lambda x: 0.5 * x, parameters={"factor": 0.5}, seed=0, out=tmp_path / "copy")
+    assert files_of(tmp_path / "out") == before and {p.name for p in tmp_path.iterdir()} == {"shop", "out"}
+
+
 def test_a_real_limit_on_file_size_ends_like_a_full_disk(tmp_path, shop):
     """The operating system itself refuses the write, in the middle of images.part."""
     program = (

@@ -35,9 +35,20 @@ def test_standard_splits_have_their_published_sizes_and_share_no_class(name):
     assert splits.source(name)
 
 
-def test_the_hash_of_a_standard_split_is_pinned():
-    expected = "c8d66728c464c4615486aa1cd23deb18a9aac1762949b31c50136e1d545dc261"
-    assert splits.split_hash(splits.standard("mini-imagenet")) == expected
+HASHES = {
+    "mini-imagenet": "c8d66728c464c4615486aa1cd23deb18a9aac1762949b31c50136e1d545dc261",
+    "tiered-imagenet": "f13eb86242453842ddfc8cc11192b46efadf279dc2efe3920d3ef8ec02ca7e56",
+    "cifar-fs": "a15839144e77551981775d1e8c638ea643333c068f75914f35f638d359e8cebf",
+    "fc100": "9d000fd524f7c7edce27c2f3b79ce6b597b4bceb526c85d5ef5b69b6dbe08683",
+    "omniglot": "7cba2430b8fed09b70090cc2ce5645b30764505c37e8f8d67dc243b42756e47b",
+    "cub-100-50-50": "0e158b4c2acb9a0bbfd9f21daa102c06ecd0dddf2999a4e4ffabcb739c2de0f1",
+    "cub-140-30-30": "9beaf2c26b4c91b12c22630291bd685798746d5c9066d6b236a99c7272c7544e",
+}
+
+
+@pytest.mark.parametrize("name", splits.NAMES)
+def test_the_hash_of_a_standard_split_is_pinned(name):
+    assert splits.split_hash(splits.standard(name)) == HASHES[name]
 
 
 def test_an_altered_class_list_is_refused(monkeypatch):
