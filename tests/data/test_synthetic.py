@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -192,6 +193,27 @@ def test_raw_pixels_are_neither_trivial_nor_hopeless(whole):
         distance = (support**2).sum(1) - 2 * query @ support.T
         hits.append(np.mean(distance.argmin(1) == np.repeat(np.arange(5), 10)))
     assert 0.24 < np.mean(hits) < 0.45
+
+
+@pytest.mark.slow
+def test_prototypes_learn_it_but_not_all_of_it():
+    """5-way 1-shot after a smoke training: between 45 and 85 %, and better than after a third of it and than before."""
+    from anrot_lib import evaluation, training
+    from anrot_lib.classifiers import build_net
+    from anrot_lib.data.episodes import EpisodeManifest
+    from anrot_lib.settings import SMOKE, Protocol, Recipe, change
+
+    image_set, protocol = synthetic(SMOKE.classes, SMOKE.per_class, SMOKE.size), Protocol(shot=1)
+    rows = EpisodeManifest.make(image_set, "test", 5, 1, 15, 400, 0).rows
+    recipe = Recipe(method="prototypes", hesim=0.0)
+
+    def accuracy(net):
+        return evaluation.clean_counts(net.eval(), image_set, rows).mean() / 75
+
+    untrained = accuracy(build_net(SMOKE.encoder, "prototypes", generator=torch.Generator().manual_seed(0)))
+    budgets = (change(SMOKE, episodes=SMOKE.episodes // 3), SMOKE)
+    short, whole = (accuracy(training.train(image_set, recipe, budget, protocol).net) for budget in budgets)
+    assert untrained + 0.05 < short < whole - 0.02 and 0.45 < whole < 0.85
 
 
 @pytest.mark.parametrize("wrong", [{"n_classes": 19}, {"per_class": 0}, {"size": 15}, {"first_image": -1}])
