@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from anrot_lib import course, level_report, paths, reconstruct_report, results, tables, viz
+from anrot_lib import course, level_report, paths, reconstruct_report, results, statistics, tables, viz
 from anrot_lib.checks import UserError
 from anrot_lib.ranking import attack_names, score_tables
 
@@ -39,6 +39,36 @@ def contents() -> str:
 def differences(name: str, row: str) -> str:
     """Paired differences to a row."""
     return tables.as_markdown(*tables.differences(experiment(name), row))
+
+
+WEAK = 16 / 255  # up to here an attack is hard to see; the published curves go on to 0.3
+
+
+def robustness(name: str) -> str:
+    """What the main table leaves out: attacks on the support set and on both; of the curves, area and halving point."""
+    records = tables.in_order(experiment(name))
+    protocol = records[0]["protocol"]
+    attack = f"PGD-{protocol['steps']} {tables.pixels(protocol['eps'])}"
+    headings = ["", f"{attack} on support", "on both", "mean over eps to 16/255", "eps that halves"]
+    headings += ["mean over sigma", "sigma that halves"]
+    rows = []
+    for record in records:
+        columns = record["columns"]
+        cells = [tables.value(columns.get(f"{attack} {target}")) for target in ("support", "both")]
+        for kind in ("eps", "sigma"):
+            if not viz.has_curve(record, kind):
+                cells += ["-", "-"]
+                continue
+            x, y = viz.curve(record, kind)[:2]
+            near = x <= WEAK if kind == "eps" else x >= 0
+            half = statistics.halving_point(x, y)
+            said = f"above {x[-1]:g}" if half is None else f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
+            cells += [f"{statistics.area_under(x[near], y[near]):.1f}", said]
+        if set(cells) > {"-"}:
+            rows.append([tables.title(record["row"]), *cells])
+    tasks = records[0]["budget"]["curve_tasks"]
+    said = f"Curves under attack on {tasks} episodes, under noise on as many as the table above; means by trapezoids."
+    return f"{tables.as_markdown(headings, rows)}\n\n{said}"
 
 
 def levels(name: str) -> str:
@@ -87,6 +117,7 @@ MARKS: dict[str, tuple[str, Callable[..., str]]] = {  # kind -> what follows it,
     "levels": ("NAME", levels),
     "ranking": ("NAME", ranking),
     "reconstruction": ("NAME", reconstruction),
+    "robustness": ("NAME", robustness),
     "timing": ("FILE", timing),
 }
 

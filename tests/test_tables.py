@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anrot_lib import multilevel, paths, readme, results, tables, timing
+from anrot_lib.attacks import gradient
 from anrot_lib.checks import UserError
 from anrot_lib.settings import SMOKE, Protocol, Recipe, to_dict
 from anrot_lib.statistics import interval, paired
@@ -324,3 +325,30 @@ def test_report_checks_without_writing_and_draws(stored, monkeypatch):
     assert readme.report() == 0
     assert "99.9" not in file.read_text("utf-8")
     assert readme.report(check=True) == 0
+
+
+# What curves come to
+
+
+def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
+    """eps 0, 8/255, 16/255, 0.1 at 80, 40, 20, 0 %: halved at 8/255, mean to 16/255 (60 + 30) / 2."""
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    points = {0.0: 64, 8 / 255: 32, 16 / 255: 16, 0.1: 0}
+    columns = {
+        f"curve PGD-10 {k} query": results.column(
+            np.array([right] * 3), 80, 1.0, threat=results.describe_threat(gradient.pgd(eps, 10, eps / 4, 1, "query"))
+        )
+        for k, (eps, right) in enumerate(points.items())
+    }
+    both = {
+        f"PGD-20 8/255 {kind}": results.column(np.array([n] * 3), 80, 1.0) for kind, n in (("support", 16), ("both", 8))
+    }
+    made, plain = record("anrot"), record("prototypes")
+    made["columns"] |= columns | both
+    for one in (made, plain):
+        one["columns"].pop("noise 0.10 query")
+        results.write(tmp_path / "results" / "exp" / f"{one['row']}.json", one)
+    text = readme.draw("robustness exp").splitlines()
+    assert text[0].startswith("|  | PGD-20 8/255 on support | on both | mean over eps to 16/255 | eps that halves |")
+    assert text[2] == "| ANROT, trained on the mixture | 20.0 ± 0.0 | 10.0 ± 0.0 | 45.0 | 8.0/255 | - | - |"
+    assert text[3] == "", "a row with nothing to show is left out"
