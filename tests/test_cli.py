@@ -19,7 +19,7 @@ from anrot_lib.multilevel import measure
 from anrot_lib.ranking import measure as ranking_measure
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, change, to_dict
 
-VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "report", "bench")
+VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "reconstruct", "retrieve", "report", "bench")
 TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--episodes", "3", "--tasks", "2", "--device", "cpu")
 
 
@@ -76,7 +76,7 @@ def test_the_help_names_every_verb_and_where_to_start(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     text = capsys.readouterr().out
-    assert all(re.search(rf"^    {verb} ", text, re.MULTILINE) for verb in VERBS) and "Start with: anrot run" in text
+    assert all(re.search(rf"^    {verb}\s", text, re.MULTILINE) for verb in VERBS) and "Start with: anrot run" in text
 
 
 def test_help_answers_without_loading_torch():
@@ -395,6 +395,36 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     assert [line for line in again.out.splitlines() if "±" in line] == [
         line for line in done.out.splitlines() if "±" in line
     ]
+
+
+@pytest.mark.parametrize("method", ["mml", "dn4", "adm"])
+def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
+    out = home / "my" / "levels.pt"
+    done = anrot("train", *TINY, "--method", method, "--hesim", "0", "--out", out)
+    assert done.code == 0, done.err
+    assert ("share of the logits: pixel" in done.out) == (method != "dn4"), "of several levels"
+    done = anrot("evaluate", out, "--data", "small", "--columns", "clean", "PGD-20", "--tasks", "2")
+    assert done.code == 0, done.err
+    (record,) = results.read_all(home / "home" / "results" / "small-16px-5way-5shot-smoke")
+    assert record["recipe"]["method"] == method
+    assert {"clean", "PGD-20 8/255 query", "PGD-20 8/255 support", "PGD-20 8/255 both"} <= set(record["columns"])
+
+
+@pytest.mark.slow
+def test_a_run_with_reconstruction_does_both(anrot, home):
+    words = ("--rows", "prototypes", "--columns", "clean", "--preset", "smoke", "--tag", "both", "--reconstruct")
+    done = anrot("run", *TINY[2:], *words)
+    assert done.code == 0, done.err
+    folders = {
+        path.name: results.read_all(path, kind)
+        for kind in ("accuracy", "reconstruction")
+        for path in (home / "home" / "results").iterdir()
+        if results.read_all(path, kind)
+    }
+    assert set(folders) == {"synthetic-16px-5way-5shot-smoke-both", "synthetic-16px-reconstruction-smoke-both"}
+    assert {r["vae"]["divergence"] for r in folders["synthetic-16px-reconstruction-smoke-both"]} == {
+        *("kl", "wasserstein2", "hellinger2")
+    }
 
 
 def test_another_recipe_under_the_same_name_is_refused(anrot):

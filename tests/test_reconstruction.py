@@ -62,6 +62,21 @@ def test_other_sizes(name, size, channels):
         net.encode(torch.rand(1, channels, size + 4, size + 4))
 
 
+def test_the_net_for_84_px_learns_and_goes_on_after_a_stop(tmp_path):
+    from anrot_lib.data.synthetic import synthetic
+
+    images = synthetic(n_classes=20, per_class=6, size=84)
+    recipe = VaeRecipe(model="published", batch=16, train_images=48, validation_images=8, epochs=3)
+    whole = train(images, recipe)
+    losses = [point["loss"] for point in whole.history]
+    assert losses[-1] < losses[0] and len(losses) == 3
+    stops = iter([False, False, False, False, False, True])
+    with pytest.raises(Paused):
+        train(images, recipe, tmp_path / "net.pt", pause=lambda: next(stops))
+    again = train(images, recipe, tmp_path / "net.pt")
+    assert [point["loss"] for point in again.history] == losses
+
+
 @pytest.mark.parametrize(("name", "size", "said"), [("big", 32, "unknown autoencoder 'big'"), ("small", 30, "got 30")])
 def test_what_cannot_be_built(name, size, said):
     with pytest.raises(UserError, match=said):
