@@ -160,13 +160,20 @@ def timing(record: Record) -> tuple[list[str], list[list[str]]]:
         [name, f"{1000 * s['median']:.0f}", f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}"]
         for name, s in record["seconds"].items()
     ]
-    if reference := record["settings"].get("reference"):
-        headings.append(f"times as fast as {reference}")
-        base = record["seconds"][reference]["median"]
-        for row, s in zip(rows, record["seconds"].values(), strict=True):
-            row.append(f"{base / s['median']:.2f}")
-    if memory := record["settings"].get(PEAK):
+    settings, seconds = record["settings"], record["seconds"]
+    if reference := settings.get("reference"):
+        of = reference if isinstance(reference, dict) else dict.fromkeys(seconds, reference)
+        headings.append(f"times as fast as {settings.get('reference_title', reference)}")
+        for row in rows:
+            base = seconds.get(of.get(row[0]), {}).get("median")
+            row.append("-" if base is None else f"{base / seconds[row[0]]['median']:.2f}")
+    if limits := settings.get("limits"):
+        headings.append("times its limit")
+        for row in rows:
+            other, factor = limits.get(row[0], (None, 0))
+            row.append("-" if other is None else f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
+    if memory := settings.get(PEAK):
         headings.append(PEAK)
-        for row, name in zip(rows, record["seconds"], strict=True):
-            row.append(f"{memory[name]:.0f}")
+        for row in rows:
+            row.append(f"{memory[row[0]]:.0f}" if row[0] in memory else "-")
     return headings, rows

@@ -10,7 +10,10 @@ import torch
 
 from anrot_lib import devices, paths, results
 
-PEAK = "peak MiB above the features"  # a setting of a record: name of a variant -> MiB
+# Settings of a record:
+# "reference": the variant that the others are compared with, or variant -> its own; "reference_title": what to call it
+# "limits": variant -> [variant, factor], what cannot be gone below
+PEAK = "peak MiB above the features"  # variant -> MiB
 
 
 def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:

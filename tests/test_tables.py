@@ -222,6 +222,13 @@ def test_timings_are_compared_with_their_reference():
     assert alone == headings[:3], "what has no reference has no ratio"
 
 
+def test_timings_are_compared_with_their_limits_and_with_references_of_their_own():
+    settings = {"limits": {"published": ["ours", 2.0]}, "reference": {"ours": "published"}, "reference_title": "theirs"}
+    headings, rows = tables.timing(TIMING | {"settings": settings})
+    assert headings[3:] == ["times as fast as theirs", "times its limit"]
+    assert [row[3:] for row in rows] == [["-", "1.25"], ["2.50", "-"]]
+
+
 def test_timings_say_how_much_memory_was_needed():
     memory = {timing.PEAK: {"ours": 12.4, "published": 70.6}}
     headings, rows = tables.timing(TIMING | {"settings": TIMING["settings"] | memory})

@@ -1,5 +1,7 @@
 """How much memory and time the levels take for one episode, against the dense way: one matrix product and a top-k.
 
+"Products alone" is the limit of any exact way: the forward matrix products, and nothing done with them.
+
 Features stand in for those of an encoder: only their sizes matter here. Peak memory is that of a process of its own,
 above what it held with the features made; seconds are forward and backward, variants in turn.
 """
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from anrot_lib.checks import UserError
 from anrot_lib.multilevel import build
-from anrot_lib.multilevel.matching import by_class, similarity
+from anrot_lib.multilevel.matching import BUFFER_ON_CPU, by_class, similarity
 from anrot_lib.multilevel.part import vectors as part_vectors
 from anrot_lib.multilevel.pixel import vectors as pixel_vectors
 from anrot_lib.timing import PEAK, interleave, write_timing
@@ -55,6 +57,16 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
         logits = head.score(head.fit(support, labels), query).logits
     targets = torch.arange(WAY).repeat_interleave(QUERY)
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets).backward()
+
+
+@torch.no_grad()
+def products(level: str, support: Tensor, labels: Tensor, query: Tensor) -> None:
+    """All inner products of a level, block by block into one buffer."""
+    view = VIEWS[level]
+    rows, pool = view(query)[0].flatten(0, 1), view(by_class(support, labels).maps)[0].flatten(0, 2).mT
+    held = rows.new_empty(max(1, BUFFER_ON_CPU // pool.shape[1]), pool.shape[1])
+    for block in rows.split(len(held)):
+        torch.mm(block, pool, out=held[: len(block)])
 
 
 def _lean(query: Tensor, pool: Tensor) -> Tensor:
@@ -102,13 +114,16 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
     for size, shape in SIZES.items():
         given = features(*shape)
         variants: dict[str, Callable[[int], None]] = {}
-        memory = {}
+        memory, reference = {}, {}
         for level in levels:
             for dense in (False, True) if level in VIEWS else (False,):
                 name = f"{level}, {'dense' if dense else 'by blocks'}"
                 variants[name] = lambda k, level=level, dense=dense, given=given: step(level, dense, *given)
                 memory[name] = peak_memory(level, size, dense)
-        settings = {"reference": "pixel, dense", "repeats": repeats, PEAK: memory}
+            if level in VIEWS:
+                variants[f"{level}, products alone"] = lambda k, level=level, given=given: products(level, *given)
+                reference |= {n: f"{level}, dense" for n in variants if n.startswith(f"{level}, ")}
+        settings = {"reference": reference, "reference_title": "the dense way", "repeats": repeats, PEAK: memory}
         what = f"levels of one 5-way 5-shot 15-query episode, forward and backward, {size}"
         name = f"levels-{size.split()[0]}"
         written.append(write_timing(name, what, settings, interleave(variants, repeats), torch.device("cpu")))

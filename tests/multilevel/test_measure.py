@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from anrot_lib import tables, timing
 from anrot_lib.checks import UserError
 from anrot_lib.multilevel import measure
 
@@ -51,5 +52,15 @@ def test_the_record_says_what_was_measured(monkeypatch):
     monkeypatch.setattr(measure, "peak_memory", lambda level, size, dense: 1.0)
     (path,) = measure.measure(repeats=1, levels=("pixel", "pixel+kl"))
     record = json.loads(path.read_text())
-    assert set(record["seconds"]) == {"pixel, by blocks", "pixel, dense", "pixel+kl, by blocks"}
-    assert record["settings"]["peak MiB above the features"].keys() == record["seconds"].keys()
+    assert set(record["seconds"]) == {
+        "pixel, by blocks",
+        "pixel, dense",
+        "pixel, products alone",
+        "pixel+kl, by blocks",
+    }
+    ways = {"pixel, by blocks", "pixel, dense", "pixel+kl, by blocks"}
+    assert record["settings"][timing.PEAK].keys() == ways
+    rows = {row[0]: row for row in tables.timing(record)[1]}
+    dense, ours = (record["seconds"][f"pixel, {way}"]["median"] for way in ("dense", "by blocks"))
+    assert rows["pixel, by blocks"][3] == f"{dense / ours:.2f}" and rows["pixel+kl, by blocks"][3] == "-"
+    assert rows["pixel, products alone"][4] == "-"
