@@ -172,7 +172,9 @@ def claims_text(records: Sequence[Record], decoding: str = "mean") -> str:
     if not records:
         return NOT_YET
     table = tables.as_markdown(*claims_table(records, decoding))
-    return f"{table}\n\n{caption(records[0], decoding)}.\n\n{verdict(records, decoding)}"
+    minutes = sum(record["training"]["seconds"] for record in records) / 60
+    about = f"{caption(records[0], decoding)}; {len(records)} models, {minutes:.0f} minutes of training in all"
+    return f"{table}\n\n{about}.\n\n{verdict(records, decoding)}"
 
 
 def verdict(records: Sequence[Record], decoding: str = "mean") -> str:

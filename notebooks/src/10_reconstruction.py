@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from anrot_lib import divergences, extractors, frechet, nb, pictures, reconstruct_report
+from anrot_lib import divergences, extractors, frechet, nb, pictures, reconstruct_report, tables
 from anrot_lib import exercises as ex
 from anrot_lib.audit import reconstruction as published
 from anrot_lib.autoencoders import Vae, terms
@@ -564,7 +564,17 @@ records = P.records("mini-imagenet-32px-reconstruction-laptop", kind="reconstruc
 display(Markdown(reconstruct_report.claims_text(records)))
 
 # %% [markdown]
-# Lower is nearer to the originals. Read each number beside the floor that is named under the table.
+# Lower is nearer to the originals. Read each number beside the floor that is named under the table. All numbers of the
+# same models, the kernel distance, PSNR and SSIM among them, and their places in the plane of error and pressure:
+
+# %%
+display(Markdown(tables.as_markdown(*reconstruct_report.table(records, "mean"))))
+print(reconstruct_report.MARKS)
+reconstruct_report.beta_figure(records, "mean")
+
+# %% [markdown]
+# On the left, a curve further down and further left is better: less error for less pressure. A divergence that only
+# charges less at the same beta sits further along the same curve.
 #
 # ## Summary
 # - The loss of a variational autoencoder is squared error plus beta times a divergence, both summed for one image.
