@@ -275,7 +275,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
-    devices.keep_memory()
+    if parsed.verb != "prepare":  # which trains nothing, and is to stay small
+        devices.keep_memory()
     try:
         code = verbs[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)

@@ -61,10 +61,11 @@ def finish(
     provenance["conversions"] = dict(sorted(state.kinds.items()))
     provenance["duplicates"] = screened.duplicates
     provenance["quarantine"] = [list(finding) for finding in findings]
+    del whole  # before the next map: both together would hold the images twice
     final = build(place.name, packed.map_file(path), items, source, choice, provenance=provenance)
     screening.write_quarantine(findings, place.work)
     packed.write_description(image_sets.describe(final), place.work)
-    del whole, final  # they hold the file open, and Windows does not move open files
+    del final  # it holds the file open, and Windows does not move open files
     packed.publish(place.work, place.folder, images=path.name)
     shutil.rmtree(place.work, ignore_errors=True)
 
