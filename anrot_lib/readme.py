@@ -151,6 +151,8 @@ def figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     if any(viz.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
         drawn["robustness.png"] = lambda: viz.robustness_figure(records)
     strong = [r for r in records if r["recipe"]["method"] == "anrot" and viz.strong_column(r)]
+    if vaes := results.read_all(folder, "reconstruction"):
+        drawn["beta.png"] = lambda: reconstruct_report.beta_figure(vaes, "mean")
     if len(strong) > 1:
         drawn["shares.png"] = lambda: viz.trade_off_figure(strong)
     return drawn

@@ -121,7 +121,7 @@ def show(experiment: Experiment, files: list[Path]) -> None:
         headings, rows = reconstruct_report.differences(records, decoding)
         if rows:
             print(f"\n{tables.as_text(headings, rows)}")
-    first = experiment.decodings[0]
+    first = "mean" if "mean" in experiment.decodings else experiment.decodings[0]  # as README and notebook do
     figures = {
         "reconstructions.png": reconstruct_report.picture_figure(experiment, decoding=first),
         "beta.png": reconstruct_report.beta_figure(records, first),

@@ -247,7 +247,7 @@ MARKS = (
 
 
 def beta_figure(records: Sequence[Record], decoding: str) -> Figure:
-    """Squared error of each model against its KL to the prior, and against its Frechet distance; betas are written on.
+    """Squared error of each model against its KL to the prior, betas written on, and against its Frechet distance.
 
     The divergence axis is the KL for all of them, whatever they were trained with: their own are not one scale.
     """
@@ -261,10 +261,19 @@ def beta_figure(records: Sequence[Record], decoding: str) -> Figure:
             if own:
                 rate = [rate_of(rs) for rs in own.values()]
                 _line(left, divergence, own, decoding, rate)
+                for beta, x, rs in zip(own, rate, own.values(), strict=True):
+                    place = (x, over_seeds(rs, decoding, "squared_error")[0])
+                    left.annotate(
+                        *(f"{beta:.2g}", place, (4, 4)),
+                        textcoords="offset points",
+                        fontsize=7,
+                        color=COLOURS[divergence],
+                    )
                 distance = [over_seeds(rs, decoding, "frechet")[0] for rs in own.values()]
                 _line(right, divergence, own, decoding, distance)
         floor = records[0]["floor"]
         left.set(xlabel="KL of the posterior to the prior, nats an image", ylabel="squared error an image")
+        left.set_xscale("log")
         title = distance_title(records[0]).replace(", ", ",\n")
         right.set(xlabel=f"{title},\n{floor['images']} images; real against real: {floor['value']:.3g}")
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
@@ -277,8 +286,6 @@ def _line(axes: Axes, divergence: str, own: dict[float, list[Record]], decoding:
     # One seed's interval is the spread of the images, which all models share: no bar for it.
     half = [h if len(records) > 1 else 0 for h, records in zip(half, own.values(), strict=True)]
     axes.errorbar(x, y, yerr=half, marker="o", markersize=3, color=COLOURS[divergence], label=TITLES[divergence])
-    for beta, *place in zip(own, x, y, strict=True):
-        axes.annotate(f"{beta:.3g}", place, textcoords="offset points", xytext=(4, 4), fontsize=7)
 
 
 @torch.no_grad()

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib import readme, results
+from anrot_lib import readme, reconstruct_report, results
 from anrot_lib.checks import UserError
 from anrot_lib.ranking import attack_names, ers
 from anrot_lib.ranking import recipe as recipes
+from anrot_lib.reconstruction import moved
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +80,12 @@ def of(name, kind):
 def test_what_is_said_of_the_reconstructions_holds():
     """The paragraph below their table: order at equal beta, its price, and a smaller beta of Kullback-Leibler."""
     found: dict = {}
-    for record in of("mini-imagenet-32px-reconstruction-laptop", "reconstruction"):
+    records = of("mini-imagenet-32px-reconstruction-laptop", "reconstruction")
+    still = [moved([point["loss"] for point in record["training"]["history"]]) for record in records]
+    assert len(records) == 18 and sum(share > 0.01 for share in still) > 9 and max(still) < 0.02
+    pressure = reconstruct_report.verdict(records).splitlines()[2]
+    assert "At equal pressure" in pressure and "the smallest distance is that of Kullback-Leibler" in pressure
+    for record in records:
         numbers = (record["decoded"]["mean"]["frechet"]["value"], record["decoded"]["mean"]["squared_error"]["value"])
         by = found.setdefault(record["vae"]["beta"], {})
         by.setdefault(record["vae"]["divergence"], (*numbers, record["divergences"]["kl"]))
