@@ -275,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
+    devices.flush_denormals()
     if parsed.verb != "prepare":  # which trains nothing, and is to stay small
         devices.keep_memory()
     try:

@@ -89,6 +89,25 @@ def test_memory_that_is_kept_need_not_be_cleared_again():
     assert 10 * found[True] < found[False]
 
 
+TINY = """
+import torch
+from anrot_lib import devices
+before = bool(torch.tensor(1e-30) * 1e-10)
+able = devices.flush_denormals()
+torch.set_num_threads(2)
+print(before, able, int((torch.full((10**6,), 1e-30) * 1e-10 == 0).sum()))
+"""
+
+
+def test_denormals_are_flushed_in_all_threads():
+    """A large product is spread over threads; none of its numbers may be a denormal."""
+    call = [sys.executable, "-c", TINY]
+    before, able, flushed = subprocess.run(call, capture_output=True, text=True, check=True).stdout.split()
+    if able == "False":
+        pytest.skip("this processor cannot flush denormals")
+    assert (before, int(flushed)) == ("True", 10**6)
+
+
 PEAK = "import torch; from anrot_lib.devices import peak_memory as p; low = p(); torch.ones(2**28); print(low, p())"
 
 
