@@ -131,7 +131,8 @@ def differences(records: Sequence[Record], reference: str) -> tuple[list[str], l
             if None in pair:
                 cells.append("-")
                 continue
-            found = paired(*(accuracies(column) for column in pair))
+            n = min(len(column["correct"]) for column in pair)  # the first tasks of a manifest are the same
+            found = paired(*(accuracies(column)[:n] for column in pair))
             cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
         rows.append([title(record["row"]), *cells])
     return headings, rows

@@ -168,6 +168,14 @@ def test_differences_are_paired_on_the_same_episodes():
     assert rows[0][1].startswith("-0.6 ±")
 
 
+def test_differences_of_columns_of_different_length_are_of_their_common_tasks():
+    short = copy.deepcopy(RECORDS[0])
+    short["columns"]["clean"] = results.column(np.array(short["columns"]["clean"]["correct"][:4]), 80, 1.0)
+    found = tables.differences([RECORDS[2], short], "anrot-clean")[1][0][1]
+    pair = [results.accuracies(r["columns"]["clean"])[:4] for r in (RECORDS[2], short)]
+    assert found == "{0.mean:+.1f} ± {0.half_width:.1f}".format(paired(*pair))
+
+
 def test_differences_leave_out_other_episodes_and_missing_columns():
     other = record("anrot", manifest={"hash": "d" * 64, "n_tasks": 200})
     assert tables.differences([RECORDS[2], other], "anrot-clean")[1] == []
