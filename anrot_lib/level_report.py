@@ -59,10 +59,10 @@ def attack_names(record: Record) -> list[str]:
     return [column.name for column in columns]
 
 
-def differences(rows: dict[str, list[Record]]) -> dict[str, tuple[Interval, float]]:
-    """Row -> (clean accuracy minus that of pixels, p after Holm's correction for all of them)."""
-    base = over_seeds(rows[REFERENCE], CLEAN)
-    others = {name: over_seeds(own, CLEAN) for name, own in rows.items() if name != REFERENCE}
+def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str, tuple[Interval, float]]:
+    """Row -> (accuracy minus that of pixels, clean or under attack, p after Holm's correction for all of them)."""
+    base = over_seeds(rows[REFERENCE], column)
+    others = {name: over_seeds(own, column) for name, own in rows.items() if name != REFERENCE}
     adjusted = holm([paired_p(base, values) for values in others.values()])
     return {name: (paired(base, values), p) for (name, values), p in zip(others.items(), adjusted, strict=True)}
 
@@ -129,18 +129,16 @@ def verdict(records: Sequence[Record]) -> str:
     """From the records: what beats pixels alone, and which single level an attack takes first."""
     rows, attacks = by_row(records), attack_names(records[0])
     if is_study(records):
-        return f"{_clean_verdict(rows, 'combinations')} {_attack_verdict(rows, attacks)}"
-    strongest = attacks[-1]
-    left = max(100 * over_seeds(own, strongest).mean() for own in rows.values())
-    said = f"Under {strongest.removesuffix(' query')} the best training has {left:.1f} % left."
-    return f"{_clean_verdict(rows, 'trainings')} {said}"
+        return f"{_difference_verdict(rows, 'combinations')} {_attack_verdict(rows, attacks)}"
+    return " ".join(_difference_verdict(rows, "trainings", column) for column in (CLEAN, *attacks))
 
 
-def _clean_verdict(rows: dict[str, list[Record]], kind: str) -> str:
-    found = differences(rows)
+def _difference_verdict(rows: dict[str, list[Record]], kind: str, column: str = CLEAN) -> str:
+    found = differences(rows, column)
     better = {name: gain for name, (gain, p) in found.items() if p <= SURE and gain.mean > 0}
     worse = sum(p <= SURE and gain.mean < 0 for gain, p in found.values())
-    said = f"Of {len(found)} other {kind} {len(better)} are better than pixels alone and {worse} worse"
+    first = "Of" if column == CLEAN else f"Under {column.removesuffix(' query')}, of"
+    said = f"{first} {len(found)} other {kind} {len(better)} are better than pixels alone and {worse} worse"
     said += f" (Holm, {100 * SURE:.0f} %)"
     if not better:
         return f"{said}."
