@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib import readme, reconstruct_report, results
+from anrot_lib import level_report, readme, reconstruct_report, results
 from anrot_lib.checks import UserError
 from anrot_lib.ranking import attack_names, ers
 from anrot_lib.ranking import recipe as recipes
@@ -118,3 +118,15 @@ def test_every_link_to_a_file_leads_somewhere():
         links = re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8"))
         missing = [link for link in links if not (document.parent / link).exists()]
         assert not missing, f"{document.name}: {missing}"
+
+
+def test_what_is_said_of_levels_trained_together_holds():
+    """Below the tables of levels: no gain on clean images, parts lose less under attack, and all are below chance."""
+    records = of("cifar-fs-32px-5way-1shot-laptop-levels-trained", "accuracy")
+    rows = level_report.by_row(records)
+    assert all(p > 0.05 for _, p in level_report.differences(rows).values())
+    for column in level_report.attack_names(records[0]):
+        found = level_report.differences(rows, column)
+        assert all(p <= 0.05 and gain.mean > 0 for gain, p in found.values())
+        assert all(100 * level_report.over_seeds(own, column).mean() < 20 for own in rows.values())
+    assert all(min(level_report.shares_of(record).values()) > 0.2 for record in records), "every level is used"
