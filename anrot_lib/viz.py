@@ -23,7 +23,7 @@ COLOURS = {
     "anrot": "#D55E00",
     "fgsm-only": "#CC79A7",
 }
-OTHER_COLOURS = ("#009E73", "#F0E442", "#000000")
+OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
 STYLE = {
     "font.size": 9,
     "figure.dpi": 110,
@@ -84,15 +84,18 @@ def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, wa
 
 
 def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
-    """Accuracy over eps beside accuracy over sigma, for all rows of an experiment."""
+    """Accuracy over eps beside accuracy over sigma, as far as they were measured, for all rows of an experiment."""
+    kinds = [kind for kind in ("eps", "sigma") if any(has_curve(record, kind) for record in records)]
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8, 3.4), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        way = records[0]["protocol"]["way"]
-        robustness_axes(left, records, "eps", way)
-        robustness_axes(right, records, "sigma", way)
-        right.set_ylabel("")
-        figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        figure = Figure(figsize=(8 if len(kinds) == 2 else 5.5, 3.4), layout="constrained")
+        places = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        for axes, kind in zip(places, kinds, strict=True):
+            robustness_axes(axes, records, kind, records[0]["protocol"]["way"])
+        for axes in places[1:]:
+            axes.set_ylabel("")
+        figure.legend(
+            *places[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds) + 1, fontsize=8
+        )
     return figure
 
 

@@ -590,7 +590,7 @@ display(Markdown(level_report.markdown(trained)))
 # or its gradient only weaker? A masked gradient would leave something in a larger ball, too:
 
 # %%
-curves = {tables.title(record["row"]): viz.curve(record, "eps") for record in trained}
+curves = {tables.title(row): viz.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
 shown = [pixels(x) for x in next(iter(curves.values()))[0]]
 lines = [[name, *(f"{y:.1f}" for y in mean)] for name, (_, mean, *_) in curves.items()]
 display(Markdown(tables.as_markdown(["PGD-10, eps", *shown], lines)))
