@@ -116,7 +116,7 @@ def caption(records: Sequence[Record]) -> str:
         f"encoder {budget['encoder']}, {how}; {record['manifest']['n_tasks']} clean test episodes of "
         f"{budget['clean_query']} queries a class, attacked ones the first {budget['attacked_tasks']} with "
         f"{budget['attacked_query']}; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
-        f"{record['run']['device']}"
+        f"{record['run']['device']}; ± and p over episodes, for the encoder{plural} at hand"
     )
 
 
