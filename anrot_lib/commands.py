@@ -61,7 +61,7 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     from anrot_lib import readme, viz  # they load matplotlib, which only this needs
 
     records = [results.read(file) for file in files]
-    print(f"\n{tables.as_text(*tables.table(records))}\n\n{tables.caption(records[0])}")
+    print(f"\n{tables.as_text(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}")
     for record in records:
         for alarm in record["training"].get("alarms", []):
             print(f"{record['row']}: {alarm}")

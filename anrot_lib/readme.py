@@ -27,7 +27,7 @@ def experiment(name: str, kind: str = "accuracy") -> list[dict]:
 
 def main_table(name: str) -> str:
     records = experiment(name)
-    return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}."
+    return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}."
 
 
 def contents() -> str:

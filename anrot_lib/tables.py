@@ -113,6 +113,12 @@ def caption(record: Record) -> str:
     )
 
 
+def memory(records: Sequence[Record]) -> str:
+    """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
+    peaks = [record["run"].get("peak_gib") for record in records]
+    return "" if None in peaks else f"; at most {max(peaks):.1f} GiB of memory"
+
+
 def differences(records: Sequence[Record], reference: str) -> tuple[list[str], list[list[str]]]:
     """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
     by_row = {record["row"]: record for record in records}

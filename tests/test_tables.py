@@ -151,6 +151,14 @@ def test_the_caption_names_data_protocol_episodes_hashes_and_device():
         assert part in text
 
 
+def test_memory_is_named_where_all_records_say_it():
+    said = [
+        record(row, run=RECORDS[0]["run"] | {"peak_gib": gib}) for row, gib in (("anrot", 1.24), ("hela-vfa", 2.76))
+    ]
+    assert tables.memory(said) == "; at most 2.8 GiB of memory"
+    assert tables.memory([*said, RECORDS[0]]) == ""
+
+
 # --- paired differences ---
 
 
