@@ -262,7 +262,10 @@ def protocol_of(arguments: argparse.Namespace) -> settings.Protocol:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted."""
+    """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted.
+
+    arguments: None for those of this process, whose arithmetic and memory are then set for speed.
+    """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     parsed = build_parser().parse_args(arguments)
     from anrot_lib import (  # torch only now, so that --help answers at once
@@ -275,9 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     verbs = commands.VERBS | level_commands.VERBS | reconstruct_commands.VERBS | ranking_commands.VERBS
-    devices.flush_denormals()
-    if parsed.verb != "prepare":  # which trains nothing, and is to stay small
-        devices.keep_memory()
+    if arguments is None:  # a process of our own: what holds for all of it
+        devices.flush_denormals()
+        if parsed.verb != "prepare":  # which trains nothing, and is to stay small
+            devices.keep_memory()
     try:
         code = verbs[parsed.verb](parsed)
         return code or (reconstruct_commands.after_run(parsed) if getattr(parsed, "reconstruct", False) else 0)

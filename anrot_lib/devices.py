@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -67,11 +68,25 @@ def flush_denormals() -> bool:
 def peak_memory() -> float | None:
     """GiB of memory that this process held at most so far, mapped files among it; None on Windows, which keeps no such
     count within Python's reach."""
+    if (peak := memory_status("VmHWM")) is not None:
+        return peak / 2**30
     try:
         import resource
     except ImportError:
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def memory_status(name: str) -> int | None:
+    """Bytes of a line of /proc/self/status, such as VmRSS or VmHWM, the most since the start; None off Linux.
+
+    Not from `getrusage`: a child's count begins there with what its parent held.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

@@ -64,7 +64,10 @@ def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str,
     base = over_seeds(rows[REFERENCE], column)
     others = {name: over_seeds(own, column) for name, own in rows.items() if name != REFERENCE}
     adjusted = holm([paired_p(base, values) for values in others.values()])
-    return {name: (paired(base, values), p) for (name, values), p in zip(others.items(), adjusted, strict=True)}
+    return {
+        name: (paired(base, values, bootstrap=False), p)
+        for (name, values), p in zip(others.items(), adjusted, strict=True)
+    }
 
 
 def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
@@ -84,7 +87,7 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
 
 
 def _said(records: Sequence[Record], column: str) -> str:
-    found = interval(over_seeds(records, column))
+    found = interval(over_seeds(records, column), bootstrap=False)
     return f"{found.mean:.1f} ± {found.half_width:.1f}"
 
 
@@ -153,7 +156,7 @@ def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     of = {name: rows[f"levels:{name}"] for name in LEVELS if f"levels:{name}" in rows}
     kept = {n: over_seeds(own, weakest).mean() / max(1e-9, over_seeds(own, FEW).mean()) for n, own in of.items()}
     first, last = min(kept, key=kept.get), max(kept, key=kept.get)
-    apart = paired(over_seeds(of[first], weakest), over_seeds(of[last], weakest))
+    apart = paired(over_seeds(of[first], weakest), over_seeds(of[last], weakest), bootstrap=False)
     left = max(100 * over_seeds(own, strongest).mean() for own in of.values())
     tail = f"under {strongest.removesuffix(' query')} the best single level has {left:.1f} % left."
     if len(of) < 2 or abs(apart.mean) <= apart.half_width:

@@ -138,7 +138,7 @@ def differences(records: Sequence[Record], reference: str) -> tuple[list[str], l
                 cells.append("-")
                 continue
             n = min(len(column["correct"]) for column in pair)  # the first tasks of a manifest are the same
-            found = paired(*(accuracies(column)[:n] for column in pair))
+            found = paired(*(accuracies(column)[:n] for column in pair), bootstrap=False)
             cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
         rows.append([title(record["row"]), *cells])
     return headings, rows

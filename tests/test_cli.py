@@ -397,7 +397,7 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     ]
 
 
-@pytest.mark.parametrize("method", ["mml", "dn4", "adm"])
+@pytest.mark.parametrize("method", [pytest.param("mml", marks=pytest.mark.slow), "dn4", "adm"])
 def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
     out = home / "my" / "levels.pt"
     done = anrot("train", *TINY, "--method", method, "--hesim", "0", "--out", out)

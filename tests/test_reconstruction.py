@@ -62,6 +62,7 @@ def test_other_sizes(name, size, channels):
         net.encode(torch.rand(1, channels, size + 4, size + 4))
 
 
+@pytest.mark.slow
 def test_the_net_for_84_px_learns_and_goes_on_after_a_stop(tmp_path):
     from anrot_lib.data.synthetic import synthetic
 

@@ -179,3 +179,11 @@ def test_holm_keeps_its_promise_where_nothing_differs():
     plain = np.mean([min(row) <= 0.05 for row in p])
     corrected = np.mean([min(holm(row)) <= 0.05 for row in p])
     assert plain > 0.4 and corrected < 0.08
+
+
+def test_the_bootstrap_can_be_left_out():
+    values = np.array([0.2, 0.5, 0.9, 0.4])
+    whole, part = interval(values), interval(values, bootstrap=False)
+    assert (part.mean, part.half_width, part.sd, part.n) == (whole.mean, whole.half_width, whole.sd, 4)
+    assert np.isnan([part.bootstrap_low, part.bootstrap_high]).all() and whole.bootstrap_low < whole.bootstrap_high
+    assert paired(values, values**2, bootstrap=False).half_width == paired(values, values**2).half_width

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.checks import UserError
+from anrot_lib.devices import memory_status
 from anrot_lib.multilevel import build
 from anrot_lib.multilevel.matching import BUFFER_ON_CPU, by_class, similarity
 from anrot_lib.multilevel.part import vectors as part_vectors
@@ -95,14 +96,9 @@ def print_peak(level: str, size: str, dense: bool, shot: int) -> None:
         tensor.grad = torch.zeros_like(tensor)  # the gradients of features are features too
         tensor.grad.add_(1)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = _status("VmRSS")
+    before = memory_status("VmRSS")
     step(level, dense, *given)
-    sys.stdout.write(json.dumps(round((_status("VmHWM") - before) / MIB, 1)))
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name + ":"))
+    sys.stdout.write(json.dumps(round((memory_status("VmHWM") - before) / MIB, 1)))
 
 
 def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel+part+kl-reverse")) -> list[Path]:
