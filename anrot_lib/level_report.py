@@ -54,7 +54,7 @@ def over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
 def attack_names(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
-        return [name for name in tables.main_columns(record).values() if "GD" in name or name.startswith("FGSM")]
+        return [name for name in tables.main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
     columns = attacks_of(from_dict(Protocol, record["protocol"]), from_dict(Budget, record["budget"]))
     return [column.name for column in columns]
 

@@ -118,7 +118,7 @@ def run_rows(setting: Setting, recipes: dict[str, Recipe], half_width: float | N
     that needs most."""
     if half_width is None:
         return [run_row(setting, row, recipe) for row, recipe in recipes.items()]
-    make_manifest(setting)
+    make_manifest(setting)  # now, as in `run_row`
     nets = [train_row(setting, row, recipe)[0] for row, recipe in recipes.items()]
     tasks = max(tasks_for(setting, net, half_width) for net in nets)
     return [run_row(setting, row, recipe, tasks) for row, recipe in recipes.items()]

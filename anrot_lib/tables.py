@@ -179,8 +179,8 @@ def timing(record: Record) -> tuple[list[str], list[list[str]]]:
         for row in rows:
             other, factor = limits.get(row[0], (None, 0))
             row.append("-" if other is None else f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
-    if memory := settings.get(PEAK):
+    if peaks := settings.get(PEAK):
         headings.append(PEAK)
         for row in rows:
-            row.append(f"{memory[row[0]]:.0f}" if row[0] in memory else "-")
+            row.append(f"{peaks[row[0]]:.0f}" if row[0] in peaks else "-")
     return headings, rows
