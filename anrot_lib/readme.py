@@ -64,7 +64,7 @@ def robustness(name: str) -> str:
             half = statistics.halving_point(x, y)
             said = f"above {x[-1]:g}" if half is None else f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
             cells += [f"{statistics.area_under(x[near], y[near]):.1f}", said]
-        if set(cells) > {"-"}:
+        if set(cells) != {"-"}:
             rows.append([tables.title(record["row"]), *cells])
     tasks = records[0]["budget"]["curve_tasks"]
     said = f"Curves under attack on {tasks} episodes, under noise on as many as the table above; means by trapezoids."

@@ -375,3 +375,8 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
     assert text[0].startswith("|  | PGD-20 8/255 on support | on both | mean over eps to 16/255 | eps that halves |")
     assert text[2] == "| ANROT, trained on the mixture | 20.0 ± 0.0 | 10.0 ± 0.0 | 45.0 | 8.0/255 | - | - |"
     assert text[3] == "", "a row with nothing to show is left out"
+    whole = record("hela-vfa")
+    whole["columns"] |= columns | both | {"clean, attacked tasks": results.column(np.array([64] * 6), 80, 1.0)}
+    results.write(tmp_path / "results" / "exp" / "hela-vfa.json", whole)
+    row = next(line for line in readme.draw("robustness exp").splitlines() if line.startswith("| HELA-VFA"))
+    assert " - " not in row, "a row with everything to show is not"
