@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,11 @@ def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
     return Column(f"noise {sigma:.2f} query", **sizes, sigma=sigma)
 
 
+def asked(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
+    """The columns of a setting that it asks for."""
+    return [c for c in columns_of(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+
+
 def evaluate_row(
     setting: Setting,
     row: str,
@@ -74,8 +80,7 @@ def evaluate_row(
     columns: other questions than those of `columns_of` that the setting asks for.
     """
     if columns is None:
-        columns = columns_of(setting.protocol, setting.budget, manifest.n_tasks)
-        columns = [c for c in columns if setting.asks(c.name)]
+        columns = asked(setting, manifest.n_tasks)
     belongs_to = {"net": journal_key, "rows": manifest.hash}
     belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
     journal = results.Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
@@ -150,13 +155,18 @@ def _surrogate(setting: Setting) -> Surrogate:
 
 
 def _trained_surrogate(setting: Setting) -> Surrogate:
+    """Trained, or read where it was trained before; a training that was killed goes on with the next epoch."""
     seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
-    path = setting.work / f"surrogate-{key_of(image_set.sha256, image_set.split_hash, seed, epochs)}.pt"
-    generator = randomness.generator(seed, "surrogate")
-    if path.is_file():
-        surrogate = Surrogate(len(image_set.splits["train"]), image_set.images.shape[-1], generator)
-        surrogate.load_state_dict(checkpoints.load(path)["state"])
-        return surrogate.eval()
-    surrogate = train_on_base(image_set, generator, epochs=epochs, device=setting.device)
-    checkpoints.save(path, {"state": surrogate.state_dict()})
-    return surrogate
+    key = key_of(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
+    path = setting.work / f"surrogate-{key}.pt"
+    kept = checkpoints.load(path) if path.is_file() else None
+    with setting.progress("train surrogate", epochs * len(image_set.rows("train"))) as bar:
+        return train_on_base(
+            *(image_set, randomness.generator(seed, "surrogate")),
+            epochs=epochs,
+            device=setting.device,
+            precision=setting.precision,
+            state=kept,
+            keep=partial(checkpoints.save, path),
+            progress=bar,
+        )

@@ -7,10 +7,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, pretraining, results, tables
+from anrot_lib import checkpoints, cli, columns, devices, pipeline, prediction, pretraining, randomness, results, tables
 from anrot_lib import training as trainings
+from anrot_lib.attacks import transfer
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.console import bar, shown
 from anrot_lib.data_commands import load_data, prepare
@@ -70,8 +72,8 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(f"records: {shown(setting.folder)}   checkpoints: {shown(setting.work)}   {seconds:.0f} s")
 
 
-def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
-    """What a run would do and take, from two training steps and one forward pass of this machine."""
+def dry_run(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) -> int:
+    """What a run would do and take, from a few steps and passes of this machine. tests: it also tests."""
     budget, recipe = setting.budget, next(iter(recipes.values()))
     clean = Recipe(method=recipe.method, hesim=recipe.hesim, seed=recipe.seed)
     trial = change(budget, episodes=2 * budget.episodes_per_step, validate_every=10**9, validation_tasks=2)
@@ -87,12 +89,18 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
     if any(one.pretrain for one in recipes.values()):
         total += budget.pretrain_steps * pretraining.BATCH * per_image
         print(f"pre-training about {total / 60:.1f} min")
-    test = _test_seconds(setting, found.net)
+    if tests and any(column.surrogate for column in columns.asked(setting)):
+        surrogate = _surrogate_seconds(setting)
+        total += surrogate
+        print(f"surrogate of the transfer attack, once, about {surrogate / 60:.1f} min")
+    test = _test_seconds(setting, found.net) if tests else 0.0
     for row, one in recipes.items():
         train = steps * found.seconds_per_step * cost_limit(one, n_support, n_query)
         total += train + test
-        print(f"{row:14s} training about {train / 60:.1f} min, testing at most about {test / 60:.1f} min")
-    print(f"together about {total / 60:.1f} min{_memory()}; records would go to {shown(setting.folder)}")
+        testing = f", testing at most about {test / 60:.1f} min" if tests else ""
+        print(f"{row:14s} training about {train / 60:.1f} min{testing}")
+    written = f"records would go to {shown(setting.folder)}" if tests else f"its checkpoint to {shown(setting.work)}"
+    print(f"together about {total / 60:.1f} min{_memory()}; {written}")
     out.debug("estimate took %.1f s", time.perf_counter() - started)
     return 0
 
@@ -100,6 +108,21 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe]) -> int:
 def _memory() -> str:
     peak = devices.peak_memory()
     return "" if peak is None else f", {peak:.1f} GiB of memory"
+
+
+def _surrogate_seconds(setting: Setting) -> float:
+    """How long the transfer attack's small CNN trains, from two batches."""
+    image_set, rows = setting.image_set, setting.image_set.rows("train")
+    sample = rows[np.linspace(0, len(rows) - 1, 2 * transfer.BATCH).astype(int)]  # from all classes
+    generator = randomness.generator(setting.protocol.seed, "surrogate")
+    started = time.perf_counter()
+    transfer.train_surrogate(
+        *(lambda picked: image_set.batch(sample[picked.numpy()]), image_set.labels[sample], generator),
+        epochs=1,
+        device=setting.device,
+        precision=setting.precision,
+    )
+    return (time.perf_counter() - started) * setting.budget.surrogate_epochs * len(rows) / len(sample)
 
 
 def _test_seconds(setting: Setting, net: FewShotNet) -> float:
@@ -117,7 +140,7 @@ def _test_seconds(setting: Setting, net: FewShotNet) -> float:
 def _test_passes(setting: Setting) -> float:
     """Encoder passes of all columns, forward = 1, if no query were ever beaten early."""
     passes = len(setting.image_set.rows("test"))
-    for column in columns.columns_of(setting.protocol, setting.budget):
+    for column in columns.asked(setting):
         images = column.tasks * column.query * setting.protocol.way
         steps = 0 if column.threat is None else column.threat.steps * column.threat.restarts
         passes += images * (1 + 2 * steps)
@@ -130,7 +153,7 @@ def train(arguments: argparse.Namespace) -> int:
     setting = setting_of(arguments)
     recipe = change(pipeline.recipe_of(arguments.method), **cli.recipe_changes(arguments))
     if arguments.dry_run:
-        return dry_run(setting, {arguments.method: recipe})
+        return dry_run(setting, {arguments.method: recipe}, tests=False)
     row = f"{arguments.method.replace(':', '-')}-{key_of(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if arguments.out:

@@ -9,7 +9,7 @@ import torch
 
 from anrot_lib import checkpoints, devices, noise, paths, randomness, results
 from anrot_lib.attacks import gradient, transfer
-from anrot_lib.console import counting_bar
+from anrot_lib.console import bar, counting_bar
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import prepare as preparing
 from anrot_lib.data.image_set import ImageSet
@@ -152,7 +152,9 @@ def _adversary(arguments: argparse.Namespace, image_set: ImageSet) -> dict[str, 
     threat = gradient.fgsm(arguments.eps, target="query")
     parameters: dict[str, Any] = {"threat": results.describe_threat(threat)}
     if arguments.perturb == "transfer":
-        surrogate = transfer.train_on_base(image_set, randomness.generator(arguments.seed, "surrogate"))
+        generator = randomness.generator(arguments.seed, "surrogate")
+        with bar("train surrogate", transfer.EPOCHS * len(image_set.rows("train"))) as progress:
+            surrogate = transfer.train_on_base(image_set, generator, progress=progress)
         parameters["surrogate"] = "small CNN on the base classes, squared error, its own predictions as labels"
         return {
             "parameters": parameters,

@@ -285,7 +285,19 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(words, anrot, home, 
     else:
         assert re.search(r"together about [\d.]+ min, [\d.]+ GiB of memory", done.out)
     for row in {"anrot", "prototypes", "cosine"} & set(words):
-        assert re.search(rf"^{row} +training about [\d.]+ min, testing at most", done.out, re.MULTILINE)
+        found = re.search(rf"^{row} +training about [\d.]+ min(, testing at most)?", done.out, re.MULTILINE)
+        assert bool(found[1]) == (words[0] == "run"), "training alone tests nothing"
+
+
+def minutes(text, of):
+    return float(re.search(rf"^{of}.* ([\d.]+) min", text, re.MULTILINE)[1])
+
+
+def test_a_dry_run_counts_the_columns_that_are_asked_for(anrot):
+    words = ("run", *TINY, "--rows", "anrot", "--tasks", "4000", "--dry-run")
+    everything, clean = anrot(*words).out, anrot(*words, "--columns", "clean").out
+    assert "surrogate of the transfer attack" in everything and "surrogate" not in clean
+    assert minutes(everything, "anrot") > 3 * minutes(clean, "anrot")
 
 
 def test_a_dry_run_counts_the_pre_training(anrot):

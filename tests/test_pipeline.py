@@ -306,6 +306,9 @@ def test_a_row_with_pretraining_pretrains_once_for_all_rows(setting, monkeypatch
     assert plain_row["history"] != about["history"]
 
 
-def test_the_surrogate_is_trained_once_a_setting(setting):
-    assert testing._surrogate(setting) is testing._surrogate(setting)
-    assert not testing._surrogate(setting).training
+def test_the_surrogate_is_trained_once_a_setting(setting, monkeypatch):
+    first = testing._surrogate(setting)
+    assert testing._surrogate(setting) is first and not first.training
+    monkeypatch.setattr(torch.Tensor, "backward", never)
+    read = testing._surrogate(replace(setting, surrogates={}))  # the next command finds it on disk
+    assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())

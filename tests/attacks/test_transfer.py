@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -59,6 +60,38 @@ def test_same_generator_same_weights_and_uint8_or_a_provider_will_do(data):
         assert torch.equal(value, states[1][name])
         assert torch.equal(value, states[2][name])
     assert not torch.equal(states[0]["layers.0.weight"], other["layers.0.weight"])
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_goes_on_with_the_next_epoch_to_the_same_weights(data):
+    images, labels = data
+    whole, kept, seen = [], [], []
+    options = {"epochs": 3, "batch_size": 60}
+    straight = train_surrogate(images, labels, generator(3, "s"), **options, progress=whole.append)
+    assert whole == list(range(0, 3 * len(labels) + 1, 60))
+
+    def keep(state):
+        kept.append(copy.deepcopy(state))
+        if len(kept) == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_surrogate(images, labels, generator(3, "s"), **options, keep=keep)
+    other = generator(8, "another state, which the kept one replaces")
+    again = train_surrogate(images, labels, other, **options, state=kept[-1], progress=seen.append)
+    assert seen[0] == 2 * len(labels) and seen[-1] == 3 * len(labels)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name])
+
+
+def test_it_learns_in_bf16_too_and_keeps_float32_weights(data):
+    images, labels = data
+    net = train_surrogate(images, labels, generator(0, "s"), epochs=8, batch_size=20, precision="bf16")
+    assert (net(images).argmax(1) == (labels - 3) // 10).float().mean() > 0.9
+    assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float32}
 
 
 def test_it_is_trained_on_base_classes_only(small_set):
