@@ -1,7 +1,7 @@
 """The columns of a record: which questions are put to a net, and the answers, resumable after a kill."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -87,16 +87,38 @@ def evaluate_row(
     values = {}
     setting.described.clear()  # they were another net's
     net = folded(net)
-    with setting.progress(f"test {row}", len(columns)) as bar:
-        for done, column in enumerate(columns):
-            bar(done, {"column": column.name})
-            values[column.name] = _column(setting, net, manifest, column, journal)
-        bar(len(columns), {})
+    costs = {column.name: passes(setting, column) for column in columns}
+    start = 0
+    with setting.progress(f"test {row}", sum(costs.values())) as bar:
+        for column in columns:
+            bar(start, {"column": column.name})
+            end = start + costs[column.name]
+            within = partial(_within, bar, start, end)
+            values[column.name] = _column(setting, net, manifest, column, journal, within)
+            start = end
+        bar(start, {})
     return values
 
 
+def _within(bar: Callable[..., None], start: int, end: int, done: int) -> None:
+    bar(min(start + done, end))
+
+
+def passes(setting: Setting, column: Column) -> int:
+    """Encoder passes that a column takes, forward = 1, if no query were beaten early: what bars and dry runs count."""
+    if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
+        return len(setting.image_set.rows("test")) if column.name == "clean" else 1
+    steps = 0 if column.threat is None or column.surrogate else column.threat.steps * column.threat.restarts
+    return column.tasks * setting.protocol.way * column.query * (1 + 2 * steps)
+
+
 def _column(
-    setting: Setting, net: FewShotNet, manifest: EpisodeManifest, column: Column, journal: results.Journal
+    setting: Setting,
+    net: FewShotNet,
+    manifest: EpisodeManifest,
+    column: Column,
+    journal: results.Journal,
+    progress: Callable[[int], None],
 ) -> dict[str, Any]:
     rows = manifest.rows[: column.tasks].with_queries(column.query)
     counts, seconds = [], 0.0
@@ -104,8 +126,9 @@ def _column(
         key = f"{column.name} / {start}"
         if key not in journal:
             started = time.perf_counter()
-            found = _counts(setting, net, part, column, start)
+            found = _counts(setting, net, part, column, start, progress)
             journal[key] = {"correct": found.tolist(), "seconds": time.perf_counter() - started}
+        progress(passes(setting, column) * (start + len(part)) // len(rows))
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]
     about: dict[str, Any] = {}
@@ -125,25 +148,48 @@ def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows
     return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
 
 
-def _counts(setting: Setting, net: FewShotNet, rows: EpisodeRows, column: Column, start: int) -> np.ndarray:
+def _counts(
+    setting: Setting,
+    net: FewShotNet,
+    rows: EpisodeRows,
+    column: Column,
+    start: int,
+    progress: Callable[[int], None],
+) -> np.ndarray:
     image_set, seed, device = setting.image_set, setting.protocol.seed, setting.device
     if column.threat is not None and column.threat.eps > 0 and not column.surrogate:
         return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
-    clean = _clean(setting, net)
+    clean = _clean(setting, net, progress)
     if column.surrogate:
         change = evaluation.transferred(_surrogate(setting), column.threat, seed)
     elif column.sigma is not None:
         change = evaluation.gaussian_noise(column.sigma, seed)
     else:
         return evaluation.count_correct(net, rows, clean, clean)
-    return evaluation.changed_counts(net, image_set, rows, change, device=device, clean=clean)
+    return evaluation.changed_counts(
+        *(net, image_set, rows, change), device=device, clean=clean, progress=in_all(progress)
+    )
 
 
-def _clean(setting: Setting, net: FewShotNet) -> evaluation.Descriptions:
+def in_all(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """For steps, such as the images of a pass, a function that tells `progress` how many there were in all."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done)
+
+    return step
+
+
+def _clean(setting: Setting, net: FewShotNet, progress: Callable[[int], None]) -> evaluation.Descriptions:
     """Descriptions of all test images, computed once a net and used by every column that shows some unchanged."""
     if "test" not in setting.described:
         rows = setting.image_set.rows("test")
-        setting.described["test"] = evaluation.describe(net, setting.image_set, rows, setting.device)
+        setting.described["test"] = evaluation.describe(
+            *(net, setting.image_set, rows, setting.device), progress=in_all(progress)
+        )
     return setting.described["test"]
 
 

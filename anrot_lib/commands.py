@@ -134,17 +134,7 @@ def _test_seconds(setting: Setting, net: FewShotNet) -> float:
         net.encode(images)
         started = time.perf_counter()
         net.encode(images)
-    return (time.perf_counter() - started) / len(rows) * _test_passes(setting)
-
-
-def _test_passes(setting: Setting) -> float:
-    """Encoder passes of all columns, forward = 1, if no query were ever beaten early."""
-    passes = len(setting.image_set.rows("test"))
-    for column in columns.asked(setting):
-        images = column.tasks * column.query * setting.protocol.way
-        steps = 0 if column.threat is None else column.threat.steps * column.threat.restarts
-        passes += images * (1 + 2 * steps)
-    return passes
+    return (time.perf_counter() - started) / len(rows) * sum(columns.passes(setting, c) for c in columns.asked(setting))
 
 
 def train(arguments: argparse.Namespace) -> int:

@@ -39,9 +39,9 @@ def counted(monkeypatch):
     seen = []
     real = testing._counts
 
-    def counts(setting, net, rows, column, start):
+    def counts(setting, net, rows, column, start, progress):
         seen.append((column.name, start))
-        return real(setting, net, rows, column, start)
+        return real(setting, net, rows, column, start, progress)
 
     monkeypatch.setattr(testing, "_counts", counts)
     return seen
