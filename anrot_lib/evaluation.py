@@ -20,10 +20,17 @@ from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 
-IMAGES_PER_PASS = 256  # fits a CPU's caches well enough and any GPU; results do not depend on it beyond rounding
+IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
+PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
 EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
+
+
+def images_per_pass(size: int, device: torch.device | str) -> int:
+    """How many images of side `size` go through the encoder at once: 256 on a GPU or at 32 px, 37 at 84 px on a CPU."""
+    few = PIXELS_PER_PASS // size**2 if torch.device(device).type == "cpu" else IMAGES_PER_PASS
+    return max(1, min(few, IMAGES_PER_PASS))
 
 
 def blocks(n: int, size: int) -> Iterator[slice]:
@@ -54,7 +61,7 @@ def describe(
     """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
     distinct = np.unique(rows)
     parts = []
-    for block in blocks(len(distinct), IMAGES_PER_PASS):
+    for block in blocks(len(distinct), images_per_pass(image_set.images.shape[1], device)):
         images = image_set.batch(distinct[block], device)
         if change is not None:
             images = change(images, distinct[block])
@@ -122,7 +129,8 @@ def transferred(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> C
 
     def change(images: Tensor, rows: np.ndarray) -> Tensor:
         with torch.enable_grad():
-            return transfer.transfer(surrogate, images, threat, randomness.generator(seed, f"transfer/{rows[0]}"))
+            generator = randomness.generator(seed, f"transfer/{rows[0]}")
+            return transfer.transfer(surrogate, images, threat, generator, max_images=len(images))
 
     return change
 
@@ -169,6 +177,7 @@ def attacked_counts(
     whether they are asked for alone or the caller goes through all tasks in blocks of 20.
     """
     episode = rows.to_episode(image_set, device)
+    max_images = images_per_pass(image_set.images.shape[1], device)
     generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
     if threat.target == "query":
         with frozen(net), torch.no_grad():
@@ -180,14 +189,14 @@ def attacked_counts(
             *(net, model, episode.query, episode.labels, threat, generator),
             stop=stop,
             keep="best",
-            max_images=IMAGES_PER_PASS,
+            max_images=max_images,
         )
         if not dependent:
             return (~found.beaten).sum(1).cpu().numpy()
         with torch.no_grad():
             logits = net.head.score(model, net.encode(found.images)).logits
     else:
-        attacked = attack_episodes(net, episode, threat, generator, max_images=IMAGES_PER_PASS)
+        attacked = attack_episodes(net, episode, threat, generator, max_images=max_images)
         with torch.no_grad():
             logits = net.scores(attacked).logits
     return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()

@@ -20,7 +20,7 @@ from anrot_lib import checkpoints, evaluation, multilevel, pipeline, results, se
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, folded
-from anrot_lib.columns import Column, evaluate_row
+from anrot_lib.columns import Column, evaluate_row, in_all
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiment import Setting, make_manifest
 from anrot_lib.multilevel import MultiLevelHead, PixelLevel, level_shares
@@ -150,8 +150,9 @@ def measured(
     if not levels:
         return
     rows = manifest.rows
-    used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    maps = evaluation.describe(net, setting.image_set, used, setting.device)
+    used = np.unique(np.concatenate([rows.support.ravel(), rows.query.ravel()]))
+    with setting.progress(f"{title} images", len(used)) as bar:
+        maps = evaluation.describe(net, setting.image_set, used, setting.device, progress=in_all(bar))
     labels = evaluation.support_labels(manifest.n_way, manifest.n_shot, 1).to(setting.device)
     for name in levels:
         level, parts = {name: LEVELS[name]()}, []

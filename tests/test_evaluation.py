@@ -110,6 +110,11 @@ def test_block_sizes_change_no_count(small_net, small_set, rows, monkeypatch):
     assert np.concatenate(halves).tolist() == whole[0]
 
 
+def test_a_pass_on_a_cpu_holds_fewer_images_the_larger_they_are():
+    assert [evaluation.images_per_pass(size, "cpu") for size in (16, 32, 84, 4096)] == [256, 256, 37, 1]
+    assert evaluation.images_per_pass(84, "cuda") == 256
+
+
 # Labels must matter
 
 
