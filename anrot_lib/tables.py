@@ -103,13 +103,14 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
 def caption(record: Record) -> str:
     """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
     data, budget = record["data"], record["budget"]
-    recipe = record["protocol"]
+    recipe, history = record["protocol"], record["training"].get("history")
+    trained = f", trained for {history[-1]['step']} steps" if history else ""
     return (
         f"{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, preset {budget['preset']}; "
         f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
         f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
-        f"{budget['encoder']}; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
-        f"{record['run']['device']}"
+        f"{budget['encoder']}{trained}; split {data['split_hash'][:10]}, manifest "
+        f"{record['manifest']['hash'][:10]}; {record['run']['device']}"
     )
 
 

@@ -151,6 +151,12 @@ def test_the_caption_names_data_protocol_episodes_hashes_and_device():
         assert part in text
 
 
+def test_the_caption_says_how_long_was_trained_where_the_record_does():
+    trained = {"history": [{"step": 250, "clean": 0.4}, {"step": 500, "clean": 0.5}]}
+    assert "encoder tiny, trained for 500 steps; split" in tables.caption(record("anrot", training=trained))
+    assert "encoder tiny; split" in tables.caption(record("anrot", training={"checkpoint": "0"}))  # another's net
+
+
 def test_memory_is_named_where_all_records_say_it():
     said = [
         record(row, run=RECORDS[0]["run"] | {"peak_gib": gib}) for row, gib in (("anrot", 1.24), ("hela-vfa", 2.76))
