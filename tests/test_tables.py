@@ -109,6 +109,10 @@ def test_step_cost_is_in_clean_steps_of_the_same_run():
     _, rows = tables.table(RECORDS)
     assert [row[6] for row in rows] == ["1.00", "1.00", "1.40", "1.20"]
     assert tables.table(RECORDS[:1])[1][0][6] == "-", "without a clean row there is nothing to compare with"
+    elsewhere = RECORDS[0] | {"run": RECORDS[0]["run"] | {"command": "anrot run --rows anrot"}}
+    elsewhere |= {"training": elsewhere["training"] | {"cost_limit": 2.8889}}
+    rows = tables.table([r if r["row"] != elsewhere["row"] else elsewhere for r in RECORDS])[1]
+    assert [row[6] for row in rows] == ["1.00", "1.00", "(2.89)", "1.20"], "other loads: only what was counted holds"
     for bare in (RECORDS[0] | {"training": {}}, RECORDS[2] | {"training": {}}):
         others = [r for r in RECORDS if r["row"] != bare["row"]]
         _, rows = tables.table([*others, bare])

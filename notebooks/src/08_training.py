@@ -150,7 +150,7 @@ nb.explore(draw_cost, shots=[5, 1], queries=[10, 5, 15], attack_steps=[1, 3, 7, 
 # With one step the attack costs no more than one version of the queries; the versions themselves are the larger part.
 # With seven or ten attack steps the attack outweighs everything else. This is why FGSM is tempting, and the alarm
 # further below tells
-# when it is not enough. What a step cost on a real machine stands in the recorded results.
+# when it is not enough. What a step took on a real machine, side by side, stands in the README (`anrot bench`).
 
 # %% [markdown]
 # ## Two trainings
@@ -631,15 +631,15 @@ ex.check("8.4", answer)
 # ## Recorded results
 #
 # All recorded shares on CIFAR-FS, 5-way 5-shot. The paper claims robustness up to eps = 0.30 (FGSM) and sigma = 0.30,
-# but its repository holds no table of robust accuracies.
+# but its repository holds no table of robust accuracies. The last column says what a training step costs in clean ones;
+# in brackets, counted in passes of the encoder.
 
 # %%
-headings = ["shares", "paper says", *(f"{h}, we measured" for h in wanted), "step cost", "at least"]
+headings = ["shares", "paper says", *(f"{h}, we measured" for h in wanted), "clean steps a step"]
 lines = []
 for name, record in by_shares.items():
     values = [tables.value(record["columns"].get(column)) for column in wanted.values()]
-    limit = record["training"]["cost_limit"]
-    lines.append([name, "no table", *values, tables.cost(record, list(by_shares.values())), f"{limit:.2f}"])
+    lines.append([name, "no table", *values, tables.cost(record, list(by_shares.values()))])
 display(Markdown(tables.as_markdown(headings, lines)))
 print(tables.caption(mixed))
 
