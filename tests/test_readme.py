@@ -130,3 +130,19 @@ def test_what_is_said_of_levels_trained_together_holds():
         assert all(p <= 0.05 and gain.mean > 0 for gain, p in found.values())
         assert all(100 * level_report.over_seeds(own, column).mean() < 20 for own in rows.values())
     assert all(min(level_report.shares_of(record).values()) > 0.2 for record in records), "every level is used"
+
+
+def test_what_is_said_of_levels_on_one_encoder_holds():
+    """Nearly nothing beside pixels at 32 px and at 84 px with one shot; about a point there with five shots."""
+    best = {}
+    for setting in (
+        "cifar-fs-32px-5way-5shot",
+        "cifar-fs-32px-5way-1shot",
+        *(f"mini-imagenet-84px-5way-{k}shot" for k in (1, 5)),
+    ):
+        records = of(f"{setting}-laptop-levels", "accuracy")
+        assert len(records) == 45
+        found = level_report.differences(level_report.by_row(records)).values()
+        best[setting] = max((gain.mean for gain, p in found if p <= 0.05), default=0.0)
+    assert 0.8 < best.pop("mini-imagenet-84px-5way-5shot") < 1.5
+    assert max(best.values()) < 0.3
