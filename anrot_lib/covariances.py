@@ -26,6 +26,18 @@ AMOUNTS = {"ridge": 0.01, "trace": 0.1}
 FLOOR = 1e-6  # squared feature units
 
 
+def check_shrinkage(shrinkage: str, amount: float | None) -> None:
+    """UserError for unknown names, and for amounts that are out of range or would have no effect."""
+    if shrinkage not in SHRINKAGES:
+        raise UserError(f"unknown shrinkage {shrinkage!r}; choose one of {', '.join(SHRINKAGES)}")
+    if amount is None:
+        return
+    if shrinkage not in AMOUNTS:
+        raise UserError(f"the shrinkage {shrinkage!r} takes no amount; leave it out, or choose ridge or trace")
+    if not amount >= 0 or (shrinkage == "trace" and amount > 1):
+        raise UserError(f"the amount of shrinkage is at least 0, and at most 1 for trace; got {amount:g}")
+
+
 @full_precision
 def estimate(
     samples: Tensor,
@@ -43,13 +55,12 @@ def estimate(
     C x C matrix; "auto" takes low rank for n < C. Centred first, in the dtype of the samples (at least float32).
     No sample at all gives mean 0 and covariance d I. UserError for unknown names and amounts out of range.
     """
-    if shrinkage not in SHRINKAGES:
-        raise UserError(f"unknown shrinkage {shrinkage!r}; choose one of {', '.join(SHRINKAGES)}")
+    check_shrinkage(shrinkage, amount)
     if form not in FORMS:
         raise UserError(f"unknown form {form!r}; choose one of {', '.join(FORMS)}")
+    if axis not in (-2, -1):
+        raise UserError(f"axis must be -2 for samples (..., n, C) or -1 for (..., C, n), got {axis}")
     amount = AMOUNTS.get(shrinkage, 0.0) if amount is None else amount
-    if amount < 0 or (shrinkage == "trace" and amount > 1):
-        raise UserError(f"the amount of shrinkage is at least 0, and at most 1 for trace; got {amount:g}")
     x = samples if axis == -1 else samples.mT
     c, n = x.shape[-2:]
     weights = x.new_ones(n) if mask is None else mask.to(x.dtype)

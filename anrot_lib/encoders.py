@@ -109,7 +109,10 @@ def conv4(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
 
 
 def conv64f(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:
-    """Conv-4 with pooling after the first two blocks only; 84 x 84 -> 64 x 21 x 21 (DN4, Li et al. 2019)."""
+    """Conv-4 with pooling after the first two blocks only; 84 x 84 -> 64 x 21 x 21 (DN4, Li et al. 2019).
+
+    With ReLU, as all encoders here; the code of DN4, ADM and MML has LeakyReLU(0.2), so descriptors of either sign.
+    """
     pools = ((in_channels, True), (64, True), (64, False), (64, False))
     return [conv_block(n, 64, attention, pool) for n, pool in pools], 64
 

@@ -55,7 +55,7 @@ class Gaussian(NamedTuple):
 
 
 def full_precision(function: Callable) -> Callable:
-    """Run `function` with autocast off and tensors and Gaussians in float32 (float64 stays).
+    """Run `function` with autocast off and tensors, Gaussians and other named tuples in float32 (float64 stays).
 
     Half precision has 8 or 11 bits: the divergence of close Gaussians would be rounding only.
     """
@@ -71,8 +71,8 @@ def full_precision(function: Callable) -> Callable:
 
 
 def _upcast(value):
-    if isinstance(value, Gaussian):
-        return value.map(_upcast)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # Gaussians and other named tuples of tensors
+        return type(value)(*map(_upcast, value))
     if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
         return value.float()
     return value

@@ -7,7 +7,8 @@ Four routes to T, which agree:
 - "nuclear" (low rank, no ridge): the sum of the singular values of A^T B, an n x m matrix; needs no shrinkage;
 - "ridge" (low rank with ridge): eigenvalues of an (n + m) x (n + m) Gram matrix.
 Finite for singular covariances. Symmetric; grows with the square of the scale of the features. Values between equal
-Gaussians are 0 to the rounding of float64, of either sign. Kept squared: the root has infinite slope at 0.
+Gaussians are 0 to about 1e-6 of their trace, of either sign: roots of eigenvalues that are 0 are smoothed. Kept
+squared: the root has infinite slope at 0.
 """
 
 import torch

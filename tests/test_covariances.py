@@ -130,3 +130,8 @@ def test_errors():
         estimate(x, form="diagonal")
     with pytest.raises(UserError, match="at most 1 for trace"):
         estimate(x, amount=1.5)
+
+
+def test_an_axis_that_is_none_is_refused():
+    with pytest.raises(UserError, match="axis must be -2"):
+        estimate(torch.randn(2, 5, 9), axis=2)

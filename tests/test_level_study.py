@@ -266,11 +266,44 @@ def test_the_verdict_names_the_best_and_what_breaks_first():
     said = level_report.verdict(MADE)
     assert said.startswith("Of 3 other combinations 1 are better than pixels alone and 1 worse (Holm, 5 %)")
     assert "the best is pixels + parts, +5." in said or "the best is pixels + parts, +4." in said
-    assert "Under PGD-10 1/255 the first to break is parts: it keeps 2" in said
+    assert "Each attacked alone under PGD-10 1/255, the first to break is parts: it keeps 2" in said
     equal = [made("pixel", 70, 40), made("kl", 70, 40)]
     said = level_report.verdict(equal)
     assert "0 are better" in said and "the best is" not in said
     assert "no single level can be said to break first" in said
+
+
+def test_what_breaks_first_keeps_the_smallest_part_of_its_own_clean_accuracy():
+    """Pixels keep 45 of 80, parts 38 of 45: pixels break first, though more of them is left."""
+    said = level_report.verdict([made("pixel", 80, 45), made("part", 45, 38), made("kl", 70, 50)])
+    assert "the first to break is pixels: it keeps 5" in said and "the least in 100 % of resampled" in said
+    few = level_report.verdict([made("pixel", 80, 45, episodes=2), made("part", 45, 38, episodes=2)])
+    assert "no single level can be said to break first" in few, "two episodes say nothing"
+
+
+def test_a_row_is_compared_with_pixels_of_its_own_seeds():
+    pixels = [made("pixel", 70, 50), made("pixel", 40, 30, seed=1)]
+    alone = level_report.differences(level_report.by_row([pixels[0], made("kl", 65, 50)]))["levels:kl"][0]
+    records = [*pixels, made("kl", 65, 50)]
+    assert level_report.differences(level_report.by_row(records))["levels:kl"][0].mean == alone.mean < 0
+    assert "seeds 0, 1 (KL 0)" in level_report.caption(records)
+    assert "the best is" not in level_report.verdict(records)
+    never = level_report.table([pixels[0], made("kl", 65, 50, seed=1)])[1]
+    assert never[1][2:4] == ["-", "-"], "no seed in common"
+    other = made("kl", 65, 50)
+    records = [r | {"training": r["training"] | {"checkpoint": c}} for r, c in ((pixels[0], "a"), (other, "b"))]
+    with pytest.raises(UserError, match="different encoders"):
+        level_report.by_row(records)
+
+
+def test_the_caption_says_which_pixels_and_how_was_trained():
+    assert "clean episodes, seed 0; fusion" in level_report.caption(MADE)
+    assert "pixels by their 3 nearest neighbours, KL from query to class" in level_report.caption(MADE)
+    robust = trained("levels:pixel", 70)
+    assert "clean episodes" in level_report.caption([robust]).split("; ")[1]
+    robust["recipe"] = robust["recipe"] | {"clean": 0.0, "adversarial": 1.0}
+    said = level_report.caption([robust])
+    assert "pixels by their nearest neighbour;" in said and "clean episodes" not in said.split("; ")[1]
 
 
 def test_several_seeds_are_averaged_episode_by_episode():

@@ -50,6 +50,8 @@ def build(spec: str, channels: int) -> Head:
     modes = [m for m in MODES if m != "slot_bn"]  # which is built for one number of classes
     if at and mode not in modes:
         raise UserError(f"unknown fusion {mode!r}; choose one of {', '.join(modes)}")
+    if at and len(levels) == 1:
+        raise UserError(f"one level has nothing to fuse; leave @{mode} out, or name several levels with + between them")
     if len(levels) == 1:
         return LevelHead(channels, LEVELS[levels[0]]())
     return MultiLevelHead(

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from anrot_lib import divergences, gaussians
 from anrot_lib.checks import UserError
-from anrot_lib.covariances import estimate
+from anrot_lib.covariances import check_shrinkage, estimate
 from anrot_lib.gaussians import Gaussian
-from anrot_lib.multilevel.matching import ClassMaps, counted
+from anrot_lib.multilevel.matching import ClassMaps, check_places, counted
 from anrot_lib.pairs import widen
 
 MEASURES = (
@@ -49,6 +49,16 @@ class DistributionLevel:
             raise UserError(f"unknown measure {self.measure!r}; choose one of {', '.join(MEASURES)}")
         if self.covariance not in ("full", "diagonal"):
             raise UserError(f"unknown covariance {self.covariance!r}; choose full or diagonal")
+        if self.covariance == "full":
+            check_shrinkage(self._shrinkage, self.amount)
+        elif self.shrinkage is not None or self.amount is not None:
+            raise UserError("a diagonal covariance is not shrunk; leave shrinkage and amount out")
+        elif self.measure in ("wasserstein2-roots", "wasserstein2-frobenius"):
+            raise UserError(f"{self.measure} is for full covariances")
+
+    @property
+    def _shrinkage(self) -> str:
+        return self.shrinkage or ("none" if self.measure in UNSHRUNK else "trace")
 
     @property
     def scale(self) -> float | None:
@@ -57,6 +67,7 @@ class DistributionLevel:
 
     def fit(self, pool: ClassMaps) -> Gaussian:
         """The Gaussian of each class, (E, way)."""
+        check_places(pool, "the distribution level takes the covariance over the places of a map")
         per_shot = pool.maps.shape[-1] * pool.maps.shape[-2]
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)  # (E, way, C, M h w)
         low_rank = samples.shape[-1] + per_shot < samples.shape[-2]
@@ -80,5 +91,4 @@ class DistributionLevel:
             samples = torch.nn.functional.normalize(samples, dim=-2)
         if self.covariance == "diagonal":
             return gaussians.diagonal(samples, None if mask is None else mask.to(samples.dtype), axis=-1)
-        shrinkage = self.shrinkage or ("none" if self.measure in UNSHRUNK else "trace")
-        return estimate(samples, mask, shrinkage, self.amount, form=form, axis=-1)
+        return estimate(samples, mask, self._shrinkage, self.amount, form=form, axis=-1)

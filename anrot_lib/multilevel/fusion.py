@@ -21,9 +21,9 @@ ONE = math.log(math.e - 1)  # softplus of it is 1
 class Fusion(nn.Module):
     """logits = sum_l contribution_l, contribution_l = -tau w_l z(D_l), for divergences D_l (E, n, way).
 
-    mode "shared_bn": z is D_l minus its mean over its deviation, of all queries and classes of the batch in training
-         and by running statistics in eval mode; w_l = softplus(v_l) > 0, all equal at first; any way, and classes
-         may be permuted;
+    mode "shared_bn": z is D_l minus its mean, over the root of its variance + 1e-5, of all queries and classes of the
+         batch in training and by running statistics in eval mode; w_l = softplus(v_l) > 0, all equal at first; any
+         way, and classes may be permuted;
     "zscore": per query over the classes, no statistics kept; w_l as above. With two classes z is -1 or 1;
     "fixed": z(D) = D, w_l = the given weights, nothing learnt but tau;
     "slot_bn": as published, a batch norm with its own scale and shift for each level and class slot, so `way` is
@@ -55,9 +55,9 @@ class Fusion(nn.Module):
         elif mode == "slot_bn":
             self.free = nn.Parameter(start)
         else:
-            if (start <= 0).any():
+            if not (start > 0).all():
                 raise UserError(f"weights of {mode} are positive, got {', '.join(f'{w:g}' for w in start)}")
-            self.raw = nn.Parameter(torch.expm1(start).log())
+            self.raw = nn.Parameter(start + torch.log(-torch.expm1(-start)))  # the inverse of softplus
         if mode != "slot_bn":
             self.log_scale = nn.Parameter(torch.zeros(()))
         if mode in ("shared_bn", "slot_bn"):
@@ -133,8 +133,13 @@ def fit(fusion: Fusion, divergences: Mapping[str, Tensor], labels: Tensor, steps
     for buffer in fusion.buffers():
         if buffer.dtype == torch.int64:
             buffer.zero_()  # a plain average again
+    momentum = fusion.norm.momentum if fusion.mode == "slot_bn" else None
+    if momentum is not None:
+        fusion.norm.momentum = 1.0
     with torch.no_grad():
         fusion(*given)
+    if momentum is not None:
+        fusion.norm.momentum = momentum
     fusion.eval()
     learnt = [p for p in fusion.parameters() if p.requires_grad]
     optimizer = torch.optim.LBFGS(learnt, max_iter=steps, line_search_fn="strong_wolfe")

@@ -28,8 +28,13 @@ class ClassMaps(NamedTuple):
 
 
 def by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> ClassMaps:
-    """Support maps (E, S, C, h, w) with labels (E, S) and mask (E, S) to ClassMaps; spare places repeat a shot."""
+    """Support maps (E, S, C, h, w) with labels (E, S) and mask (E, S) to ClassMaps; spare places repeat a shot.
+
+    UserError for a class without a shot that counts.
+    """
     counts = membership(labels, mask).sum(-1).long()  # (E, way)
+    if bool((counts == 0).any()):
+        raise UserError("a class has no support image that counts; every class needs at least one")
     way = counts.shape[1]
     keys = labels if mask is None else torch.where(mask, labels, way)  # what does not count goes to the end
     order = keys.expand(maps.shape[:2]).argsort(dim=-1, stable=True)
@@ -42,10 +47,13 @@ def by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> ClassM
 
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
-    """x divided by its length along dim; 0, with gradient 0, where the length is below 1e-12 (a dead channel)."""
+    """x divided by its length along dim; 0, with gradient 0, where the length is below 1e-12 (a dead channel).
+
+    NaN stays NaN, so that a broken net is seen to be broken.
+    """
     length = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    alive = length > 1e-12
-    return torch.where(alive, x / torch.where(alive, length, 1.0), 0.0)
+    dead = length <= 1e-12
+    return torch.where(dead, 0.0, x / torch.where(dead, 1.0, length))
 
 
 def nearest(
@@ -59,8 +67,13 @@ def nearest(
     fewer than k vectors.
     """
     fewest = pool.shape[2] if valid is None else int(valid.sum(-1).min())
-    if not 1 <= k <= fewest:
-        raise UserError(f"{k} nearest vectors were asked for, but a class has only {fewest}")
+    if k < 1:
+        raise UserError(f"at least 1 nearest vector must be asked for, got {k}")
+    if k > fewest:
+        raise UserError(
+            f"{k} nearest vectors were asked for, but a class has only {fewest}; "
+            "take larger images, an encoder with larger maps, or a smaller k"
+        )
     if buffer is None:
         buffer = BUFFER_ON_CPU if query.device.type == "cpu" else BUFFER_ELSEWHERE
     return _Nearest.apply(query, pool, valid, k, buffer)
@@ -153,6 +166,8 @@ def similarity(
     direction "query": every query vector with its k nearest of the class, as published; "class": every vector of
     the class with its k nearest of the query; "both": the mean of the two. reduce "mean" over vectors and k, or "sum".
     """
+    common = torch.promote_types(query.dtype, pool.dtype)
+    query, pool = query.to(common), pool.to(common)
     n, way = query.shape[1], pool.shape[1]
     forth = back = None
     if direction in ("query", "both"):
@@ -181,3 +196,11 @@ def _reduced(values: Tensor, counted: Tensor | None, reduce: str) -> Tensor:
 def counted(pool: ClassMaps, per_shot: int) -> Tensor | None:
     """Which vectors of each class count, (E, way, M per_shot); None where all do."""
     return None if bool(pool.valid.all()) else pool.valid.repeat_interleave(per_shot, -1)
+
+
+def check_places(pool: ClassMaps, what: str) -> None:
+    """UserError for maps of a single place, on which the level `what` says nothing."""
+    if pool.maps.shape[-1] * pool.maps.shape[-2] < 2:
+        raise UserError(
+            f"{what}, and these maps have 1 place; take larger images or an encoder with larger maps, such as conv64f"
+        )

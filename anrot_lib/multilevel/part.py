@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anrot_lib.checks import UserError
 from anrot_lib.gaussians import full_precision
-from anrot_lib.multilevel.matching import ClassMaps, counted, similarity, unit
+from anrot_lib.multilevel.matching import ClassMaps, check_places, counted, similarity, unit
 
 
 def vectors(maps: Tensor) -> Tensor:
@@ -52,6 +52,7 @@ class PartLevel:
 
     def fit(self, pool: ClassMaps) -> None:
         """Nothing beyond the maps themselves is kept of a class."""
+        check_places(pool, "the part level compares channel maps place by place")
 
     def divergence(self, pool: ClassMaps, model: None, query: Tensor) -> Tensor:
         """(E, n, C, h, w) -> (E, n, way)"""

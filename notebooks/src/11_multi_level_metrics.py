@@ -40,9 +40,9 @@ P = nb.setup("11", preset=PRESET)
 # %% [markdown]
 # ## One map, two views
 #
-# Levels need a map with enough positions. We train `conv64f`, the encoder of the papers of this family: two of its four
-# blocks keep the size, so an image of 32 pixels becomes 64 channels of 8 x 8 positions. It learns with the pixel level
-# alone (the method DN4).
+# Levels need a map with enough positions. We train `conv64f`, the encoder of the papers of this family (with ReLU where
+# they have LeakyReLU): two of its four blocks keep the size, so an image of 32 pixels becomes 64 channels of 8 x 8
+# positions. It learns with the pixel level alone (the method DN4).
 
 # %%
 length = P.pick(40, 600, 6000)
@@ -588,8 +588,8 @@ trained = P.records("cifar-fs-32px-5way-1shot-laptop-levels-trained")
 display(Markdown(level_report.markdown(trained)))
 
 # %% [markdown]
-# Here every level takes its share of the logits. Clean accuracy does not gain by it; under attack the parts cost the
-# adversary something, but all rows are below chance (20 %), as every net that was trained clean. Is the net stronger,
+# Here every level takes its share of the logits, in one training each. On clean images no difference is found; under
+# attack the parts cost the adversary something, but all rows are below chance (20 %), as every net that was trained clean. Is the net stronger,
 # or its gradient only weaker? A masked gradient would leave something in a larger ball, too:
 
 # %%

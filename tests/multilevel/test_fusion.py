@@ -166,3 +166,21 @@ def test_errors():
     ):
         with pytest.raises(UserError, match=message):
             Fusion(LEVELS, **options)
+
+
+@pytest.mark.parametrize("mode", ["shared_bn", "zscore"])
+def test_any_positive_weight_is_kept(mode):
+    given = torch.tensor([100.0, 1.0, 1e-4])
+    assert torch.allclose(Fusion(LEVELS, mode, given.tolist()).weights, given, rtol=1e-5)
+    for bad in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="positive"):
+            Fusion(LEVELS, mode, [1.0, bad, 1.0])
+
+
+def test_fitting_takes_the_statistics_of_what_is_given_in_slot_bn_too():
+    given = dict(zip(LEVELS, some(4, 10), strict=True))
+    fusion = Fusion(LEVELS, "slot_bn", way=5)
+    fit(fusion, given, torch.randint(0, 5, (4, 10), generator=rng(1)))
+    columns = -torch.stack(list(given.values()), -1).transpose(2, 3).flatten(0, 1).flatten(1)
+    assert torch.allclose(fusion.norm.running_mean, columns.mean(0), rtol=1e-4)
+    assert fusion.norm.momentum == 0.1, "left as it was found"
