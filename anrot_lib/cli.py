@@ -261,6 +261,9 @@ def protocol_of(arguments: argparse.Namespace) -> settings.Protocol:
     return settings.change(protocol, eps=arguments.eps, step=step, sigma=arguments.sigma)
 
 
+UNREACHABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted.
 
@@ -289,10 +292,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"anrot: {error}", file=sys.stderr)
         return 2
     except (OSError, RuntimeError) as error:
-        if not paths.is_full(error):
+        if paths.is_full(error):
+            said = (
+                "the disk is full; what was there before stands; make room, and the same command goes on from the last"
+            )
+            print(f"anrot: {said} checkpoint", file=sys.stderr)
+        elif isinstance(error, UNREACHABLE) and error.filename is not None:
+            print(f"anrot: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
+        else:
             raise
-        said = "what was there before stands; make room, and the same command goes on from the last checkpoint"
-        print(f"anrot: the disk is full; {said}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("anrot: stopped; the same command goes on from the last checkpoint", file=sys.stderr)

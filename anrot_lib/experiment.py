@@ -67,8 +67,8 @@ def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest
 
 def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
     """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
-    if not half_width > 0:
-        raise UserError(f"a precision is a half-width in points and must be above 0, got {half_width:g}")
+    if not half_width >= 0.01:
+        raise UserError(f"a precision is a half-width in points, at least 0.01, got {half_width:g}")
     rows = make_manifest(setting, 200).rows
     counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
     return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))

@@ -189,7 +189,7 @@ MISTAKES = {
     "episodes": (("train", *TINY, "--episodes", "0"), r"episodes must be at least 1, got 0"),
     "tasks": (("run", *TINY, "--tasks", "1"), r"attacked tasks must be at least 2, got 1"),
     "columns": (("run", *TINY, "--columns", "PDG-20"), r"unknown column 'PDG-20'; choose from FGSM, PGD-20, clean"),
-    "precision": (("evaluate", "net.pt", *TINY, "--precision", "0"), r"half-width in points and must be above 0"),
+    "precision": (("evaluate", "net.pt", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
     "device": (("train", *TINY, "--device", "tpux"), r"unknown device 'tpux'; use auto, cpu or cuda"),
     "out": (("train", *TINY, "--out", "folder"), r"--out .*folder is a folder; name a file, such as .*net\.pt"),
     "prepare nothing": (("prepare",), r"give the folder of images to prepare"),
@@ -344,6 +344,16 @@ def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and last.startswith("anrot: the disk is full; what was there before stands")
     assert "Traceback" not in done.stderr and not [path for path in files(home) if ".tmp" in str(path)]
+
+
+def test_a_path_that_cannot_be_written_is_one_sentence(anrot, home, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("no folder")
+    done = anrot("train", *TINY, "--method", "prototypes", "--out", tmp_path / "a file" / "net.pt")
+    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("anrot: cannot read or write ")
+    assert "a file" in done.err
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "a file"))
+    done = anrot("train", "--episodes", "3", "--method", "prototypes")
+    assert done.code == 2 and "Not a directory" in done.err
 
 
 def test_other_errors_are_not_hidden(home, monkeypatch):
