@@ -94,7 +94,9 @@ def cost(record: Record, records: Sequence[Record]) -> str:
 
 
 def _one_run(*records: Record) -> bool:
-    return len({(r["run"]["command"], r["run"]["commit"], r["run"]["device"]) for r in records}) == 1
+    """Whether they say the same of their run; numbers that a notebook has just made say nothing of one."""
+    runs = [r.get("run", {}) for r in records]
+    return len({tuple(run.get(key) for key in ("command", "commit", "device")) for run in runs}) == 1
 
 
 def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
