@@ -14,7 +14,7 @@ from torch import Tensor
 from anrot_lib import noise, randomness
 from anrot_lib.attacks import transfer
 from anrot_lib.attacks.ascend import frozen
-from anrot_lib.attacks.episode import attack_episodes, attack_queries, tree_map
+from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support, tree_map
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.episodes import EpisodeRows
@@ -181,8 +181,7 @@ def attacked_counts(
     generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
     if threat.target == "query":
         with frozen(net), torch.no_grad():
-            flat = episode.support.flatten(1, 2)
-            model = net.fit(flat, episode.support_labels, episode.mask.flatten(1))
+            model = fit_support(net, episode, max_images)
         dependent = net.head.batch_dependent
         stop = None if dependent else "beaten"
         found = attack_queries(
@@ -194,9 +193,10 @@ def attacked_counts(
         if not dependent:
             return (~found.beaten).sum(1).cpu().numpy()
         with torch.no_grad():
-            logits = net.head.score(model, net.encode(found.images)).logits
+            logits = net.head.score(model, encode(net, found.images, max_images)).logits
     else:
         attacked = attack_episodes(net, episode, threat, generator, max_images=max_images)
         with torch.no_grad():
-            logits = net.scores(attacked).logits
+            model = fit_support(net, attacked, max_images)
+            logits = net.head.score(model, encode(net, attacked.query, max_images)).logits
     return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()

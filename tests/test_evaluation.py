@@ -115,6 +115,15 @@ def test_a_pass_on_a_cpu_holds_fewer_images_the_larger_they_are():
     assert evaluation.images_per_pass(84, "cuda") == 256
 
 
+def test_no_pass_under_attack_holds_more_images_than_it_may(small_net, small_set, rows, monkeypatch):
+    monkeypatch.setattr(evaluation, "IMAGES_PER_PASS", 7)
+    seen = []
+    hook = small_net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    evaluation.attacked_counts(small_net, small_set, rows[:6], pgd(EPS / 4, 2, EPS / 8, 1, "query"), 0)
+    hook.remove()
+    assert seen and max(seen) <= 7, "the support images, too"
+
+
 # Labels must matter
 
 

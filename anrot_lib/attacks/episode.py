@@ -36,7 +36,7 @@ def attack_episodes(
     options = {"keep": keep, "max_images": max_images}
     if threat.target == "query":
         with frozen(net), torch.no_grad():
-            model = _fit(net, _flat_support(episode), episode, max_images)
+            model = fit_support(net, episode, max_images)
         found = attack_queries(net, model, episode.query, episode.labels, threat, generator, stop, **options)
         return dataclasses.replace(episode, query=found.images)
     attacker = attack_support if threat.target == "support" else attack_both
@@ -105,7 +105,7 @@ def attack_support(
     """
     support = _flat_support(episode)
     with frozen(net), torch.no_grad():
-        query_maps = _encode(net, episode.query, max_images)
+        query_maps = encode(net, episode.query, max_images)
 
     def parts(rows: Tensor, some: Tensor | None):
         return _refit(net, rows, episode, some), pick(query_maps, some)
@@ -144,7 +144,7 @@ def _episode_loss(net, labels: Tensor, parts: Callable) -> Objective:
     labels = ordinary(labels)
 
     def objective(images: Tensor, active: Tensor | None) -> Tensor:
-        model, query_maps = parts(_encode(net, images), active)
+        model, query_maps = parts(encode(net, images), active)
         return margin_loss(net.head.score(model, query_maps).logits, pick(labels, active))[0].mean(1)
 
     return objective
@@ -155,11 +155,13 @@ def _refit(net, support_maps: Tensor, episode, some: Tensor | None) -> Any:
     return net.head.fit(support_maps, pick(_support_labels(episode), some), pick(mask, some))
 
 
-def _fit(net, support: Tensor, episode, max_images: int | None) -> Any:
-    return net.head.fit(_encode(net, support, max_images), _support_labels(episode), episode.mask.flatten(1))
+def fit_support(net, episode, max_images: int | None = None) -> Any:
+    """The head's model of E episodes, from at most `max_images` support images in one pass."""
+    maps = encode(net, _flat_support(episode), max_images)
+    return net.head.fit(maps, _support_labels(episode), episode.mask.flatten(1))
 
 
-def _encode(net, images: Tensor, max_images: int | None = None) -> Tensor:
+def encode(net, images: Tensor, max_images: int | None = None) -> Tensor:
     """Maps of images (E, n, C, H, W), at most `max_images` in one pass."""
     flat = images.flatten(0, 1)
     maps = torch.cat([net.encode(part) for part in flat.split(max_images or len(flat))])
