@@ -590,7 +590,7 @@ display(Markdown(level_report.markdown(trained)))
 # %% [markdown]
 # Here every level takes its share of the logits, in one training each. On clean images no difference is found; under
 # attack the parts cost the adversary something, but all rows are below chance (20 %), as every net that was trained
-# clean. Is the net stronger, or its gradient only weaker? A masked gradient would leave something in a larger ball, too:
+# clean. Is the net stronger, or its gradient only weaker? A masked gradient leaves something in a larger ball, too:
 
 # %%
 curves = {tables.title(row): viz.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
