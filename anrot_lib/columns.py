@@ -16,7 +16,7 @@ from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiment import Setting
 from anrot_lib.paths import file_stem
-from anrot_lib.settings import Budget, Protocol, key_of, to_dict
+from anrot_lib.settings import Budget, Protocol, key_of, noise_name, to_dict
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
 
@@ -59,7 +59,7 @@ def columns_of(protocol: Protocol, budget: Budget, clean_tasks: int | None = Non
 
 
 def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
-    return Column(f"noise {sigma:.2f} query", **sizes, sigma=sigma)
+    return Column(noise_name(sigma), **sizes, sigma=sigma)
 
 
 def asked(setting: Setting, clean_tasks: int | None = None) -> list[Column]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.console import bar, shown
 from anrot_lib.data_commands import load_data, prepare
 from anrot_lib.errors import UserError
-from anrot_lib.experiment import Setting, experiment_folder, make_manifest, tasks_for
+from anrot_lib.experiment import Setting, check_half_width, experiment_folder, make_manifest, tasks_for
 from anrot_lib.mixture import cost_limit
 from anrot_lib.settings import Recipe, change, from_dict, key_of, to_dict
 
@@ -25,6 +26,10 @@ out = logging.getLogger("anrot")
 
 
 def setting_of(arguments: argparse.Namespace) -> Setting:
+    if getattr(arguments, "precision", None) is not None:
+        check_half_width(arguments.precision)  # now, and not after hours of training
+    if arguments.tag and not re.fullmatch(r"[\w.-]*\w[\w.-]*", arguments.tag):
+        raise UserError(f"--tag is one word of letters, digits, dots and dashes, got {arguments.tag!r}")
     budget, protocol = cli.budget_of(arguments), cli.protocol_of(arguments)
     device = devices.resolve_device(arguments.device)
     precision = devices.resolve_precision(budget.precision, device)
@@ -35,7 +40,7 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     names = [column.name for column in columns.columns_of(protocol, budget)]
     for words in chosen or ():
         if not any(replace(setting, columns=(words,)).asks(name) for name in names):
-            known = ", ".join(sorted({name.split()[0] for name in names}))
+            known = ", ".join(sorted({name.split()[0].rstrip(",") for name in names}))
             raise UserError(f"unknown column {words!r}; choose from {known}, or a whole name such as {names[2]!r}")
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "

@@ -71,6 +71,8 @@ def _named(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
+    if arguments.perturb and arguments.dry_run:
+        raise UserError("--dry-run does not go with --perturb, which looks for no faults; leave one of them out")
     if arguments.perturb:
         return perturb(arguments)
     source = arguments.source

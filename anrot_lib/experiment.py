@@ -65,10 +65,14 @@ def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest
     )
 
 
-def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
-    """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
+def check_half_width(half_width: float) -> None:
     if not half_width >= 0.01:
         raise UserError(f"a precision is a half-width in points, at least 0.01, got {half_width:g}")
+
+
+def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
+    """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
+    check_half_width(half_width)
     rows = make_manifest(setting, 200).rows
     counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
     return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))

@@ -6,7 +6,7 @@ from typing import Any
 from anrot_lib import checkpoints, devices, multilevel, pretraining, results, training
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import METHODS, FewShotNet, build_head
-from anrot_lib.columns import columns_of, evaluate_row
+from anrot_lib.columns import asked, evaluate_row
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.encoders import parameter_count
 from anrot_lib.experiment import Setting, make_manifest, tasks_for
@@ -105,9 +105,14 @@ def finish_row(
     trained: dict[str, Any],
     manifest: EpisodeManifest,
 ) -> Path:
-    """Evaluate a trained row, write its record, and drop its journal."""
+    """Evaluate a trained row, write its record, and drop its journal.
+
+    Columns that a record of this very net, protocol and manifest has already are kept and not measured again.
+    """
     path = setting.folder / f"{file_stem(row)}.json"
-    columns = evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""))
+    kept = results.read(path)["columns"] if answers(path, setting, recipe, manifest, trained) else {}
+    wanted = [c for c in asked(setting, manifest.n_tasks) if c.name not in kept]
+    columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
     results.write(path, make_record(setting, row, recipe, net, manifest, trained, columns))
     (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
     return path
@@ -141,18 +146,22 @@ def is_finished(
     path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
 ) -> bool:
     """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
+    if not answers(path, setting, recipe, manifest, trained):
+        return False
+    return {c.name for c in asked(setting, manifest.n_tasks)} <= set(results.read(path)["columns"])
+
+
+def answers(path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]) -> bool:
+    """Whether there is a record of this very net, protocol and manifest, with whichever columns."""
     if not path.is_file():
         return False
     record = results.read(path)
-    asked = {c.name for c in columns_of(setting.protocol, setting.budget, manifest.n_tasks)}
-    asked = {name for name in asked if setting.asks(name)}
     return (
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash
         and record["protocol"] == to_dict(setting.protocol)
         and record["recipe"] == to_dict(recipe)
         and record["budget"] == to_dict(setting.budget)
-        and asked <= set(record["columns"])
     )
 
 

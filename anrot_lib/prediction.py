@@ -9,8 +9,7 @@ import torch
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet
 from anrot_lib.data.decode import BadImage, decode
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+from anrot_lib.data.items import IMAGE_SUFFIXES
 
 
 class Prediction(NamedTuple):
@@ -23,7 +22,9 @@ class Prediction(NamedTuple):
 
 
 def image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in Path(folder).iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    return sorted(
+        p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+    )
 
 
 def support_files(folder: Path) -> dict[str, list[Path]]:
@@ -47,7 +48,7 @@ def query_files(query: Path) -> list[Path]:
     if not query.is_dir():
         raise UserError(f"there is no photo or folder {query}")
     if not (files := image_files(query)):
-        raise UserError(f"the folder {query} holds no photos ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"the folder {query} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
 

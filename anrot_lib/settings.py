@@ -204,6 +204,11 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
 
 
+def noise_name(sigma: float) -> str:
+    """The name of the column of a sigma: two decimals where they say it all, so that no two share a name."""
+    return f"noise {sigma:.2f} query" if float(f"{sigma:.2f}") == sigma else f"noise {sigma:g} query"
+
+
 def key_of(*parts: Any) -> str:
     """A short name for settings: equal settings, equal name."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -6,6 +6,7 @@ from typing import Any
 from anrot_lib.attacks.threat import pixels
 from anrot_lib.checks import UserError
 from anrot_lib.results import accuracies
+from anrot_lib.settings import noise_name
 from anrot_lib.statistics import paired
 from anrot_lib.timing import PEAK
 
@@ -71,7 +72,7 @@ def main_columns(record: Record) -> dict[str, str]:
         f"FGSM {eps}": f"FGSM {eps} query",
         f"PGD-{protocol['steps']} {eps}": f"PGD-{protocol['steps']} {eps} query",
         f"transfer {eps}": f"transfer FGSM {eps} query",
-        f"noise {protocol['sigma']:g}": f"noise {protocol['sigma']:.2f} query",
+        f"noise {protocol['sigma']:g}": noise_name(protocol["sigma"]),
     }
 
 

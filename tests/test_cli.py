@@ -188,10 +188,22 @@ MISTAKES = {
     "test images": (("run", *TINY, "--shot", "12"), r"24 images, but 12 shots and 15 queries need 27"),
     "episodes": (("train", *TINY, "--episodes", "0"), r"episodes must be at least 1, got 0"),
     "tasks": (("run", *TINY, "--tasks", "1"), r"attacked tasks must be at least 2, got 1"),
-    "columns": (("run", *TINY, "--columns", "PDG-20"), r"unknown column 'PDG-20'; choose from FGSM, PGD-20, clean"),
+    "columns": (
+        ("run", *TINY, "--columns", "PDG-20"),
+        r"unknown column 'PDG-20'; choose from FGSM, PGD-20, clean, curve",
+    ),
     "precision": (("evaluate", "net.pt", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
     "device": (("train", *TINY, "--device", "tpux"), r"unknown device 'tpux'; use auto, cpu or cuda"),
     "out": (("train", *TINY, "--out", "folder"), r"--out .*folder is a folder; name a file, such as .*net\.pt"),
+    "precision, before training": (("run", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
+    "tag": (
+        ("train", *TINY, "--tag", "../up"),
+        r"--tag is one word of letters, digits, dots and dashes, got '\.\./up'",
+    ),
+    "perturb dry": (
+        ("prepare", "small", "--perturb", "noise", "--sigma", "0.1", "--dry-run"),
+        r"--dry-run does not go",
+    ),
     "prepare nothing": (("prepare",), r"give the folder of images to prepare"),
     "prepare nowhere": (("prepare", "nowhere"), r"nowhere"),
     "perturb nothing": (("prepare", "--perturb", "noise"), r"name the prepared set to perturb"),
@@ -584,3 +596,14 @@ def right_answers(net, image_set, versions):
     bound = net.bind(image_set.batch(rows), labels[rows])
     versions = [torch.from_numpy(np.array(v)).permute(0, 3, 1, 2) / 255 for v in versions]
     return [int((bound(images).argmax(-1) == labels).sum()) for images in versions]
+
+
+def test_a_class_in_two_splits_is_found_in_whatever_case(anrot, home, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 20, 20, 3), np.uint8)
+    for k, image in enumerate(pixels):
+        split, name = (("train", "Dog"), ("train", "cat"), ("val", "dog"), ("val", "cow"), ("test", "hen"))[k % 5]
+        path = tmp_path / "farm" / split / name / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    done = anrot("prepare", tmp_path / "farm", "--size", "16", "--split", "folders")
+    assert done.code == 2 and re.search(r"train and val share 1 class \(Dog\)", done.err)

@@ -312,3 +312,22 @@ def test_the_surrogate_is_trained_once_a_setting(setting, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "backward", never)
     read = testing._surrogate(replace(setting, surrogates={}))  # the next command finds it on disk
     assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())
+
+
+def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted):
+    recipe = replace(RECIPE, method="anrot")
+    first = replace(setting, columns=("clean", "noise"))
+    path = pipeline.run_row(first, "anrot", recipe)
+    before = results.read(path)["columns"]
+    counted.clear()
+    pipeline.run_row(replace(setting, columns=("clean", "FGSM")), "anrot", recipe)
+    after = results.read(path)["columns"]
+    assert {name for name, _ in counted} == set(after) - set(before) == {"FGSM 8/255 query"}
+    assert all(after[name] == before[name] for name in before)
+
+
+def test_no_two_sigmas_share_a_column():
+    protocol = Protocol(sigma=0.104)
+    names = {c.name: c.sigma for c in testing.columns_of(protocol, SMOKE) if c.sigma}
+    assert names["noise 0.104 query"] == 0.104 and names["noise 0.10 query"] == 0.1
+    assert len(names) == len({*protocol.curve_sigma, 0.104} - {0.0})

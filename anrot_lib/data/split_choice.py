@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from anrot_lib.checks import UserError
 from anrot_lib.data import splits
+from anrot_lib.data.guard import class_overlap
 from anrot_lib.data.items import Source
 
 CHOICES = ("auto", *splits.NAMES, "folders", "random")
@@ -85,6 +86,7 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
     if not members:
         raise UserError(f"{source.folder} is not split into train, val and test; choose random")
     _refuse_shared(source, members)
+    class_overlap(members)
     classes = {s: tuple(sorted(members[s])) for s in splits.SPLITS if s in members}
     for name in published_like(base):
         if _published(base, name).classes == classes:
