@@ -61,7 +61,8 @@ def describe(
     """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
     distinct = np.unique(rows)
     parts = []
-    for block in blocks(len(distinct), images_per_pass(image_set.images.shape[1], device)):
+    size = image_set.batch(distinct[:1]).shape[-1]
+    for block in blocks(len(distinct), images_per_pass(size, device)):
         images = image_set.batch(distinct[block], device)
         if change is not None:
             images = change(images, distinct[block])
@@ -177,7 +178,7 @@ def attacked_counts(
     whether they are asked for alone or the caller goes through all tasks in blocks of 20.
     """
     episode = rows.to_episode(image_set, device)
-    max_images = images_per_pass(image_set.images.shape[1], device)
+    max_images = images_per_pass(episode.query.shape[-1], device)
     generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
     if threat.target == "query":
         with frozen(net), torch.no_grad():
