@@ -293,10 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (OSError, RuntimeError) as error:
         if paths.is_full(error):
-            said = (
-                "the disk is full; what was there before stands; make room, and the same command goes on from the last"
-            )
-            print(f"anrot: {said} checkpoint", file=sys.stderr)
+            said = "what was there before stands; make room, and the same command goes on from the last checkpoint"
+            print(f"anrot: the disk is full; {said}", file=sys.stderr)
         elif isinstance(error, UNREACHABLE) and error.filename is not None:
             print(f"anrot: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
         else:

@@ -14,7 +14,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.classifiers import FewShotNet, folded
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiment import Setting
+from anrot_lib.experiment import Setting, in_all
 from anrot_lib.paths import file_stem
 from anrot_lib.settings import Budget, Protocol, key_of, noise_name, to_dict
 
@@ -169,18 +169,6 @@ def _counts(
     return evaluation.changed_counts(
         *(net, image_set, rows, change), device=device, clean=clean, progress=in_all(progress)
     )
-
-
-def in_all(progress: Callable[[int], None]) -> Callable[[int], None]:
-    """For steps, such as the images of a pass, a function that tells `progress` how many there were in all."""
-    done = 0
-
-    def step(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done)
-
-    return step
 
 
 def _clean(setting: Setting, net: FewShotNet, progress: Callable[[int], None]) -> evaluation.Descriptions:

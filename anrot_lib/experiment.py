@@ -24,6 +24,18 @@ class Progress(Interface):
     def __call__(self, title: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
 
 
+def in_all(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """For steps, such as the images of a pass, a function that tells `progress` how many there were in all."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done)
+
+    return step
+
+
 @dataclass(frozen=True)
 class Setting:
     """Everything a row needs beside its recipe."""

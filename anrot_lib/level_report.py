@@ -44,8 +44,8 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
         raise UserError("these records are of different episodes, so their levels cannot be compared")
     if not is_of_levels(records):
         raise UserError("there is no record of pixels alone to compare with; run anrot levels first")
-    encoders = {(seed_of(r), r["training"].get("checkpoint")) for r in records if is_study(records)}
-    if len(encoders) > len({seed for seed, _ in encoders}):
+    encoders = {(seed_of(r), r["training"].get("checkpoint")) for r in records}
+    if is_study(records) and len(encoders) > len({seed for seed, _ in encoders}):
         raise UserError("these records are of different encoders with one seed, so their levels cannot be compared")
     names = [f"levels:{variant}" for variant in VARIANTS]
     names += [record["row"] for record in tables.in_order(records)]

@@ -20,9 +20,9 @@ from anrot_lib import checkpoints, evaluation, multilevel, pipeline, results, se
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.checks import UserError
 from anrot_lib.classifiers import FewShotNet, folded
-from anrot_lib.columns import Column, evaluate_row, in_all
+from anrot_lib.columns import Column, evaluate_row
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.experiment import Setting, make_manifest
+from anrot_lib.experiment import Setting, in_all, make_manifest
 from anrot_lib.multilevel import MultiLevelHead, PixelLevel, level_shares
 from anrot_lib.multilevel.levels import Level, fit_levels, level_divergences
 from anrot_lib.settings import Budget, Protocol, Recipe, key_of

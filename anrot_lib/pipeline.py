@@ -110,10 +110,16 @@ def finish_row(
     Columns that a record of this very net, protocol and manifest has already are kept and not measured again.
     """
     path = setting.folder / f"{file_stem(row)}.json"
-    kept = results.read(path)["columns"] if answers(path, setting, recipe, manifest, trained) else {}
+    former = answer(path, setting, recipe, manifest, trained)
+    kept = {} if former is None else former["columns"]
     wanted = [c for c in asked(setting, manifest.n_tasks) if c.name not in kept]
+    if former is not None and not wanted:
+        return path
     columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
-    results.write(path, make_record(setting, row, recipe, net, manifest, trained, columns))
+    record = make_record(setting, row, recipe, net, manifest, trained, columns)
+    if former is not None:
+        record["run"] = results.later_run(former["run"], record["run"])
+    results.write(path, record)
     (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
     return path
 
@@ -146,23 +152,25 @@ def is_finished(
     path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
 ) -> bool:
     """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
-    if not answers(path, setting, recipe, manifest, trained):
-        return False
-    return {c.name for c in asked(setting, manifest.n_tasks)} <= set(results.read(path)["columns"])
+    record = answer(path, setting, recipe, manifest, trained)
+    return record is not None and {c.name for c in asked(setting, manifest.n_tasks)} <= set(record["columns"])
 
 
-def answers(path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]) -> bool:
-    """Whether there is a record of this very net, protocol and manifest, with whichever columns."""
+def answer(
+    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The record of this very net, protocol and manifest, with whichever columns; None if there is none."""
     if not path.is_file():
-        return False
+        return None
     record = results.read(path)
-    return (
+    same = (
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash
         and record["protocol"] == to_dict(setting.protocol)
         and record["recipe"] == to_dict(recipe)
         and record["budget"] == to_dict(setting.budget)
     )
+    return record if same else None
 
 
 def check_rows(names: list[str]) -> list[str]:

@@ -48,12 +48,14 @@ _COLUMN = _exactly(
     },
     {"threat": _OBJECT, "sigma": _NUMBER, "surrogate": _OBJECT},
 )
-_RUN = _exactly({"command": _TEXT, "commit": _TEXT, "versions": _OBJECT, "device": _TEXT}, {"peak_gib": _NUMBER})
+_LIST = {"type": "array", "items": _OBJECT}
+_RUN = _exactly(
+    {"command": _TEXT, "commit": _TEXT, "versions": _OBJECT, "device": _TEXT}, {"peak_gib": _NUMBER, "also": _LIST}
+)
 _DATA = _exactly(
     {"name": _TEXT, "sha256": _HASH, "split_hash": _HASH, "size": _COUNT, "images": _COUNT, "classes": _OBJECT},
     {"licence": _TEXT, "left_out": _COUNT, "rows_hash": _HASH},
 )
-_LIST = {"type": "array", "items": _OBJECT}
 _INTERVAL = _exactly({"value": _NUMBER, "half_width": _NUMBER})
 _DECODED = _exactly(  # of one way of decoding: the sample or the mean of the posterior
     {
@@ -248,6 +250,12 @@ def describe_run(device: str) -> dict[str, Any]:
         "device": device,
         **({} if peak is None else {"peak_gib": round(peak, 2)}),
     }
+
+
+def later_run(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
+    """The run of a record whose other columns a former run measured: "also" names the commands and commits of those."""
+    also = [*former.get("also", []), {key: former[key] for key in ("command", "commit")}]
+    return latest | {"also": also}
 
 
 def _no_machine_path(word: str) -> str:

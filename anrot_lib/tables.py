@@ -97,6 +97,8 @@ def cost(record: Record, records: Sequence[Record]) -> str:
 def _one_run(*records: Record) -> bool:
     """Whether they say the same of their run; numbers that a notebook has just made say nothing of one."""
     runs = [r.get("run", {}) for r in records]
+    if any("also" in run for run in runs):  # which of its commands trained it is not said
+        return False
     return len({tuple(run.get(key) for key in ("command", "commit", "device")) for run in runs}) == 1
 
 

@@ -324,6 +324,12 @@ def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted
     after = results.read(path)["columns"]
     assert {name for name, _ in counted} == set(after) - set(before) == {"FGSM 8/255 query"}
     assert all(after[name] == before[name] for name in before)
+    run = results.read(path)["run"]
+    assert run["also"] == [{key: run[key] for key in ("command", "commit")}], "who measured the others"
+    text = path.read_text()
+    net, about, _ = pipeline.train_row(first, "anrot", recipe)
+    pipeline.finish_row(first, "anrot", recipe, net, about, experiment.make_manifest(first))
+    assert path.read_text() == text, "nothing was missing"
 
 
 def test_no_two_sigmas_share_a_column():

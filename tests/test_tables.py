@@ -113,6 +113,8 @@ def test_step_cost_is_in_clean_steps_of_the_same_run():
     elsewhere |= {"training": elsewhere["training"] | {"cost_limit": 2.8889}}
     rows = tables.table([r if r["row"] != elsewhere["row"] else elsewhere for r in RECORDS])[1]
     assert [row[6] for row in rows] == ["1.00", "1.00", "(2.89)", "1.20"], "other loads: only what was counted holds"
+    added = elsewhere | {"run": RECORDS[0]["run"] | {"also": [{"command": "anrot run", "commit": "b"}]}}
+    assert tables.cost(added, [added, *RECORDS[1:]]) == "(2.89)", "nor does a record say which of its commands trained"
     for bare in (RECORDS[0] | {"training": {}}, RECORDS[2] | {"training": {}}):
         others = [r for r in RECORDS if r["row"] != bare["row"]]
         _, rows = tables.table([*others, bare])

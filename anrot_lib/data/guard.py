@@ -6,6 +6,7 @@ Copies within one split do no such harm; they are listed apart.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,17 +95,19 @@ class Report:
         }
 
 
-def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
-    """UserError, with the names, if a class is in two splits (in whatever case)."""
+def shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
+    """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever case."""
     keys = {s: {str(name).casefold(): str(name) for name in names} for s, names in splits.items()}
-    parts = list(keys)
-    shared = [
+    return [
         f"{a} and {b} share {listed(names)}"
-        for i, a in enumerate(parts)
-        for b in parts[i + 1 :]
+        for a, b in combinations(keys, 2)
         if (names := [keys[a][k] for k in sorted(keys[a].keys() & keys[b].keys())])
     ]
-    if shared:
+
+
+def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
+    """UserError, with the names, if a class is in two splits (in whatever case)."""
+    if shared := shared_classes(splits):
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from anrot_lib.checks import UserError
 from anrot_lib.data import splits
-from anrot_lib.data.guard import class_overlap
+from anrot_lib.data.guard import shared_classes
 from anrot_lib.data.items import Source
 
 CHOICES = ("auto", *splits.NAMES, "folders", "random")
@@ -86,7 +86,6 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
     if not members:
         raise UserError(f"{source.folder} is not split into train, val and test; choose random")
     _refuse_shared(source, members)
-    class_overlap(members)
     classes = {s: tuple(sorted(members[s])) for s in splits.SPLITS if s in members}
     for name in published_like(base):
         if _published(base, name).classes == classes:
@@ -95,15 +94,11 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
 
 
 def _refuse_shared(source: Source, members: dict[str, set[str]]) -> None:
-    parts = list(members)
-    for i, a in enumerate(parts):
-        for b in parts[i + 1 :]:
-            if shared := sorted(members[a] & members[b]):
-                raise UserError(
-                    f"{source.folder}: {a} and {b} share {splits.listed(shared)}, but few-shot "
-                    "splits must not share a class; choose a published split or `random`, which "
-                    "put all images of a class together"
-                )
+    if shared := shared_classes(members):
+        raise UserError(
+            f"{source.folder}: {'; '.join(shared)}, but few-shot splits must not share a class; choose a published "
+            "split or `random`, which put all images of a class together"
+        )
 
 
 def _with_turned(source: Source, classes: Names) -> Names:
