@@ -2,7 +2,7 @@
 
 import sys
 
-from anrot_lib.cli import main
+from anrot_lib.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,22 +4,12 @@ The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and 
 a loss weight.
 """
 
-import hashlib
-import json
 import math
 import os
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
-from anrot_lib.errors import UserError
-
-
-def at_least(settings: Any, **least: float) -> None:
-    """UserError for the first of these fields that is not a finite number of at least so much."""
-    for name, low in least.items():
-        value = getattr(settings, name)
-        if not (math.isfinite(value) and value >= low):
-            raise UserError(f"{name.replace('_', ' ')} must be at least {low:g}, got {value:g}")
+from anrot_lib.core.configs import at_least
+from anrot_lib.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -184,31 +174,3 @@ def preset(name: str | None = None) -> Budget:
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def change(settings: Any, **changes: Any) -> Any:
-    """The same settings with those of `changes` that are not None; the spelling of a command line's options."""
-    return replace(settings, **{k: v for k, v in changes.items() if v is not None})
-
-
-def from_dict(cls: type, values: dict[str, Any]) -> Any:
-    """Rebuild stored settings. An unknown key is an error: a typo must not become a silent default."""
-    known = {f.name for f in fields(cls)}
-    if unknown := sorted(set(values) - known):
-        raise UserError(f"unknown setting {', '.join(unknown)} for {cls.__name__}; it has {', '.join(sorted(known))}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-def to_dict(settings: Any) -> dict[str, Any]:
-    """JSON-able settings; tuples become lists."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
-
-
-def noise_name(sigma: float) -> str:
-    """The name of the column of a sigma: two decimals where they say it all, so that no two share a name."""
-    return f"noise {sigma:.2f} query" if float(f"{sigma:.2f}") == sigma else f"noise {sigma:g} query"
-
-
-def key_of(*parts: Any) -> str:
-    """A short name for settings: equal settings, equal name."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

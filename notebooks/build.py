@@ -14,15 +14,16 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from anrot_lib import course, paths
+from anrot_lib.core import paths
+from anrot_lib.course import catalogue
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "synthetic"}
 
 
-def links(notebook: course.Notebook) -> str:
+def links(notebook: catalogue.Notebook) -> str:
     """Where to go from here, in Markdown."""
-    ready = course.ready()
+    ready = catalogue.ready()
     at = ready.index(notebook)
     parts = []
     if at > 0:
@@ -34,7 +35,7 @@ def links(notebook: course.Notebook) -> str:
     return " · ".join(parts)
 
 
-def from_source(notebook: course.Notebook) -> nbformat.NotebookNode:
+def from_source(notebook: catalogue.Notebook) -> nbformat.NotebookNode:
     """The notebook of a source, not run: cell numbers are the cells' ids, so that two builds are equal."""
     book = jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent")
     book.cells.append(nbformat.v4.new_markdown_cell(links(notebook)))
@@ -61,7 +62,7 @@ def merged_streams(outputs: list) -> list:
     return merged
 
 
-def build(notebook: course.Notebook) -> float:
+def build(notebook: catalogue.Notebook) -> float:
     """Run one notebook and write it; returns the seconds that it took."""
     book = from_source(notebook)
     started = time.perf_counter()
@@ -81,7 +82,7 @@ def build(notebook: course.Notebook) -> float:
 
 def main(numbers: list[str]) -> int:
     os.environ.update(ENVIRONMENT)
-    chosen = [n for n in course.ready() if not numbers or f"{n.number:02d}" in numbers]
+    chosen = [n for n in catalogue.ready() if not numbers or f"{n.number:02d}" in numbers]
     for notebook in chosen:
         try:
             seconds = build(notebook)

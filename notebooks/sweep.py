@@ -21,7 +21,8 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import torch
 
-from anrot_lib import course, nb, timing
+from anrot_lib.course import catalogue, lesson
+from anrot_lib.records import timing
 
 HERE = Path(__file__).resolve().parent
 
@@ -36,11 +37,11 @@ def rendered() -> int:
 
 
 def combinations(choices: dict[str, Any]) -> list[dict[str, Any]]:
-    values = [[value for _, value in nb.options(choice)] for choice in choices.values()]
+    values = [[value for _, value in lesson.options(choice)] for choice in choices.values()]
     return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*values)]
 
 
-def sweep(notebook: course.Notebook) -> dict[str, list[float]]:
+def sweep(notebook: catalogue.Notebook) -> dict[str, list[float]]:
     """Seconds of every redraw, by the name of the draw function. AssertionError if one shows no single figure."""
     seconds: dict[str, list[float]] = {}
 
@@ -49,7 +50,9 @@ def sweep(notebook: course.Notebook) -> dict[str, list[float]]:
         unknown = set(start or {}) - set(choices)
         assert not unknown, f"{draw.__name__}: start names {unknown}, which is no slider"
         for name, value in (start or {}).items():
-            assert value in [v for _, v in nb.options(choices[name])], f"{draw.__name__}: {name} starts off its slider"
+            assert value in [v for _, v in lesson.options(choices[name])], (
+                f"{draw.__name__}: {name} starts off its slider"
+            )
         for values in combinations(choices):
             before = time.perf_counter()
             draw(**values)
@@ -58,21 +61,21 @@ def sweep(notebook: course.Notebook) -> dict[str, list[float]]:
             assert shown == 1, f"{draw.__name__}({values}) shows {shown} figures instead of one"
 
     namespace = {"__name__": "__main__"}
-    show, original = plt.show, nb.explore
-    plt.show, nb.explore = (lambda *a, **k: None), explore
+    show, original = plt.show, lesson.explore
+    plt.show, lesson.explore = (lambda *a, **k: None), explore
     try:
         for cell in jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent").cells:
             if cell.cell_type == "code":
                 exec(compile(cell.source, notebook.stem, "exec"), namespace)
                 rendered()
     finally:
-        plt.show, nb.explore = show, original
+        plt.show, lesson.explore = show, original
     return seconds
 
 
 def main(numbers: list[str]) -> int:
     found: dict[str, dict[str, float]] = {}
-    for notebook in course.ready():
+    for notebook in catalogue.ready():
         if numbers and f"{notebook.number:02d}" not in numbers:
             continue
         with contextlib.redirect_stdout(io.StringIO()):

@@ -68,7 +68,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def small_set():
     """25 synthetic classes (15 train, 5 val, 5 test) of 24 images, 16 x 16 pixels. Read only."""
-    from anrot_lib.data.synthetic import synthetic
+    from anrot_lib.data.synthetic.figures import synthetic
 
     return synthetic(n_classes=25, per_class=24, size=16)
 
@@ -76,7 +76,8 @@ def small_set():
 @pytest.fixture(scope="session")
 def small_budget():
     """The smoke budget at lengths that a unit test can wait for."""
-    from anrot_lib.settings import SMOKE, change
+    from anrot_lib.core.configs import change
+    from anrot_lib.settings import SMOKE
 
     lengths = {"episodes": 8, "train_query": 2, "validate_every": 3, "validation_tasks": 4, "pretrain_steps": 8}
     tests = {"clean_tasks": 12, "clean_query": 4, "attacked_tasks": 4, "attacked_query": 2, "curve_tasks": 2}
@@ -86,8 +87,9 @@ def small_budget():
 @pytest.fixture(scope="session")
 def small_training(small_set, small_budget):
     """40 clean episodes of a tiny net with ANROT's head: well above chance, and helpless under attack."""
-    from anrot_lib.settings import Protocol, Recipe, change
-    from anrot_lib.training import train
+    from anrot_lib.core.configs import change
+    from anrot_lib.fewshot.training import train
+    from anrot_lib.settings import Protocol, Recipe
 
     budget = change(small_budget, episodes=40, train_query=5, validate_every=20)
     return train(small_set, Recipe(), budget, Protocol(way=5, shot=5))

@@ -5,21 +5,10 @@ import json
 
 import pytest
 
-from anrot_lib.checks import UserError
-from anrot_lib.encoders import BUILDERS
-from anrot_lib.settings import (
-    LAPTOP,
-    PAPER,
-    PRESETS,
-    SMOKE,
-    Budget,
-    Protocol,
-    Recipe,
-    change,
-    from_dict,
-    preset,
-    to_dict,
-)
+from anrot_lib.core.configs import change, from_dict, to_dict
+from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot.encoders import BUILDERS
+from anrot_lib.settings import LAPTOP, PAPER, PRESETS, SMOKE, Budget, Protocol, Recipe, preset
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib import classifiers
+from anrot_lib.fewshot import classifier, methods
 from anrot_lib.settings import Protocol
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "your_own.md"
@@ -26,7 +26,7 @@ def test_every_block_is_short():
 
 @pytest.mark.slow
 def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch):
-    monkeypatch.setattr(classifiers, "METHODS", dict(classifiers.METHODS))  # so that no other test meets the new one
+    monkeypatch.setattr(classifier, "METHODS", dict(methods.METHODS))  # so that no other test meets the new one
     namespace: dict = {"__name__": "your_own"}
     started = time.process_time()
     for number, block in enumerate(blocks()):

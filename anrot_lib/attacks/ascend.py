@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.checks import check_images
+from anrot_lib.core.checks import check_images
 
 # objective(candidates, active) -> loss, or (loss, beaten). See `ascend`.
 Objective = Callable[[Tensor, Tensor | None], Tensor | tuple[Tensor, Tensor]]

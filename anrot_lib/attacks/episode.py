@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascend import Ascent, Objective, ascend, frozen, ordinary
 from anrot_lib.attacks.gradient import loss_only, margin_loss
 from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core.trees import pick, tree_map
 
 
 def attack_episodes(
@@ -186,23 +187,3 @@ def _only_real_shots(support: Tensor, episode) -> Tensor:
 def _per(images_per_unit: int, max_images: int | None) -> int | None:
     """How many units fit into one pass; one unit always has to."""
     return None if max_images is None else max(1, max_images // images_per_unit)
-
-
-def pick(tree: Any, rows: Tensor | None) -> Any:
-    """The same rows of every tensor of a pytree; everything if `rows` is None."""
-    return tree if rows is None else tree_map(lambda t: t.index_select(0, rows) if t.ndim else t, tree)
-
-
-def tree_map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """`function` on every tensor of nested (Named)tuples, lists, dicts and dataclasses; other leaves stay."""
-    if isinstance(tree, Tensor):
-        return function(tree)
-    if isinstance(tree, dict):
-        return {key: tree_map(function, value) for key, value in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        values = [tree_map(function, value) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
-    if dataclasses.is_dataclass(tree):
-        values = {f.name: tree_map(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
-        return dataclasses.replace(tree, **values)
-    return tree

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from anrot_lib.attacks.ascend import frozen
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.checks import UserError, check_images
+from anrot_lib.core.checks import check_images
+from anrot_lib.core.errors import UserError
 
 
 def art_classifier(model: nn.Module, images: Tensor) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.units import pixels
 
 NORMS = ("linf", "l2")
 STARTS = ("clean", "random")
@@ -105,9 +106,3 @@ class ThreatModel:
             radius = torch.rand((*clean.shape[:-3], 1, 1, 1), **noise) ** (1 / math.prod(clean.shape[-3:]))
             change *= self.eps * radius / torch.linalg.vector_norm(change, dim=(-3, -2, -1), keepdim=True)
         return self.project(clean + change.to(clean.device), clean)
-
-
-def pixels(length: float) -> str:
-    """A length in pixel units as people write it: 8/255 where that fits, else a decimal number."""
-    k = round(length * 255)
-    return f"{k}/255" if k and abs(length * 255 - k) < 1e-6 else f"{length:g}"

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from anrot_lib import devices
 from anrot_lib.attacks.ascend import Objective, ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.checks import UserError
+from anrot_lib.core import devices
+from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
 
 LOSSES = ("mse", "cross_entropy")

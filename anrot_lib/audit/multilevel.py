@@ -11,15 +11,15 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from anrot_lib import divergences, pairs
-from anrot_lib.checks import UserError
-from anrot_lib.covariances import estimate
-from anrot_lib.encoders import conv_block
-from anrot_lib.gaussians import Gaussian, full_precision
-from anrot_lib.multilevel.fusion import Fusion
-from anrot_lib.multilevel.levels import MultiLevelHead
-from anrot_lib.multilevel.matching import ClassMaps, counted, similarity, unit
-from anrot_lib.multilevel.pixel import PixelLevel
+from anrot_lib.core.errors import UserError
+from anrot_lib.divergences import linalg, measures, pairs
+from anrot_lib.divergences.covariance import estimate
+from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.fewshot.encoders import conv_block
+from anrot_lib.fewshot.levels.fusion import Fusion
+from anrot_lib.fewshot.levels.head import MultiLevelHead
+from anrot_lib.fewshot.levels.matching import ClassMaps, counted, similarity, unit
+from anrot_lib.fewshot.levels.pixel import PixelLevel
 
 RIDGE = 0.01  # on every covariance
 
@@ -46,9 +46,9 @@ def kl(query: Gaussian, classes: Gaussian) -> Tensor:
     With queries in the order of their classes the misplaced terms of a row mostly belong to one class, and carry no
     evidence. A query's row depends on the other queries and on their number.
     """
-    logs = [pairs.log_det(pairs.cholesky(pairs.widen(g.cov))).to(g.cov.dtype) for g in (query, classes)]
+    logs = [linalg.log_det(linalg.cholesky(pairs.widen(g.cov))).to(g.cov.dtype) for g in (query, classes)]
     in_place = 0.5 * (logs[0].unsqueeze(-1) - logs[1].unsqueeze(-2))  # (E, n, way)
-    rest = divergences.pairwise("kl", classes, query) - in_place.mT  # (E, way, n)
+    rest = measures.pairwise("kl", classes, query) - in_place.mT  # (E, way, n)
     return rest.reshape(in_place.shape) + in_place
 
 

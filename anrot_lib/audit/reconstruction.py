@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from anrot_lib.gaussians import full_precision
+from anrot_lib.divergences.gaussian import full_precision
 
 POLE = 2 * math.log(2)  # the log-variance at which the published term is infinite
 

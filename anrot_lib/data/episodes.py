@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anrot_lib import randomness
-from anrot_lib.checks import UserError
+from anrot_lib.core import randomness
+from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
 
 

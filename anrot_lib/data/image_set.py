@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
 from anrot_lib.data import packed, splits
 from anrot_lib.data.packed import compute_hash
 

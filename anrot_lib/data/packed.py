@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from anrot_lib import paths
-from anrot_lib.checks import UserError
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
 
 SCHEMA = 1
 HEADER_BYTES = 128  # the room numpy gives the header of an array of four dimensions

@@ -12,8 +12,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 
-from anrot_lib.checks import UserError
-from anrot_lib.randomness import raw
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.randomness import raw
 
 SPLITS = ("train", "val", "test")
 NAMES = (

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anrot_lib import divergences
-from anrot_lib.checks import UserError
-from anrot_lib.gaussians import Gaussian, full_precision
+from anrot_lib.core.errors import UserError
+from anrot_lib.divergences import measures, stable
+from anrot_lib.divergences.gaussian import Gaussian, full_precision
 
 METRICS = ("N", "C", "E", "H")
 MARGINS = {"N": 0.2, "C": 0.2, "E": 1.0, "H": 0.1}
@@ -46,7 +46,7 @@ def cdist(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """
     if check_metric(metric) == "H":
         p, q = as_gaussians(x), as_gaussians(y)
-        return divergences.hellinger_of(divergences.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
+        return stable.hellinger_of(measures.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
     products = x @ y.mT
     if metric == "C":
         return (1 - products).clamp(0, 2)
@@ -63,7 +63,7 @@ def distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     starts at its target then has a gradient. The distance of a row to itself is 1e-6 sqrt(D).
     """
     if check_metric(metric) == "H":
-        return divergences.hellinger_of(divergences.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
+        return stable.hellinger_of(measures.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
     if metric == "C":
         return 1 - (x * y).sum(-1)
     return F.pairwise_distance(x, y)

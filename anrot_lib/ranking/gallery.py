@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.checks import UserError
-from anrot_lib.gaussians import full_precision
+from anrot_lib.core.errors import UserError
+from anrot_lib.divergences.gaussian import full_precision
 from anrot_lib.ranking.distances import cdist, check_metric, normalise
 
 BLOCK_NUMBERS = 2**24  # of one block of a distance matrix: 64 MiB in float32, whatever the size of the gallery

@@ -4,11 +4,11 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from anrot_lib.errors import UserError
-from anrot_lib.ranking import config
-from anrot_lib.ranking.config import Name
+from anrot_lib.core.configs import at_least
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking import names
 from anrot_lib.ranking.distances import MARGINS
-from anrot_lib.settings import at_least
+from anrot_lib.ranking.names import Name
 
 PARITIES = ("fixed", "robrank")
 GRADUAL = ("lga", "lga2", "lga0.5", "boost")
@@ -64,7 +64,7 @@ class RankingRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        name = config.parse(self.name)
+        name = names.parse(self.name)
         if name.small and (self.size, self.stored) != (28, 28):
             raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
         least = dict.fromkeys(("eps", "step", "margin", "learning_rate", "weight_decay", "structure_weight"), 0)
@@ -86,7 +86,7 @@ class RankingRecipe:
 
     @property
     def parsed(self) -> Name:
-        return config.parse(self.name)
+        return names.parse(self.name)
 
     @property
     def title(self) -> str:
@@ -95,7 +95,7 @@ class RankingRecipe:
         if not self.destination:
             return title
         source, _, rest = title.partition(",")
-        aim = self.destination.upper() if self.destination in (*GRADUAL, *config.MINERS) else self.destination
+        aim = self.destination.upper() if self.destination in (*GRADUAL, *names.MINERS) else self.destination
         return f"{source},{aim}]{rest.partition(']')[2]}"
 
 
@@ -106,7 +106,7 @@ def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
     the paper's default; the original code's is 32. Under parity "robrank" it is 32, and 7 for min-max on rc2f2.
     Another `size` than 224 scales the side that crops are cut from with it.
     """
-    name = config.parse(str(name))
+    name = names.parse(str(name))
     changes = {key: value for key, value in changes.items() if value is not None}
     original = changes.get("parity") == "robrank"
     margin = changes.get("margin", MARGINS[name.loss.metric])
@@ -130,7 +130,7 @@ def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
 
 def destination_of(text: str) -> str | float:
     """A destination as words write it: "", a gradual one's name, a miner's letter, or a number in [-2, 2]."""
-    if text == "" or text in GRADUAL or text in config.MINERS:
+    if text == "" or text in GRADUAL or text in names.MINERS:
         return text
     try:
         value = float(text)
@@ -138,7 +138,7 @@ def destination_of(text: str) -> str | float:
         value = float("nan")
     if not -2 <= value <= 2:
         raise UserError(
-            f"unknown destination {text!r}; it is one of {', '.join(GRADUAL)}, a miner ({' '.join(config.MINERS)}), "
+            f"unknown destination {text!r}; it is one of {', '.join(GRADUAL)}, a miner ({' '.join(names.MINERS)}), "
             "or a hardness from -2 to 2"
         )
     return value

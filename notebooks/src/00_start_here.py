@@ -25,13 +25,14 @@ import matplotlib.pyplot as plt
 import torch
 from IPython.display import Markdown, display
 
-from anrot_lib import course, nb, noise, pictures, tables
-from anrot_lib import exercises as ex
-from anrot_lib.attacks import episode as attacks
-from anrot_lib.attacks import gradient
-from anrot_lib.heads import Prototypes
+from anrot_lib.attacks import episode, gradient
+from anrot_lib.course import catalogue, lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data import noise
+from anrot_lib.fewshot.heads.prototypes import Prototypes
+from anrot_lib.reports import pictures, tables
 
-P = nb.setup("00", preset=PRESET)
+P = lesson.setup("00", preset=PRESET)
 
 # %% [markdown]
 # ## The words
@@ -176,7 +177,7 @@ print(FGSM.name, "- change of a pixel:", round(255 * FGSM.eps), "of 255 grey lev
 def three_versions(net):
     """The queries clean, attacked and noisy, and for each whether the net is right: (episodes, queries)."""
     noisy = noise.gaussian(exams.query, 0.1, P.generator("noise"))
-    attacked = attacks.attack_episodes(net, exams, FGSM).query
+    attacked = episode.attack_episodes(net, exams, FGSM).query
     found = {}
     for name, query in {"clean": exams.query, "attacked": attacked, "noisy": noisy}.items():
         with torch.no_grad():
@@ -219,7 +220,7 @@ def draw_exam(exam, trained_on):
     plt.show()
 
 
-nb.explore(draw_exam, {"trained_on": "clean"}, exam=list(range(len(exams.query))), trained_on=NETS)
+lesson.explore(draw_exam, {"trained_on": "clean"}, exam=list(range(len(exams.query))), trained_on=NETS)
 
 # %% [markdown]
 # A green frame means that the net is right, an orange one that it is wrong. The net that was trained on clean images is
@@ -281,7 +282,7 @@ def entry(notebook):
     return f"| {notebook.number:02d} | {link} | {notebook.question} |"
 
 
-lines = ["| | notebook | its question |", "| :--- | :--- | :--- |", *map(entry, course.NOTEBOOKS)]
+lines = ["| | notebook | its question |", "| :--- | :--- | :--- |", *map(entry, catalogue.NOTEBOOKS)]
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -310,7 +311,7 @@ display(Markdown("\n".join(lines)))
 # magic: it was made by this command, which you can run yourself.
 
 # %%
-print(course.net_names()["mixture"]["command"])
+print(catalogue.net_names()["mixture"]["command"])
 
 # %% [markdown]
 # ## The whole pipeline from the command line
@@ -362,8 +363,8 @@ print(course.net_names()["mixture"]["command"])
 # wrong one.
 
 # %%
-ex.check("0.1")
-ex.check("0.1", lambda way: 1 / (way - 1))
+check("0.1")
+check("0.1", lambda way: 1 / (way - 1))
 
 # %% [markdown]
 # Not "wrong" alone: it names the case, what it expected and what it got. Now you.
@@ -374,7 +375,7 @@ def chance(way):
     raise NotImplementedError
 
 
-ex.check("0.1", chance)
+check("0.1", chance)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -390,7 +391,7 @@ ex.check("0.1", chance)
 
 # %%
 answer = ...
-ex.check("0.2", answer)
+check("0.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -409,7 +410,7 @@ def nearest_mean(support, labels, query):
     raise NotImplementedError
 
 
-ex.check("0.3", nearest_mean)
+check("0.3", nearest_mean)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -429,7 +430,7 @@ ex.check("0.3", nearest_mean)
 
 # %%
 answer = ...
-ex.check("0.4", answer)
+check("0.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

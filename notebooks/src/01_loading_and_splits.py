@@ -29,15 +29,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from anrot_lib import evaluation, nb, pictures, statistics, tables, viz
-from anrot_lib import exercises as ex
-from anrot_lib.data import guard
+from anrot_lib.core import statistics
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeSampler
+from anrot_lib.data.leakage import guard
 from anrot_lib.data.splits import split_hash, standard
-from anrot_lib.data.synthetic import synthetic
-from anrot_lib.errors import UserError
+from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.fewshot import evaluation
+from anrot_lib.reports import figures, pictures, tables
 
-P = nb.setup("01", preset=PRESET)
+P = lesson.setup("01", preset=PRESET)
 
 # %% [markdown]
 # ## One form for all images
@@ -70,7 +73,7 @@ print("batch:", tuple(batch.shape), batch.dtype, " equal to the library:", torch
 # normalised already:
 
 # %%
-from anrot_lib.checks import check_images
+from anrot_lib.core.checks import check_images
 
 try:
     check_images((batch - 0.5) / 0.25)
@@ -183,7 +186,7 @@ def draw_exam(task, shots):
     plt.show()
 
 
-nb.explore(draw_exam, {"shots": 5}, task=list(range(8)), shots=[1, 2, 3, 5])
+lesson.explore(draw_exam, {"shots": 5}, task=list(range(8)), shots=[1, 2, 3, 5])
 
 # %% [markdown]
 # The names on the left are classes of the test split. Always look at some exams before you trust a number: support and
@@ -308,7 +311,7 @@ def draw_leak(test_classes, runs):
     counts = trained[:runs, test_order[-test_classes:]].sum(1)
     x = np.arange(test_classes + 1)
     _, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
-    axes.bar(x, np.bincount(counts, minlength=len(x)) / runs, color=viz.COLOURS["published"], label=f"{runs} runs")
+    axes.bar(x, np.bincount(counts, minlength=len(x)) / runs, color=figures.COLOURS["published"], label=f"{runs} runs")
     axes.plot(x, [probability(k, test_classes) for k in x], "o-", color="black", markersize=3, label="exact")
     axes.axvline(0.64 * test_classes, linestyle=":", color=pictures.WRONG, label="expectation")
     axes.set(xlabel=f"leaked of {test_classes} test classes", ylabel="share of runs", title="as published")
@@ -317,7 +320,7 @@ def draw_leak(test_classes, runs):
     plt.show()
 
 
-nb.explore(draw_leak, {"test_classes": 18, "runs": 2000}, test_classes=[5, 10, 18, 20, 36], runs=[20, 200, 2000])
+lesson.explore(draw_leak, {"test_classes": 18, "runs": 2000}, test_classes=[5, 10, 18, 20, 36], runs=[20, 200, 2000])
 
 # %% [markdown]
 # The bars are simulated runs, the line is the formula. The heap stands at about two thirds of the test classes,
@@ -372,8 +375,8 @@ with_leaks, without = (np.array([exam_accuracy(c, seed) for seed, c in enumerate
 fig, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 offsets = np.linspace(-0.3, 0.3, 24)  # so that equal numbers do not hide one another
 for x, values, colour, label in (
-    (np.array(leaks_of) + offsets, with_leaks, viz.COLOURS["published"], "drawn again, as published"),
-    (3 * offsets, without, viz.COLOURS["anrot-clean"], "classes never trained on"),
+    (np.array(leaks_of) + offsets, with_leaks, figures.COLOURS["published"], "drawn again, as published"),
+    (3 * offsets, without, figures.COLOURS["anrot-clean"], "classes never trained on"),
 ):
     axes.errorbar(x, values[:, 0], yerr=values[:, 1], fmt="o", markersize=4, linewidth=1, color=colour, label=label)
 axes.axhline(without[:, 0].mean(), linestyle=":", color="black", linewidth=1)
@@ -423,7 +426,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from anrot_lib.data.prepare import prepare
+from anrot_lib.data.preparation.prepare import prepare
 
 fresh, home = synthetic(n_classes=130, per_class=12), TemporaryDirectory(ignore_cleanup_errors=True)
 for row in range(100 * 12, len(fresh)):  # classes 100 to 129
@@ -465,7 +468,7 @@ def to_batch(images):
     raise NotImplementedError
 
 
-ex.check("1.1", to_batch)
+check("1.1", to_batch)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -483,7 +486,7 @@ ex.check("1.1", to_batch)
 
 # %%
 answer = ...
-ex.check("1.2", answer)
+check("1.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -502,7 +505,7 @@ def leaks(digests, splits):
     raise NotImplementedError
 
 
-ex.check("1.3", leaks)
+check("1.3", leaks)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -526,7 +529,7 @@ ex.check("1.3", leaks)
 
 # %%
 answer = ...
-ex.check("1.4", answer)
+check("1.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -24,12 +24,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from anrot_lib import augmentation, divergences, evaluation, nb, pictures, statistics
-from anrot_lib import exercises as ex
+from anrot_lib.core import statistics
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import EpisodeSampler
-from anrot_lib.gaussians import Gaussian
+from anrot_lib.divergences import measures
+from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.fewshot import evaluation
+from anrot_lib.reports import pictures
 
-P = nb.setup("02", preset=PRESET)
+P = lesson.setup("02", preset=PRESET)
 images, net = P.embedded, P.net("clean")
 
 # %% [markdown]
@@ -216,7 +221,7 @@ print("described images:", len(plain.rows), " changes:", len(changed))
 
 # %%
 def distance(a, b):
-    return divergences.pairwise("bhattacharyya", a, b) / a.mean.shape[-1]
+    return measures.pairwise("bhattacharyya", a, b) / a.mean.shape[-1]
 
 
 rows = test_rows[::3]  # 200 images serve as rulers
@@ -291,7 +296,7 @@ def draw_augmentation(kind, strength):
 
 
 choices = {label: name for name, label in KINDS.items()}
-nb.explore(draw_augmentation, {"kind": "color_jitter", "strength": 0.5}, kind=choices, strength=STRENGTHS)
+lesson.explore(draw_augmentation, {"kind": "color_jitter", "strength": 0.5}, kind=choices, strength=STRENGTHS)
 
 # %% [markdown]
 # Left: five images and what the augmentation makes of them. Right: how far features move, against the middle half of
@@ -413,7 +418,7 @@ def draw_mixture(kind, pair, weight):
 
 
 start = {"kind": "CutMix", "pair": "pair 1", "weight": 0.625}
-nb.explore(draw_mixture, start, kind=["MixUp", "CutMix"], pair=list(ends), weight=WEIGHTS)
+lesson.explore(draw_mixture, start, kind=["MixUp", "CutMix"], pair=list(ends), weight=WEIGHTS)
 
 # %% [markdown]
 # Grey is what the mixed label asks for, orange what the net says. Slide the weight from 1 to 0: the label moves evenly,
@@ -551,7 +556,7 @@ def kept_share(size, row, column, side):
     raise NotImplementedError
 
 
-ex.check("2.1", kept_share)
+check("2.1", kept_share)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -570,7 +575,7 @@ ex.check("2.1", kept_share)
 
 # %%
 answer = ...
-ex.check("2.2", answer)
+check("2.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -588,7 +593,7 @@ def turn_each(images, turns):
     raise NotImplementedError
 
 
-ex.check("2.3", turn_each)
+check("2.3", turn_each)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -608,7 +613,7 @@ ex.check("2.3", turn_each)
 
 # %%
 answer = ...
-ex.check("2.4", answer)
+check("2.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -623,7 +628,7 @@ ex.check("2.4", answer)
 
 # %%
 answer = ...
-ex.check("2.5", answer)
+check("2.5", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -639,7 +644,7 @@ ex.check("2.5", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib import tables
+from anrot_lib.reports import tables
 
 lines, chosen = [], ("prototypes", "published", "anrot-clean", "anrot")
 records = P.records("cifar-fs-32px-5way-5shot-laptop")

@@ -26,14 +26,15 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from anrot_lib import exercises as ex
-from anrot_lib import nb, pictures, tables, viz
 from anrot_lib.attacks import gradient, transfer
 from anrot_lib.attacks.episode import attack_episodes
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.errors import UserError
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.reports import figures, pictures, tables
 
-P = nb.setup("03", preset=PRESET)
+P = lesson.setup("03", preset=PRESET)
 
 # %% [markdown]
 # ## The rules of the game
@@ -238,11 +239,11 @@ def attacked(net, attack, k):
 
 
 grid = list(itertools.product(nets, ATTACKS, EPS))
-found = {key: attacked(*key) for key in nb.track(grid, "attacks")}
+found = {key: attacked(*key) for key in lesson.track(grid, "attacks")}
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, (_, p) in found.items()}
 
 # %%
-COLOURS = {"clean": viz.COLOURS["anrot-clean"], "mixture": viz.COLOURS["anrot"]}
+COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
 
 
 def draw_eps(eps, net, attack, image):
@@ -265,7 +266,7 @@ def draw_eps(eps, net, attack, image):
 
 
 # %%
-nb.explore(
+lesson.explore(
     draw_eps, {"eps": 4}, eps={f"{k}/255": k for k in EPS}, net=list(nets), attack=list(ATTACKS), image=[0, 1, 2]
 )
 
@@ -459,7 +460,7 @@ def project(points, clean, eps):
     raise NotImplementedError
 
 
-ex.check("3.1", project)
+check("3.1", project)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -477,7 +478,7 @@ ex.check("3.1", project)
 
 # %%
 answer = ...
-ex.check("3.2", answer)
+check("3.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -497,7 +498,7 @@ def halving_eps(eps, accuracy):
     raise NotImplementedError
 
 
-ex.check("3.3", halving_eps)
+check("3.3", halving_eps)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -525,7 +526,7 @@ def faults(images, changed, before, after, eps):
     raise NotImplementedError
 
 
-ex.check("3.4", faults)
+check("3.4", faults)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -549,7 +550,7 @@ ex.check("3.4", faults)
 
 # %%
 answer = ...
-ex.check("3.5", answer)
+check("3.5", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -583,7 +584,7 @@ display(Markdown(tables.as_markdown(headings, rows)))
 
 # %%
 fig, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
-viz.robustness_axes(axes, list(records.values()), "eps", way=5)
+figures.robustness_axes(axes, list(records.values()), "eps", way=5)
 axes.legend(fontsize=8)
 plt.show()
 print(tables.caption(records["anrot"]))

@@ -26,11 +26,13 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 
-from anrot_lib import exercises as ex
-from anrot_lib import nb, noise, pictures, viz
 from anrot_lib.attacks import gradient
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data import noise
+from anrot_lib.reports import figures, pictures
 
-P = nb.setup("04", preset=PRESET)
+P = lesson.setup("04", preset=PRESET)
 
 # %% [markdown]
 # ## Noise, and its unit
@@ -158,11 +160,11 @@ def probabilities(net, x):
 
 
 # %%
-found = {(n, s): probabilities(n, noisy[s]) for n, s in nb.track(list(itertools.product(nets, SIGMAS)), "noise")}
+found = {(n, s): probabilities(n, noisy[s]) for n, s in lesson.track(list(itertools.product(nets, SIGMAS)), "noise")}
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, p in found.items()}
 named = [found[name, 0.0].argmax(1) == labels for name in nets]
 shown = (named[0] & named[1]).nonzero().flatten()[:20:5].tolist()  # named rightly by both without noise
-COLOURS = {"clean": viz.COLOURS["anrot-clean"], "mixture": viz.COLOURS["anrot"]}
+COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
 
 
 # %%
@@ -184,7 +186,7 @@ def draw_sigma(sigma, net, image):
 
 
 # %%
-nb.explore(draw_sigma, {"sigma": 0.15}, sigma=SIGMAS, net=list(nets), image=[0, 1, 2, 3])
+lesson.explore(draw_sigma, {"sigma": 0.15}, sigma=SIGMAS, net=list(nets), image=[0, 1, 2, 3])
 
 # %% [markdown]
 # From left to right: the image, the noisy image (green frame: named rightly, red: wrongly), the probabilities of the
@@ -371,7 +373,7 @@ print("with sigma 0.05 x 255, more than half are changed:", bool((unit_kept != w
 # not in [0, 1].
 
 # %%
-from anrot_lib.errors import UserError
+from anrot_lib.core.errors import UserError
 
 try:
     noise.gaussian(whole, 0.05, P.generator("unit"))
@@ -391,7 +393,7 @@ def add_noise(images, sigma, n):
     raise NotImplementedError
 
 
-ex.check("4.1", add_noise)
+check("4.1", add_noise)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -408,7 +410,7 @@ ex.check("4.1", add_noise)
 
 # %%
 answer = ...
-ex.check("4.2", answer)
+check("4.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -426,7 +428,7 @@ def share_at_the_ends(x, sigma):
     raise NotImplementedError
 
 
-ex.check("4.3", share_at_the_ends)
+check("4.3", share_at_the_ends)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -444,7 +446,7 @@ ex.check("4.3", share_at_the_ends)
 
 # %%
 answer = ...
-ex.check("4.4", answer)
+check("4.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -460,7 +462,7 @@ ex.check("4.4", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib import tables
+from anrot_lib.reports import tables
 
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
 rows = []
@@ -474,7 +476,7 @@ display(Markdown(tables.as_markdown(headings, rows)))
 
 # %%
 fig, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
-viz.robustness_axes(axes, list(records.values()), "sigma", way=5)
+figures.robustness_axes(axes, list(records.values()), "sigma", way=5)
 axes.legend(fontsize=8)
 plt.show()
 print(tables.caption(records["anrot"]))

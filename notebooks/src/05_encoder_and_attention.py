@@ -26,11 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anrot_lib import encoders, nb, pictures, tables
-from anrot_lib import exercises as ex
-from anrot_lib.attention import Attention, ChannelAttention, SpatialAttention
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.fewshot import encoders
+from anrot_lib.fewshot.attention import Attention, ChannelAttention, SpatialAttention
+from anrot_lib.records.describe import parameter_count
+from anrot_lib.reports import pictures, tables
 
-P = nb.setup("05", preset=PRESET)
+P = lesson.setup("05", preset=PRESET)
 
 # %% [markdown]
 # ## From pixels to maps
@@ -63,7 +66,7 @@ def shapes(model, side):
 
 # %%
 names = ["stem", "stage 1", "stage 2", "stage 3", "stage 4"]
-counts = [encoders.parameter_count(stage) for stage in encoder.stages]
+counts = [parameter_count(stage) for stage in encoder.stages]
 print(f"{'':8s} {'84 px':>13s} {'32 px':>13s} {'parameters':>11s}")
 for name, large, small, n in zip(names, shapes(encoder, 84), shapes(encoder, 32), counts, strict=True):
     print(f"{name:8s} {large:>13s} {small:>13s} {n:11,}")
@@ -164,8 +167,8 @@ print("a gate per place:", tuple(mine.shape), "  equal to the library:", bool(to
 print(f"{'encoder':15s} {'without':>11s} {'with':>11s} {'difference':>11s} {'in the gates':>13s}")
 for name in encoders.BUILDERS:
     on, off = (encoders.build(name, attention=switch) for switch in (True, False))
-    gates = sum(encoders.parameter_count(m) for m in on.modules() if isinstance(m, Attention))
-    n_on, n_off = encoders.parameter_count(on), encoders.parameter_count(off)
+    gates = sum(parameter_count(m) for m in on.modules() if isinstance(m, Attention))
+    n_on, n_off = parameter_count(on), parameter_count(off)
     assert n_on - n_off == gates
     print(f"{name:15s} {n_off:11,} {n_on:11,} {n_on - n_off:11,} {gates:13,}")
 
@@ -229,7 +232,7 @@ def draw_gates(image, stage, net):
 
 pictured = {**{str(k + 1): k for k in range(8)}, "grey": 8}
 stages = {"1 (32 px)": 0, "2 (16 px)": 1, "3 (8 px)": 2}
-nb.explore(draw_gates, {"image": 2, "net": "mixture"}, image=pictured, stage=stages, net=list(nets))
+lesson.explore(draw_gates, {"image": 2, "net": "mixture"}, image=pictured, stage=stages, net=list(nets))
 
 # %% [markdown]
 # From the left: the image, the spatial gate (bright is open, dark is closed), the image dimmed by the gate, and the
@@ -381,7 +384,7 @@ measured = {}
 for name in encoders.BUILDERS:
     model = encoders.build(name).eval()
     layers, products = cost(model)
-    measured[name] = (encoders.parameter_count(model), products)
+    measured[name] = (parameter_count(model), products)
     print(f"{name:15s} {measured[name][0]:11,} {layers:10d} {products / 1e6:16,.0f} {shapes(model, 84)[-1]:>14s}")
 ratio = measured["resnet12"][0] / measured["resnet12_anrot"][0]
 print(f"resnet12 has {ratio:.1f} times the parameters of resnet12_anrot")
@@ -455,7 +458,7 @@ def draw_company(company, mode):
     plt.show()
 
 
-nb.explore(draw_company, {"company": "dark images"}, company=list(COMPANIES), mode=["train", "eval"])
+lesson.explore(draw_company, {"company": "dark images"}, company=list(COMPANIES), mode=["train", "eval"])
 
 # %%
 for mode in ("train", "eval"):
@@ -490,7 +493,7 @@ def side_after(side, strides):
     raise NotImplementedError
 
 
-ex.check("5.1", side_after)
+check("5.1", side_after)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -509,7 +512,7 @@ ex.check("5.1", side_after)
 
 # %%
 answer = ...
-ex.check("5.2", answer)
+check("5.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -530,7 +533,7 @@ def as_straight_line(mean, variance, scale, shift, tiny):
     raise NotImplementedError
 
 
-ex.check("5.3", as_straight_line)
+check("5.3", as_straight_line)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -548,7 +551,7 @@ ex.check("5.3", as_straight_line)
 
 # %%
 answer = ...
-ex.check("5.4", answer)
+check("5.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

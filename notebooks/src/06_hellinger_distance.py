@@ -22,11 +22,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from anrot_lib import divergences, nb, pictures, viz
-from anrot_lib import exercises as ex
-from anrot_lib.gaussians import Gaussian
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.divergences import measures, stable
+from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.reports import figures, pictures
 
-P = nb.setup("06", preset=PRESET)
+P = lesson.setup("06", preset=PRESET)
 
 # %% [markdown]
 # ## Overlap
@@ -58,7 +60,7 @@ print(f"BC = {overlap:.5f}   H = {hellinger:.5f}")
 # %%
 on_the_sphere = torch.linalg.vector_norm(p.sqrt() - q.sqrt()) / 2**0.5
 print(f"H = {on_the_sphere:.5f}")
-library = divergences.pairwise("hellinger", p[None], q[None])[0, 0]
+library = measures.pairwise("hellinger", p[None], q[None])[0, 0]
 torch.testing.assert_close(on_the_sphere, library)
 print("equal to the library:", bool(torch.isclose(on_the_sphere, library)))
 
@@ -98,7 +100,7 @@ g = torch.Generator().manual_seed(0)
 mean_p, mean_q = torch.randn(4, 3, generator=g), torch.randn(5, 3, generator=g)
 var_p, var_q = (torch.rand(n, 3, generator=g) + 0.2 for n in (4, 5))
 mine = bhattacharyya(mean_p[:, None], var_p[:, None], mean_q[None], var_q[None]).sum(-1)
-library = divergences.pairwise("bhattacharyya", Gaussian(mean_p, var_p), Gaussian(mean_q, var_q))
+library = measures.pairwise("bhattacharyya", Gaussian(mean_p, var_p), Gaussian(mean_q, var_q))
 torch.testing.assert_close(mine, library)
 print("all pairs:", tuple(mine.shape), " equal to the library:", bool(torch.allclose(mine, library)))
 
@@ -137,7 +139,7 @@ def values_and_pulls(mean, deviation):
     found = {}
     for name in NAMES:
         m = torch.tensor([[mean]], requires_grad=True)
-        d = divergences.pairwise(
+        d = measures.pairwise(
             name, Gaussian(torch.zeros(1, 1), torch.ones(1, 1)), Gaussian(m, torch.full((1, 1), deviation**2))
         )
         found[name] = (d.item(), torch.autograd.grad(d.sum(), m)[0].abs().item())
@@ -164,7 +166,7 @@ def draw_two_gaussians(mean, deviation):
 
 
 means, deviations = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0], [0.3, 0.6, 1.0, 2.0, 3.0]
-nb.explore(draw_two_gaussians, {"mean": 2.0, "deviation": 1.0}, mean=means, deviation=deviations)
+lesson.explore(draw_two_gaussians, {"mean": 2.0, "deviation": 1.0}, mean=means, deviation=deviations)
 
 # %% [markdown]
 # With the means 2 apart all four distances pull. Slide the mean to 6 or 8: KL and Wasserstein grow and keep pulling,
@@ -204,8 +206,8 @@ print("dimensions   D_B      H        gradient of H")
 for dims in (1, 4, 16, 64, 256):
     m = torch.full((1, dims), 1.0, requires_grad=True)
     zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-    d = divergences.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
-    h = divergences.hellinger_of(d)
+    d = measures.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
+    h = stable.hellinger_of(d)
     pull = torch.autograd.grad(h.sum(), m)[0].norm()
     print(f"{dims:6d}   {d.item():8.3f}   {h.item():.5f}   {pull:.1e}")
 
@@ -220,7 +222,7 @@ for dims in (1, 4, 16, 64, 256):
 
 # %%
 def forms(d, dims):
-    h, averaged = divergences.hellinger_of, d / dims
+    h, averaged = stable.hellinger_of, d / dims
     return {"joint H": h(d), "H per dimension": h(averaged), "D_B / C": averaged}
 
 
@@ -230,7 +232,7 @@ for dims in counts:
     for name, line in gradients.items():
         m = torch.full((1, dims), 1.0, requires_grad=True)
         zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-        d = divergences.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
+        d = measures.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
         line.append(torch.autograd.grad(forms(d, dims)[name].sum(), m)[0].sum().item())
 
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
@@ -252,9 +254,9 @@ with torch.no_grad():
 print("one Gaussian an image:", type(images).__name__, tuple(images.mean.shape), "channels:", images.mean.shape[-1])
 
 # %%
-apart = divergences.pairwise("bhattacharyya", images, images)
-views = {"D_B": apart, "joint H": divergences.hellinger_of(apart), "H per dimension": None}
-views["H per dimension"] = divergences.hellinger_of(apart / images.mean.shape[-1])
+apart = measures.pairwise("bhattacharyya", images, images)
+views = {"D_B": apart, "joint H": stable.hellinger_of(apart), "H per dimension": None}
+views["H per dimension"] = stable.hellinger_of(apart / images.mean.shape[-1])
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
 for place, (name, values) in zip(axes, views.items(), strict=True):
     pictures.heat(place, values.detach(), name, low=0)
@@ -281,7 +283,7 @@ print("joint H between different images is above 0.9 on average:", bool(views["j
 # And since $m$ and $s$ come from the whole batch, the score of a query changes with its neighbours. Both can be seen.
 
 # %%
-from anrot_lib.audit import published
+from anrot_lib.fewshot.heads import published
 
 z = torch.rand(3, 8, generator=P.generator("z"), dtype=torch.float64)
 one_side, other_side = torch.cat([z, -z]), torch.cat([-z, z])  # every row and its mirror image; the mean is 0
@@ -300,7 +302,7 @@ print("a query's score depends on the queries beside it:", not torch.allclose(to
 
 # %%
 fig, axes = plt.subplots(figsize=(4.4, 3), layout="constrained")
-axes.scatter(together.flatten(), alone.flatten(), s=8, color=viz.COLOURS["published"])
+axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.COLOURS["published"])
 low, high = together.min().item(), together.max().item()
 axes.plot([low, high], [low, high], linestyle=":", color="black", linewidth=1, label="equal")
 axes.set(xlabel="distance, scored in a batch of 25", ylabel="distance, scored alone", title="as published")
@@ -325,7 +327,7 @@ def hellinger_1d(m, s, n, t):
     raise NotImplementedError
 
 
-ex.check("6.1", hellinger_1d)
+check("6.1", hellinger_1d)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -343,7 +345,7 @@ ex.check("6.1", hellinger_1d)
 
 # %%
 answer = ...
-ex.check("6.2", answer)
+check("6.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -363,7 +365,7 @@ def pool_shots(means, variances):
     raise NotImplementedError
 
 
-ex.check("6.3", pool_shots)
+check("6.3", pool_shots)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -382,7 +384,7 @@ ex.check("6.3", pool_shots)
 
 # %%
 answer = ...
-ex.check("6.4", answer)
+check("6.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -400,7 +402,7 @@ ex.check("6.4", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib import tables
+from anrot_lib.reports import tables
 
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
 chosen = [r for r in records if r["row"] in ("prototypes", "published", "anrot-clean")]

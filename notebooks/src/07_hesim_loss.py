@@ -24,11 +24,12 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from anrot_lib import exercises as ex
-from anrot_lib import nb, pictures, viz
-from anrot_lib.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+from anrot_lib.reports import figures, pictures
 
-P = nb.setup("07", preset=PRESET)
+P = lesson.setup("07", preset=PRESET)
 
 # %% [markdown]
 # ## Pull and push
@@ -108,7 +109,7 @@ print("with cosine similarity equal to NTXentLoss:", bool(torch.allclose(ours, t
 # encoder with random weights, once through the trained one.
 
 # %%
-from anrot_lib.classifiers import build_net
+from anrot_lib.fewshot.classifier import build_net
 
 untrained = build_net("tiny", "anrot", attention=True, generator=P.generator("weights")).eval()
 with torch.no_grad():
@@ -209,7 +210,7 @@ def draw_plane(temperature, gap, spread):
 
 
 # %%
-nb.explore(
+lesson.explore(
     draw_plane,
     {"temperature": 0.1, "gap": 2.0, "spread": 1.0},
     temperature=[0.03, 0.1, 0.3, 1.0],
@@ -304,7 +305,7 @@ def draw_miner(miner):
     plt.show()
 
 
-nb.explore(draw_miner, {"miner": "multi-similarity, margin 0.02"}, miner=list(kept))
+lesson.explore(draw_miner, {"miner": "multi-similarity, margin 0.02"}, miner=list(kept))
 
 # %% [markdown]
 # Green squares are kept positives, red ones kept negatives; a row is an anchor. Compare a row on the right with the
@@ -409,7 +410,7 @@ print(f"126 ln 2 = {126 * math.log(2):.4f}")
 # a gradient. Let us see it for three kinds of scores: random, all equal, and perfect.
 
 # %%
-from anrot_lib.audit import published
+from anrot_lib.fewshot.heads import published
 
 random_scores = -torch.rand(25, 5, generator=P.generator("scores"))
 equal_scores, perfect_scores = torch.full((25, 5), -1.0), torch.eye(5)[labels] - 1
@@ -440,8 +441,8 @@ print("as published, all values equal:", len(set(flat)) == 1, "  ours falls:", f
 
 # %%
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(steps, flat, color=viz.COLOURS["published"], label="as published")
-axes.plot(steps, falling, color=viz.COLOURS["anrot"], label="masks before the exponential")
+axes.plot(steps, flat, color=figures.COLOURS["published"], label="as published")
+axes.plot(steps, falling, color=figures.COLOURS["anrot"], label="masks before the exponential")
 axes.set(xlabel="from random (0) to perfect scores (1)", ylabel="loss", yscale="log", ylim=(1e-3, 300))
 axes.legend(fontsize=8)
 plt.show()
@@ -475,7 +476,7 @@ def loss_of_pair(positive, negatives, temperature):
     raise NotImplementedError
 
 
-ex.check("7.1", loss_of_pair)
+check("7.1", loss_of_pair)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -495,7 +496,7 @@ ex.check("7.1", loss_of_pair)
 
 # %%
 answer = ...
-ex.check("7.2", answer)
+check("7.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -515,7 +516,7 @@ def pushes(positive, negatives, temperature):
     raise NotImplementedError
 
 
-ex.check("7.3", pushes)
+check("7.3", pushes)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -533,7 +534,7 @@ ex.check("7.3", pushes)
 
 # %%
 answer = ...
-ex.check("7.4", answer)
+check("7.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -551,7 +552,7 @@ ex.check("7.4", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib import tables
+from anrot_lib.reports import tables
 
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
 without = [r for r in records.values() if r["recipe"]["method"] == "anrot" and r["recipe"]["hesim"] == 0]

@@ -29,13 +29,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from anrot_lib import checkpoints, devices, evaluation, mixture, nb, noise, paths, pictures, tables, training, viz
-from anrot_lib import exercises as ex
-from anrot_lib.classifiers import build_net
+from anrot_lib.attacks import gradient
+from anrot_lib.core import checkpoints, devices, paths
+from anrot_lib.core.statistics import interval, paired
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data import noise
+from anrot_lib.fewshot import episode_loss, evaluation, nets, training
+from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.settings import Protocol, Recipe
-from anrot_lib.statistics import interval, paired
 
-P = nb.setup("08", preset=PRESET)
+P = lesson.setup("08", preset=PRESET)
 
 # %% [markdown]
 # ## One step
@@ -59,15 +64,15 @@ P = nb.setup("08", preset=PRESET)
 
 # %%
 recipe = Recipe(clean=1, adversarial=1, noisy=1)
-print("shares:", {name: round(share, 3) for name, share in mixture.shares_of(recipe).items()})
-threat = mixture.threat_of(recipe)
+print("shares:", {name: round(share, 3) for name, share in episode_loss.shares_of(recipe).items()})
+threat = episode_loss.threat_of(recipe)
 print(f"attack: {threat.name}, {threat.steps} step of {threat.step * 255:.0f}/255 from a {threat.start} start")
 
 # %%
 episode = P.episodes(1, way=5, shot=5, query=10, split="train", image_set=P.image_set)
 channels = episode.query.shape[2]
 net = build_net(P.budget.encoder, "anrot", channels, generator=P.generator("weights")).train()
-versions = mixture.query_versions(net, episode, recipe, P.generator)
+versions = episode_loss.query_versions(net, episode, recipe, P.generator)
 print({name: tuple(images.shape[1:3]) for name, images in versions.items()})
 moved = (versions["adversarial"] - versions["clean"]).abs().max()
 print("no pixel of the attack moved more than 8/255:", bool(moved <= 8 / 255 + 1e-6))
@@ -90,7 +95,7 @@ plt.show()
 
 # %%
 def my_step_loss(net, episode, recipe, hesim):
-    attacked = mixture.adversarial_queries(net, episode, mixture.threat_of(recipe), P.generator("attack"))
+    attacked = episode_loss.adversarial_queries(net, episode, episode_loss.threat_of(recipe), P.generator("attack"))
     generator = P.generator("noise")
     sigma = noise.uniform_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
     noisy = noise.gaussian(episode.query, sigma, generator)
@@ -99,13 +104,13 @@ def my_step_loss(net, episode, recipe, hesim):
     model = net.head.fit(maps[:, : support.shape[1]], episode.support_labels)
     scores, labels = net.head.score(model, maps[:, support.shape[1] :]), episode.labels.repeat(1, 3)[0]
     entropy = torch.nn.functional.cross_entropy(scores.logits[0], labels)
-    return entropy + recipe.hesim * hesim(mixture.flat_embeddings(scores.embeddings), labels)
+    return entropy + recipe.hesim * hesim(episode_loss.flat_embeddings(scores.embeddings), labels)
 
 
 # %%
-hesim = mixture.build_hesim(recipe, net.head)
+hesim = episode_loss.build_hesim(recipe, net.head)
 mine = my_step_loss(net, episode, recipe, hesim)
-library = mixture.episode_loss(net, episode, recipe, hesim, P.generator)
+library = episode_loss.episode_loss(net, episode, recipe, hesim, P.generator)
 torch.testing.assert_close(mine, library)
 print("equal to the library:", bool(torch.isclose(mine, library)))
 
@@ -123,7 +128,7 @@ print("equal to the library:", bool(torch.isclose(mine, library)))
 recipes = {"1:0:0": Recipe(), "1:0:1": Recipe(noisy=1), "1:1:1": recipe}
 recipes["1:1:1, PGD-3"] = replace(recipe, attack_steps=3)
 for name, other in recipes.items():
-    print(f"{name:13s} costs at least {mixture.cost_limit(other, n_support=25, n_query=50):.2f} clean steps")
+    print(f"{name:13s} costs at least {episode_loss.cost_limit(other, n_support=25, n_query=50):.2f} clean steps")
 
 # %%
 PARTS = ("support set", "clean", "noisy", "adversarial", "attack")
@@ -144,7 +149,7 @@ def draw_cost(shots, queries, attack_steps):
     plt.show()
 
 
-nb.explore(draw_cost, shots=[5, 1], queries=[10, 5, 15], attack_steps=[1, 3, 7, 10])
+lesson.explore(draw_cost, shots=[5, 1], queries=[10, 5, 15], attack_steps=[1, 3, 7, 10])
 
 # %% [markdown]
 # With one step the attack costs no more than one version of the queries; the versions themselves are the larger part.
@@ -175,7 +180,7 @@ print("steps:", budget.episodes, " validated every", budget.validate_every)
 def run(name):
     """Train a recipe; returns the training and its losses by step. A run that was stopped goes on."""
     losses, checkpoint = {}, folder / f"{name}-{P.budget.preset}.pt"
-    bar = iter(nb.track(range(budget.episodes), name))
+    bar = iter(lesson.track(range(budget.episodes), name))
 
     def progress(step, n_steps, numbers):
         losses[step] = numbers["loss"]
@@ -196,7 +201,7 @@ for name, (found, _) in runs.items():
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-COLOURS = {"clean": viz.COLOURS["anrot-clean"], "mixture": viz.COLOURS["anrot"]}
+COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
 LINES = {"clean": "-", "noisy": "--", "fgsm": "-.", "adversarial": ":"}
 for name, (found, losses) in runs.items():
     smooth = np.convolve(list(losses.values()), np.ones(5) / 5, "valid")
@@ -223,8 +228,8 @@ plt.show()
 # %%
 tasks = P.manifest(P.pick(8, 60, 200), query=5, image_set=P.image_set).rows
 ATTACKS = {
-    "FGSM": mixture.fgsm(protocol.eps, target="query"),
-    "PGD-20": mixture.pgd(protocol.eps, protocol.steps, protocol.step, restarts=1, target="query"),
+    "FGSM": gradient.fgsm(protocol.eps, target="query"),
+    "PGD-20": gradient.pgd(protocol.eps, protocol.steps, protocol.step, restarts=1, target="query"),
 }
 
 
@@ -296,19 +301,19 @@ print("recorded, on the same test episodes:", {"1:0:0", "1:1:1"} <= set(by_share
 # %%
 def draw_shares(shares, beside):
     groups, colours = {}, {}
-    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in viz.COLOURS)
+    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in figures.COLOURS)
     for name in dict.fromkeys((shares, beside)):
         columns = by_shares[name]["columns"]
         shown = {h: columns.get(c, {"mean": np.nan, "half_width": np.nan}) for h, c in wanted.items()}
         groups[name] = {h: (c["mean"], c["half_width"]) for h, c in shown.items()}
-        colours[name] = viz.colour(by_shares[name]["row"], others)
+        colours[name] = figures.colour(by_shares[name]["row"], others)
     _, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
     bars(axes, groups, colours)
     axes.set_title("CIFAR-FS; shares clean : adversarial : noisy", fontsize=9)
     plt.show()
 
 
-nb.explore(draw_shares, {"shares": "1:1:1", "beside": "1:0:0"}, shares=list(by_shares), beside=list(by_shares))
+lesson.explore(draw_shares, {"shares": "1:1:1", "beside": "1:0:0"}, shares=list(by_shares), beside=list(by_shares))
 
 # %% [markdown]
 # Clean training (1:0:0) leads on clean images by a small margin and has next to nothing left under either attack,
@@ -332,7 +337,7 @@ nb.explore(draw_shares, {"shares": "1:1:1", "beside": "1:0:0"}, shares=list(by_s
 # **constructed** histories:
 
 # %%
-from anrot_lib.validation import ALARM_DROP, overfits_to_fgsm
+from anrot_lib.fewshot.validation import ALARM_DROP, overfits_to_fgsm
 
 CONSTRUCTED = {
     "healthy": ([0.24, 0.31, 0.36, 0.40, 0.42], [0.22, 0.28, 0.33, 0.36, 0.38]),
@@ -365,7 +370,7 @@ def draw_history(history):
     plt.show()
 
 
-nb.explore(draw_history, {"history": "overfits to FGSM"}, history=list(histories))
+lesson.explore(draw_history, {"history": "overfits to FGSM"}, history=list(histories))
 print("a drop of PGD accuracy that counts, in points:", round(100 * ALARM_DROP))
 
 # %% [markdown]
@@ -431,7 +436,7 @@ print("all weights equal, to the last bit:", all(same))
 # numbers in an order of its own. A checkpoint also knows what it belongs to. With another recipe it refuses:
 
 # %%
-from anrot_lib.errors import UserError
+from anrot_lib.core.errors import UserError
 
 try:
     train_small("killed", replace(recipe, hesim=0.0))
@@ -446,7 +451,7 @@ except UserError as error:
 
 # %%
 path = Path(scratch.name) / "mine.pt"
-checkpoints.save_net(path, runs["mixture"][0].net, "anrot", note="trained in notebook 08")
+nets.save_net(path, runs["mixture"][0].net, "anrot", note="trained in notebook 08")
 own = P.net(path)
 kept = runs["mixture"][0].net.cpu().state_dict()
 print("loaded as it was saved:", all(torch.equal(t, kept[name]) for name, t in own.state_dict().items()))
@@ -491,7 +496,7 @@ print("batches:", len(joined), " first one:", tuple(images.shape), tuple(labels.
 # differs:
 
 # %%
-print("as published, a step sees:", list(mixture.query_versions(net, episode, Recipe(), P.generator)))
+print("as published, a step sees:", list(episode_loss.query_versions(net, episode, Recipe(), P.generator)))
 few = P.manifest(12, query=5).rows
 shaken = evaluation.gaussian_noise(0.1, seed=0)
 noisy = {n: evaluation.changed_counts(P.net(n), P.embedded, few, shaken).mean() / 25 for n in ("clean", "mixture")}
@@ -501,7 +506,7 @@ print("under noise the course's net that was trained on the mixture is better:",
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
 pair = [by_shares["1:0:0"], by_shares["1:1:1"]]
 for place, kind in zip(axes, ("eps", "sigma"), strict=True):
-    viz.robustness_axes(place, pair, kind, way=5)
+    figures.robustness_axes(place, pair, kind, way=5)
 axes[1].set_ylabel("")
 axes[1].legend(fontsize=8)
 plt.show()
@@ -558,7 +563,7 @@ display(Markdown(tables.as_markdown(["last validation against the best, clean", 
 
 # %%
 answer = ...
-ex.check("8.1", answer)
+check("8.1", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -577,7 +582,7 @@ def cosine_rate(full, step, n_steps):
     raise NotImplementedError
 
 
-ex.check("8.2", cosine_rate)
+check("8.2", cosine_rate)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -600,7 +605,7 @@ def overfits(fgsm, pgd, drop):
     raise NotImplementedError
 
 
-ex.check("8.3", overfits)
+check("8.3", overfits)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -618,7 +623,7 @@ ex.check("8.3", overfits)
 
 # %%
 answer = ...
-ex.check("8.4", answer)
+check("8.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

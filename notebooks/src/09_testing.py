@@ -29,15 +29,22 @@ import scipy.stats
 import torch
 from IPython.display import Markdown, display
 
-from anrot_lib import classifiers, evaluation, heads, nb, noise, pictures, results, settings, statistics, tables, viz
-from anrot_lib import exercises as ex
+from anrot_lib import settings
 from anrot_lib.attacks.episode import attack_episodes
 from anrot_lib.attacks.gradient import attack, fgsm, pgd
-from anrot_lib.augmentation import pipeline
+from anrot_lib.core import configs, statistics
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data import noise
+from anrot_lib.data.augmentation import pipeline
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.training import train
+from anrot_lib.fewshot import classifier, evaluation, methods
+from anrot_lib.fewshot.heads import contract, prototypes
+from anrot_lib.fewshot.training import train
+from anrot_lib.records import results
+from anrot_lib.reports import figures, pictures, tables
 
-P = nb.setup("09", preset=PRESET)
+P = lesson.setup("09", preset=PRESET)
 
 # %% [markdown]
 # ## One episode says little
@@ -70,7 +77,7 @@ print("episodes:", len(values), " queries in each:", one_shot.rows.query[0].size
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
-axes.hist(values, bins=np.arange(0, 101, 4), color=viz.COLOURS["anrot"])
+axes.hist(values, bins=np.arange(0, 101, 4), color=figures.COLOURS["anrot"])
 axes.axvline(values.mean(), color="black", linestyle=":", label="mean")
 axes.set(xlabel="accuracy of one episode, %", ylabel="episodes", title="5-way 1-shot, mixture net, embedded images")
 axes.legend()
@@ -114,7 +121,10 @@ groups = [mean_and_half_width(part) for part in values.reshape(100, 100)]
 means, halves = (np.array(column) for column in zip(*groups, strict=True))
 caught = np.abs(means - values.mean()) <= halves
 fig, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
-for inside, colour, label in ((caught, viz.COLOURS["anrot-clean"], "catches it"), (~caught, "#D55E00", "misses it")):
+for inside, colour, label in (
+    (caught, figures.COLOURS["anrot-clean"], "catches it"),
+    (~caught, "#D55E00", "misses it"),
+):
     at = np.flatnonzero(inside)
     axes.errorbar(at, means[at], yerr=halves[at], fmt=".", color=colour, label=label, elinewidth=1)
 axes.axhline(values.mean(), color="black", linestyle=":", label="mean of all 10,000")
@@ -141,9 +151,9 @@ for width in (2.0, 1.0, 0.5, 0.3):
 counts = np.unique(np.geomspace(20, len(values), 40).astype(int))
 widths = [mean_and_half_width(values[:n])[1] for n in counts]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(counts, widths, color=viz.COLOURS["anrot"], label="measured, first n episodes")
+axes.plot(counts, widths, color=figures.COLOURS["anrot"], label="measured, first n episodes")
 axes.plot(counts, 19.6 / counts**0.5, color="black", linestyle=":", label="1.96 · 10 / √n")
-axes.plot([100], [1.96], "o", color=viz.COLOURS["published"], label="100 episodes, deviation 10")
+axes.plot([100], [1.96], "o", color=figures.COLOURS["published"], label="100 episodes, deviation 10")
 axes.axhline(0.5, color="#009E73", linewidth=1, label="± 0.5")
 axes.set(xscale="log", yscale="log", xlabel="episodes", ylabel="half-width, points")
 axes.set_yticks([0.2, 0.5, 1, 2, 4], ["0.2", "0.5", "1", "2", "4"], minor=False)
@@ -181,7 +191,7 @@ unpaired = {"other episodes": (mixture.mean() - clean_elsewhere.mean(), np.hypot
 unpaired["same, not paired"] = (mixture.mean() - clean.mean(), np.hypot(halves[0], halves[2]))
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
 shift = torch.rand(2, 600, generator=P.generator("jitter")).numpy() - 0.5
-left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=viz.COLOURS["anrot"])
+left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.COLOURS["anrot"])
 left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
 for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
@@ -206,11 +216,11 @@ print("paired is narrower by more than a fifth:", bool(paired.half_width < 0.8 *
 # %%
 records = [r for r in P.records("cifar-fs-32px-5way-5shot-laptop") if r["row"] in ("anrot-clean", "anrot")]
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.1), sharey=True, layout="constrained")
-viz.robustness_axes(left, records, "eps", way=5)
-viz.robustness_axes(right, records, "sigma", way=5)
+figures.robustness_axes(left, records, "eps", way=5)
+figures.robustness_axes(right, records, "sigma", way=5)
 right.legend(fontsize=8)
 plt.show()
-halved = {r["row"]: statistics.halving_point(*viz.curve(r, "eps")[:2]) for r in records}
+halved = {r["row"]: statistics.halving_point(*figures.curve(r, "eps")[:2]) for r in records}
 for row, eps in halved.items():
     print(f"{tables.title(row)}: accuracy halves at eps {255 * eps:.1f}/255")
 print("trained on the mixture it halves later:", halved["anrot"] > halved["anrot-clean"])
@@ -262,8 +272,8 @@ print("no fewer right at the last candidate than survive them all:", bool(last.s
 with torch.no_grad():
     support, queries = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
 for method in ("prototypes", "cosine", "published", "hela-vfa", "anrot", "variational", "gaussian-kl"):
-    head = classifiers.build_head(method, support.shape[2])
-    off, changed = classifiers.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+    head = methods.build_head(method, support.shape[2])
+    off, changed = classifier.batch_dependence(head, head.fit(support, episode.support_labels), queries)
     said = "marked transductive" if head.batch_dependent else "inductive"
     print(f"{method:12s} logits depend on the batch: {off > 1e-5!s:6s} predictions change: {changed > 0!s:6s} {said}")
 
@@ -340,7 +350,9 @@ def draw_episode(task, eps, sigma, target):
 
 
 # %%
-nb.explore(draw_episode, {"eps": 4 / 255}, task=list(range(len(episode.query))), eps=EPS, sigma=SIGMAS, target=TARGETS)
+lesson.explore(
+    draw_episode, {"eps": 4 / 255}, task=list(range(len(episode.query))), eps=EPS, sigma=SIGMAS, target=TARGETS
+)
 
 # %% [markdown]
 # The columns of the middle picture are the queries above it, the rows are the classes, whose examples stand at the
@@ -361,8 +373,8 @@ nb.explore(draw_episode, {"eps": 4 / 255}, task=list(range(len(episode.query))),
 
 # %%
 CHECKPOINT = None  # "NET.pt"
-real, budget = P.image_set, settings.change(P.budget, episodes=P.pick(40, 300, 300), episodes_per_step=1)
-budget = settings.change(budget, validate_every=P.pick(40, 150, 150), validation_tasks=P.pick(10, 40, 40))
+real, budget = P.image_set, configs.change(P.budget, episodes=P.pick(40, 300, 300), episodes_per_step=1)
+budget = configs.change(budget, validate_every=P.pick(40, 150, 150), validation_tasks=P.pick(10, 40, 40))
 mixed = settings.Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
 if CHECKPOINT or P.smoke:
     tested = P.net(CHECKPOINT or "mixture")
@@ -382,7 +394,7 @@ def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
     noisy = evaluation.gaussian_noise(protocol.sigma, P.seed)
     counts["noise 0.10 query"] = evaluation.changed_counts(net, image_set, few, noisy), 5 * 5
     columns = {column: results.column(*found, seconds=0.0) for column, found in counts.items()}
-    about = {"protocol": settings.to_dict(protocol), "transductive": net.is_transductive()}
+    about = {"protocol": configs.to_dict(protocol), "transductive": net.is_transductive()}
     return {"row": name, "columns": columns, "training": training or {}, **about}
 
 
@@ -410,7 +422,7 @@ shown = ["clean", "noise 0.10 query", "FGSM 8/255 query"]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 for k, (name, row) in enumerate(zip(nets, ("anrot-clean", "anrot"), strict=True)):
     height, half = ([bars[name][c][what] for c in shown] for what in ("mean", "half_width"))
-    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=viz.COLOURS[row], label=f"{name} net")
+    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.COLOURS[row], label=f"{name} net")
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="chance")
 axes.set(xticks=range(3), xticklabels=shown, ylabel="accuracy, %", ylim=(0, 100))
 axes.legend(fontsize=8)
@@ -458,16 +470,16 @@ print("our one-shot episodes vary more than three times as much:", bool(values.s
 
 
 # %%
-class Laplace(heads.Prototypes):
+class Laplace(prototypes.Prototypes):
     """logits = -scale x sum_c |query_c - mean_c|."""
 
     def score_described(self, model, query, generator=None):
-        return heads.Scores(self._logits(torch.cdist(query, model, p=1)), {}, query)
+        return contract.Scores(self._logits(torch.cdist(query, model, p=1)), {}, query)
 
 
-classifiers.METHODS["laplace"] = Laplace
-head = classifiers.build_head("laplace", support.shape[2])
-off, changed = classifiers.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+methods.METHODS["laplace"] = Laplace
+head = methods.build_head("laplace", support.shape[2])
+off, changed = classifier.batch_dependence(head, head.fit(support, episode.support_labels), queries)
 print("passes the probe:", off < 1e-5, " predictions that change:", changed)
 
 # %% [markdown]
@@ -504,7 +516,7 @@ for labels in ([0, 0, 1, 1], [0, 1, 0, 1]):
 # when the notebook is checked.
 
 # %%
-short = settings.change(settings.SMOKE, episodes=20, train_query=5, validate_every=20, validation_tasks=10)
+short = configs.change(settings.SMOKE, episodes=20, train_query=5, validate_every=20, validation_tasks=10)
 plain = settings.Recipe(method="laplace", hesim=0.0)
 trained = {
     "anrot-clean": train(images, settings.Recipe(), short, settings.Protocol()),
@@ -533,7 +545,7 @@ display(Markdown(tables.as_markdown(*tables.table(own_rows))))
 # %%
 from PIL import Image
 
-from anrot_lib.data.prepare import prepare
+from anrot_lib.data.preparation.prepare import prepare
 
 FOLDER = None  # "my/photos"
 box = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -545,7 +557,7 @@ for row in np.flatnonzero(images.labels < 32)[::3] if FOLDER is None else ():
 # %%
 mine = prepare(FOLDER or Path(box.name) / "photos", name="mine", split="random", out=Path(box.name) / "packed")
 print("classes:", {split: len(classes) for split, classes in mine.splits.items()}, " images:", len(mine))
-own_net = train(mine, plain, settings.change(short, episodes=10, validate_every=10), settings.Protocol()).net
+own_net = train(mine, plain, configs.change(short, episodes=10, validate_every=10), settings.Protocol()).net
 row = row_of("own images, own head", own_net, mine, 20, 2)
 print("columns of its row:", ", ".join(row["columns"]))
 
@@ -564,7 +576,7 @@ def episodes_needed(deviation, half_width):
     raise NotImplementedError
 
 
-ex.check("9.1", episodes_needed)
+check("9.1", episodes_needed)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -581,7 +593,7 @@ ex.check("9.1", episodes_needed)
 
 # %%
 answer = ...
-ex.check("9.2", answer)
+check("9.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -600,7 +612,7 @@ def robust_accuracy(logits, labels):
     raise NotImplementedError
 
 
-ex.check("9.3", robust_accuracy)
+check("9.3", robust_accuracy)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -622,7 +634,7 @@ def halving(x, accuracy):
     raise NotImplementedError
 
 
-ex.check("9.4", halving)
+check("9.4", halving)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -28,14 +28,18 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from anrot_lib import divergences, extractors, frechet, nb, pictures, reconstruct_report, tables
-from anrot_lib import exercises as ex
-from anrot_lib.audit import reconstruction as published
-from anrot_lib.autoencoders import Vae, terms
-from anrot_lib.data.synthetic import plain_figures
-from anrot_lib.reconstruct_report import COLOURS, TITLES
+from anrot_lib.audit import reconstruction
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.data.synthetic.figures import plain_figures
+from anrot_lib.divergences import measures
+from anrot_lib.reconstruction import extractors, frechet
+from anrot_lib.reconstruction.autoencoders import Vae, terms
+from anrot_lib.reports import pictures, tables
+from anrot_lib.reports import reconstruction as reconstruct_report
+from anrot_lib.reports.reconstruction import COLOURS, TITLES
 
-P = nb.setup("10", preset=PRESET)
+P = lesson.setup("10", preset=PRESET)
 torch.set_num_threads(1)  # for nets and steps this small a second thread costs more than it brings
 
 # %% [markdown]
@@ -114,7 +118,7 @@ for name, values in found.items():
 g = P.generator("posteriors")
 mean, log_var = 3 * torch.randn(2, 1000, generator=g, dtype=torch.float64)
 for name, values in to_prior(mean, log_var).items():
-    torch.testing.assert_close(values, divergences.to_standard(name, mean, log_var))
+    torch.testing.assert_close(values, measures.to_standard(name, mean, log_var))
 print("1000 random posteriors: equal to the library")
 
 # %% [markdown]
@@ -137,7 +141,7 @@ at = torch.linspace(-4, 4, 161)
 m, v = torch.meshgrid(at, at, indexing="xy")
 surfaces = {TITLES[n]: (s, 8.0, "cividis") for n, s in to_prior(m, v).items() if n != "bhattacharyya"}
 surfaces["Hellinger (squared)"] = (to_prior(m, v)["hellinger2"], 1.0, "cividis")
-surfaces["as published: A"] = (published.hellinger_term(m, v), 1.0, "RdBu")
+surfaces["as published: A"] = (reconstruction.hellinger_term(m, v), 1.0, "RdBu")
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.7), sharey=True, layout="constrained")
 for place, (name, (surface, top, colours)) in zip(axes, surfaces.items(), strict=True):
     low = -top if colours == "RdBu" else 0
@@ -159,10 +163,10 @@ def draw_cut(log_var):
     v = torch.full_like(at, log_var)
     _fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
     left.plot(at, to_prior(at, v)["hellinger2"], color=COLOURS["hellinger2"], label="exact $H^2$")
-    left.plot(at, published.hellinger_term(at, v), color="#999999", label="as published, A")
+    left.plot(at, reconstruction.hellinger_term(at, v), color="#999999", label="as published, A")
     left.set(xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}")
     left.legend(fontsize=8, loc="lower right")
-    loss = published.hellinger_regulariser(at, v)
+    loss = reconstruction.hellinger_regulariser(at, v)
     right.plot(at, loss, color="#999999")
     right.set(xlabel="mean", ylabel="what is added to the loss, ln |A|", ylim=(-8, 4))
     if loss.isinf().all():
@@ -170,17 +174,17 @@ def draw_cut(log_var):
     plt.show()
 
 
-nb.explore(draw_cut, {"log_var": -1.0}, log_var=[-3.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 1.3, 1.5, 3.0])
+lesson.explore(draw_cut, {"log_var": -1.0}, log_var=[-3.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 1.3, 1.5, 3.0])
 
 
 # %%
 def term(mean, log_var):
-    return published.hellinger_term(*torch.tensor([[mean], [log_var]], dtype=torch.float64)).item()
+    return reconstruction.hellinger_term(*torch.tensor([[mean], [log_var]], dtype=torch.float64)).item()
 
 
 print("A at log-variance 0 for means 0, 3, 10:", [abs(term(mean, 0.0)) for mean in (0.0, 3.0, 10.0)])
 print(f"A at log-variance -1: {term(0.0, -1.0):.3f} at mean 0, {term(3.0, -1.0):.3f} at mean 3: it rewards leaving")
-below, above = (term(0.0, published.POLE + side) for side in (-1e-3, 1e-3))
+below, above = (term(0.0, reconstruction.POLE + side) for side in (-1e-3, 1e-3))
 print("on the two sides of the pole: below -80:", below < -80, "  above 80:", above > 80)
 
 # %% [markdown]
@@ -199,7 +203,7 @@ print("on the two sides of the pole: below -80:", below < -80, "  above 80:", ab
 def train(net, loss_of, steps):
     optimizer = torch.optim.Adam(net.parameters(), lr=4e-3)
     g = P.generator("batches and noise")  # the same for every net
-    for k in nb.track(range(steps), "training"):
+    for k in lesson.track(range(steps), "training"):
         optimizer.param_groups[0]["lr"] = 4e-3 * min(1, (k + 1) / 30) * (1 - k / steps)
         x = images[torch.randint(len(images), (32,), generator=g)]
         loss = loss_of(net, x, g).mean()
@@ -259,7 +263,7 @@ with torch.no_grad():
     rate = {}
     for key, net in nets.items():
         posterior = net.encode(test)
-        rate[key] = divergences.to_standard("kl", *posterior).sum(1).mean().item()
+        rate[key] = measures.to_standard("kl", *posterior).sum(1).mean().item()
         noise = torch.randn(12, net.latent, generator=P.generator("noise"))
         views[key]["sample"] = net.decode(posterior.mean[shown] + (0.5 * posterior.log_var[shown]).exp() * noise)
         views[key]["the prior"] = net.decode(noise)
@@ -281,7 +285,7 @@ def draw_beta(beta, decoded_from):
     plt.show()
 
 
-nb.explore(draw_beta, {"beta": "1"}, beta=list(BETAS), decoded_from=["mean", "sample", "the prior"])
+lesson.explore(draw_beta, {"beta": "1"}, beta=list(BETAS), decoded_from=["mean", "sample", "the prior"])
 
 # %%
 print("more beta, less KL:", all(rate[n, "3/128"] > rate[n, "1"] > rate[n, "4"] for n in NAMES))
@@ -319,7 +323,7 @@ def draw_walk(towards_B, towards_C):
     plt.show()
 
 
-nb.explore(draw_walk, {"towards_B": 0.25, "towards_C": 0.0}, towards_B=STEPS, towards_C=STEPS)
+lesson.explore(draw_walk, {"towards_B": 0.25, "towards_C": 0.0}, towards_B=STEPS, towards_C=STEPS)
 
 # %% [markdown]
 # On the way from A to B the shape changes as a whole. It is not A fading out while B fades in, as an average of the
@@ -422,7 +426,7 @@ print(caught[0].category.__name__ + ":", str(caught[0].message).split(", so")[0]
 
 # %%
 with torch.no_grad():
-    lines = {k: published.rows_of_last_image(d) for k, d in sets.items()}
+    lines = {k: reconstruction.rows_of_last_image(d) for k, d in sets.items()}
     lines = {k: frechet.moments(extractor(extractors.as_pixels(rows))) for k, rows in lines.items()}
     dark = {k: extractor.net(d.expand(-1, 3, -1, -1) / 255).mean((-2, -1)) for k, d in sets.items()}
 ways = {
@@ -441,7 +445,7 @@ for place, (way, values) in zip(axes, ways.items(), strict=True):
 axes[0].set_ylabel("Fréchet distance")
 axes[0].legend(fontsize=7)
 plt.show()
-rows = published.rows_of_last_image(test)
+rows = reconstruction.rows_of_last_image(test)
 print("pictures that are compared:", len(rows), "of", tuple(rows.shape[1:]), "  they are of 1 image of", len(test))
 right, wrong = (ways[w].values() for w in (f"all {len(test)} images", "[0, 1] for [0, 255]"))
 print("scaled twice, every distance is below a hundredth of the right one:", max(wrong) < min(right) / 100)
@@ -463,9 +467,9 @@ print("scaled twice, every distance is below a hundredth of the right one:", max
 g = P.generator("weighing")
 x, drawn = torch.rand(2, 128, 3, 8, 8, generator=g, dtype=torch.float64)
 divergence = torch.rand(128, generator=g, dtype=torch.float64)
-effective = published.effective_beta(batch=128, channels=3)
+effective = reconstruction.effective_beta(batch=128, channels=3)
 per_image = (x - drawn).square().sum((1, 2, 3)) + effective * divergence
-torch.testing.assert_close(published.weighed_loss(x, drawn, divergence), per_image.mean() * 128 / 3)
+torch.testing.assert_close(reconstruction.weighed_loss(x, drawn, divergence), per_image.mean() * 128 / 3)
 print(f"effective beta: {effective:.4f}")
 
 apart = [torch.stack([decoded[n, b] for n in NAMES]).std(0).mean().item() for b in ("3/128", "4")]
@@ -486,7 +490,7 @@ def hellinger2_to_prior(mean, log_var):
     raise NotImplementedError
 
 
-ex.check("10.1", hellinger2_to_prior)
+check("10.1", hellinger2_to_prior)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -505,7 +509,7 @@ ex.check("10.1", hellinger2_to_prior)
 
 # %%
 answer = ...
-ex.check("10.2", answer)
+check("10.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -524,7 +528,7 @@ def frechet_diagonal(mean_p, var_p, mean_q, var_q):
     raise NotImplementedError
 
 
-ex.check("10.3", frechet_diagonal)
+check("10.3", frechet_diagonal)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -546,7 +550,7 @@ ex.check("10.3", frechet_diagonal)
 
 # %%
 answer = ...
-ex.check("10.4", answer)
+check("10.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -24,18 +24,25 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from anrot_lib import divergences, level_report, multilevel, nb, pictures, tables, training, viz
-from anrot_lib import exercises as ex
-from anrot_lib.attacks.threat import pixels
-from anrot_lib.covariances import estimate
-from anrot_lib.errors import UserError
-from anrot_lib.gaussians import Gaussian
-from anrot_lib.multilevel import part, pixel
-from anrot_lib.multilevel.levels import fit_levels, level_divergences
-from anrot_lib.multilevel.matching import by_class
-from anrot_lib.settings import Protocol, Recipe, change
+from anrot_lib.core.configs import change
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.units import pixels
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.divergences import measures
+from anrot_lib.divergences.covariance import estimate
+from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.fewshot import training
+from anrot_lib.fewshot.levels import combine, part, pixel
+from anrot_lib.fewshot.levels.distribution import DistributionLevel
+from anrot_lib.fewshot.levels.fusion import Fusion, fit, level_shares
+from anrot_lib.fewshot.levels.head import fit_levels, level_divergences
+from anrot_lib.fewshot.levels.matching import by_class
+from anrot_lib.reports import figures, pictures, tables
+from anrot_lib.reports import levels as level_report
+from anrot_lib.settings import Protocol, Recipe
 
-P = nb.setup("11", preset=PRESET)
+P = lesson.setup("11", preset=PRESET)
 
 # %% [markdown]
 # ## One map, two views
@@ -48,7 +55,7 @@ P = nb.setup("11", preset=PRESET)
 length = P.pick(40, 600, 6000)
 sizes = {"episodes": length, "validate_every": length, "validation_tasks": 10, "train_query": 5}
 budget = change(P.budget, encoder="conv64f", **sizes)
-bar = iter(nb.track(range(length), "training"))
+bar = iter(lesson.track(range(length), "training"))
 recipe = Recipe(method="dn4", hesim=0.0)
 found = training.train(P.image_set, recipe, budget, Protocol(), progress=lambda *_: next(bar, None))
 net = found.net
@@ -165,7 +172,7 @@ def draw_matches(position, against):
 third = [side // 5, side // 2, side - 1 - side // 5]
 squares = {f"row {r + 1}, column {c + 1}": r * side + c for r in third for c in third}
 classes = dict(zip("ABCDE", range(5), strict=True))
-nb.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 2}, position=squares, against=classes)
+lesson.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 2}, position=squares, against=classes)
 
 # %% [markdown]
 # Top: the query with its framed position, and the shots with the winner framed. Bottom: the cosine at every position of
@@ -218,10 +225,10 @@ def kl(x, y):
 x = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=torch.float64)
 y = x * torch.tensor([2.0, 1.0])
 p, c = (estimate(z[None], shrinkage="none") for z in (x, y))
-torch.testing.assert_close(kl(x, y), divergences.pairwise("kl", p, c)[0, 0])
+torch.testing.assert_close(kl(x, y), measures.pairwise("kl", p, c)[0, 0])
 print("a square and a rectangle of four points each, from the library:")
 for name in ("kl", "wasserstein2", "bhattacharyya"):
-    there, back = (divergences.pairwise(name, *pair).item() for pair in ((p, c), (c, p)))
+    there, back = (measures.pairwise(name, *pair).item() for pair in ((p, c), (c, p)))
     print(f"  {name:14s} there {there:.5f}   back {back:.5f}")
 
 # %%
@@ -252,7 +259,7 @@ def compared(levels, episodes, support, query):
     return level_divergences(levels, fit_levels(levels, support, episodes.support_labels, None), query)
 
 
-levels = {name: multilevel.LEVELS[name]() for name in ("pixel", "part", "kl")}
+levels = {name: combine.LEVELS[name]() for name in ("pixel", "part", "kl")}
 g = P.generator("shuffle")
 moved = query.flatten(-2)[..., torch.randperm(side * side, generator=g)].view_as(query)
 mixed = query[:, :, torch.randperm(query.shape[2], generator=g)]
@@ -317,7 +324,7 @@ def draw_weights(pixels, parts, distribution):
 
 
 weights = [0.0, 0.5, 1.0, 2.0]
-nb.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, parts=weights, distribution=weights)
+lesson.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, parts=weights, distribution=weights)
 
 # %% [markdown]
 # Left: the accuracy of every mixture; a corner is one level alone, the cross is where the sliders stand. Right: the
@@ -331,11 +338,11 @@ nb.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, parts=we
 # %%
 checks, *maps = with_maps("val", P.pick(20, 100, 300), 10)
 given = compared(levels, checks, *maps)
-fusion = multilevel.Fusion(list(levels))
-multilevel.fit(fusion, given, checks.labels)
+fusion = Fusion(list(levels))
+fit(fusion, given, checks.labels)
 with torch.no_grad():
     contributions = fusion(*cached.values())
-shares = multilevel.level_shares(contributions)
+shares = level_shares(contributions)
 fused = 100 * (sum(contributions.values()).argmax(-1) == many.labels).float().mean().item()
 print("shares:", ", ".join(shares), " sum:", round(sum(shares.values()), 6))
 print("pixels, on which the encoder was trained, have the largest share:", max(shares, key=shares.get) == "pixel")
@@ -358,7 +365,7 @@ from anrot_lib.audit import multilevel as published
 percent = {"true": [], "as published": []}
 for seed in range(5):
     queries, centres, labels = published.separated(P.seed + seed)
-    by = {"true": divergences.pairwise("kl", centres, queries).mT, "as published": published.kl(queries, centres)}
+    by = {"true": measures.pairwise("kl", centres, queries).mT, "as published": published.kl(queries, centres)}
     for name, d in by.items():
         percent[name].append(100 * (d[0].argmin(-1) == labels).double().mean().item())
 print({name: f"{sum(values) / 5:.0f} %" for name, values in percent.items()}, " guessing: 20 %")
@@ -389,9 +396,9 @@ plt.show()
 # %%
 across, upright = torch.tensor([[1.0, 0], [-1, 0]]), torch.tensor([[0.0, 1], [0, -1]])
 a, b = (estimate(z[None].double(), shrinkage="none", form="full") for z in (across, upright))
-print("Wasserstein, squared:", round(divergences.pairwise("wasserstein2", a, b).item(), 4))
+print("Wasserstein, squared:", round(measures.pairwise("wasserstein2", a, b).item(), 4))
 try:
-    divergences.pairwise("kl", a, b)
+    measures.pairwise("kl", a, b)
 except UserError as error:
     print("KL:", error)
 
@@ -402,7 +409,7 @@ fig, axes = plt.subplots(figsize=(4.8, 2.9), layout="constrained")
 for name, said, colour in (("kl", "KL", "#0072B2"), ("wasserstein2", "Wasserstein, squared", "#009E73")):
     for pair, style, what in (((across, upright), "-", "flat"), (round_ones, ":", "full rank")):
         lines = [[estimate(z[None].double(), None, "ridge", r, form="full") for z in pair] for r in ridges]
-        values = [divergences.pairwise(name, *line).item() for line in lines]
+        values = [measures.pairwise(name, *line).item() for line in lines]
         axes.plot(ridges, values, style, color=colour, label=f"{said}, {what}")
 axes.set(xscale="log", yscale="log", xlabel="ridge added to the covariances", ylabel="divergence")
 axes.legend(fontsize=7)
@@ -417,7 +424,7 @@ plt.show()
 
 # %%
 print(f"{side * side} positions, {query.shape[2]} channels: rank of a query's covariance at most {side * side - 1}")
-bare = {"kl": multilevel.DistributionLevel("kl", shrinkage="none")}
+bare = {"kl": DistributionLevel("kl", shrinkage="none")}
 try:
     compared(bare, episode, support, query)
 except UserError as error:
@@ -433,8 +440,8 @@ def right_with(level):
 
 
 amounts = [0.001, 0.01, 0.03, 0.1, 0.3, 0.6, 0.9]
-curve = [right_with(multilevel.DistributionLevel("kl", "trace", amount)) for amount in amounts]
-flat_line = right_with(multilevel.DistributionLevel("wasserstein2"))
+curve = [right_with(DistributionLevel("kl", "trace", amount)) for amount in amounts]
+flat_line = right_with(DistributionLevel("wasserstein2"))
 print("KL with a thousandth shrunk is not behind Wasserstein:", curve[0] > flat_line - 2)
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 axes.plot(amounts, curve, marker="o", markersize=3, color="#0072B2", label="KL")
@@ -456,7 +463,7 @@ plt.show()
 # %%
 wide, narrow = (Gaussian(torch.zeros(1, 2), cov=torch.tensor([v]).diag_embed()) for v in ([1.0, 4.0], [9.0, 16.0]))
 for name in ("wasserstein2", "wasserstein2-frobenius"):
-    print(f"{name:24s}{divergences.pairwise(name, wide, narrow).item():7.2f}")
+    print(f"{name:24s}{measures.pairwise(name, wide, narrow).item():7.2f}")
 
 # %% [markdown]
 # ## Exercises
@@ -471,7 +478,7 @@ def pixel_score(query, pool, k):
     raise NotImplementedError
 
 
-ex.check("11.1", pixel_score)
+check("11.1", pixel_score)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -490,7 +497,7 @@ ex.check("11.1", pixel_score)
 
 # %%
 answer = ...
-ex.check("11.2", answer)
+check("11.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -509,7 +516,7 @@ def wasserstein_squared(m, a, n, b):
     raise NotImplementedError
 
 
-ex.check("11.3", wasserstein_squared)
+check("11.3", wasserstein_squared)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -527,7 +534,7 @@ ex.check("11.3", wasserstein_squared)
 
 # %%
 answer = ...
-ex.check("11.4", answer)
+check("11.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -546,7 +553,7 @@ def whose_term(j, i, way, n):
     raise NotImplementedError
 
 
-ex.check("11.5", whose_term)
+check("11.5", whose_term)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -593,7 +600,7 @@ display(Markdown(level_report.markdown(trained)))
 # clean. Is the net stronger, or its gradient only weaker? A masked gradient leaves something in a larger ball, too:
 
 # %%
-curves = {tables.title(row): viz.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
+curves = {tables.title(row): figures.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
 shown = [pixels(x) for x in next(iter(curves.values()))[0]]
 lines = [[name, *(f"{y:.1f}" for y in mean)] for name, (_, mean, *_) in curves.items()]
 display(Markdown(tables.as_markdown(["PGD-10, eps", *shown], lines)))

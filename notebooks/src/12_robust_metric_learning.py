@@ -28,13 +28,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from anrot_lib import exercises as ex
-from anrot_lib import nb, ranking_figures
-from anrot_lib.ranking import defenses, distances, miners, recipe
-from anrot_lib.ranking.batches import Sampler
-from anrot_lib.ranking.data import of_image_set
+from anrot_lib.course import lesson
+from anrot_lib.course.exercises import check
+from anrot_lib.ranking import distances, recipe
+from anrot_lib.ranking.data.batches import Sampler
+from anrot_lib.ranking.data.sets import of_image_set
+from anrot_lib.ranking.training import defenses, miners
+from anrot_lib.reports import ranking_figures
 
-P = nb.setup("12", preset=PRESET)
+P = lesson.setup("12", preset=PRESET)
 
 # %% [markdown]
 # ## From classes to a ranking
@@ -97,7 +99,7 @@ def train_small(name, epochs, **changes):
     net, batches = small(), Sampler(train.labels, batch=32, kind="p", seed=0)
     made = recipe.recipe(f"synthetic:{name}:ptripletN", eps=8 / 255, step=4 / 255, eta=4, batch=32, **changes)
     defense, optimiser, history = defenses.build(made), torch.optim.Adam(net.parameters(), lr=1e-3), []
-    for epoch in nb.track(range(epochs), name):
+    for epoch in lesson.track(range(epochs), name):
         for k, rows in enumerate(batches.epoch(epoch)):
             draw = lambda what, at=f"{epoch}/{k}": P.generator(f"{what}/{at}")  # noqa: E731
             loss = defense(net, train.batch(rows), train.labels[rows], draw)
@@ -201,7 +203,7 @@ def draw_triplet(destination, steps, triplet):
 
 # %%
 places_of = {"destination": AIMS, "steps": list(range(0, 25, 3)), "triplet": {"easy": 0, "semihard": 1}}
-nb.explore(draw_triplet, {"destination": 0.0, "steps": 24}, **places_of)
+lesson.explore(draw_triplet, {"destination": 0.0, "steps": 24}, **places_of)
 
 # %% [markdown]
 # Left: the three images as points in the square of their two pixels, each free to move in its dotted box; on the circle
@@ -223,7 +225,7 @@ nb.explore(draw_triplet, {"destination": 0.0, "steps": 24}, **places_of)
 
 
 # %%
-from anrot_lib.ranking import destinations
+from anrot_lib.ranking.training import destinations
 
 
 def gradual(loss, power=1.0, margin=0.2):
@@ -253,7 +255,7 @@ def draw_schedule(loss, variant):
     plt.show()
 
 
-nb.explore(draw_schedule, {"loss": 0.1}, loss=[0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3], variant=list(POWERS))
+lesson.explore(draw_schedule, {"loss": 0.1}, loss=[0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3], variant=list(POWERS))
 
 # %% [markdown]
 # A loss of $\gamma$ or more asks for the weakest adversary, $-\gamma$; a loss of 0 for the strongest, 0. Now the
@@ -290,12 +292,14 @@ plt.show()
 #   out of the first four.
 
 # %%
-from anrot_lib.ranking import attack_names, ers, lists, retrieval, scoring, suite
+from anrot_lib.ranking import retrieval
+from anrot_lib.ranking.attacks import lists, names, suite
+from anrot_lib.ranking.score import ers, testing
 
 COLOURS = {"vanilla": "#0072B2", "HM[S,LGA]": "#D55E00"}
 quiet = lambda *_: nullcontext(lambda *_: None)  # noqa: E731
-subjects = {name: scoring.subject_of(net, "N", test, "cpu", quiet) for name, net in nets.items()}
-clean = {name: scoring.benign_numbers(subject, quiet, nmi=False) for name, subject in subjects.items()}
+subjects = {name: testing.subject_of(net, "N", test, "cpu", quiet) for name, net in nets.items()}
+clean = {name: testing.benign_numbers(subject, quiet, nmi=False) for name, subject in subjects.items()}
 for name, numbers in clean.items():
     print(f"{name}: R@1 is above three times chance: {numbers['R@1'] > 3 * numbers['chance']}", end="; ")
     print("collapsed:", ers.collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"]))
@@ -303,7 +307,7 @@ for name, numbers in clean.items():
 
 def attacks_at(eps):
     """The nine runs with eps/255, in eight steps of a quarter of it."""
-    runs = attack_names.profile("rob28", eps=eps / 255, steps=8)
+    runs = names.profile("rob28", eps=eps / 255, steps=8)
     return {run.title: replace(run, alpha=max(eps, 1) / 4 / 255) for run in runs}
 
 
@@ -313,7 +317,7 @@ asked = np.flatnonzero(both)[5:60:20]  # images whose first hit is right with ei
 KINDS, EPS = ["CA+", "CA-", "QA+", "QA-", "ES"], [0, 2, 4, 8, 16]
 found = {
     (name, kind, eps): lists.attacked(subjects[name], attacks_at(eps)[kind], asked, seed=0)
-    for name, kind, eps in nb.track(list(itertools.product(nets, KINDS, EPS)), "attacks")
+    for name, kind, eps in lesson.track(list(itertools.product(nets, KINDS, EPS)), "attacks")
 }
 
 
@@ -329,7 +333,7 @@ def draw_ranks(query, attack, eps, net):
 
 # %%
 first = {"attack": "QA-", "eps": 8}
-nb.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=list(nets))
+lesson.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=list(nets))
 
 # %% [markdown]
 # Top: the list as it is; bottom: after the attack. A green frame is an image of the query's class. The last image is
@@ -349,9 +353,9 @@ nb.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=list(n
 # %%
 sample = suite.queries_of(subjects["vanilla"].gallery, P.pick(60, 100, 400), seed=0)
 scores = {}
-for name, eps in nb.track(list(itertools.product(nets, EPS)), "scores"):
-    protocol = scoring.Protocol(tuple(attacks_at(eps).values()))
-    _, attacked, _ = scoring.attack_all(subjects[name], protocol, sample, quiet)
+for name, eps in lesson.track(list(itertools.product(nets, EPS)), "scores"):
+    protocol = testing.Protocol(tuple(attacks_at(eps).values()))
+    _, attacked, _ = testing.attack_all(subjects[name], protocol, sample, quiet)
     scores[name, eps] = {number: float(values.mean()) for number, values in attacked.items()}
 ladder = {name: [ers.ers(scores[name, eps]) for eps in EPS] for name in nets}
 print("both fall from step to step of eps:", all(np.all(np.diff(line) < 0) for line in ladder.values()))
@@ -371,7 +375,7 @@ def draw_score(eps):
     plt.show()
 
 
-nb.explore(draw_score, {"eps": 8}, eps={f"{k}/255": k for k in EPS})
+lesson.explore(draw_score, {"eps": 8}, eps={f"{k}/255": k for k in EPS})
 
 # %% [markdown]
 # Left: the ten parts under attack, and as black ticks what they are without one. Right: the score over eps, with its
@@ -389,7 +393,7 @@ nb.explore(draw_score, {"eps": 8}, eps={f"{k}/255": k for k in EPS})
 # benign positive: $L_{ICS} = \max(0,\; d(a, \tilde a) - d(a, p))$. The positive plays the part of the negative.
 
 # %%
-from anrot_lib.ranking import losses
+from anrot_lib.ranking.training import losses
 
 for name, moved, positive in (("not moved", right, left), ("less than p", up, left), ("more than p", left, up)):
     value = ((right - moved).norm() - (right - positive).norm()).relu()
@@ -415,10 +419,10 @@ nn.init.zeros_(constant[-1].weight)  # what is left is the bias
 
 def test_of(net):
     """Clean numbers, and the ten numbers under attack at 8/255."""
-    subject = scoring.subject_of(net, "N", test, "cpu", quiet)
-    protocol = scoring.Protocol(tuple(attacks_at(8).values()))
-    _, attacked, _ = scoring.attack_all(subject, protocol, sample, quiet)
-    return scoring.benign_numbers(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
+    subject = testing.subject_of(net, "N", test, "cpu", quiet)
+    protocol = testing.Protocol(tuple(attacks_at(8).values()))
+    _, attacked, _ = testing.attack_all(subject, protocol, sample, quiet)
+    return testing.benign_numbers(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
 
 
 fallen = {"constant": test_of(constant)}
@@ -479,14 +483,14 @@ print(f"a net with this R@1 that nothing at all can move: {ers.ers(best):.2f} - 
 # classes, and takes its place *in that list* for a row of the whole gallery. Seven rows; the query is of class 1.
 
 # %%
-from anrot_lib.ranking import rank_attacks
+from anrot_lib.ranking.attacks import goals
 
 apart = torch.tensor([9, 1, 5, 0.5, 7, 2, 0.7])
 labels = torch.tensor([1, 1, 0, 1, 1, 0, 0])
 query = labels[3]  # of the class of its nearest row, row 3
 others = (labels != query).nonzero().flatten()
 mistaken = apart[others].argmin()
-aims = [rank_attacks.mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
+aims = [goals.mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
 print("rows of the other class:", others.tolist(), "  nearest of them:", others[mistaken].item())
 print("as in the original code:", mistaken.item(), "  in the library, fixed and as in the original:", aims)
 
@@ -511,7 +515,7 @@ def hardness_of(anchor, positive, negative):
     raise NotImplementedError
 
 
-ex.check("12.1", hardness_of)
+check("12.1", hardness_of)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -528,7 +532,7 @@ ex.check("12.1", hardness_of)
 
 # %%
 answer = ...
-ex.check("12.2", answer)
+check("12.2", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -547,7 +551,7 @@ def semihard(to_positive, distances, other_class, margin):
     raise NotImplementedError
 
 
-ex.check("12.3", semihard)
+check("12.3", semihard)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -565,7 +569,7 @@ ex.check("12.3", semihard)
 
 # %%
 answer = ...
-ex.check("12.4", answer)
+check("12.4", answer)
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -582,10 +586,9 @@ ex.check("12.4", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib import tables
-from anrot_lib.ranking import score_tables
+from anrot_lib.reports import ranking, tables
 
-headings, rows = score_tables.published("fashion")
+headings, rows = ranking.published("fashion")
 keep = [headings.index(name) for name in ("published", "R@1", "mAP", "NMI", "ERS")]
 display(Markdown(tables.as_markdown([headings[k] for k in keep], [[row[k] for k in keep] for row in rows])))
 
@@ -596,7 +599,7 @@ display(Markdown(tables.as_markdown([headings[k] for k in keep], [[row[k] for k 
 records = P.records("ranking", kind="ranking")
 for name in sorted({record["data"]["name"] for record in records}, reverse=True):
     some = [record for record in records if record["data"]["name"] == name]
-    display(Markdown(tables.as_markdown(*score_tables.measured(some))))
+    display(Markdown(tables.as_markdown(*ranking.measured(some))))
 if not records:
     print("nothing recorded yet: anrot retrieve train, then attack, -C fashion:rc2f2ghmetsm:ptripletN")
 

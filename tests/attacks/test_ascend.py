@@ -4,7 +4,7 @@ from torch import nn
 
 from anrot_lib.attacks.ascend import ascend, frozen
 from anrot_lib.attacks.gradient import cross_entropy, fgsm, loss_only, pgd
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
 
 PGD = pgd(0.1, 6, 0.03, 3, "query")
 PGD_CLEAN = pgd(0.1, 6, 0.03, 1, "query", random_start=False)

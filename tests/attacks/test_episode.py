@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support, pick, tree_map
+from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support
 from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.core.trees import pick, tree_map
 
 EPS = 0.06
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from anrot_lib.attacks.external import art_classifier, external_attack
 from anrot_lib.attacks.gradient import pgd
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
 
 
 @pytest.fixture

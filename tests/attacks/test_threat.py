@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anrot_lib.attacks.gradient import fgsm, pgd
-from anrot_lib.attacks.threat import ThreatModel, pixels
-from anrot_lib.checks import UserError
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.units import pixels
 
 FIELDS = {
     "norm": "linf",

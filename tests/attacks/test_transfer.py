@@ -7,8 +7,8 @@ from torch import nn
 
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.transfer import Surrogate, train_on_base, train_surrogate, transfer, transfer_episodes
-from anrot_lib.checks import UserError
-from anrot_lib.randomness import generator
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.randomness import generator
 
 EPS = 0.1
 

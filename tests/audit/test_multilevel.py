@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from anrot_lib.audit import multilevel as published
-from anrot_lib.checks import UserError
-from anrot_lib.classifiers import METHODS, batch_dependence, build_head
-from anrot_lib.covariances import estimate
-from anrot_lib.divergences import pairwise
-from anrot_lib.gaussians import Gaussian
-from anrot_lib.multilevel.matching import by_class
-from anrot_lib.multilevel.part import part_similarity
+from anrot_lib.audit import multilevel
+from anrot_lib.core.errors import UserError
+from anrot_lib.divergences.covariance import estimate
+from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.measures import pairwise
+from anrot_lib.fewshot.classifier import batch_dependence
+from anrot_lib.fewshot.levels.matching import by_class
+from anrot_lib.fewshot.levels.part import part_similarity
+from anrot_lib.fewshot.methods import METHODS, build_head
 
 F64 = torch.float64
 
@@ -33,14 +34,14 @@ def maps_of(*values):
 
 def test_the_published_part_level_is_no_cosine():
     query, pool = maps_of(3, 4), by_class(maps_of(4, 3), torch.tensor([[0]]))
-    assert published.part_similarity(query, pool).item() == pytest.approx(2.0)
+    assert multilevel.part_similarity(query, pool).item() == pytest.approx(2.0)
     assert part_similarity(query, pool).item() == pytest.approx(0.96)
 
 
 def test_the_published_part_level_by_its_formula():
     g = rng()
     support, query = (torch.randn(1, n, 5, 3, 3, generator=g, dtype=F64) for n in (4, 2))
-    found = published.part_similarity(query, by_class(support, torch.tensor([[0, 1, 0, 1]])))
+    found = multilevel.part_similarity(query, by_class(support, torch.tensor([[0, 1, 0, 1]])))
     norm = lambda m: torch.nn.functional.normalize(m.flatten(1), dim=0)  # noqa: E731  each pixel over its channels
     for i in range(2):
         assert norm(query[0, i]).square().sum().item() == pytest.approx(9)  # the number of pixels, not of channels
@@ -59,9 +60,9 @@ def accuracy(divergence, labels):
 
 @pytest.mark.parametrize(("way", "per_class"), [(5, 15), (4, 7), (3, 10)])
 def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
-    q, s, labels = published.separated(0, way, per_class)
+    q, s, labels = multilevel.separated(0, way, per_class)
     n, true = len(labels), pairwise("kl", s, q)[0]  # (way, n)
-    found = published.kl(q, s)[0]
+    found = multilevel.kl(q, s)[0]
     logs = 0.5 * (q.cov.logdet()[0, :, None] - s.cov.logdet()[0])  # (n, way)
     for j in (0, 1, n // 2, n - 1):
         for i in range(way):
@@ -73,18 +74,18 @@ def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
 def test_published_kl_is_near_chance_where_the_true_one_is_right():
     right, wrong = [], []
     for seed in range(5):
-        q, s, labels = published.separated(seed)
+        q, s, labels = multilevel.separated(seed)
         right.append(accuracy(pairwise("kl", s, q).mT, labels))
-        wrong.append(accuracy(published.kl(q, s), labels))
+        wrong.append(accuracy(multilevel.kl(q, s), labels))
     assert min(right) == 1.0
     assert sum(wrong) / 5 < 0.35
 
 
 def test_published_kl_depends_on_the_other_queries():
-    q, s, _ = published.separated(0)
-    fewer = published.kl(q.map(lambda t: t[:, :30]), s)
-    assert not torch.allclose(fewer, published.kl(q, s)[:, :30])
-    single = published.kl(q.map(lambda t: t[:, :1]), s)  # one query: nothing can be misplaced
+    q, s, _ = multilevel.separated(0)
+    fewer = multilevel.kl(q.map(lambda t: t[:, :30]), s)
+    assert not torch.allclose(fewer, multilevel.kl(q, s)[:, :30])
+    single = multilevel.kl(q.map(lambda t: t[:, :1]), s)  # one query: nothing can be misplaced
     torch.testing.assert_close(single, pairwise("kl", s, q.map(lambda t: t[:, :1])).mT)
 
 
@@ -92,11 +93,11 @@ def test_published_kl_depends_on_the_other_queries():
 
 
 def test_published_wasserstein_values():
-    assert published.wasserstein(one([0.0], [[1.0]]), one([1.0], [[4.0]])).item() == pytest.approx(4)
+    assert multilevel.wasserstein(one([0.0], [[1.0]]), one([1.0], [[4.0]])).item() == pytest.approx(4)
     query = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=F64)
     other = torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]], dtype=F64)
     p, q = (estimate(x[None], shrinkage="none") for x in (query, other))
-    assert published.wasserstein(p, q).item() == pytest.approx(1.5)
+    assert multilevel.wasserstein(p, q).item() == pytest.approx(1.5)
     assert pairwise("wasserstein2", p, q).item() == pytest.approx(7 / 3)
 
 
@@ -114,7 +115,7 @@ def episode(way=5, n=12, c=6):
 
 @pytest.mark.parametrize("measure", ["kl", "wasserstein"])
 def test_the_published_head(measure):
-    head = published.published_mml(6, measure=measure).eval()
+    head = multilevel.published_mml(6, measure=measure).eval()
     support, labels, query, targets = episode()
     model = head.fit(support, labels)
     found = head.score(model, query)
@@ -126,14 +127,14 @@ def test_the_published_head(measure):
 
 
 def test_it_is_built_for_one_number_of_classes_and_is_no_method():
-    head = published.published_mml(6, way=5)
+    head = multilevel.published_mml(6, way=5)
     support, labels, query, _ = episode(way=3)
     with pytest.raises(UserError, match="built for 5 classes, got 3"):
         head.score(head.fit(support, labels), query)
     with pytest.raises(UserError, match="choose kl or wasserstein"):
-        published.published_mml(6, measure="hellinger")
+        multilevel.published_mml(6, measure="hellinger")
     for method in METHODS:
         modules = {type(m).__module__ for m in build_head(method, 6).modules()}
         levels = getattr(build_head(method, 6), "levels", {})
         modules |= {type(level).__module__ for level in levels.values()}
-        assert published.__name__ not in modules
+        assert multilevel.__name__ not in modules

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
-from anrot_lib.audit.published import PublishedHead, hellinger_distance, hesim
-from anrot_lib.heads import GaussianHead, Prototypes
+from anrot_lib.fewshot.heads.gaussian import GaussianHead
+from anrot_lib.fewshot.heads.prototypes import Prototypes
+from anrot_lib.fewshot.heads.published import PublishedHead, hellinger_distance, hesim
 
 CONSTANT = 126 * math.log(2)
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from anrot_lib import course, website
+from anrot_lib.course import catalogue
+from anrot_lib.publish import website
 
 WAIT = 120_000  # milliseconds; the machine may be busy with other tests
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -24,7 +25,7 @@ def test_every_page_opens_offline(browser, site, screenshots, scheme):
     asked, broken = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: broken.append(request.url))
-    names = ["index", "results", "your_own", "design", *(n.stem for n in course.ready())]
+    names = ["index", "results", "your_own", "design", *(n.stem for n in catalogue.ready())]
     for name in names:
         page.goto((site / f"{name}.html").as_uri())
         assert page.locator("main h1").count() >= 1, name

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anrot_lib.checks import UserError
-from anrot_lib.data import decode as decoding
-from anrot_lib.data import image_set as image_sets
-from anrot_lib.data import splits
-from anrot_lib.data.decode import BadImage, decode
-from anrot_lib.data.prepare import prepare
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import image_set, splits
+from anrot_lib.data.preparation.prepare import prepare
+from anrot_lib.data.readers import decode as decoding
+from anrot_lib.data.readers.decode import BadImage, decode
 
 
 def encoded(image, kind="PNG", **options) -> bytes:
@@ -143,7 +142,7 @@ def test_names_with_spaces_and_other_letters_survive(tmp_path, disk):
     source = disk.folders(tmp_path / "meine Küche", disk.pictures(names))
     ready = prepare(source, size=8, out=tmp_path / "Ausgabe 1")
     assert ready.name == "meine-küche" and ready.class_names == tuple(sorted(names))
-    assert image_sets.load(tmp_path / "Ausgabe 1", verify=True).files == ready.files
+    assert image_set.load(tmp_path / "Ausgabe 1", verify=True).files == ready.files
 
 
 def half(left, right, mode):

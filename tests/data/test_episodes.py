@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from anrot_lib.checks import UserError
-from anrot_lib.compat import load_torchvision
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import episodes
 from anrot_lib.data.episodes import BLOCK, EpisodeManifest, EpisodeSampler, smallest_indices
-from anrot_lib.easyfsl_head import easyfsl
+from anrot_lib.fewshot.heads.easyfsl import easyfsl
 
 
 @st.composite

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from anrot_lib.checks import UserError
-from anrot_lib.data import guard
+from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import from_arrays
-from anrot_lib.data.near_copies import near_copies
+from anrot_lib.data.leakage import guard
+from anrot_lib.data.leakage.near_copies import near_copies
 
 # ------------------------------------------------------------------ pictures and copies of them
 

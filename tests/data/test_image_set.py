@@ -7,9 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anrot_lib.checks import UserError
-from anrot_lib.data import image_set as image_sets
-from anrot_lib.data import packed
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import image_set, packed
 
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 SPLITS = {"train": (0, 1, 2), "val": (3,), "test": (4,)}
@@ -18,7 +17,7 @@ SPLITS = {"train": (0, 1, 2), "val": (3,), "test": (4,)}
 def make(n=20, size=6, channels=3, seed=0, **more):
     images = np.random.default_rng(seed).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
     arguments = {"splits": SPLITS, "files": [f"{i}.png" for i in range(n)], **more}
-    return image_sets.from_arrays("zoo", images, np.arange(n) % 5, NAMES, **arguments)
+    return image_set.from_arrays("zoo", images, np.arange(n) % 5, NAMES, **arguments)
 
 
 def test_rows_of_a_split_are_its_images_in_ascending_order():
@@ -66,7 +65,7 @@ def test_hash_is_blind_to_the_order_of_images_and_of_classes(order, class_order)
     zoo = make()
     names = [NAMES[c] for c in class_order]
     labels = np.array([class_order.index(label) for label in zoo.labels[list(order)]])
-    assert image_sets.compute_hash(zoo.images[list(order)], labels, names) == zoo.sha256
+    assert packed.compute_hash(zoo.images[list(order)], labels, names) == zoo.sha256
 
 
 def test_hash_sees_a_pixel_a_label_a_class_name_and_the_shape():
@@ -77,10 +76,10 @@ def test_hash_sees_a_pixel_a_label_a_class_name_and_the_shape():
     labels[0] = 1
     flat = zoo.images.reshape(20, 4, 9, 3)
     changed = [
-        image_sets.compute_hash(pixel, zoo.labels, NAMES),
-        image_sets.compute_hash(zoo.images, labels, NAMES),
-        image_sets.compute_hash(zoo.images, zoo.labels, ("ANT", *NAMES[1:])),
-        image_sets.compute_hash(flat, zoo.labels, NAMES),
+        packed.compute_hash(pixel, zoo.labels, NAMES),
+        packed.compute_hash(zoo.images, labels, NAMES),
+        packed.compute_hash(zoo.images, zoo.labels, ("ANT", *NAMES[1:])),
+        packed.compute_hash(flat, zoo.labels, NAMES),
     ]
     assert len({zoo.sha256, *changed}) == 5
 
@@ -96,7 +95,7 @@ def test_split_hash_depends_on_the_classes_of_each_split_only():
 
 def test_saved_set_comes_back_whole_and_mapped(tmp_path):
     zoo = make(levels={"group": np.arange(20) % 2}, level_names={"group": ("x", "ü")}, provenance={"of": "us"})
-    again = image_sets.load(image_sets.save(zoo, tmp_path / "zoo"), verify=True)
+    again = image_set.load(image_set.save(zoo, tmp_path / "zoo"), verify=True)
     assert isinstance(again.images, np.memmap) and not again.images.flags.writeable
     assert np.array_equal(again.images, zoo.images)
     for name in ("name", "class_names", "splits", "sha256", "level_names", "files", "provenance"):
@@ -109,22 +108,22 @@ def test_saved_set_comes_back_whole_and_mapped(tmp_path):
 
 
 def test_saving_again_replaces_the_set(tmp_path):
-    image_sets.save(make(seed=0), tmp_path / "zoo")
-    image_sets.save(make(n=10, seed=1), tmp_path / "zoo")
-    assert len(image_sets.load(tmp_path / "zoo", verify=True)) == 10
+    image_set.save(make(seed=0), tmp_path / "zoo")
+    image_set.save(make(n=10, seed=1), tmp_path / "zoo")
+    assert len(image_set.load(tmp_path / "zoo", verify=True)) == 10
 
 
 def test_a_failed_save_leaves_the_set_before_as_it_was(tmp_path, monkeypatch):
     first = make(seed=0)
-    image_sets.save(first, tmp_path / "zoo")
+    image_set.save(first, tmp_path / "zoo")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(packed, "write_description", full)
     with pytest.raises(OSError, match="No space"):
-        image_sets.save(make(seed=1), tmp_path / "zoo")
-    assert image_sets.load(tmp_path / "zoo", verify=True).sha256 == first.sha256
+        image_set.save(make(seed=1), tmp_path / "zoo")
+    assert image_set.load(tmp_path / "zoo", verify=True).sha256 == first.sha256
     assert {p.name for p in tmp_path.iterdir()} == {"zoo"}
 
 
@@ -171,21 +170,21 @@ DAMAGES = {
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_set_is_refused_with_what_is_wrong(tmp_path, how):
-    folder = image_sets.save(make(), tmp_path / "zoo")
+    folder = image_set.save(make(), tmp_path / "zoo")
     damage(folder, how)
     with pytest.raises(UserError, match=DAMAGES[how]) as caught:
-        image_sets.load(folder)
+        image_set.load(folder)
     assert "\n" not in str(caught.value)
 
 
 def test_verify_finds_an_altered_pixel(tmp_path):
-    folder = image_sets.save(make(), tmp_path / "zoo")
+    folder = image_set.save(make(), tmp_path / "zoo")
     data = bytearray((folder / "images.npy").read_bytes())
     data[500] ^= 1
     (folder / "images.npy").write_bytes(data)
-    image_sets.load(folder)
+    image_set.load(folder)
     with pytest.raises(UserError, match="not those that were packed"):
-        image_sets.load(folder, verify=True)
+        image_set.load(folder, verify=True)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_parts_that_do_not_fit_are_refused(change, said):
     zoo = make()
     parts = {"images": zoo.images, "labels": zoo.labels, "class_names": NAMES, "splits": SPLITS} | change
     with pytest.raises(UserError, match=said):
-        image_sets.from_arrays("zoo", **parts)
+        image_set.from_arrays("zoo", **parts)
 
 
 def test_a_set_cannot_be_changed():

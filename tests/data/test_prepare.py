@@ -13,12 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from anrot_lib import paths
-from anrot_lib.checks import UserError
-from anrot_lib.data import guard, packed, packing, splits
-from anrot_lib.data import image_set as image_sets
-from anrot_lib.data.decode import decode
-from anrot_lib.data.prepare import perturb, prepare
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import image_set, packed, splits
+from anrot_lib.data.leakage import guard
+from anrot_lib.data.preparation import packing
+from anrot_lib.data.preparation.perturbed import perturb
+from anrot_lib.data.preparation.prepare import prepare
+from anrot_lib.data.readers.decode import decode
 
 NAMES = ("ananas", "Grüne Birne", "kaki", "mango", "quitte")
 
@@ -41,7 +43,7 @@ def test_a_users_folder_is_packed_split_and_described(tmp_path, shop, disk):
     assert provenance["source"] == "shop" and str(tmp_path) not in json.dumps(provenance)
     assert files_of(tmp_path / "out").keys() == {"images.npy", "set.json"}
     assert {p.name for p in tmp_path.iterdir()} == {"shop", "out"}
-    assert packed_set.sha256 == image_sets.compute_hash(packed_set.images, packed_set.labels, packed_set.class_names)
+    assert packed_set.sha256 == packed.compute_hash(packed_set.images, packed_set.labels, packed_set.class_names)
 
 
 def test_name_and_place_come_from_the_folder_unless_given(tmp_path, shop, monkeypatch):
@@ -187,7 +189,7 @@ def test_a_packed_file_cut_short_is_packed_anew(tmp_path, shop):
     path = tmp_path / "out" / "images.npy"
     os.truncate(path, path.stat().st_size - 5)
     with pytest.raises(UserError, match="bytes instead of"):
-        image_sets.load(tmp_path / "out")
+        image_set.load(tmp_path / "out")
     assert prepare(shop, size=8, out=tmp_path / "out").sha256 == first.sha256
 
 
@@ -207,7 +209,7 @@ def test_the_size_rule(monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from anrot_lib.data import packing, prepare
+from anrot_lib.data.preparation import packing, prepare
 packing.BLOCK_IMAGES = 3
 write = packing.write
 def dying(file, pixels):
@@ -318,7 +320,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, shop, monkeypat
                 prepare(shop, size=16, out=out)
             assert "\n" not in str(caught.value)
     assert files_of(tmp_path / "out") == before and sorted(shop.rglob("*")) == shop_before
-    assert image_sets.load(tmp_path / "out", verify=True).sha256 == first.sha256
+    assert image_set.load(tmp_path / "out", verify=True).sha256 == first.sha256
     assert not (tmp_path / "new").exists()
     if where != "before":
         assert {p.name for p in tmp_path.iterdir()} == {"shop", "out"}
@@ -337,7 +339,8 @@ def test_a_disk_that_is_full_for_a_perturbed_copy_loses_nothing(tmp_path, shop, 
 def test_a_real_limit_on_file_size_ends_like_a_full_disk(tmp_path, shop):
     """The operating system itself refuses the write, in the middle of images.part."""
     program = (
-        "import resource, sys\nfrom anrot_lib.checks import UserError\nfrom anrot_lib.data.prepare import prepare\n"
+        "import resource, sys\nfrom anrot_lib.core.errors import UserError\n"
+        "from anrot_lib.data.preparation.prepare import prepare\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
         "try:\n    prepare(sys.argv[1], size=16, out=sys.argv[2])\n"
         "except UserError as error:\n    sys.exit(f'UserError: {error}')\n"
@@ -403,7 +406,7 @@ def test_a_copy_can_be_quarantined_which_leaves_the_test_set_whole(tmp_path, dis
     assert [q[0] for q in ready.provenance["quarantine"]] == ["train/a/000.png"]
     assert ready.provenance["duplicates"]["found"] == 2 and ready.provenance["duplicates"]["across_splits"] == 1
     assert "train/a/000.png,a,identical" in (tmp_path / "out" / "quarantine.csv").read_text()
-    image_sets.load(tmp_path / "out", verify=True)
+    image_set.load(tmp_path / "out", verify=True)
 
 
 def test_copies_found_earlier_are_forgotten_when_source_or_split_change(tmp_path, disk):
@@ -443,7 +446,7 @@ def test_a_perturbed_copy_keeps_labels_and_tells_its_source(tmp_path, small_set)
     assert copy.provenance["perturbation"] == {"kind": "brighter", "parameters": {"amount": 8 / 255}, "seed": 5}
     assert said[-1] == (600, 600) and len(said) == 6
     assert {p.name for p in tmp_path.iterdir()} == {"copy"}
-    image_sets.load(tmp_path / "copy", verify=True)
+    image_set.load(tmp_path / "copy", verify=True)
 
 
 def test_a_copy_without_a_perturbation_has_the_hash_of_its_source(tmp_path, small_set):
@@ -454,7 +457,7 @@ def test_a_copy_without_a_perturbation_has_the_hash_of_its_source(tmp_path, smal
 def test_what_is_stored_is_rounded_and_checked_against_eps(tmp_path, small_set):
     """eps = 2.4 grey levels is stored as 2, 2.6 as 3: both within half a level; 4 levels are too far."""
     options = {"parameters": {}, "seed": 0, "out": tmp_path / "copy"}
-    grey = image_sets.from_arrays(
+    grey = image_set.from_arrays(
         "grey", np.full((4, 8, 8, 1), 100, np.uint8), [0, 0, 1, 1], ("a", "b"), {"train": [0], "test": [1]}
     )
     for levels, stored in ((2.4, 102), (2.6, 103)):
@@ -462,7 +465,7 @@ def test_what_is_stored_is_rounded_and_checked_against_eps(tmp_path, small_set):
         assert (copy.images == stored).all()
     with pytest.raises(UserError, match="more than eps"):
         perturb(grey, "up", add(4 / 255), eps=3 / 255, **options)
-    assert (image_sets.load(tmp_path / "copy", verify=True).images == 103).all()
+    assert (image_set.load(tmp_path / "copy", verify=True).images == 103).all()
     assert {p.name for p in tmp_path.iterdir()} == {"copy"}
 
 
@@ -472,11 +475,11 @@ def test_a_copy_replaces_only_an_earlier_copy_of_the_same_set(tmp_path, shop, sm
     for place, said in ((tmp_path / "out", "another set"), (shop, "other files")):
         with pytest.raises(UserError, match=said):
             perturb(ready, "none", add(0.1), out=place, **options)
-    assert image_sets.load(tmp_path / "out", verify=True).sha256 == ready.sha256
+    assert image_set.load(tmp_path / "out", verify=True).sha256 == ready.sha256
     (tmp_path / ".copy.packing").mkdir()
     (tmp_path / ".copy.packing" / "images.npy").write_bytes(b"left by a killed run")
     copies = [perturb(ready, "up", add(a), out=tmp_path / "copy", **options) for a in (0.1, 0.2)]
-    assert copies[0].sha256 != copies[1].sha256 == image_sets.load(tmp_path / "copy").sha256
+    assert copies[0].sha256 != copies[1].sha256 == image_set.load(tmp_path / "copy").sha256
     with pytest.raises(UserError, match="another set"):
         perturb(small_set, "up", add(0.1), out=tmp_path / "copy", **options)
 
@@ -563,9 +566,10 @@ def test_a_large_pickle_is_packed_in_bounded_memory(tmp_path):
     """250 MB of pixels cost their own size and little more, not several copies."""
     program = (
         "import pickle, resource, sys\nimport numpy as np\n"
-        "from anrot_lib.data import packing, sources\nfrom pathlib import Path\n"
+        "from anrot_lib.data.preparation import packing\nfrom anrot_lib.data.readers import layouts\n"
+        "from pathlib import Path\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
-        "before = peak()\nsource = sources.read(sys.argv[1])\n"
+        "before = peak()\nsource = layouts.read(sys.argv[1])\n"
         "packing.pack(source, 84, Path(sys.argv[2]), 'key')\nprint(peak() - before)\n"
     )
     images = np.random.default_rng(0).integers(0, 256, (12_000, 84, 84, 3), dtype=np.uint8)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anrot_lib import compat, paths
-from anrot_lib.checks import UserError
-from anrot_lib.data import catalogue, sources, splits, unpickle
-from anrot_lib.data.decode import decode
+from anrot_lib.core import paths, torchvision_compat
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import splits
+from anrot_lib.data.readers import catalogue, items, layouts, unpickle
+from anrot_lib.data.readers.decode import decode
 
 SPLIT = {"train": ("a", "b"), "val": ("c",), "test": ("d", "e")}
 NAMES = ("a", "b", "c", "d", "e")
@@ -26,9 +27,9 @@ def pixels(source):
 def test_every_layout_is_recognised_and_gives_the_same_images(tmp_path, disk, layout):
     images = disk.pictures(NAMES)
     if layout == "folders":
-        listed = sources.read(disk.folders(tmp_path / "x", images))
+        listed = layouts.read(disk.folders(tmp_path / "x", images))
     else:
-        listed = sources.read(getattr(disk, layout)(tmp_path / "x", images, SPLIT))
+        listed = layouts.read(getattr(disk, layout)(tmp_path / "x", images, SPLIT))
     part_of = {name: part for part, names in SPLIT.items() for name in names}
     expected = sorted(
         (name, "" if layout == "folders" else part_of[name], array.tobytes())
@@ -43,31 +44,31 @@ def test_every_layout_is_recognised_and_gives_the_same_images(tmp_path, disk, la
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_pickles_of_all_protocols_are_read(tmp_path, disk, protocol):
     images = disk.pictures(NAMES)
-    listed = sources.read(disk.pickles(tmp_path / "x", images, SPLIT, protocol))
+    listed = layouts.read(disk.pickles(tmp_path / "x", images, SPLIT, protocol))
     assert {p[2] for p in pixels(listed)} == {a.tobytes() for arrays in images.values() for a in arrays}
 
 
 def test_a_set_split_under_other_names_is_recognised(tmp_path, disk):
     split = {"base": ("a", "b"), "validation": ("c",), "novel": ("d", "e")}
-    listed = sources.read(disk.split_folders(tmp_path / "x", disk.pictures(NAMES), split))
+    listed = layouts.read(disk.split_folders(tmp_path / "x", disk.pictures(NAMES), split))
     assert {(i.class_name, i.split) for i in listed.items} == {
         (name, part) for part, names in SPLIT.items() for name in names
     }
 
 
 def test_a_class_may_be_called_train(tmp_path, disk):
-    listed = sources.read(disk.folders(tmp_path / "x", disk.pictures(("bus", "train", "tram"))))
+    listed = layouts.read(disk.folders(tmp_path / "x", disk.pictures(("bus", "train", "tram"))))
     assert listed.layout == "folders" and listed.class_names == ("bus", "train", "tram")
 
 
 def test_an_archive_in_a_folder_of_its_own_is_entered(tmp_path, disk):
     disk.folders(tmp_path / "x" / "photos" / "all", disk.pictures(NAMES))
-    assert sources.read(tmp_path / "x").class_names == NAMES
+    assert layouts.read(tmp_path / "x").class_names == NAMES
 
 
 def test_groups_of_classes_become_a_level(tmp_path, disk):
     disk.folders(tmp_path / "x", disk.pictures(("fish/ray", "fish/shark", "tree/oak", "tree/elm")))
-    listed = sources.read(tmp_path / "x")
+    listed = layouts.read(tmp_path / "x")
     assert listed.class_names == ("fish/ray", "fish/shark", "tree/elm", "tree/oak")
     assert listed.level_names == ("group",)
     assert {i.levels[0] for i in listed.items if i.class_name == "tree/oak"} == {"tree"}
@@ -75,7 +76,7 @@ def test_groups_of_classes_become_a_level(tmp_path, disk):
 
 def test_a_folder_images_in_a_class_folder_is_not_part_of_its_name(tmp_path, disk):
     disk.folders(tmp_path / "x", disk.pictures(("n1/images", "n2/images")))
-    assert sources.read(tmp_path / "x").class_names == ("n1", "n2")
+    assert layouts.read(tmp_path / "x").class_names == ("n1", "n2")
 
 
 def test_other_files_are_passed_over_and_counted(shop):
@@ -84,14 +85,14 @@ def test_other_files_are_passed_over_and_counted(shop):
     (shop / "notes.txt").write_text("mine")
     (shop / "__MACOSX").mkdir()
     (shop / "__MACOSX" / "000.png").write_bytes(b"text")
-    listed = sources.read(shop)
+    listed = layouts.read(shop)
     assert sorted(listed.ignored) == ["mango/.DS_Store", "mango/README.txt", "mango/Thumbs.db", "notes.txt"]
     assert len(listed.items) == 20 and "4 files that are no images" in listed.found
 
 
 def test_names_with_spaces_and_accents_are_composed(tmp_path, disk):
     disk.folders(tmp_path / "x", disk.pictures(("cafe\u0301 noir", "thé", "水")))
-    assert sources.read(tmp_path / "x").class_names == ("café noir", "thé", "水")
+    assert layouts.read(tmp_path / "x").class_names == ("café noir", "thé", "水")
 
 
 def test_one_csv_with_a_split_column(tmp_path, disk):
@@ -103,7 +104,7 @@ def test_one_csv_with_a_split_column(tmp_path, disk):
     ]
     with open(tmp_path / "list.csv", "w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([("filename", "label", "split"), *rows])
-    listed = sources.read(tmp_path)
+    listed = layouts.read(tmp_path)
     assert listed.layout == "csv"
     assert [(i.class_name, i.split) for i in listed.items][::2] == [
         ("class x", "train"), ("class y", "val"), ("class z", "test")
@@ -113,12 +114,12 @@ def test_one_csv_with_a_split_column(tmp_path, disk):
 def test_one_csv_without_a_split(tmp_path, disk):
     disk.folders(tmp_path, disk.pictures(("x",)))
     (tmp_path / "labels.csv").write_text("filename,label\nx/000.png,one\nx/001.png,two\n")
-    assert [(i.class_name, i.split) for i in sources.read(tmp_path).items] == [("one", None), ("two", None)]
+    assert [(i.class_name, i.split) for i in layouts.read(tmp_path).items] == [("one", None), ("two", None)]
 
 
 def test_a_csv_about_something_else_is_not_taken_for_a_list(shop):
     (shop / "prices.csv").write_text("fruit,price\nkaki,2\n")
-    assert sources.read(shop).layout == "folders"
+    assert layouts.read(shop).layout == "folders"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_wrong_csv_is_refused_with_the_line(tmp_path, disk, text, said):
     disk.folders(tmp_path, disk.pictures(("x",)))
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(UserError, match=said):
-        sources.read(tmp_path, "csv")
+        layouts.read(tmp_path, "csv")
 
 
 def test_files_a_csv_names_outside_of_its_folder_are_not_read(tmp_path, disk):
@@ -143,7 +144,7 @@ def test_files_a_csv_names_outside_of_its_folder_are_not_read(tmp_path, disk):
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "train.csv").write_text("filename,label\n../secret/000.png,1\n")
-    assert "outside" in sources.read(folder).items[0].problem
+    assert "outside" in layouts.read(folder).items[0].problem
 
 
 CIFAR = ["bear", "bee", "crab", "rose"]
@@ -153,7 +154,7 @@ COARSE = {"bear": "mammals", "bee": "insects", "crab": "sea", "rose": "flowers"}
 @pytest.mark.parametrize("point_to_parent", [True, False])
 def test_cifar100_python_gives_fine_classes_and_the_superclass_level(tmp_path, disk, point_to_parent):
     where = disk.cifar(tmp_path, CIFAR, COARSE, per_class=4)
-    listed = sources.read(where.parent if point_to_parent else where)
+    listed = layouts.read(where.parent if point_to_parent else where)
     assert listed.layout == "cifar100" and listed.class_names == tuple(CIFAR)
     assert {(i.class_name, i.levels[0]) for i in listed.items} == set(COARSE.items())
     assert len({i.file for i in listed.items}) == len(listed.items) == 16
@@ -170,10 +171,10 @@ def test_omniglot_has_alphabets_one_channel_and_rotations_if_asked(tmp_path, dis
         folder.mkdir(parents=True)
         for i in range(2):
             Image.fromarray(grey).convert("1").save(folder / f"{i}.png")
-    listed = sources.read(tmp_path)
+    listed = layouts.read(tmp_path)
     assert listed.class_names == ("Greek/character01", "Oriya/character02")
     assert listed.channels == 1 and listed.level_names == ("alphabet",)
-    turned = sources.with_rotations(listed)
+    turned = items.with_rotations(listed)
     assert len(turned.class_names) == 8 and len(turned.items) == 16
     by_turn = {i.turn: decode(turned.open(i), 8, 1, i.turn)[..., 0] for i in turned.items}
     assert np.array_equal(by_turn[0], grey)
@@ -185,7 +186,7 @@ def test_cub_is_read_from_its_root_or_its_images(tmp_path, disk, point_to_images
     root = tmp_path / "CUB_200_2011"
     disk.folders(root / "images", disk.pictures(("001.Black_footed_Albatross", "002.Laysan_Albatross")))
     (root / "classes.txt").write_text("1 001.Black_footed_Albatross\n")
-    listed = sources.read(root / "images" if point_to_images else tmp_path)
+    listed = layouts.read(root / "images" if point_to_images else tmp_path)
     assert listed.class_names == ("001.Black_footed_Albatross", "002.Laysan_Albatross")
 
 
@@ -201,7 +202,7 @@ def test_tiered_archives_are_read_row_by_row(tmp_path, disk, kind):
         (tmp_path / "test_images_png.pkl").write_bytes(pickle.dumps(encoded))
     else:
         (np.savez if kind == "npz" else np.savez_compressed)(tmp_path / "test_images.npz", images=rows)
-    listed = sources.read(tmp_path)
+    listed = layouts.read(tmp_path)
     assert listed.layout == "tiered" and listed.level_names == ("general",)
     for item in (*listed.items, listed.items[4], listed.items[1], listed.items[3]):  # back and forth
         assert np.array_equal(decode(listed.open(item), 8), rows[item.index])
@@ -215,7 +216,7 @@ def png(array):
 
 
 def test_only_the_newest_pickle_is_kept_in_memory(tmp_path, disk):
-    listed = sources.read(disk.pickles(tmp_path / "x", disk.pictures(NAMES), SPLIT))
+    listed = layouts.read(disk.pickles(tmp_path / "x", disk.pictures(NAMES), SPLIT))
     for item in listed.items:
         listed.open(item)
     assert listed.open.path.name == "mini-imagenet-cache-test.pkl" and len(listed.open.rows) == 4
@@ -235,14 +236,14 @@ def test_only_the_newest_pickle_is_kept_in_memory(tmp_path, disk):
 def test_a_pickle_with_other_content_is_refused(tmp_path, content, said):
     (tmp_path / "mini-imagenet-cache-train.pkl").write_bytes(pickle.dumps(content))
     with pytest.raises(UserError, match=said):
-        sources.read(tmp_path)
+        layouts.read(tmp_path)
 
 
 def test_channels_first_pickles_are_turned(tmp_path, disk):
     rows = np.stack(disk.pictures("a", 2)["a"])
     content = {"image_data": rows.transpose(0, 3, 1, 2), "class_dict": {"a": [0, 1]}}
     (tmp_path / "mini-imagenet-cache-train.pkl").write_bytes(pickle.dumps(content))
-    listed = sources.read(tmp_path)
+    listed = layouts.read(tmp_path)
     assert np.array_equal(decode(listed.open(listed.items[1]), 8), rows[1])
 
 
@@ -262,7 +263,7 @@ def test_a_pickle_that_tries_to_run_code_is_refused_by_name(tmp_path, protocol):
     content = {"image_data": Runs(trace), "class_dict": {}}
     (tmp_path / "mini-imagenet-cache-train.pkl").write_bytes(pickle.dumps(content, protocol))
     with pytest.raises(UserError, match=r"(io|__builtin__|builtins)\.open") as caught:
-        sources.read(tmp_path)
+        layouts.read(tmp_path)
     assert not trace.exists() and "\n" not in str(caught.value)
 
 
@@ -314,36 +315,36 @@ def test_plain_content_and_both_homes_of_numpy_are_read(tmp_path):
 def test_a_file_is_not_a_folder(tmp_path, archive):
     (tmp_path / archive).write_bytes(b"x")
     with pytest.raises(UserError, match="unpack it first"):
-        sources.read(tmp_path / archive)
+        layouts.read(tmp_path / archive)
 
 
 def test_layouts_that_do_not_fit_are_refused(shop):
     with pytest.raises(UserError, match="unknown layout 'zip'"):
-        sources.read(shop, "zip")
+        layouts.read(shop, "zip")
     for layout in ("cifar100", "pickle", "tiered", "omniglot", "split-folders", "csv"):
         with pytest.raises(UserError, match="shop"):
-            sources.read(shop, layout)
+            layouts.read(shop, layout)
 
 
 def test_a_packed_set_is_recognised(tmp_path):
     for name in ("set.json", "images.npy"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(UserError, match="packed image set already"):
-        sources.read(tmp_path)
+        layouts.read(tmp_path)
 
 
 def test_fingerprint_changes_with_the_files(shop):
-    first = sources.read(shop).fingerprint()
-    assert sources.read(shop).fingerprint() == first
+    first = layouts.read(shop).fingerprint()
+    assert layouts.read(shop).fingerprint() == first
     (shop / "kaki" / "000.png").write_bytes((shop / "kaki" / "001.png").read_bytes())
-    edited = sources.read(shop).fingerprint()
+    edited = layouts.read(shop).fingerprint()
     (shop / "kaki" / "000.png").rename(shop / "kaki" / "new.png")
-    assert len({first, edited, sources.read(shop).fingerprint()}) == 3
+    assert len({first, edited, layouts.read(shop).fingerprint()}) == 3
 
 
 def test_linked_folders_are_read_once(shop):
     (shop / "kaki" / "again").symlink_to(shop, target_is_directory=True)
-    assert len(sources.read(shop).items) == 20
+    assert len(layouts.read(shop).items) == 20
 
 
 def test_every_published_split_has_a_known_set():
@@ -356,15 +357,15 @@ def test_every_published_split_has_a_known_set():
 
 def fake_torchvision(monkeypatch, fetch):
     datasets = SimpleNamespace(CIFAR100=fetch, Omniglot=fetch)
-    monkeypatch.setattr(compat, "load_torchvision", lambda: SimpleNamespace(datasets=datasets))
+    monkeypatch.setattr(torchvision_compat, "load_torchvision", lambda: SimpleNamespace(datasets=datasets))
 
 
 def test_downloads_go_to_the_raw_folder_and_only_when_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     calls = []
     fake_torchvision(monkeypatch, lambda root, **options: calls.append((root, options)))
-    assert sources.download("cifar100") == paths.raw_dir() / "cifar-100-python"
-    assert sources.download("omniglot") == paths.raw_dir() / "omniglot-py"
+    assert catalogue.download("cifar100") == paths.raw_dir() / "cifar-100-python"
+    assert catalogue.download("omniglot") == paths.raw_dir() / "omniglot-py"
     raw = str(paths.raw_dir())
     assert calls == [
         (raw, {"download": True}),
@@ -384,12 +385,12 @@ def test_no_network_is_one_sentence(tmp_path, monkeypatch, error):
 
     fake_torchvision(monkeypatch, fail)
     with pytest.raises(UserError, match="could not be downloaded"):
-        sources.download("cifar100")
+        catalogue.download("cifar100")
     with pytest.raises(UserError, match="only cifar100, omniglot"):
-        sources.download("imagenet")
+        catalogue.download("imagenet")
 
 
 def test_reading_does_not_import_torchvision(shop):
     before = "torchvision" in sys.modules
-    sources.read(shop)
+    layouts.read(shop)
     assert ("torchvision" in sys.modules) == before

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
 from anrot_lib.data import splits
 
 COUNTS = {

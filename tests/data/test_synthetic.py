@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anrot_lib.checks import UserError
-from anrot_lib.data import glyphs, outlines
-from anrot_lib.data.painting import POSE_WORDS, WORDS, draw, draw_plain
-from anrot_lib.data.synthetic import plain_figures, split, synthetic
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.synthetic import glyphs, outlines
+from anrot_lib.data.synthetic.figures import plain_figures, split, synthetic
+from anrot_lib.data.synthetic.painting import POSE_WORDS, WORDS, draw, draw_plain
 
 HASH_32 = "136b09b258ce3a355986bf01c3ab9f3ac157e393449e1c398479e8fd47b82c11"
 HASH_84 = "42547c812ae0ad0f2a75f7f089de87089b6d95a4874dd5341ee407c781d2beb7"
@@ -79,12 +79,12 @@ def test_more_classes_and_images_change_nothing(small):
 
 def test_images_do_not_depend_on_how_many_are_painted_at_once(monkeypatch):
     whole = draw(3, np.arange(6))
-    monkeypatch.setattr("anrot_lib.data.painting.PIXELS_AT_ONCE", 1)
+    monkeypatch.setattr("anrot_lib.data.synthetic.painting.PIXELS_AT_ONCE", 1)
     assert np.array_equal(draw(3, np.arange(6)), whole)
 
 
 def test_every_drawn_number_is_used_and_none_is_missing(monkeypatch):
-    monkeypatch.setattr("anrot_lib.data.painting.WORDS", WORDS - 1)
+    monkeypatch.setattr("anrot_lib.data.synthetic.painting.WORDS", WORDS - 1)
     with pytest.raises(StopIteration):
         draw(0, np.arange(1))
 
@@ -132,7 +132,7 @@ def test_factors_are_dealt_evenly():
         assert len(set(values[:n])) == len(set(values[n:])) == n
 
 
-@pytest.mark.parametrize("body", list(glyphs.BODIES))
+@pytest.mark.parametrize("body", list(outlines.BODIES))
 def test_every_body_fits_its_grid_and_covers_some_of_it(body):
     for k in range(5):
         outline = outlines.BODIES[body](outlines.Draws(k, "test"))
@@ -198,10 +198,11 @@ def test_raw_pixels_are_neither_trivial_nor_hopeless(whole):
 @pytest.mark.slow
 def test_prototypes_learn_it_but_not_all_of_it():
     """5-way 1-shot after a smoke training: between 45 and 85 %, and better than after a third of it and than before."""
-    from anrot_lib import evaluation, training
-    from anrot_lib.classifiers import build_net
+    from anrot_lib.core.configs import change
     from anrot_lib.data.episodes import EpisodeManifest
-    from anrot_lib.settings import SMOKE, Protocol, Recipe, change
+    from anrot_lib.fewshot import evaluation, training
+    from anrot_lib.fewshot.classifier import build_net
+    from anrot_lib.settings import SMOKE, Protocol, Recipe
 
     image_set, protocol = synthetic(SMOKE.classes, SMOKE.per_class, SMOKE.size), Protocol(shot=1)
     rows = EpisodeManifest.make(image_set, "test", 5, 1, 15, 400, 0).rows
@@ -235,6 +236,6 @@ def test_plain_figures_are_the_stored_ones():
 
 
 def test_a_plain_figure_uses_every_number_it_draws(monkeypatch):
-    monkeypatch.setattr("anrot_lib.data.painting.POSE_WORDS", POSE_WORDS - 1)
+    monkeypatch.setattr("anrot_lib.data.synthetic.painting.POSE_WORDS", POSE_WORDS - 1)
     with pytest.raises(StopIteration):
         draw_plain(0, np.arange(1))

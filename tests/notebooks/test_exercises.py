@@ -7,38 +7,37 @@ import jupytext
 import pytest
 import torch
 
-from anrot_lib import course
-from anrot_lib import exercises as ex
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import catalogue, exercises
 
 SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"
-ALL = [(notebook, number) for notebook in course.ready() for number in ex.exercises_of(notebook.number)]
+ALL = [(notebook, number) for notebook in catalogue.ready() for number in exercises.exercises_of(notebook.number)]
 every = pytest.mark.parametrize(("notebook", "number"), ALL, ids=[number for _, number in ALL])
 
 
 def exercise(number):
-    return ex.exercises_of(int(number.split(".")[0]))[number]
+    return exercises.exercises_of(int(number.split(".")[0]))[number]
 
 
-@pytest.mark.parametrize("notebook", course.ready(), ids=lambda n: n.stem)
+@pytest.mark.parametrize("notebook", catalogue.ready(), ids=lambda n: n.stem)
 def test_each_notebook_has_three_to_five_of_both_kinds(notebook):
-    found = list(ex.exercises_of(notebook.number).values())
+    found = list(exercises.exercises_of(notebook.number).values())
     assert 3 <= len(found) <= 5
-    assert {type(e) for e in found} == {ex.Fill, ex.Predict}
+    assert {type(e) for e in found} == {exercises.Fill, exercises.Predict}
 
 
 @every
 def test_the_solution_passes(notebook, number):
-    assert ex.verdict(number, exercise(number).solution).startswith("passed")
+    assert exercises.verdict(number, exercise(number).solution).startswith("passed")
 
 
 @every
 def test_wrong_answers_do_not_pass_and_are_told_why(notebook, number):
     first, second = exercise(number).wrong
     for answer in (first, second):
-        said = ex.verdict(number, answer)
+        said = exercises.verdict(number, answer)
         assert said.startswith(("not yet", "expected")), said
-        if isinstance(exercise(number), ex.Fill):
+        if isinstance(exercise(number), exercises.Fill):
             assert "expected" in said or "raises" in said
     assert first is not second
 
@@ -48,38 +47,38 @@ def test_a_stub_is_not_attempted_yet(notebook, number):
     def stub(*arguments):
         raise NotImplementedError
 
-    assert ex.verdict(number, None) == ex.verdict(number, ...) == "not attempted yet"
-    if isinstance(exercise(number), ex.Fill):
-        assert ex.verdict(number, stub) == "not attempted yet"
+    assert exercises.verdict(number, None) == exercises.verdict(number, ...) == "not attempted yet"
+    if isinstance(exercise(number), exercises.Fill):
+        assert exercises.verdict(number, stub) == "not attempted yet"
 
 
 @every
 def test_the_notebook_asks_checks_and_solves_it(notebook, number):
     cells = jupytext.read(SOURCES / f"{notebook.stem}.py", fmt="py:percent").cells
-    assert any(f'ex.check("{number}"' in c.source for c in cells if c.cell_type == "code")
+    assert any(f'check("{number}"' in c.source for c in cells if c.cell_type == "code")
     told = "\n".join(c.source for c in cells if c.cell_type == "markdown")
     assert f"### {number} " in told
-    if isinstance(exercise(number), ex.Fill):
+    if isinstance(exercise(number), exercises.Fill):
         assert inspect.getsource(exercise(number).solution).strip() in told, "the shown solution is not the tested one"
 
 
 def test_a_counter_example_shows_shapes_and_values():
-    said = ex.verdict("6.1", lambda m, s, n, t: torch.zeros(7))
+    said = exercises.verdict("6.1", lambda m, s, n, t: torch.zeros(7))
     assert "expected shape (4,), got shape (7,)" in said
-    said = ex.verdict("6.1", lambda m, s, n, t: m * 0)
+    said = exercises.verdict("6.1", lambda m, s, n, t: m * 0)
     assert "expected [0.0, 0.8218" in said and "got      [0.0, 0.0" in said
 
 
 def test_an_answer_that_raises_is_shown_with_its_case():
-    assert "it raises ZeroDivisionError" in ex.verdict("6.1", lambda m, s, n, t: 1 / 0)
-    assert ex.verdict("6.1", lambda: 0).startswith("not yet: it raises TypeError")
-    assert ex.verdict("6.1", 3.0) == "expected a function, got 3.0"
-    assert ex.verdict("6.1", lambda *a: torch.full((4,), float("nan"))).startswith("not yet: a value is NaN")
-    assert ex.verdict("6.2", "a lot") == "expected a number, got 'a lot'"
+    assert "it raises ZeroDivisionError" in exercises.verdict("6.1", lambda m, s, n, t: 1 / 0)
+    assert exercises.verdict("6.1", lambda: 0).startswith("not yet: it raises TypeError")
+    assert exercises.verdict("6.1", 3.0) == "expected a function, got 3.0"
+    assert exercises.verdict("6.1", lambda *a: torch.full((4,), float("nan"))).startswith("not yet: a value is NaN")
+    assert exercises.verdict("6.2", "a lot") == "expected a number, got 'a lot'"
 
 
 def test_unknown_numbers_are_errors():
     with pytest.raises(UserError, match=r"there is no exercise 6\.9"):
-        ex.check("6.9", 1)
+        exercises.check("6.9", 1)
     with pytest.raises(UserError, match="there is no notebook 77"):
-        ex.check("77.1", 1)
+        exercises.check("77.1", 1)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from anrot_lib import course
+from anrot_lib.course import catalogue
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("notebook", course.ready(), ids=lambda n: n.stem)
+@pytest.mark.parametrize("notebook", catalogue.ready(), ids=lambda n: n.stem)
 def test_all_places_of_all_sliders(notebook, sweep, home_with_results, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_PRESET", "smoke")
     monkeypatch.setenv("ANROT_HEADLESS", "1")

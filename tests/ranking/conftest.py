@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Gallery
-from anrot_lib.ranking.suite import Subject
 
 
 class ToyEmbedder(nn.Module):

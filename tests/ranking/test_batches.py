@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from anrot_lib.errors import UserError
-from anrot_lib.ranking.batches import Sampler
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.data.batches import Sampler
 
 LABELS = torch.tensor([3, 1, 1, 0, 3, 3, 0, 1, 0, 2])
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from anrot_lib import embedders
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.checks import UserError
-from anrot_lib.classifiers import batch_dependence
-from anrot_lib.ranking import bridge
-from anrot_lib.ranking.data import Part
+from anrot_lib.core.errors import UserError
+from anrot_lib.experiments import ranking
+from anrot_lib.fewshot.classifier import batch_dependence
+from anrot_lib.ranking import embedders, few_shot
+from anrot_lib.ranking.data.sets import Part
 
 
 @pytest.fixture(scope="module")
@@ -33,36 +33,36 @@ def part():
 def test_last_maps(backbone, shape):
     net = embedders.build(backbone, dim=16, generator=torch.Generator().manual_seed(0)).train()
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    encoder = bridge.MapEncoder(net)
+    encoder = few_shot.MapEncoder(net)
     assert encoder.out_channels == shape[0] and net.training
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     side = 28 if net.size else 64
     images = torch.rand(2, net.in_channels, side, side)
     assert encoder(images).shape == (2, *shape)
-    assert not net.trunk.get_submodule(bridge.LAST_MAP[backbone])._forward_hooks
+    assert not net.trunk.get_submodule(few_shot.LAST_MAP[backbone])._forward_hooks
 
 
 def test_every_backbone_has_its_last_map():
-    assert set(bridge.LAST_MAP) == {*embedders.SMALL, *embedders.TORCHVISION, "rswinl"}
+    assert set(few_shot.LAST_MAP) == {*embedders.SMALL, *embedders.TORCHVISION, "rswinl"}
 
 
 def test_the_last_map_is_what_the_rest_of_the_net_goes_on_from(embedder):
     images = torch.rand(3, 1, 28, 28)
-    maps = bridge.MapEncoder(embedder)(images)
+    maps = few_shot.MapEncoder(embedder)(images)
     torch.testing.assert_close(embedder.trunk[6:](maps), embedder(images))
 
 
 def test_embeddings_as_maps_of_one_position(embedder):
-    maps = bridge.MapEncoder(embedder, "embedding")(torch.rand(3, 1, 28, 28))
+    maps = few_shot.MapEncoder(embedder, "embedding")(torch.rand(3, 1, 28, 28))
     assert maps.shape == (3, 16, 1, 1)
     torch.testing.assert_close(maps.flatten(1).norm(dim=1), torch.ones(3))
 
 
-@pytest.mark.parametrize("kind", bridge.KINDS)
+@pytest.mark.parametrize("kind", few_shot.KINDS)
 @pytest.mark.parametrize("method", ["prototypes", "cosine", "anrot", "hela-vfa", "easyfsl:SimpleShot"])
 def test_heads_of_the_kit_on_a_ranking_model(embedder, part, method, kind):
-    net = bridge.few_shot_net(embedder, method, kind)
-    images = bridge.PartImages(part)
+    net = few_shot.few_shot_net(embedder, method, kind)
+    images = ranking.PartImages(part)
     rows = np.arange(48).reshape(1, 4, 12)
     model = net.fit(images.batch(rows[:, :, :5]).flatten(1, 2), torch.arange(4).repeat_interleave(5)[None])
     maps = net.encode(images.batch(rows[:, :, 5:]).flatten(1, 2))
@@ -71,16 +71,16 @@ def test_heads_of_the_kit_on_a_ranking_model(embedder, part, method, kind):
 
 
 def test_accuracy_clean_and_under_attack(embedder, part):
-    net = bridge.few_shot_net(embedder)
+    net = few_shot.few_shot_net(embedder)
     threat = ThreatModel(norm="linf", eps=0.3, step=0.05, steps=5, restarts=1, start="clean", target="query")
     done, journal = [], {}
     arguments = (net, part, threat, 5, 1, 24)
-    found = bridge.few_shot_columns(*arguments, progress=done.append, journal=journal)
+    found = ranking.few_shot_columns(*arguments, progress=done.append, journal=journal)
     assert list(found) == ["clean", threat.name] and done == [20, 24]
     clean, attacked = (np.array(column["correct"]) for column in found.values())
     assert len(clean) == 24 and (attacked <= clean).all() and attacked.sum() < clean.sum()
     assert found["clean"]["mean"] > 60  # templates with a little noise
-    again = bridge.few_shot_columns(
+    again = ranking.few_shot_columns(
         *arguments, journal={"few-shot/20": [7, 7, 7, 7]}
     )  # a finished part is not asked again
     assert again[threat.name]["correct"] == [*attacked[:20], 7, 7, 7, 7]
@@ -88,9 +88,9 @@ def test_accuracy_clean_and_under_attack(embedder, part):
 
 def test_mistakes(embedder, part):
     with pytest.raises(UserError, match="choose map or embedding"):
-        bridge.MapEncoder(embedder, "both")
+        few_shot.MapEncoder(embedder, "both")
     with pytest.raises(UserError, match="weights to be trained"):
-        bridge.few_shot_net(embedder, "variational")
+        few_shot.few_shot_net(embedder, "variational")
     threat = ThreatModel(norm="linf", eps=0.1, step=0.1, steps=1, restarts=1, start="clean", target="query")
     with pytest.raises(UserError, match="9-way"):
-        bridge.few_shot_columns(bridge.few_shot_net(embedder), part, threat, 9, 1, 2)
+        ranking.few_shot_columns(few_shot.few_shot_net(embedder), part, threat, 9, 1, 2)

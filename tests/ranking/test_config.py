@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from anrot_lib.errors import UserError
-from anrot_lib.ranking import config
-from anrot_lib.ranking.config import Hardness, Loss, parse
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking import names
+from anrot_lib.ranking.names import Hardness, Loss, parse
 from anrot_lib.ranking.recipe import recipe
 
 SEED_NAMES = [f"{d}:rres18ghmets{tail}:ptripletN" for d in ("cub", "cars", "sop") for tail in ("m", "mi")]
@@ -55,8 +55,8 @@ def test_all_backbones_and_losses_come_back():
         "pmsC",
         "psnrN",
     ]
-    for backbone, loss in itertools.product(config.BACKBONES, losses):
-        text = f"{'mnist' if backbone in config.BACKBONES_28 else 'own_birds'}:{backbone}:{loss}"
+    for backbone, loss in itertools.product(names.BACKBONES, losses):
+        text = f"{'mnist' if backbone in names.BACKBONES_28 else 'own_birds'}:{backbone}:{loss}"
         assert str(parse(text)) == text
 
 
@@ -98,7 +98,7 @@ def test_what_is_no_name_is_refused_in_one_sentence(text, why):
 
 @pytest.mark.parametrize(("suffix", "warned"), [("hmklrm", True), ("hml2rm", True), ("hmetrm", False), ("d", False)])
 def test_alignments_that_never_trained_are_said(suffix, warned):
-    assert (config.warning(parse(f"cub:rres18{suffix}:ptripletN")) is not None) == warned
+    assert (names.warning(parse(f"cub:rres18{suffix}:ptripletN")) is not None) == warned
 
 
 def test_published_numbers():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from anrot_lib import paths
-from anrot_lib.data import image_set as image_sets
-from anrot_lib.data.synthetic import synthetic
-from anrot_lib.errors import UserError
-from anrot_lib.ranking import data
-from anrot_lib.ranking.data import evenly, load, of_image_set
-from anrot_lib.ranking.layouts import halves
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import image_set
+from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.ranking.data import sets
+from anrot_lib.ranking.data.layouts import halves
+from anrot_lib.ranking.data.sets import evenly, load, of_image_set
 
 from .sets import WRITERS, write_cars, write_cub, write_digits
 
@@ -97,8 +97,8 @@ def test_what_a_list_names_must_be_there(home):
 
 def test_a_prepared_set(home):
     made = synthetic(n_classes=20, per_class=6, size=16)
-    image_sets.save(made, paths.packed_dir() / "birds")
-    image_sets.save(made, paths.packed_dir() / "cub_small")
+    image_set.save(made, paths.packed_dir() / "birds")
+    image_set.save(made, paths.packed_dir() / "cub_small")
     own, half = load("birds", None, 16), load("cub_small", None, 16)
     assert (own.train.classes, own.test.classes, own.train.size) == (15, 5, 14)
     assert (half.train.classes, half.test.classes) == (10, 10)
@@ -152,4 +152,4 @@ def test_halves_are_those_of_the_field():
 def test_nothing_but_digits_can_be_downloaded():
     with pytest.raises(UserError, match="homepage"):
         load("cub", 28, 32, download=True)
-    assert set(data.TORCHVISION) == {"mnist", "fashion"}
+    assert set(sets.TORCHVISION) == {"mnist", "fashion"}

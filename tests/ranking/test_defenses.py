@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.ranking import defenses
-from anrot_lib.ranking.defenses import alignment, away_from, embed, manipulate, maximise, together
-from anrot_lib.ranking.destinations import Constant, Custom, Mined
 from anrot_lib.ranking.distances import MARGINS, distance, hardness
-from anrot_lib.ranking.losses import triplet_loss
-from anrot_lib.ranking.miners import mine
 from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.training import defenses
+from anrot_lib.ranking.training.defenses import alignment, away_from, embed, manipulate, maximise, together
+from anrot_lib.ranking.training.destinations import Constant, Custom, Mined
+from anrot_lib.ranking.training.losses import triplet_loss
+from anrot_lib.ranking.training.miners import mine
 
 EPS = 0.05
 

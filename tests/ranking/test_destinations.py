@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from anrot_lib.ranking import destinations
-from anrot_lib.ranking.destinations import Boosted, Constant, Custom, Gradual, Mined
 from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.training import destinations
+from anrot_lib.ranking.training.destinations import Boosted, Constant, Custom, Gradual, Mined
 
 NOTHING = torch.zeros(3)
 

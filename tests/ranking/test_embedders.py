@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from anrot_lib import embedders
-from anrot_lib.encoders import parameter_count
-from anrot_lib.errors import UserError
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking import embedders
+from anrot_lib.records.describe import parameter_count
 
 
 def generator(seed=0):
@@ -71,7 +71,7 @@ def test_initial_weights_follow_the_generator_and_leave_the_global_one_alone():
 
 
 def test_weights_from_a_file(tmp_path):
-    from anrot_lib.compat import load_torchvision
+    from anrot_lib.core.torchvision_compat import load_torchvision
 
     classifier = load_torchvision().models.resnet18(num_classes=1000)
     torch.save(classifier.state_dict(), tmp_path / "resnet18.pth")

@@ -7,11 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anrot_lib.checks import UserError
-from anrot_lib.ranking import suite
-from anrot_lib.ranking.attack_names import profile
-from anrot_lib.ranking.ers import BETTER, NUMBERS, ROUNDING, collapsed, ers, parts, published, recomputed, score, title
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.attacks import suite
+from anrot_lib.ranking.attacks.names import profile
 from anrot_lib.ranking.retrieval import retrieve
+from anrot_lib.ranking.score.ers import (
+    BETTER,
+    NUMBERS,
+    ROUNDING,
+    collapsed,
+    ers,
+    parts,
+    published,
+    recomputed,
+    score,
+    title,
+)
 
 
 def ten(*values):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from anrot_lib.ranking import attack_names, lists, suite
+from anrot_lib.ranking.attacks import lists, names, suite
+from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Gallery
-from anrot_lib.ranking.suite import Subject
 
 ROWS = np.array([1, 7, 22])
 
@@ -26,7 +26,7 @@ def subject():
 
 
 def attack(title, eps):
-    (found,) = (a for a in attack_names.profile("rob28", eps=eps, steps=4) if a.title == title)
+    (found,) = (a for a in names.profile("rob28", eps=eps, steps=4) if a.title == title)
     return found
 
 

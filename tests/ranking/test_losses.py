@@ -8,12 +8,12 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn import functional as F
 
-from anrot_lib.errors import UserError
-from anrot_lib.ranking import losses
-from anrot_lib.ranking.config import KINDS, parse_loss
+from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import MARGINS, cdist, normalise
-from anrot_lib.ranking.losses import RankingDistance, structure_loss, triplet_loss
+from anrot_lib.ranking.names import KINDS, parse_loss
 from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.training import losses
+from anrot_lib.ranking.training.losses import RankingDistance, structure_loss, triplet_loss
 
 E1, E2 = torch.eye(2, dtype=torch.float64).unsqueeze(1)  # rows (1, 2)
 

@@ -5,9 +5,9 @@ import torch
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.miners import TripletMarginMiner
 
-from anrot_lib.errors import UserError
+from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import cdist, normalise
-from anrot_lib.ranking.miners import MINERS, mine
+from anrot_lib.ranking.training.miners import MINERS, mine
 
 
 def generator(seed=0):

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anrot_lib.attacks.ascend import ascend
-from anrot_lib.checks import UserError
-from anrot_lib.ranking import rank_attacks, suite
-from anrot_lib.ranking.attack_names import parse, profile
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.attacks import goals, suite
+from anrot_lib.ranking.attacks.goals import different, draw, goal_of, mismatch
+from anrot_lib.ranking.attacks.names import parse, profile
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Gallery
-from anrot_lib.ranking.rank_attacks import different, draw, goal_of, mismatch
 from anrot_lib.ranking.retrieval import retrieve
 
 NINE = profile("rob28")
@@ -374,8 +374,8 @@ def test_ltm_by_parity_keeps_the_image_among_its_class(toy):
 def test_ties_by_parity_go_by_the_order_of_rows():
     distances = torch.tensor([[1.0, 1.0, 1.0, 0.5]])
     partners = torch.tensor([[0, 2]])
-    assert rank_attacks._nearer(distances, partners, parity=False).tolist() == [[1, 1]]
-    assert rank_attacks._nearer(distances, partners, parity=True).tolist() == [[1, 3]]
+    assert goals._nearer(distances, partners, parity=False).tolist() == [[1, 1]]
+    assert goals._nearer(distances, partners, parity=True).tolist() == [[1, 3]]
 
 
 def test_no_row_of_a_collapsed_net_is_nearer_than_another():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anrot_lib.checks import UserError
+from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import gallery as galleries
 from anrot_lib.ranking.distances import distance, normalise
 from anrot_lib.ranking.gallery import Gallery, embed

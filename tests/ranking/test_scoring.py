@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from anrot_lib.checks import UserError
-from anrot_lib.ranking import masking, suite
-from anrot_lib.ranking.attack_names import profile
-from anrot_lib.ranking.ers import NUMBERS, ers
-from anrot_lib.ranking.masking import Effort, check, dead_gradients, falling, nes, not_lower
-from anrot_lib.ranking.rank_attacks import goal_of
-from anrot_lib.ranking.scoring import Protocol, attack_all, benign_numbers, summarise
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.attacks import suite
+from anrot_lib.ranking.attacks.goals import goal_of
+from anrot_lib.ranking.attacks.names import profile
+from anrot_lib.ranking.score import masking
+from anrot_lib.ranking.score.ers import NUMBERS, ers
+from anrot_lib.ranking.score.masking import Effort, check, dead_gradients, falling, nes, not_lower
+from anrot_lib.ranking.score.testing import Protocol, attack_all, benign_numbers, summarise
 
 from .conftest import ToyEmbedder
 

@@ -6,12 +6,16 @@ import re
 import numpy as np
 import pytest
 
-from anrot_lib import cli, ranking_scoring_commands, results
-from anrot_lib.checks import UserError
-from anrot_lib.ranking import data as ranking_data
-from anrot_lib.ranking import ers, masking, score_tables, suite
-from anrot_lib.ranking.attack_names import profile
-from anrot_lib.ranking_scoring_options import CHECKS
+from anrot_lib.cli import main
+from anrot_lib.cli.options.retrieve_attack import CHECKS
+from anrot_lib.core.errors import UserError
+from anrot_lib.experiments.ranking import find_checkpoint
+from anrot_lib.ranking.attacks import suite
+from anrot_lib.ranking.attacks.names import profile
+from anrot_lib.ranking.data import sets
+from anrot_lib.ranking.score import ers, masking
+from anrot_lib.records import results
+from anrot_lib.reports import ranking
 
 from .sets import write_digits
 
@@ -37,7 +41,7 @@ def trained(tmp_path_factory):
             "--compute",
             "fp32",
         ]
-        assert cli.main([*words, "--epochs", "1", "--batch", "40"]) == 0
+        assert main.main([*words, "--epochs", "1", "--batch", "40"]) == 0
     return folder
 
 
@@ -49,7 +53,7 @@ def anrot(trained, monkeypatch, capsys):
     def call(action, *words):
         capsys.readouterr()
         images = ["--data", str(trained / "digits"), "--device", "cpu"] if action == "attack" else []
-        code = cli.main(["retrieve", action, *map(str, words), *images])
+        code = main.main(["retrieve", action, *map(str, words), *images])
         return code, "".join(capsys.readouterr())
 
     return call
@@ -79,10 +83,10 @@ def test_attack_score_and_table(anrot, trained):
     assert "(withdrawn)" in published and "20 queries" not in published
     assert "fashion N/A[R], 1 epoch, 20 queries" in measured and "few-shot, attacked" in measured
     without = {key: value for key, value in record.items() if key != "few_shot"}
-    headings, rows = score_tables.measured([record, without])
+    headings, rows = ranking.measured([record, without])
     clean = record["few_shot"]["columns"]["clean"]["mean"]
     assert rows[0][headings.index("few-shot")].startswith(f"{clean:.1f} ±") and rows[1][-2:] == ["-", "-"]
-    assert "few-shot" not in score_tables.measured([without])[0]
+    assert "few-shot" not in ranking.measured([without])[0]
 
 
 def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
@@ -97,7 +101,7 @@ def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
     assert record["checkpoint"]["start"] == "scratch" and record["checkpoint"]["of"] == 0
     begun = record | {"checkpoint": record["checkpoint"] | {"start": "scratch, then a classifier of 10 classes"}}
     begun["recipe"] = record["recipe"] | {"pretrain_epochs": 20}
-    assert score_tables.title(begun) == "fashion N/A[R], classifier for 20 epochs, 10 queries"
+    assert ranking.title(begun) == "fashion N/A[R], classifier for 20 epochs, 10 queries"
     for path in (checkpoint, file):
         path.unlink()  # others look for the one checkpoint of this name
 
@@ -174,7 +178,7 @@ def test_several_checkpoints_of_a_name_have_to_be_chosen_from(anrot, trained, tm
     for name in ("rc2f2-ptripletN-seed0.pt", "rc2f2-ptripletN-seed1.pt", "classifier-rc2f2-0.pt"):
         (folder / name).touch()
     with pytest.raises(UserError, match=r"seed0\.pt, .*seed1\.pt$"):
-        ranking_scoring_commands.find_checkpoint(NAME)
+        find_checkpoint(NAME)
 
 
 def test_score_of_ten_numbers(anrot):
@@ -183,11 +187,11 @@ def test_score_of_ten_numbers(anrot):
 
 
 def test_tables_of_published_rows():
-    headings, rows = score_tables.published("cub")
+    headings, rows = ranking.published("cub")
     assert headings[-1] == "ERS" and len(headings) == len(rows[0]) == 17
-    assert {row[0].split()[0] for row in rows} == {"CUB"} and len(score_tables.published()[1]) == 98
+    assert {row[0].split()[0] for row in rows} == {"CUB"} and len(ranking.published()[1]) == 98
     assert rows[0][6:] == ["0.0", "100.0", "0.0", "99.9", "0.883", "1.762", "0.0", "0.0", "14.1", "0.0", "3.8"]
-    computed = [row for row in score_tables.published("fashion")[1] if row[-1].endswith("*")]
+    computed = [row for row in ranking.published("fashion")[1] if row[-1].endswith("*")]
     assert [row[-1] for row in computed] == ["4.2*", "38.7*", "63.3*", "8.2*"]
 
 
@@ -195,12 +199,12 @@ def test_tables_of_published_rows():
 def test_an_undefended_net_on_fashion_has_nothing_left(tmp_path, monkeypatch):
     """At eps = 77/255 after one epoch (the published nets: eight): an attack suite that fails this is broken."""
     try:
-        ranking_data.load("fashion", 28, 28)
+        sets.load("fashion", 28, 28)
     except UserError as error:
         pytest.skip(str(error))
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    assert cli.main(["retrieve", "train", "-C", NAME, "--epochs", "1", "--device", "cpu", "--compute", "fp32"]) == 0
-    assert cli.main(["retrieve", "attack", "-C", NAME, "--queries", "128", "--device", "cpu"]) == 0
+    assert main.main(["retrieve", "train", "-C", NAME, "--epochs", "1", "--device", "cpu", "--compute", "fp32"]) == 0
+    assert main.main(["retrieve", "attack", "-C", NAME, "--queries", "128", "--device", "cpu"]) == 0
     (file,) = (tmp_path / "results").rglob("*.rob28.json")
     record = json.loads(file.read_text())
     found = {name: part["attacked"] for name, part in record["numbers"].items()}

@@ -5,14 +5,15 @@ import math
 import pytest
 import torch
 
-from anrot_lib import cli, embedders, results
-from anrot_lib.data.synthetic import synthetic
-from anrot_lib.errors import UserError
-from anrot_lib.ranking import train as training
-from anrot_lib.ranking.data import load, of_image_set
+from anrot_lib.cli import main
+from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.ranking import embedders
+from anrot_lib.ranking.data.sets import load, of_image_set
 from anrot_lib.ranking.recipe import recipe
-from anrot_lib.ranking.train import train
-from anrot_lib.training import NotFinite
+from anrot_lib.ranking.training import loop
+from anrot_lib.ranking.training.loop import train
+from anrot_lib.records import results
 
 from .sets import WRITERS, write_digits
 
@@ -54,8 +55,8 @@ def test_a_killed_training_goes_on_to_the_same_bits(digits, tmp_path, stop):
 def test_the_gradual_adversarys_loss_comes_back(digits, tmp_path):
     done = train(digits, small(), tmp_path / "net.pt", steps=3)
     told = done.defense.destination.last_loss.item()
-    run = training.Run(digits, small(), torch.device("cpu"), "fp32", None, None)
-    run.restore(training.checkpoints.load(tmp_path / "net.pt"), tmp_path / "net.pt")
+    run = loop.Run(digits, small(), torch.device("cpu"), "fp32", None, None)
+    run.restore(loop.checkpoints.load(tmp_path / "net.pt"), tmp_path / "net.pt")
     assert run.defense.destination.last_loss.item() == told != 2.0
 
 
@@ -113,7 +114,7 @@ def test_evaluation_comes_at_its_epochs_and_last(digits):
 def test_no_epoch_at_all_keeps_the_net_that_training_begins_with(digits, tmp_path):
     made = small("", epochs=0)
     trained = train(digits, made, tmp_path / "net.pt", evaluate=r_at_1)
-    begun, _ = training.initial(made, digits)
+    begun, _ = loop.initial(made, digits)
     assert same(trained.net.state_dict(), begun.state_dict()) and trained.steps == 0
     assert same(embedders.load(tmp_path / "net.pt")[0].state_dict(), begun.state_dict())
     assert [row["epoch"] for row in trained.history] == [0] and "R@1" in trained.history[0]
@@ -128,7 +129,7 @@ def test_a_checkpoint_of_other_settings_is_refused(digits, tmp_path):
 def test_a_loss_that_is_not_finite_stops_before_the_weights(digits, tmp_path, monkeypatch):
     train(digits, small(""), tmp_path / "net.pt", steps=1)
     before = embedders.load(tmp_path / "net.pt")[0].state_dict()
-    monkeypatch.setattr(training.defenses.Vanilla, "forward", lambda self, net, x, *_: net(x).sum() * math.nan)
+    monkeypatch.setattr(loop.defenses.Vanilla, "forward", lambda self, net, x, *_: net(x).sum() * math.nan)
     with pytest.raises(NotFinite, match="step 2 of 10"):
         train(digits, small(""), tmp_path / "net.pt")
     assert same(before, embedders.load(tmp_path / "net.pt")[0].state_dict())
@@ -138,21 +139,21 @@ def test_frozen_statistics_come_from_a_classifier(tmp_path):
     data = of_image_set(synthetic(n_classes=20, per_class=4, size=37), 32)
     lengths = {"size": 32, "stored": 37, "pretrain_epochs": 1, "epochs": 1, "batch": 20}
     made = recipe("own:rres18:ptripletN", **lengths)
-    net, start = training.initial(made, data, folder=tmp_path)
+    net, start = loop.initial(made, data, folder=tmp_path)
     assert start == "scratch, then a classifier of the 15 training classes for 1 epoch"
     norm = net.batch_norms()[0]
     assert norm.running_mean.abs().max() > 0
     steps = []
     other = recipe("own:rres18ghmetsmi:ptripletN", **lengths)
-    again, _ = training.initial(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
+    again, _ = loop.initial(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
     assert same(net.state_dict(), again.state_dict()) and not steps  # it is not trained again
-    training.initial(recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
+    loop.initial(recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
     assert len(list(tmp_path.glob("classifier-rres18-*.pt"))) == 2
     trained = train(data, made, tmp_path / "net.pt")
     assert torch.equal(trained.net.batch_norms()[0].running_mean, norm.running_mean)
     with pytest.raises(UserError, match="give --weights"):
-        training.initial(recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
-    assert training.initial(recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
+        loop.initial(recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
+    assert loop.initial(recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
 
 
 def test_images_of_another_size_are_refused(digits):
@@ -165,7 +166,7 @@ def test_the_command_trains_writes_a_record_and_goes_on(tmp_path, monkeypatch, c
     write_digits(tmp_path / "digits")
     words = ["retrieve", "train", "-C", "fashion:rc2f2ghmetsm:ptripletN", "--data", str(tmp_path / "digits")]
     words += ["--epochs", "1", "--eta", "2", "--batch", "30", "--limit-images", "60", "--device", "cpu"]
-    assert cli.main(words) == 0
+    assert main.main(words) == 0
     shown = capsys.readouterr().out
     assert "HM[S,LGA], 60 training images of 10 classes" in shown
     assert "R@1" in shown
@@ -174,12 +175,12 @@ def test_the_command_trains_writes_a_record_and_goes_on(tmp_path, monkeypatch, c
     assert record["recipe"]["eta"] == 2
     assert record["training"]["steps"] == 2
     assert str(tmp_path) not in file.read_text()
-    assert cli.main(words) == 0  # nothing is left to do
-    assert cli.main([*words, "--dry-run"]) == 0
+    assert main.main(words) == 0  # nothing is left to do
+    assert main.main([*words, "--dry-run"]) == 0
     assert "steps: about" in capsys.readouterr().out
-    assert cli.main([*words[:3], "fashion:rres18:ptripletN"]) == 2
+    assert main.main([*words[:3], "fashion:rres18:ptripletN"]) == 2
     assert "28 px" in capsys.readouterr().err
-    assert cli.main([*words, "--evaluate-every", "-1"]) == 2
+    assert main.main([*words, "--evaluate-every", "-1"]) == 2
 
 
 @pytest.mark.slow
@@ -189,7 +190,7 @@ def test_the_commands_of_the_table_run_on_generated_images(tmp_path, monkeypatch
     dataset = name.split(":")[0]
     WRITERS[dataset](tmp_path / "images")
     words = ["retrieve", "train", "-C", name, "--data", str(tmp_path / "images"), "--epochs", "1", "--eta", "2"]
-    assert cli.main([*words, "--batch", "4", "--size", "32", "--pretrain-epochs", "1"]) == 0
+    assert main.main([*words, "--batch", "4", "--size", "32", "--pretrain-epochs", "1"]) == 0
     (file,) = (tmp_path / "home/results").rglob("*.json")
     record = results.read(file)
     assert record["row"] == ("HM[S,LGA]+ICS" if name.split(":")[1].endswith("i") else "HM[S,LGA]")

@@ -1,0 +1,3 @@
+"""TODO."""
+
+WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")

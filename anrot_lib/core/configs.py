@@ -1,0 +1,46 @@
+"""TODO."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from anrot_lib.core.errors import UserError
+
+
+def at_least(settings: Any, **least: float) -> None:
+    """UserError for the first of these fields that is not a finite number of at least so much."""
+    for name, low in least.items():
+        value = getattr(settings, name)
+        if not (math.isfinite(value) and value >= low):
+            raise UserError(f"{name.replace('_', ' ')} must be at least {low:g}, got {value:g}")
+
+
+def change(settings: Any, **changes: Any) -> Any:
+    """The same settings with those of `changes` that are not None; the spelling of a command line's options."""
+    return replace(settings, **{k: v for k, v in changes.items() if v is not None})
+
+
+def from_dict(cls: type, values: dict[str, Any]) -> Any:
+    """Rebuild stored settings. An unknown key is an error: a typo must not become a silent default."""
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise UserError(f"unknown setting {', '.join(unknown)} for {cls.__name__}; it has {', '.join(sorted(known))}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """JSON-able settings; tuples become lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+
+
+def key_of(*parts: Any) -> str:
+    """A short name for settings: equal settings, equal name."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Names of the settings whose values differ; of a recipe, those of its fields."""
+    old, new = ({**s, **(s.get("recipe") or {})} for s in (old, new))
+    return sorted(k for k in old.keys() | new.keys() if k != "recipe" and old.get(k) != new.get(k))

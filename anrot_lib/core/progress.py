@@ -1,0 +1,65 @@
+"""Progress bars with an estimate, and paths as short as they can be said."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Interface
+
+from tqdm import tqdm
+
+# Smooth in a terminal; in a log file one line every half minute.
+BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.isatty() else 30}
+
+
+@contextmanager
+def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """A progress bar with an estimate; called with (done, numbers to show, another total where that changes)."""
+    with tqdm(total=total, desc=title, **BAR) as shown:
+
+        def update(done: int, numbers: dict[str, Any] | None = None, total: int | None = None) -> None:
+            shown.total = total or shown.total
+            if numbers:
+                shown.set_postfix(
+                    {k: f"{v:.3f}" if isinstance(v, float) else v for k, v in numbers.items()}, refresh=False
+                )
+            shown.update(done - shown.n)
+
+        yield update
+
+
+@contextmanager
+def counting_bar(title: str) -> Iterator[Callable[..., None]]:
+    """A bar whose total is known with the first call: (done, total, ...)."""
+    with tqdm(desc=title, unit="image", **BAR) as shown:
+
+        def update(done: int, total: int, *_: Any) -> None:
+            shown.total = total
+            shown.update(done - shown.n)
+
+        yield update
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be said: relative to where the user stands, if it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+class Progress(Interface):
+    """What shows progress: `bar(title, total)` gives a context whose value is called with (done, numbers)."""
+
+    def __call__(self, title: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
+
+
+def in_all(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """For steps, such as the images of a pass, a function that tells `progress` how many there were in all."""
+    done = 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done)
+
+    return step

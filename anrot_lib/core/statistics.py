@@ -1,0 +1,115 @@
+"""Means over episodes with 95 % intervals, paired differences, curves. In per cent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from anrot_lib.core import randomness
+
+BOOTSTRAP_SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over n episodes, in per cent: half-width of the 95 % t-interval, and the 95 % bootstrap interval."""
+
+    mean: float
+    half_width: float
+    bootstrap_low: float
+    bootstrap_high: float
+    sd: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1f} +/- {self.half_width:.1f}"
+
+
+def t_quantile(n: int, level: float = 0.975) -> float:
+    """Quantile of Student's t with n - 1 degrees of freedom."""
+    return float(stdtrit(n - 1, level))
+
+
+def interval(values: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:
+    """Mean and 95 % intervals of per-episode accuracies in [0, 1], reported in per cent.
+
+    The t-interval takes episodes as independent draws; the bootstrap resamples episodes (percentile method), and is
+    nan if it is not asked for: it costs a hundred times as much.
+    With one episode both intervals are unbounded and reported as nan.
+    """
+    values = 100 * np.asarray(values, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        return Interval(float(values.mean()), float("nan"), float("nan"), float("nan"), float("nan"), n)
+    sd = values.std(ddof=1)
+    half = t_quantile(n) * sd / n**0.5
+    low, high = np.percentile(bootstrap_means(values, seed), [2.5, 97.5]) if bootstrap else (np.nan, np.nan)
+    return Interval(*(float(v) for v in (values.mean(), half, low, high, sd)), n)
+
+
+def share_half_width(per_cent: float, n: int) -> float:
+    """Half-width of the 95 % interval of a share of n hits or misses, both in per cent, by the normal law."""
+    return 1.96 * (per_cent * (100 - per_cent) / n) ** 0.5
+
+
+def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
+    """Means of BOOTSTRAP_SAMPLES resamples. Values that repeat are drawn by multinomial counts: fast and exact."""
+    distinct, counts = np.unique(values, return_counts=True)
+    rng = np.random.Generator(randomness.philox(seed, "bootstrap"))
+    draws = rng.multinomial(len(values), counts / len(values), size=BOOTSTRAP_SAMPLES)
+    return draws @ distinct / len(values)
+
+
+def paired(first: np.ndarray, second: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:
+    """Interval of second - first on the same episodes, in points. ValueError for arrays of different length."""
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"paired differences need the same episodes, got {first.shape} and {second.shape}")
+    return interval(second - first, seed, bootstrap)
+
+
+def paired_p(first: np.ndarray, second: np.ndarray) -> float:
+    """Two-sided p of the paired t-test that second and first have the same mean; 1 where they are equal throughout."""
+    difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
+    n, spread = len(difference), difference.std(ddof=1)
+    if spread == 0:
+        return 1.0 if difference[0] == 0 else 0.0
+    return float(2 * stdtr(n - 1, -abs(difference.mean()) * n**0.5 / spread))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values of m comparisons made together, adjusted by Holm's step-down procedure (1979), in their order.
+
+    Those at most 0.05 may all be called differences: the chance that one of them is none is at most 5 %, however the
+    comparisons depend on each other.
+    """
+    order = np.argsort(p_values, kind="stable")
+    m = len(order)
+    raised = [min(1.0, (m - rank) * p_values[k]) for rank, k in enumerate(order)]
+    adjusted = np.empty(m)
+    adjusted[order] = np.maximum.accumulate(raised) if m else raised
+    return adjusted.tolist()
+
+
+def tasks_for_precision(sd: float, half_width: float) -> int:
+    """Episodes needed so that 1.96 sd / sqrt(n) <= half_width; both in points."""
+    return ceil((1.96 * sd / half_width) ** 2)
+
+
+def area_under(x: np.ndarray, y: np.ndarray) -> float:
+    """Mean height of a curve over its range: trapezoids divided by the width. Same unit as y."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    return float(np.trapezoid(y, x) / (x[-1] - x[0]))
+
+
+def halving_point(x: np.ndarray, y: np.ndarray) -> float | None:
+    """The first x, by linear interpolation, where y falls to half of y[0]; None if it never does."""
+    half = y[0] / 2
+    for k in range(1, len(x)):
+        if y[k] <= half:
+            if y[k] == y[k - 1]:
+                return float(x[k])
+            return float(x[k - 1] + (y[k - 1] - half) / (y[k - 1] - y[k]) * (x[k] - x[k - 1]))
+    return None

@@ -1,0 +1,159 @@
+"""What the notebooks start with: `setup`, `explore` (a static figure first, sliders on top), `track`."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+
+from anrot_lib import settings
+from anrot_lib.core import paths, randomness
+from anrot_lib.course import catalogue
+from anrot_lib.data import image_set as image_sets
+from anrot_lib.data.episodes import Episode, EpisodeManifest
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.records import results
+from anrot_lib.reports import figures
+from anrot_lib.settings import Budget
+
+LAPTOP_DATA = "cifar-fs"  # what the larger presets work on where it has been prepared
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A notebook's surroundings: its preset, its images, the course's nets, its random streams."""
+
+    number: str
+    budget: Budget
+    data: str
+    seed: int = 0
+
+    @property
+    def smoke(self) -> bool:
+        return self.budget.preset == "smoke"
+
+    def pick(self, smoke: Any, laptop: Any, paper: Any) -> Any:
+        """The value for the preset at hand; for sizes and lengths only, never for an algorithm."""
+        return {"smoke": smoke, "laptop": laptop, "paper": paper}[self.budget.preset]
+
+    @cached_property
+    def embedded(self) -> ImageSet:
+        """The synthetic images, on which the course's nets were trained: 100 classes of 60 images, 32 px."""
+        return synthetic()
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """The images of the preset: the embedded ones at smoke, a prepared set beyond."""
+        if self.data != "synthetic":
+            return image_sets.load(paths.packed_dir() / self.data)
+        return self.embedded if self.smoke else synthetic(per_class=self.budget.per_class)
+
+    def generator(self, name: str) -> torch.Generator:
+        """A random stream of its own for each name, the same in every run."""
+        return randomness.generator(self.seed, f"notebook-{self.number}/{name}")
+
+    def net(self, name: str | Path = "mixture") -> FewShotNet:
+        """A trained net of the course, "clean" or "mixture", or your own by the path of its checkpoint."""
+        return catalogue.net(name)
+
+    def episodes(
+        self, tasks: int = 1, way: int = 5, shot: int = 5, query: int = 3, split: str = "test", image_set=None
+    ) -> Episode:
+        """Some episodes with their images; on the embedded set unless another is given."""
+        image_set = self.embedded if image_set is None else image_set
+        return self.manifest(tasks, way, shot, query, split, image_set).rows.to_episode(image_set)
+
+    def manifest(
+        self, tasks: int, way: int = 5, shot: int = 5, query: int = 15, split: str = "test", image_set=None
+    ) -> EpisodeManifest:
+        image_set = self.embedded if image_set is None else image_set
+        return EpisodeManifest.make(image_set, split, way, shot, query, tasks, self.seed)
+
+    def records(self, experiment: str, kind: str = "accuracy") -> list[dict[str, Any]]:
+        """The result records of an experiment, by the name of its folder below data/results; none if it is not there.
+
+        kind  accuracy, reconstruction, ranking or timing.
+        """
+        return results.read_all(paths.results_dir() / experiment, kind)
+
+
+def setup(number: str, preset: str | None = None, data: str | None = None) -> Lesson:
+    """Set the figures' style and say what the notebook runs on.
+
+    number  of the notebook, "03".
+    preset  smoke, laptop or paper; None takes $ANROT_PRESET, or smoke if that is unset.
+    data    the name of a prepared image set, or "synthetic"; None takes $ANROT_DATA, or, beyond smoke, CIFAR-FS if it
+            has been prepared, else the embedded images.
+    """
+    matplotlib.rcParams.update(figures.STYLE)
+    budget = settings.preset(preset)
+    name = data or os.environ.get("ANROT_DATA")
+    if name is None:
+        prepared = (paths.packed_dir() / LAPTOP_DATA / "set.json").is_file()
+        name = LAPTOP_DATA if prepared and budget.preset != "smoke" else "synthetic"
+    what = "a mechanism to look at, not a result" if budget.preset == "smoke" else "results of this machine"
+    print(f"preset={budget.preset} data={name} seed=0: {what}")
+    return Lesson(number, budget, name)
+
+
+def headless() -> bool:
+    """Whether figures stay static: $ANROT_HEADLESS is 1, there are no widgets, or this is no notebook."""
+    if os.environ.get("ANROT_HEADLESS", "0") not in ("", "0"):
+        return True
+    if importlib.util.find_spec("ipywidgets") is None or "IPython" not in sys.modules:
+        return True
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell is None or not hasattr(shell, "kernel")
+
+
+Choices = dict[str, list[Any] | dict[str, Any]]
+
+
+def options(choices: list[Any] | dict[str, Any]) -> list[tuple[str, Any]]:
+    """(label, value) pairs of a slider: a dict gives the labels, a list shows its values."""
+    if isinstance(choices, dict):
+        return list(choices.items())
+    return [(f"{v:.3g}" if isinstance(v, float | np.floating) else str(v), v) for v in choices]
+
+
+def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: list[Any] | dict[str, Any]):
+    """Show a figure, and in a live notebook sliders that redraw it.
+
+    draw     called with one value of every slider by its name; shows a figure and returns nothing.
+    start    values of the first figure; what it leaves out starts at its first choice.
+    choices  the values of each slider, a list, or a dict from label to value.
+    """
+    values = {name: options(v)[0][1] for name, v in choices.items()} | (start or {})
+    draw(**values)
+    if headless():
+        return
+    import ipywidgets as widgets
+    from IPython.display import display
+
+    sliders = {
+        name: widgets.SelectionSlider(
+            options=options(v), value=values[name], description=name.replace("_", " "), layout={"width": "28em"}
+        )
+        for name, v in choices.items()
+    }
+    display(widgets.VBox([*sliders.values(), widgets.interactive_output(draw, sliders)]))
+
+
+def track(items: Iterable[Any], title: str = "", total: int | None = None) -> Iterator[Any]:
+    """The same items with a progress bar in a live notebook; silent otherwise."""
+    if headless():
+        return iter(items)
+    from tqdm.auto import tqdm
+
+    return iter(tqdm(items, desc=title, total=total))

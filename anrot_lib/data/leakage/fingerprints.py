@@ -1,0 +1,179 @@
+"""Short fingerprints of images, and the pairs of images whose fingerprints agree, mirrored or not.
+
+A fingerprint is a cosine transform of a 16 x 16 thumbnail (luminance and two colour differences),
+whitened by the set's own statistics and weighted by how well each direction survives small shifts
+and crops: within-copy covariance against covariance over the set, a linear discriminant. Mirroring
+an image changes the sign of the cosines of odd horizontal frequency only, so a fingerprint is kept
+in an even part e and an odd part o, and max over mirroring of the agreement of two images is
+e.e' + |o.o'|: one matrix product serves both orientations.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anrot_lib.core.randomness import raw
+
+SIDE = 16  # of the thumbnail
+DETAIL = 42  # about the side of the grey image that pairs are verified on
+LUMINANCE, COLOUR = 10, 5  # frequencies kept on each axis
+SAMPLE = 2000  # images that the whitening is estimated on
+BLOCK = 1024  # images at once
+
+# Y, and the differences B - Y and R - Y scaled as in JPEG
+TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+
+
+class Views(NamedTuple):
+    """All that the search keeps of an image: 2.5 kB for one of 84 x 84 pixels."""
+
+    thumbnails: Tensor  # (N, 3, 16, 16) uint8, RGB
+    details: Tensor  # (N, 1, s, s) uint8, luminance, s as `detail_side` says
+
+
+class Fingerprints(NamedTuple):
+    even: Tensor  # (N, D_e) float32
+    odd: Tensor  # (N, D_o) float32; even and odd together have length 1
+
+
+class Candidates(NamedTuple):
+    first: Tensor  # (P,) int64 rows, first < second
+    second: Tensor
+    mirrored: Tensor  # (P,) bool
+    agreement: Tensor  # (P,) float32 in [-1, 1]
+
+
+def to_float(images: np.ndarray) -> Tensor:
+    """uint8 (n, H, W, C) -> float32 (n, 3, H, W) in [0, 255]; grey is repeated."""
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
+
+
+def luminance(x: Tensor) -> Tensor:
+    """(n, 3, h, w) -> (n, 1, h, w)."""
+    return torch.einsum("c,nchw->nhw", TO_YCC[0], x)[:, None]
+
+
+def detail_side(height: int, width: int) -> int:
+    """The larger side divided by a whole number, so that pixels average cleanly; 16 at least."""
+    side = max(height, width)
+    return max(SIDE, side // max(1, round(side / DETAIL)))
+
+
+def views(images: np.ndarray) -> Views:
+    """Thumbnails and details of uint8 images (N, H, W, C), read once, in blocks."""
+    n, side = len(images), detail_side(*images.shape[1:3])
+    kept = Views(
+        torch.empty(n, 3, SIDE, SIDE, dtype=torch.uint8),
+        torch.empty(n, 1, side, side, dtype=torch.uint8),
+    )
+    for start in range(0, n, BLOCK):
+        x = to_float(images[start : start + BLOCK])
+        kept.thumbnails[start : start + BLOCK] = F.adaptive_avg_pool2d(x, SIDE).round_()
+        grey = luminance(x)
+        if grey.shape[-2:] != (side, side):
+            grey = F.adaptive_avg_pool2d(grey, side)
+        kept.details[start : start + BLOCK] = grey.round_()
+    return kept
+
+
+def _cosines(n: int) -> Tensor:
+    """Orthonormal cosine basis (n, 16): the n lowest frequencies."""
+    grid = torch.arange(n)[:, None] * (torch.arange(SIDE)[None] + 0.5)
+    basis = torch.cos(torch.pi / SIDE * grid) * (2 / SIDE) ** 0.5
+    basis[0] *= 0.5**0.5
+    return basis
+
+
+def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosine coefficients of thumbnails, even and odd horizontal frequency, without the means."""
+    ycc = torch.einsum("dc,nchw->ndhw", TO_YCC, x)
+    y, c = _cosines(LUMINANCE), _cosines(COLOUR)
+    grey = y @ ycc[:, 0] @ y.T
+    colour = (c @ ycc[:, 1:] @ c.T).flatten(1, 2)
+    even = [grey[:, :, 0::2].flatten(1)[:, 1:]]
+    even += [colour[:, :, 0::2].unflatten(1, (2, COLOUR)).flatten(2)[:, :, 1:].flatten(1)]
+    odd = [grey[:, :, 1::2].flatten(1), colour[:, :, 1::2].flatten(1)]
+    return torch.cat(even, 1), torch.cat(odd, 1)
+
+
+def _moved(x: Tensor) -> Iterator[Tensor]:
+    """Small moves that a copy should survive: shifts by 1/16 of the side, crops of 90 %."""
+    h, w = x.shape[-2:]
+    dy, dx = max(1, round(h / SIDE)), max(1, round(w / SIDE))
+    for mode in ("replicate", "circular", "constant"):
+        padded = F.pad(x, (dx, dx, dy, dy), mode=mode)
+        for sy, sx in ((0, 0), (0, 2 * dx), (dy, 0)):
+            yield padded[..., sy : sy + h, sx : sx + w]
+    cut_y, cut_x = max(1, round(h / 10)), max(1, round(w / 10))
+    for crop in (x[..., cut_y:, cut_x:], x[..., :-cut_y, cut_x:]):
+        yield F.interpolate(crop, (h, w), mode="bilinear", antialias=True)
+
+
+def _sample(images: np.ndarray) -> Tensor:
+    """Up to 2,000 images, the same for the same N, no larger than the moves need."""
+    rows = np.argsort(raw(0, "fingerprints", len(images)), kind="stable")[:SAMPLE]
+    return F.adaptive_avg_pool2d(to_float(images[np.sort(rows)]), detail_side(*images.shape[1:3]))
+
+
+def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
+    """(D, D) map that whitens `values` and weighs each direction by 1 - within / total variance."""
+    values = values.double()
+    total = values.T @ values / len(values)
+    within = sum(c.double().T @ c.double() for c in changes) / (2 * len(values) * len(changes))
+    # a small set does not span all directions: lean towards a diagonal, and never below grey noise
+    share = len(total) / (len(total) + len(values))
+    total = (1 - share) * total + share * torch.diag(torch.diag(total)) + torch.eye(len(total))
+    within = within + 1e-3 * torch.diag(torch.diag(total)) + torch.eye(len(total))
+    whiten = torch.linalg.inv(torch.linalg.cholesky(total))
+    ratio, axes = torch.linalg.eigh(whiten @ within @ whiten.T)
+    return (whiten.T @ axes * (1 - ratio).clamp(min=0)).float()
+
+
+def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
+    """Fingerprints of uint8 images (N, H, W, C); `images` serve for the whitening only."""
+    x = _sample(images)
+    base = _spectra(F.adaptive_avg_pool2d(x, SIDE))
+    moved = [_spectra(F.adaptive_avg_pool2d(m, SIDE)) for m in _moved(x)]
+    maps = [_discriminant(base[p], [m[p] - base[p] for m in moved]) for p in (0, 1)]
+    blocks = [
+        [part @ m for part, m in zip(_spectra(block.float()), maps, strict=True)]
+        for block in kept.thumbnails.split(BLOCK)
+    ]
+    even, odd = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
+    return Fingerprints(even / length, odd / length)
+
+
+def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
+    """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
+    n, step = len(prints.even), 2 * BLOCK
+    tiles = [_among_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]
+    return _among_best(Candidates(*(torch.cat(c) for c in zip(*tiles, strict=True))), most)
+
+
+def _tile(prints: Fingerprints, a: int, b: int, step: int, least: float) -> Candidates:
+    """The agreeing pairs of rows a to a + step with rows b to b + step."""
+    even = prints.even[a : a + step] @ prints.even[b : b + step].T
+    odd = prints.odd[a : a + step] @ prints.odd[b : b + step].T
+    score = odd.abs().add_(even)
+    i, j = torch.nonzero(score > least, as_tuple=True)
+    later = i + a < j + b
+    i, j = i[later], j[later]
+    return Candidates(i + a, j + b, odd[i, j] < 0, score[i, j])
+
+
+def _among_best(found: Candidates, most: int) -> Candidates:
+    """The pairs that are among the `most` best of either of their images."""
+    keep = torch.zeros(len(found.first), dtype=torch.bool)
+    by_score = torch.argsort(found.agreement, descending=True, stable=True)
+    for rows in (found.first, found.second):
+        order = by_score[torch.argsort(rows[by_score], stable=True)]
+        ordered = rows[order]
+        place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
+        keep[order[place < most]] = True
+    return Candidates(*(column[keep] for column in found))

@@ -1,0 +1,249 @@
+"""The guard of a split: no class and no picture on both sides, and enough of both for an episode.
+
+A class or a picture that is in train and in test makes a few-shot accuracy a seen-class accuracy.
+Copies within one split do no such harm; they are listed apart.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.leakage.near_copies import digests, identical, near_copies
+from anrot_lib.data.splits import SPLITS, listed
+
+MODES = ("error", "quarantine", "report")
+
+
+class Pair(NamedTuple):
+    """Two images that are copies; row_a < row_b."""
+
+    row_a: int
+    row_b: int
+    kind: str  # "identical" pixels, "near" copy, or "mirrored" near copy
+    score: float  # 1 for identical pixels, else the share of fine detail in common
+    across: bool  # in two different splits
+    same_class: bool
+
+
+class Shortage(NamedTuple):
+    split: str
+    class_name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the guard found in a set."""
+
+    pairs: tuple[Pair, ...]
+    shortages: tuple[Shortage, ...]  # classes with fewer images than shots + queries
+    small_splits: dict[str, int]  # splits with fewer (sufficient) classes than ways -> how many
+    quarantine: np.ndarray  # int64 rows to leave out, ascending; empty unless asked for
+    images: int
+    names: Mapping[int, str]  # what the images of `pairs` are called
+
+    @property
+    def across(self) -> tuple[Pair, ...]:
+        return tuple(pair for pair in self.pairs if pair.across)
+
+    @property
+    def clean(self) -> bool:
+        """Nothing that falsifies or prevents an episode; copies within a split do neither."""
+        return not (self.across or self.shortages or self.small_splits)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Pairs by kind, "identical" and "identical across splits" and so on, and the rest."""
+        kinds = ("identical", "near", "mirrored")
+        counts = {k: sum(p.kind == k for p in self.pairs) for k in kinds}
+        counts |= {f"{k} across splits": sum(p.kind == k for p in self.across) for k in kinds}
+        return counts | {"small classes": len(self.shortages), "images": self.images}
+
+    @property
+    def summary(self) -> str:
+        c = self.counts
+        copies = ", ".join(f"{c[k]} {k}" for k in ("identical", "near", "mirrored"))
+        text = f"{self.images} images: {copies} pairs of copies, {len(self.across)} across splits"
+        if self.across:
+            text += f" ({self.told(self.across)})"
+        if self.shortages:
+            text += f"; too few images in {_told_shortages(self.shortages)}"
+        if self.small_splits:
+            text += f"; too few classes in {_told_splits(self.small_splits)}"
+        if len(self.quarantine):
+            text += f"; {len(self.quarantine)} images to leave out"
+        return text
+
+    def told(self, pairs: Sequence[Pair], limit: int = 5) -> str:
+        """The first pairs by the names of their images."""
+        shown = [f"{self.names[p.row_a]} = {self.names[p.row_b]}" for p in pairs[:limit]]
+        return "; ".join(shown) + (f"; {len(pairs) - limit} more" if len(pairs) > limit else "")
+
+    def as_json(self) -> dict[str, Any]:
+        """For a set's provenance: counts, every pair by name, the rows left out."""
+        pairs = [{"images": [self.names[p.row_a], self.names[p.row_b]], **p._asdict()} for p in self.pairs]
+        return {
+            "counts": self.counts,
+            "pairs": pairs,
+            "shortages": [s._asdict() for s in self.shortages],
+            "small_splits": dict(self.small_splits),
+            "quarantine": self.quarantine.tolist(),
+        }
+
+
+def shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
+    """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever case."""
+    keys = {s: {str(name).casefold(): str(name) for name in names} for s, names in splits.items()}
+    return [
+        f"{a} and {b} share {listed(names)}"
+        for a, b in combinations(keys, 2)
+        if (names := [keys[a][k] for k in sorted(keys[a].keys() & keys[b].keys())])
+    ]
+
+
+def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
+    """UserError, with the names, if a class is in two splits (in whatever case)."""
+    if shared := shared_classes(splits):
+        raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
+
+
+def too_few(image_set, n_shot: int, n_query: int, n_way: int = 5) -> Report:
+    """Classes with fewer than n_shot + n_query images, and splits with too few classes left."""
+    return _report(image_set, (), np.empty(0, np.int64), n_shot + n_query, n_way)
+
+
+def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray) -> list[Pair]:
+    """Copies among uint8 images (N, H, W, C), sorted by rows.
+
+    `split_of_image` (N,) holds "train", "val", "test" or "" (in no split). Of more than two
+    identical images each is paired with one of the latest split, the first of them, so that a
+    thousand black frames make 999 pairs and every image that leaks is named.
+    """
+    rank = np.array([SPLITS.index(s) if s in SPLITS else -1 for s in split_of_image])
+    hashes = digests(images)
+    groups = identical(hashes)
+    firsts = [row for row, h in enumerate(hashes) if h not in groups or groups[h][0] == row]
+    links: dict[tuple[int, int], tuple[str, float]] = {}
+    for rows in groups.values():
+        best = _best(rows, rank)
+        links |= {_ordered(row, best): ("identical", 1.0) for row in rows if row != best}
+    unique = images if len(firsts) == len(images) else _Rows(images, np.array(firsts))
+    for i, j, mirrored, score in near_copies(unique):
+        a, b = (groups.get(hashes[firsts[k]], [firsts[k]]) for k in (i, j))
+        found = ("mirrored" if mirrored else "near", score)
+        links |= {_ordered(row, _best(b, rank)): found for row in a}
+        links |= {_ordered(row, _best(a, rank)): found for row in b}
+    return [Pair(i, j, *links[i, j], _across(rank[i], rank[j]), bool(labels[i] == labels[j])) for i, j in sorted(links)]
+
+
+class _Rows:
+    """Some rows of an array, read when asked for: a memory-mapped set is never copied whole."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray):
+        self.array, self.rows, self.shape = array, rows, (len(rows), *array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return self.array[self.rows[index]]
+
+
+def _ordered(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)
+
+
+def _best(rows: Sequence[int], rank: np.ndarray) -> int:
+    """The row that stays: of the latest of train, val, test; the first of these."""
+    return min(rows, key=lambda row: (-rank[row], row))
+
+
+def _across(a: int, b: int) -> bool:
+    return bool(a != b and min(a, b) >= 0)
+
+
+def quarantine(pairs: Iterable[Pair], split_of_image: np.ndarray) -> np.ndarray:
+    """Rows to leave out so that no copy is left across splits: int64, ascending.
+
+    Of two copies the one in the earlier of train, val, test goes: test sets stay as published.
+    """
+    rank = {split: i for i, split in enumerate(SPLITS)}
+    rows = [sorted((p.row_a, p.row_b), key=lambda row: rank[split_of_image[row]]) for p in pairs if p.across]
+    gone: set[int] = set()
+    for goes, stays in sorted(rows, key=lambda r: (-rank[split_of_image[r[1]]], r)):
+        if stays not in gone:
+            gone.add(goes)
+    return np.array(sorted(gone), dtype=np.int64)
+
+
+def check(image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: str = "error") -> Report:
+    """Guard an ImageSet with a split before episodes of n_way classes are drawn from it.
+
+    mode "report" only says what it found. "quarantine" also lists the rows to leave out: copies
+    across splits (from train first, then val, never test) and classes too small for
+    n_shot + n_query images. "error" raises UserError, naming what it found, unless all is well
+    but copies within a split. Classes in two splits, and after a quarantine too few classes for
+    n_way, cannot be mended by leaving images out: an error in both modes.
+    """
+    if mode not in MODES:
+        raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
+    if mode != "report":
+        class_overlap(image_set.split_names)
+    split_of_image = split_names_of_images(image_set)
+    pairs = duplicates(image_set.images, image_set.labels, split_of_image)
+    gone = quarantine(pairs, split_of_image) if mode == "quarantine" else np.empty(0, np.int64)
+    report = _report(image_set, pairs, gone, n_shot + n_query, n_way)
+    if mode == "error" and not report.clean:
+        raise UserError(f"{image_set.name} does not pass the guard. {report.summary}")
+    if mode == "quarantine" and report.small_splits:
+        raise UserError(f"{image_set.name} cannot be mended by quarantine. {report.summary}")
+    if mode == "quarantine" and report.shortages:
+        small = {s.class_name for s in report.shortages}
+        rows = [image_set.class_names[label] in small for label in image_set.labels]
+        gone = np.union1d(gone, np.flatnonzero(rows))
+        return replace(report, quarantine=gone)
+    return report
+
+
+def split_names_of_images(image_set) -> np.ndarray:
+    """(N,) "train", "val", "test", or "" for an image whose class is in no split."""
+    names = np.full(len(image_set.class_names), "", dtype="<U5")
+    for split, classes in image_set.splits.items():
+        names[list(classes)] = split
+    return names[image_set.labels]
+
+
+def _report(image_set, pairs: Sequence[Pair], gone: np.ndarray, needed: int, n_way: int) -> Report:
+    kept = np.delete(np.asarray(image_set.labels), gone)
+    counts = np.bincount(kept, minlength=len(image_set.class_names))
+    shortages = tuple(
+        Shortage(split, image_set.class_names[c], int(counts[c]))
+        for split, classes in image_set.splits.items()
+        for c in classes
+        if counts[c] < needed
+    )
+    left = {split: sum(counts[c] >= needed for c in classes) for split, classes in image_set.splits.items()}
+    small = {split: int(n) for split, n in left.items() if n < n_way}
+    names = {row: _name(image_set, row) for pair in pairs for row in (pair.row_a, pair.row_b)}
+    n = len(image_set.labels)
+    return Report(tuple(pairs), shortages, small, gone.astype(np.int64), n, names)
+
+
+def _name(image_set, row: int) -> str:
+    """ "train/apple/0012.png", or with the row number where there are no file names."""
+    c = int(image_set.labels[row])
+    split = next((s for s, classes in image_set.splits.items() if c in classes), "no split")
+    file = image_set.files[row] if image_set.files else f"{image_set.class_names[c]} row {row}"
+    return f"{file} ({split})"
+
+
+def _told_shortages(shortages: Sequence[Shortage], limit: int = 8) -> str:
+    return listed([f"{s.class_name}: {s.images}" for s in shortages], limit)
+
+
+def _told_splits(small: Mapping[str, int]) -> str:
+    return ", ".join(f"{split} ({n} usable)" for split, n in small.items())

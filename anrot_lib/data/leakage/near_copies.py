@@ -1,0 +1,177 @@
+"""Copies of images in a set: the same pixels, or the same picture after a small change.
+
+A small change is a new JPEG encoding, a resize, a shift or crop of some percent, a mirroring, a
+change of brightness or contrast. Fingerprints propose pairs, an alignment verifies them: two
+pictures of one thing, or two things on white ground, are no copies. tests/data/test_guard.py holds
+how many planted copies and how many false pairs the thresholds give on real images.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from anrot_lib.data.leakage import alignment, fingerprints
+from anrot_lib.data.leakage.fingerprints import Candidates, Views
+
+COARSE = 0.75  # correlation of aligned thumbnails, below which no closer look is taken
+COARSE_PATCH = 36.0  # difference of a patch of these, of 255, above which none is taken
+ALIKE = 0.76  # texture that a copy in the same colours shares
+RECOLOURED = 0.90  # texture that a copy in other colours shares
+DRAWN = 0.97  # texture that a copy of a drawing shares: many hands draw a plain stroke alike
+COLOUR = 12.0  # mean difference of a copy's colours, of 255
+PATCH = 24.0  # the largest such difference of a patch of 3 x 3 in 16 x 16
+STRICT_PATCH, SLOPE = 16.0, 60.0  # the same at texture 0.75, and how it grows with texture
+BLANK, EMPTY = 0.8, 0.93  # share of black and white pixels of a drawing; of one without enough ink
+CHUNK = 512  # pairs at once: their planes stay in the processor's cache
+
+
+class Verdict(NamedTuple):
+    texture: Tensor  # (P,) correlation of locally normalised detail
+    colour: Tensor  # (P,) mean absolute difference of the thumbnails, of 255
+    patch: Tensor  # (P,) the largest difference of a patch
+    recoloured: Tensor  # (P,) the same after the best gain and offset of each channel
+    blank: Tensor  # (P,) share of pixels that are black or white, of the fuller image
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+    """A 128-bit digest of each image's pixels."""
+    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images]
+
+
+def near_copies(images: np.ndarray) -> list[tuple[int, int, bool, float]]:
+    """(row, later row, mirrored, score in [0, 1]) of each near-copy among uint8 (N, H, W, C).
+
+    For images that differ from one another. The work grows with N^2 (matrix products over
+    fingerprints) and is small beside it for the few pairs that fingerprints propose.
+    """
+    if len(images) < 2:
+        return []
+    with torch.no_grad():
+        kept = fingerprints.views(images)
+        found = fingerprints.candidates(fingerprints.fingerprints(images, kept))
+        with _one_thread():
+            found, verdict = verify(kept, found)
+        good = is_copy(verdict)
+    columns = found.first[good], found.second[good], found.mirrored[good], verdict.texture[good]
+    return sorted(zip(*(c.tolist() for c in columns), strict=True))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Hundreds of thousands of small operations: handing each to several threads costs more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def is_copy(v: Verdict) -> Tensor:
+    """Which pairs are copies: (P,) bool."""
+    patch = (STRICT_PATCH + SLOPE * (v.texture - 0.75)).clamp(max=PATCH)
+    same = (v.texture >= ALIKE) & (v.colour <= COLOUR) & (v.patch <= patch)
+    recoloured = (v.texture >= RECOLOURED) & (v.recoloured <= PATCH)
+    drawing = (v.texture >= DRAWN) & (v.blank < EMPTY)
+    return (same | recoloured) & ((v.blank <= BLANK) | drawing)
+
+
+def verify(kept: Views, found: Candidates) -> tuple[Candidates, Verdict]:
+    """The pairs that agree after alignment of their thumbnails, and a verdict on each."""
+    nothing = torch.empty(0)
+    survivors, verdicts = [], [Verdict(*[nothing] * 5)]
+    for start in range(0, len(found.first), CHUNK):
+        pairs = Candidates(*(column[start : start + CHUNK] for column in found))
+        placed, good = _coarse(kept, pairs)
+        survivors.append(Candidates(*(column[good] for column in pairs)))
+        placed = alignment.Placement(*(p[good] for p in placed))
+        if good.any():
+            verdicts.append(_judge(kept, survivors[-1], placed))
+    empty = Candidates(*(column[:0] for column in found))
+    return (
+        Candidates(*(torch.cat(c) for c in zip(empty, *survivors, strict=True))),
+        Verdict(*(torch.cat(c) for c in zip(*verdicts, strict=True))),
+    )
+
+
+def _pair(plane: Tensor, pairs: Candidates) -> tuple[Tensor, Tensor]:
+    """The two images of each pair as float, the second mirrored where it should be."""
+    second = plane[pairs.second].float()
+    mirrored = pairs.mirrored[:, None, None, None]
+    return plane[pairs.first].float(), torch.where(mirrored, second.flip(-1), second)
+
+
+def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor]:
+    """Place the thumbnails on one another; which pairs deserve a closer look."""
+    a, b = _pair(kept.thumbnails, pairs)
+    grey_a, grey_b = fingerprints.luminance(a), fingerprints.luminance(b)
+    placed = alignment.align(grey_a, grey_b, alignment.in_place(len(a)), steps=5)
+    mask = alignment.shared(a, placed)
+    alike = alignment.correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
+    _, patch, recoloured = _colours(a, b, placed)
+    return placed, (alike[:, 0] >= COARSE) & (torch.minimum(patch, recoloured) <= COARSE_PATCH)
+
+
+def _judge(kept: Views, pairs: Candidates, placed: alignment.Placement) -> Verdict:
+    a, b = _pair(kept.details, pairs)
+    placed = alignment.align(a, b, placed, steps=3)
+    colours = _colours(*_pair(kept.thumbnails, pairs), placed)
+    return Verdict(_texture(a, b, placed), *colours, torch.minimum(_blank(a), _blank(b)))
+
+
+def _blank(x: Tensor) -> Tensor:
+    return ((x < 24) | (x > 231)).float().mean((1, 2, 3))
+
+
+def blur(x: Tensor) -> Tensor:
+    """(n, 1, h, w) with the binomial window of five pixels."""
+    window = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+    x = F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), window.view(1, 1, 1, 5))
+    return F.conv2d(F.pad(x, (0, 0, 2, 2), mode="replicate"), window.view(1, 1, 5, 1))
+
+
+def _bands(x: Tensor) -> Tensor:
+    """Fine and middle detail (n, 2, h, w), each over its local strength.
+
+    Without that, two pictures with the same frame or the same outline on white would be alike: one
+    strong edge would outweigh everything else. 4 grey levels keep noise small.
+    """
+    soft = blur(x)
+    bands = (x - soft, soft - blur(blur(soft)))
+    return torch.cat([band / (blur(blur(band.square())).sqrt() + 4) for band in bands], 1)
+
+
+def _texture(a: Tensor, b: Tensor, placed: alignment.Placement) -> Tensor:
+    mask = alignment.shared(a, placed)
+    a, b = alignment.cut(_bands(a)), alignment.draw(_bands(b), placed)
+    return alignment.correlation(a, b, mask, floor=0.02).mean(1)
+
+
+def _colours(a: Tensor, b: Tensor, placed: alignment.Placement) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and patchwise difference of aligned RGB thumbnails; patchwise after gain and offset."""
+    mask = alignment.shared(a, placed)
+    total = mask.sum((2, 3), keepdim=True).clamp(min=1)
+    a, b = alignment.cut(a), alignment.draw(b, placed)
+    plain = (a - b) * mask
+    a, b = ((x - (x * mask).sum((2, 3), keepdim=True) / total) * mask for x in (a, b))
+    gain = (a * b).sum((2, 3), keepdim=True) / b.square().sum((2, 3), keepdim=True).clamp(min=1)
+    mean = plain.abs().sum((1, 2, 3)) / (3 * total[:, 0, 0, 0])
+    return mean, _worst_patch(plain), _worst_patch(a - gain.clamp(0.5, 2) * b)
+
+
+def _worst_patch(difference: Tensor) -> Tensor:
+    return F.avg_pool2d(difference, 3, stride=2).abs().amax((1, 2, 3))
+
+
+def identical(groups: Sequence[bytes]) -> dict[bytes, list[int]]:
+    """{digest: rows, ascending} of the digests that occur more than once."""
+    rows: dict[bytes, list[int]] = {}
+    for row, digest in enumerate(groups):
+        rows.setdefault(digest, []).append(row)
+    return {digest: members for digest, members in rows.items() if len(members) > 1}

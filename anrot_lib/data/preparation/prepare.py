@@ -1,0 +1,172 @@
+"""From somebody's folder of images to a packed ImageSet: read, split, decode, screen, store.
+
+The packed set lies in a folder of its own. While it is being made, a hidden folder beside it holds
+the images decoded so far, so that the same command goes on after a kill; the set comes last.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import PIL
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import image_set, packed
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.preparation import packing, screening
+from anrot_lib.data.preparation.assemble import Place, describe_source, finish, plain_set_name, storage_errors
+from anrot_lib.data.preparation.perturbed import perturb
+from anrot_lib.data.preparation.split_choice import SplitChoice, choose, with_superclasses
+from anrot_lib.data.readers import items, layouts
+from anrot_lib.data.readers.decode import DECODER
+from anrot_lib.data.readers.items import Source
+
+__all__ = ["perturb", "plan", "prepare"]
+
+SIZES = (8, 1024)
+log = logging.getLogger(__name__)
+
+
+def prepare(
+    source: Path | str,
+    name: str | None = None,
+    layout: str = "auto",
+    size: int = 32,
+    split: str = "auto",
+    seed: int = 0,
+    on_bad: str = "error",
+    on_duplicates: str = "error",
+    out: Path | str | None = None,
+    progress: packing.Progress | None = None,
+    channels: int | None = None,
+    rotations: bool = False,
+) -> ImageSet:
+    """Check and pack a folder of images; return the set, memory-mapped from disk.
+
+    Args:
+        source: a folder in one of sources.LAYOUTS; layout: which, or "auto".
+        name: of the set, else the folder's; out: the folder to pack into, else
+            paths.packed_dir()/name. A set packed there before from this source is replaced.
+        size: side of the square images, 8 to 1024; see decode.py for the one rule of resizing.
+        split: "auto", a published split, "folders" or "random" (by `seed`); see split_choice.py.
+        on_bad: "error", or "quarantine" to leave out, and list, images that cannot be read and
+            classes of one image.
+        on_duplicates: "error", "quarantine" or "report" for copies of an image in two splits.
+        progress: called with images done, images in all, seconds left.
+        channels: 3 (RGB) or 1 (grey); by default 1 for Omniglot, else 3.
+        rotations: add all classes turned by 90, 180 and 270 degrees as new ones (Omniglot).
+    Returns: the ImageSet; its provenance says what was found, chosen, converted and left out.
+    Raises:  UserError, one sentence, for every kind of bad input, a full disk included. Nothing
+        half-written is visible then, and a set packed before stays as it was.
+
+    A run that was killed goes on from its last block when called again; a run that has been
+    completed before, with the same source and options, returns at once.
+    """
+    _check_options(size, on_bad, on_duplicates, channels)
+    listed = _listed(Path(source).expanduser(), layout, channels, rotations)
+    choice = choose(listed, split, seed)
+    listed = with_superclasses(listed, choice)
+    options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
+    options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
+    return pack_source(listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress)
+
+
+class Plan(NamedTuple):
+    """What `prepare` would do: what it found, the split, images, bytes on disk, seconds of decoding."""
+
+    found: str
+    split: str
+    images: int
+    bytes: int
+    seconds: float
+
+
+def plan(
+    source: Path | str,
+    layout: str = "auto",
+    size: int = 32,
+    split: str = "auto",
+    seed: int = 0,
+    channels: int | None = None,
+    rotations: bool = False,
+) -> Plan:
+    """What `prepare` would do with these options, from a sample of the images. Writes nothing."""
+    _check_options(size, screening.ON_BAD[0], screening.ON_DUPLICATES[0], channels)
+    listed = _listed(Path(source).expanduser(), layout, channels, rotations)
+    said, n = choose(listed, split, seed).said, len(listed.items)
+    return Plan(listed.found, said, n, n * size * size * listed.channels, n * packing.trial(listed, size))
+
+
+def pack_source(
+    listed: Source,
+    choice: SplitChoice,
+    name: str,
+    options: dict[str, Any],
+    out: Path | str | None = None,
+    progress: packing.Progress | None = None,
+) -> ImageSet:
+    """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
+    on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
+    name = plain_set_name(name)
+    folder = Path(out).expanduser() if out else paths.packed_dir() / name
+    log.info("%s: %s; %s", name, listed.found, choice.said)
+    size = options["size"]
+    key = _key(listed, size)
+    marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
+    if (ready := _packed_before(folder, marks)) is not None:
+        return ready
+    work = folder.parent / f".{folder.name}.packing"
+    with storage_errors(folder, work):
+        state = packing.pack(listed, size, work, key, progress)
+        provenance = {**describe_source(listed, choice, options), **marks}
+        finish(listed, choice, state, Place(name, folder, work), provenance)
+    return image_set.load(folder)
+
+
+def _listed(source: Path, layout: str, channels: int | None, rotations: bool) -> Source:
+    listed = layouts.read(source, layout)
+    listed = replace(listed, channels=channels or listed.channels)
+    return items.with_rotations(listed) if rotations else listed
+
+
+def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | None) -> None:
+    if not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
+        raise UserError(f"size must be a whole number from {SIZES[0]} to {SIZES[1]}, got {size}")
+    if channels not in (None, 1, 3):
+        raise UserError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
+    for what, value, allowed in (
+        ("on_bad", on_bad, screening.ON_BAD),
+        ("on_duplicates", on_duplicates, screening.ON_DUPLICATES),
+    ):
+        if value not in allowed:
+            raise UserError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _key(source: Source, size: int) -> str:
+    """Stands for all that decides the decoded bytes: source, size, rule, library."""
+    return _digest(source.fingerprint(), size, source.channels, DECODER, PIL.__version__)
+
+
+def _packed_before(folder: Path, marks: dict[str, str]) -> ImageSet | None:
+    """The set that is in the folder already, if it came from the same source and options.
+
+    UserError if the folder holds something else: another source's set, or a user's files.
+    """
+    if not folder.exists():
+        return None
+    packed.refuse_other_files(folder)
+    try:
+        ready = image_set.load(folder)
+    except UserError:
+        return None  # cut short or damaged: to be packed anew
+    if ready.provenance.get("source_id") != marks["source_id"]:
+        raise UserError(f"{folder} holds a set made from another source; choose another name")
+    return ready if ready.provenance.get("key") == marks["key"] else None

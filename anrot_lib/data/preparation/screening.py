@@ -1,0 +1,151 @@
+"""What a prepared set must not hold, in one list: unreadable images, lone images, leaking copies.
+
+Each finding names an image and the reason. The user chooses: an error that ends the preparation, or
+a quarantine, in which the images are left out of the set and listed beside it.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage import guard
+from anrot_lib.data.preparation import packing
+from anrot_lib.data.readers.items import Item
+
+log = logging.getLogger(__name__)
+ON_BAD = ("error", "quarantine")
+ON_DUPLICATES = ("error", "quarantine", "report")
+
+
+class Finding(NamedTuple):
+    file: str
+    class_name: str
+    reason: str
+
+
+class Screened(NamedTuple):
+    keep: np.ndarray  # rows that stay, ascending
+    findings: list[Finding]  # what was left out
+    duplicates: dict[str, Any]  # what was found, for the provenance
+
+
+def unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> list[Finding]:
+    """The images that could not be decoded; UserError if the user wants none or none is left."""
+    findings = [Finding(items[n].file, items[n].class_name, why) for n, why in sorted(bad.items())]
+    if findings and (on_bad == "error" or len(findings) == len(items)):
+        _refuse(findings, len(items), "cannot be read")
+    return findings
+
+
+def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> Screened:
+    """Look for copies across splits and for classes of one image; leave out what must be.
+
+    The copies that were found are noted in the folder `work`: when they are an error, and the user
+    then asks for a quarantine, the search, which takes minutes for large sets, is not repeated.
+    """
+    copies, report = _copies(image_set, on_duplicates, work / packing.COPIES)
+    findings = [_finding(image_set, row, why) for row, why in sorted(copies.items())]
+    keep = np.setdiff1d(np.arange(len(image_set)), np.fromiter(copies, np.int64))
+    lone = _lone(image_set, keep)
+    lonely = [_finding(image_set, row, "the only image of its class") for row in lone]
+    if lonely and on_bad == "error":
+        _refuse(lonely, len(image_set), "are alone in their class, where an episode needs two")
+    return Screened(np.setdiff1d(keep, lone), findings + lonely, report)
+
+
+def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[int, str], dict[str, Any]]:
+    """Rows to leave out because of a copy in another split, and a report of all copies."""
+    split_of_image = guard.split_names_of_images(image_set)
+    pairs = _noted_pairs(image_set, split_of_image, note)
+    listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
+    across = [d for d in listed if d["across_splits"]]
+    if across and on_duplicates == "error":
+        _refuse_copies(across)
+    gone: dict[int, str] = {}
+    if on_duplicates == "quarantine":
+        for row in guard.quarantine(pairs, split_of_image).tolist():
+            gone[row] = next(_why(image_set, row, pair) for pair in pairs if _leaks(pair, row))
+    return gone, {"found": len(pairs), "across_splits": len(across), "pairs": listed}
+
+
+def _noted_pairs(image_set: ImageSet, split_of_image: np.ndarray, note: Path) -> list[guard.Pair]:
+    """The copies in a set, from the note if it was made for the same classes and split."""
+    arrays = (image_set.labels, split_of_image)
+    made_for = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+    if note.is_file():
+        noted = json.loads(note.read_text("utf-8"))
+        if noted["made_for"] == made_for:
+            return [guard.Pair(*pair) for pair in noted["pairs"]]
+    log.info("looking for copies among %d images", len(image_set))
+    pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
+    paths.write_json(note, {"made_for": made_for, "pairs": pairs})
+    return pairs
+
+
+def _leaks(pair: guard.Pair, row: int) -> bool:
+    return pair.across and row in (pair.row_a, pair.row_b)
+
+
+def _why(image_set: ImageSet, row: int, pair: guard.Pair) -> str:
+    other = pair.row_b if row == pair.row_a else pair.row_a
+    return f"{pair.kind} copy of {image_set.files[other]}"
+
+
+def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.Pair) -> dict[str, Any]:
+    rows = (pair.row_a, pair.row_b)
+    return {
+        "files": [image_set.files[row] for row in rows],
+        "classes": [image_set.class_names[image_set.labels[row]] for row in rows],
+        "splits": [str(split_of_image[row]) for row in rows],
+        "across_splits": pair.across,
+        "kind": pair.kind,
+        "score": round(float(pair.score), 4),
+    }
+
+
+def _refuse_copies(pairs: Sequence[dict[str, Any]]) -> None:
+    shown = "; ".join(
+        " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True)) for pair in pairs[:5]
+    )
+    more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
+    n = "1 image has a copy" if len(pairs) == 1 else f"{len(pairs)} images have copies"
+    raise UserError(
+        f"{n} in another split, which leaks test images: {shown}{more}; choose on_duplicates "
+        "quarantine to leave one of each out, or report to keep and list them"
+    )
+
+
+def write_quarantine(findings: Sequence[Finding], folder: Path) -> None:
+    """List what was left out in folder/quarantine.csv, if anything was."""
+    if findings:
+        with open(folder / "quarantine.csv", "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([Finding._fields, *findings])
+
+
+def _finding(image_set: ImageSet, row: int, why: str) -> Finding:
+    return Finding(image_set.files[row], image_set.class_names[image_set.labels[row]], why)
+
+
+def _lone(image_set: ImageSet, keep: np.ndarray) -> np.ndarray:
+    """The kept rows whose class has no other kept image."""
+    labels = image_set.labels[keep]
+    counts = np.bincount(labels, minlength=len(image_set.class_names))
+    return keep[counts[labels] == 1]
+
+
+def _refuse(findings: Sequence[Finding], n: int, what: str) -> None:
+    shown = "; ".join(f"{f.file} ({f.reason})" for f in findings[:5])
+    more = f"; and {len(findings) - 5} more" if len(findings) > 5 else ""
+    raise UserError(
+        f"{len(findings)} of {n} images {what}: {shown}{more}; mend or remove them, or choose "
+        "on_bad quarantine to leave them out and list them"
+    )

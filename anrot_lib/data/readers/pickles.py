@@ -1,0 +1,118 @@
+"""Readers for images in pickled arrays: mini-ImageNet caches and CIFAR-100 batches.
+
+Their pickles are read by `unpickle`, which runs nothing. Only the file opened last stays in memory.
+"""
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers import unpickle
+from anrot_lib.data.readers.items import SPLIT_OF, Item, Newest, Source, plain_name
+from anrot_lib.data.readers.unpickle import keyed, text
+
+
+def mini_pickles(folder: Path) -> dict[str, Path]:
+    """mini-imagenet-cache-train.pkl and its like, by split."""
+    found = {}
+    for path in sorted(folder.glob("*.p*kl*")):
+        part = re.search(r"cache[-_](\w+)\.p(?:ic)?kle?$", path.name.lower())
+        if part and part[1] in SPLIT_OF:
+            found[SPLIT_OF[part[1]]] = path
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
+
+
+def read_mini_pickle(folder: Path) -> Source:
+    """mini-imagenet-cache-<split>.pkl: {image_data: (N, H, W, 3), class_dict: name -> rows}."""
+    files = mini_pickles(folder)
+    if not files:
+        raise UserError(f"{folder} holds no mini-imagenet-cache-train.pkl, -val.pkl or -test.pkl")
+    items = [item for split, path in files.items() for item in _mini_items(split, path)]
+    names = ", ".join(path.name for path in files.values())
+    n_classes = len({item.class_name for item in items})
+    found = f"mini-ImageNet pickles {names}: {len(items)} images of {n_classes} classes"
+    return Source(folder, "pickle", found, tuple(items), open=Newest(lambda p: _mini(p)[0]))
+
+
+def _mini(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
+    content = keyed(unpickle.read(path), path, "image_data", "class_dict")
+    images = _pixels(content["image_data"], path)
+    classes = keyed(content["class_dict"], path, *())
+    return images, {plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
+
+
+def _mini_items(split: str, path: Path) -> list[Item]:
+    _, classes = _mini(path)
+    items = [Item(name, f"{split}/{row}", path, row, split) for name, rows in classes.items() for row in rows]
+    items.sort(key=lambda item: item.index)
+    for a, b in itertools.pairwise(items):
+        if a.index == b.index:
+            raise UserError(f"{path}: image {a.index} is in {a.class_name!r} and {b.class_name!r}")
+    return items
+
+
+def _pixels(images: Any, path: Path) -> np.ndarray:
+    """uint8 (N, H, W, 3) or (N, H, W), from channels first too; UserError for anything else."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
+        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images)
+        raise UserError(f"{path}: the images must be uint8 (N, H, W, 3), not {kind}")
+    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
+        images = images.transpose(0, 2, 3, 1)
+    if images.ndim == 4 and images.shape[3] not in (1, 3):
+        raise UserError(f"{path}: the images must be uint8 (N, H, W, 3), not {images.shape}")
+    return images
+
+
+def _row_numbers(rows: Any, images: np.ndarray, path: Path) -> list[int]:
+    numbers = np.asarray(rows)
+    whole = numbers.ndim == 1 and (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer))
+    if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < len(images)):
+        raise UserError(f"{path}: class_dict must list row numbers from 0 to {len(images) - 1}")
+    return [int(n) for n in numbers]
+
+
+def cifar_folder(folder: Path) -> Path | None:
+    """Where the three files train, test and meta of cifar-100-python lie, if they do."""
+    places = (folder, folder / "cifar-100-python")
+    return next((p for p in places if all((p / n).is_file() for n in ("train", "test", "meta"))), None)
+
+
+def read_cifar100(folder: Path) -> Source:
+    """cifar-100-python/{train,test,meta}; classes by their fine names, level "superclass"."""
+    where = cifar_folder(Path(folder))
+    if where is None:
+        raise UserError(f"{folder} holds no cifar-100-python with the files train, test and meta")
+    meta = keyed(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
+    names = {kind: [text(n) for n in meta[f"{kind}_label_names"]] for kind in ("fine", "coarse")}
+    items = [item for part in ("train", "test") for item in _cifar_items(where / part, names)]
+    found = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
+    opener = Newest(lambda path: _cifar(path)[0])
+    return Source(where, "cifar100", found, tuple(items), (), ("superclass",), open=opener)
+
+
+def _cifar(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    batch = keyed(unpickle.read(path), path, "data", "fine_labels", "coarse_labels")
+    data = batch["data"]
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
+        raise UserError(f"{path}: data must be uint8 (N, 3072), as in the batches of CIFAR-100")
+    if not len(data) == len(batch["fine_labels"]) == len(batch["coarse_labels"]):
+        raise UserError(f"{path}: {len(data)} images, but {len(batch['fine_labels'])} fine labels")
+    return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), batch
+
+
+def _cifar_items(path: Path, names: dict[str, list[str]]) -> list[Item]:
+    _, batch = _cifar(path)
+    files = [text(f) for f in batch.get("filenames", ())]
+    if len(files) != len(batch["fine_labels"]):
+        files = [f"{row:05d}" for row in range(len(batch["fine_labels"]))]
+    try:
+        return [
+            Item(names["fine"][f], f"{path.name}_batch/{file}", path, i, levels=(names["coarse"][c],))
+            for i, (f, c, file) in enumerate(zip(batch["fine_labels"], batch["coarse_labels"], files, strict=True))
+        ]
+    except (IndexError, TypeError):
+        raise UserError(f"{path}: a label is not the number of a class that meta names") from None

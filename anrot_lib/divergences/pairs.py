@@ -1,0 +1,71 @@
+"""All pairs of Gaussians with full or low-rank covariances: broadcasting, blocks of bounded memory, precision.
+
+The log-determinants and traces of a divergence in C dimensions are of size C and cancel to a small rest, so pairs
+are compared in float64 (float32 where a device has no float64), block by block, and rounded once at the end.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from anrot_lib.divergences.gaussian import Gaussian
+
+NUMBERS_ON_CPU, NUMBERS_ELSEWHERE = 2**21, 2**25  # of one block: 16 MiB in float64 on a CPU
+
+
+def blocks(e: int, n: int, numbers: int, budget: int) -> Iterator[tuple[slice, slice]]:
+    """Cut (e, n) rows of `numbers` numbers each into (episodes, rows) blocks of at most `budget` numbers.
+
+    A block is whole episodes, or a part of one; never less than one row.
+    """
+    rows = max(1, budget // max(1, numbers))
+    step, rows = (max(1, rows // max(1, n)), n) if rows >= n else (1, rows)
+    for first in range(0, e, step):
+        for row in range(0, n, max(1, rows)):
+            yield slice(first, min(first + step, e)), slice(row, min(row + rows, n))
+
+
+def budget_of(tensor: Tensor) -> int:
+    """How many numbers a block may hold on the device of this tensor."""
+    return NUMBERS_ON_CPU if tensor.device.type == "cpu" else NUMBERS_ELSEWHERE
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """In float64, or as it is on a device that has none."""
+    return tensor if tensor.device.type == "mps" else tensor.double()
+
+
+def all_pairs(compare: Callable[[Gaussian, Gaussian], Tensor], p: Gaussian, q: Gaussian, numbers: int) -> Tensor:
+    """`compare` on every p (..., n) against every q (..., m) -> (..., n, m), in the dtype of p's mean.
+
+    compare takes p (B, n) and q (B, m) in float64 and gives (B, n, m); numbers is what it holds for one pair. With
+    several blocks nothing inside a block is kept for the backward pass: it is computed again there.
+    """
+    dtype = p.mean.dtype
+    lead = torch.broadcast_shapes(p.mean.shape[:-2], q.mean.shape[:-2])
+    p, q = (_flat(g, lead).map(widen) for g in (p, q))
+    e, n, m = *p.mean.shape[:2], q.mean.shape[1]
+    cuts = list(blocks(e, n, numbers * m, budget_of(p.mean)))
+    if len(cuts) <= 1:
+        return compare(p, q).to(dtype).unflatten(0, lead) if lead else compare(p, q)[0].to(dtype)
+
+    def one(cut: tuple[slice, slice]) -> Tensor:
+        episodes, rows = cut
+        part = p.map(lambda t: t[episodes, rows]), q.map(lambda t: t[episodes])
+        if not torch.is_grad_enabled():
+            return compare(*part)
+        return checkpoint(compare, *part, use_reentrant=False, preserve_rng_state=False)
+
+    found: dict[int, list[Tensor]] = {}
+    for cut in cuts:
+        found.setdefault(cut[0].start, []).append(one(cut))
+    whole = torch.cat([torch.cat(parts, 1) for parts in found.values()]).to(dtype)
+    return whole.unflatten(0, lead) if lead else whole[0]
+
+
+def _flat(g: Gaussian, lead: torch.Size) -> Gaussian:
+    own = g.mean.ndim - 2
+    return g.map(lambda t: t.expand(*lead, *t.shape[own:]).reshape(math.prod(lead), *t.shape[own:]))

@@ -1,0 +1,106 @@
+"""What a training step and the attacks of the score cost, against the passes of the net that they cannot do without.
+
+The images are noise: only their number and size matter here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.core import devices
+from anrot_lib.core.progress import bar
+from anrot_lib.ranking.attacks import names, suite
+from anrot_lib.ranking.data.sets import Part, RankingSet
+from anrot_lib.ranking.recipe import RankingRecipe, recipe
+from anrot_lib.ranking.score import testing
+from anrot_lib.ranking.training.defenses import embed
+from anrot_lib.ranking.training.loop import Run, initial
+from anrot_lib.records.timing import interleave, write_timing
+
+# What is timed, and a destination in place of the name's. At hardness 2 no triplet ever arrives, so none is left out;
+# with LGA a step costs between that and an undefended one, as far as the triplets have arrived.
+STEPS = {
+    "undefended": ("fashion:rc2f2:ptripletN", None),
+    "HM[S,2]": ("fashion:rc2f2hmetsm:ptripletN", "2"),
+    "HM[S,2]+ICS": ("fashion:rc2f2hmetsmi:ptripletN", "2"),
+}
+
+
+def noise(images: int, classes: int = 10) -> RankingSet:
+    """Random pixels, 28 x 28, the same for training and test, labelled in turn."""
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 28, 28, 1), dtype=np.uint8)
+    part = Part(pixels, np.arange(images), torch.arange(images) % classes, classes, 28)
+    return RankingSet("noise", part, part)
+
+
+def begun(data: RankingSet, made: RankingRecipe, precision: str) -> Run:
+    """A training that has made no step yet."""
+    run = Run(data, made, torch.device("cpu"), precision, None, None)
+    run.begin(*initial(made, data))
+    return run
+
+
+def passes(net: nn.Module, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
+    """`times` forward and backward passes, down to the weights if `train`, else down to the pixels."""
+    for _ in range(times):
+        net.zero_grad(set_to_none=True)
+        pixels = images.detach().requires_grad_(not train)
+        with devices.autocast(images.device, precision):
+            rows = embed(net.train(train).requires_grad_(train), pixels)
+        rows.float().square().mul(torch.arange(rows.shape[1])).sum().backward()
+    net.requires_grad_()
+
+
+def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
+    """Time steps of the defenses on rc2f2, 128 pairs; write data/results/bench/ranking-steps.json.
+
+    The limit of a step of HM is eta passes over its 3 x 128 images down to the pixels, and one down to the weights.
+    """
+    data, device = noise(images), torch.device("cpu")
+    precision = devices.resolve_precision("auto", device)
+    variants: dict[str, Callable[[int], None]] = {}
+    for title, (name, destination) in STEPS.items():
+        made: RankingRecipe = recipe(name, eta=eta, destination=destination)
+        run = begun(data, made, precision)
+        variants[title] = lambda k, run=run: run.advance()
+    net, batch = run.net, data.train.batch(np.arange(3 * made.batch))
+
+    def limit(k: int) -> None:
+        passes(net, batch, eta, train=False, precision=made.attack_precision)
+        passes(net, batch, 1, train=True, precision=precision)
+
+    title = f"{eta} + 1 passes"
+    settings = {"reference": title, "repeats": repeats, "eta": eta, "pairs": made.batch, "precision": precision}
+    what = f"ranking: a training step of rc2f2, 28 px, {made.batch} pairs"
+    seconds = interleave({title: limit} | variants, repeats)
+    return write_timing("ranking-steps", what, settings, seconds, device)
+
+
+def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
+    """Time the nine attacks of rob28 on rc2f2 in a gallery of 10,000; write data/results/bench/ranking-attacks.json.
+
+    Their limit is 32 passes of each, forward and backward down to the pixels. GTM runs once, not under both parities.
+    """
+    data, device = noise(images), torch.device("cpu")
+    run = begun(data, recipe(STEPS["undefended"][0]), "fp32")
+    subject = testing.subject_of(run.net, run.net.metric, data.test, device, bar)
+    protocol = testing.Protocol(names.profile("rob28"), queries)
+    rows = suite.queries_of(subject.gallery, queries, 0)
+    batch, steps = data.test.batch(rows), sum(attack.steps for attack in protocol.attacks)
+    seconds = interleave(
+        {
+            f"{steps} passes": lambda k: passes(run.net, batch, steps, train=False),
+            "nine attacks": lambda k: [suite.run_attack(subject, attack, rows, 0) for attack in protocol.attacks],
+        },
+        repeats,
+    )
+    settings = {"reference": f"{steps} passes", "repeats": repeats, "queries": queries, "gallery": images}
+    what = f"ranking: the attacks of rob28 on {queries} queries, rc2f2, 28 px"
+    return write_timing("ranking-attacks", what, settings, seconds, device)
+
+
+def measure(repeats: int | None = None) -> list[Path]:
+    return [training_steps(repeats or 8), attacks(repeats or 2)]

@@ -1,0 +1,228 @@
+"""A training step side by side: the published model's way, ours in fp32, ours in bf16, and the robust step.
+
+The variants are interleaved and the median is taken, because wall clock on shared cores misleads. What is stored
+are seconds; what is said about speed are ratios within one record.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.core import devices, randomness
+from anrot_lib.core.trees import tree_map
+from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.fewshot import episode_loss, evaluation
+from anrot_lib.fewshot.attention import Attention
+from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.reconstruction import frechet, training
+from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
+from anrot_lib.reconstruction.extractors import as_pixels, of_encoder
+from anrot_lib.reconstruction.training import VaeRecipe
+from anrot_lib.records.timing import interleave, write_timing
+from anrot_lib.settings import Recipe
+
+
+class PlainAttention(nn.Module):
+    """The gates as they are usually written, with the weights of `Attention`: `amax` and its costly gradient."""
+
+    def __init__(self, attention: Attention):
+        super().__init__()
+        self.channel, self.spatial = attention.channel, attention.spatial
+
+    def forward(self, x: Tensor) -> Tensor:
+        average, maximum = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+        squeeze, expand = self.channel.squeeze, self.channel.expand
+        x = torch.sigmoid(expand(squeeze(average).relu()) + expand(squeeze(maximum).relu())) * x
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+        return torch.sigmoid(self.spatial.conv(pooled)) * x
+
+
+def as_published(net: FewShotNet) -> FewShotNet:
+    """The same net laid out the published way: contiguous tensors, gates as they are usually written."""
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Attention):
+                setattr(module, name, PlainAttention(child))
+    return net.to(memory_format=torch.contiguous_format)
+
+
+def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
+    """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
+
+    "published way": fp32, contiguous, support and queries encoded one after the other, published head; the others
+    are `mixture.episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
+    """
+    image_set = synthetic(n_classes=40, per_class=20, size=size)
+    sampler = EpisodeSampler(image_set.labels, 5, 5, 10, 10_000, rows=image_set.rows("train"))
+    where = torch.device(device)
+
+    def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
+        net = build_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
+        net = as_published(net) if published else net
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=not published)
+        hesim = episode_loss.build_hesim(recipe, net.head)
+
+        def once(k: int) -> None:
+            episode = sampler.draw(1, start=k).to_episode(image_set, where)
+            optimizer.zero_grad(set_to_none=True)
+            if published:
+                support, query = (net.backbone(x.flatten(0, -4)) for x in (episode.support, episode.query))
+                model = net.head.fit(support[None], episode.support_labels)
+                loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
+            else:
+                with devices.autocast(where, precision):
+                    loss = episode_loss.episode_loss(
+                        *(net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}"))
+                    )
+            loss.backward()
+            optimizer.step()
+
+        return once
+
+    clean, robust = Recipe(), Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
+    variants = {
+        "published way, fp32": step(Recipe(method="published", hesim=0.0), "fp32", published=True),
+        "clean step, fp32": step(clean, "fp32"),
+        "clean step, bf16": step(clean, "bf16"),
+        "robust step, fp32": step(robust, "fp32"),
+        "robust step, bf16": step(robust, "bf16"),
+    }
+    seconds = interleave(variants, repeats)
+    limit = round(episode_loss.cost_limit(robust, 25, 50), 4)
+    limits = {f"robust step, {p}": [f"clean step, {p}", limit] for p in ("fp32", "bf16")}
+    return write_timing(
+        f"step-{size}px",
+        f"training step, resnet12_anrot, {size} px",
+        {"reference": "published way, fp32", "repeats": repeats, "limits": limits},
+        seconds,
+        where,
+    )
+
+
+def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, repeats: int = 3) -> Path:
+    """Time 10,000 clean 5-way 5-shot episodes of 15 queries on a test split of mini-ImageNet's shape.
+
+    20 classes of 600 images are encoded once; the pass is timed on `images` of them and counted for all 12,000. The
+    episodes are drawn, gathered and scored in full. Writes data/results/bench/episodes-SIZEpx.json.
+    """
+    per_class, classes = 600, 20
+    pixels = synthetic(n_classes=classes, per_class=images // classes, size=size)
+    net = build_net("resnet12_anrot", "anrot", generator=randomness.generator(0, "init")).eval()
+    found = evaluation.describe(net, pixels, np.arange(images))
+    tiled = evaluation.Descriptions(
+        np.arange(per_class * classes), tree_map(lambda t: t.repeat(per_class * classes // images, 1), found.values)
+    )
+    labels = np.repeat(np.arange(classes), per_class)
+    rows = EpisodeSampler(labels, 5, 5, 15, episodes).draw()
+    scale = per_class * classes / images
+    seconds = interleave(
+        {
+            "one encoding pass": lambda k: evaluation.describe(net, pixels, np.arange(images)),
+            "drawing the episodes": lambda k: EpisodeSampler(labels, 5, 5, 15, episodes).draw(),
+            "scoring the episodes": lambda k: evaluation.count_correct(net, rows, tiled, tiled),
+        },
+        repeats,
+    )
+    seconds["one encoding pass"] = {k: v * scale for k, v in seconds["one encoding pass"].items()}
+    return write_timing(
+        f"episodes-{size}px",
+        f"{episodes} clean episodes, resnet12_anrot, {size} px",
+        {"reference": "one encoding pass", "repeats": repeats, "images timed": images, "images counted": 12_000},
+        seconds,
+        torch.device("cpu"),
+    )
+
+
+def with_inner_bias(net: Vae) -> Vae:
+    """The same autoencoder with the bias inside its transposed convolutions, as it is usually written."""
+    for k, layer in enumerate(net.decoder):
+        if isinstance(layer, TransposedConv):
+            plain = nn.ConvTranspose2d(
+                *(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding),
+                output_padding=layer.output_padding,
+            )
+            plain.weight, plain.bias = layer.weight, layer.bias
+            net.decoder[k] = plain.to(memory_format=torch.channels_last)
+    return net
+
+
+def reconstruction_step(
+    size: int = 32, repeats: int = 8, batch: int = 128, model: str = "published", device: str = "cpu"
+) -> Path:
+    """Time training steps of the autoencoder; write data/results/bench/reconstruction.json.
+
+    "training step" is all of `reconstruction.train`'s: drawing, loading, bound, gradients, optimiser. "in memory" is
+    forward and backward on random tensors alone, its limit. "usual bias" is the training step with the bias inside the
+    transposed convolutions. Both precisions, if "auto" is bf16 here.
+    """
+    image_set = synthetic(n_classes=40, per_class=20, size=size)
+    where = torch.device(device)
+    recipe = VaeRecipe(model=model, batch=batch, train_images=len(image_set.rows("train")), validation_images=2)
+    rng = randomness.generator(0, "reconstruction")
+    images = torch.rand(batch, 3, size, size, generator=rng).to(where)
+
+    def in_memory(precision: str) -> Callable[[int], None]:
+        net = Vae(model, size, 3, randomness.generator(0, "init")).to(where)
+
+        def once(k: int) -> None:
+            net.zero_grad(set_to_none=True)
+            with devices.autocast(where, precision):
+                found = net(images, rng)
+            terms(images, *found, recipe.divergence).loss(recipe.beta).mean().backward()
+
+        return once
+
+    def step(precision: str, usual: bool = False) -> Callable[[int], None]:
+        run = training.Run(image_set, recipe, where, precision)
+        if usual:
+            with_inner_bias(run.net)
+        return lambda k: run.advance()
+
+    variants: dict[str, Callable[[int], None]] = {}
+    for precision in sorted({"fp32", devices.resolve_precision("auto", where)}, reverse=True):
+        variants |= {
+            f"training step, {precision}": step(precision),
+            f"in memory, {precision}": in_memory(precision),
+            f"usual bias, {precision}": step(precision, usual=True),
+        }
+    about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model}
+    what = f"autoencoder {model}, {size} px, batch {batch}"
+    return write_timing("reconstruction", what, about, interleave(variants, repeats), where)
+
+
+def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, timed: int = 1_000) -> Path:
+    """Time a Frechet distance by resnet12_anrot over 10,000 images; write data/results/bench/distance-SIZEpx.json.
+
+    "features" is what the distance takes: bytes to floats, encoder, mean over positions, batch by batch. Its limit is
+    the encoder alone on floats in memory. Both are timed on `timed` images and counted for all, the distance of the
+    features of 2 x 10,000 images in full: with the encoder's own number of features and with Inception's 2,048.
+    """
+    net = build_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
+    extractor = of_encoder(net.backbone, "resnet12_anrot")
+    rng = randomness.generator(0, "distance")
+    floats = torch.rand(timed, 3, size, size, generator=rng).contiguous(memory_format=torch.channels_last)
+    pixels = as_pixels(floats)
+    sets = {d: torch.randn(2, images, d, generator=rng) for d in (extractor.num_features, 2048)}
+
+    @torch.no_grad()
+    def encoder_alone(k: int) -> None:
+        for batch in floats.split(training.IMAGES_PER_PASS):
+            extractor.net(batch)
+
+    extraction = {
+        "encoder alone": encoder_alone,
+        "features": lambda k: frechet.features_of(extractor, pixels.split(training.IMAGES_PER_PASS)),
+    }
+    distances = {
+        f"distance, {d} features": lambda k, both=both: frechet.distance(*both.unbind()) for d, both in sets.items()
+    }
+    seconds = interleave(extraction | distances, repeats)
+    scale = images / timed
+    seconds |= {name: {k: v * scale for k, v in seconds[name].items()} for name in extraction}
+    about = {"reference": "encoder alone", "repeats": repeats, "images timed": timed, "images counted": images}
+    what = f"Fréchet distance of {images:,} images, {size} px"
+    return write_timing(f"distance-{size}px", what, about, seconds, torch.device("cpu"))

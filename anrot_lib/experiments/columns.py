@@ -1,0 +1,217 @@
+"""The columns of a record: which questions are put to a net, and the answers, resumable after a kill."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.attacks.transfer import Surrogate, train_on_base
+from anrot_lib.core import checkpoints, randomness
+from anrot_lib.core.configs import key_of, to_dict
+from anrot_lib.core.paths import file_stem
+from anrot_lib.core.progress import in_all
+from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.experiments.setting import Setting
+from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.records import results
+from anrot_lib.records.describe import describe_threat
+from anrot_lib.records.journal import Journal
+from anrot_lib.settings import Budget, Protocol
+
+TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
+
+
+CURVE_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One question to a net: the tasks it is asked on, and how their images are changed."""
+
+    name: str
+    tasks: int
+    query: int
+    threat: ThreatModel | None = None
+    sigma: float | None = None
+    surrogate: bool = False
+
+
+def columns_of(protocol: Protocol, budget: Budget, clean_tasks: int | None = None) -> list[Column]:
+    """All columns of a record. The names stand in tables and figures, so they say what was done."""
+    attacked = {"tasks": budget.attacked_tasks, "query": budget.attacked_query}
+    short = {"tasks": budget.curve_tasks, "query": budget.attacked_query}
+    strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
+    plain = fgsm(protocol.eps, target="query")
+    columns = [
+        Column("clean", clean_tasks or budget.clean_tasks, budget.clean_query),
+        Column("clean, attacked tasks", **attacked),
+        *(Column(threat.name, **attacked, threat=threat) for threat in (plain, strong)),
+        Column(f"transfer {plain.name}", **attacked, threat=plain, surrogate=True),
+    ]
+    for target in ("support", "both"):
+        threat = replace(strong, target=target)
+        columns.append(Column(threat.name, **short, threat=threat))
+    columns += [noise_column(sigma, attacked) for sigma in sorted({*protocol.curve_sigma, protocol.sigma}) if sigma]
+    for eps in protocol.curve_eps:
+        threat = pgd(eps, CURVE_STEPS, eps / 4, 1, target="query")
+        columns.append(Column(f"curve {threat.name}", **short, threat=threat))
+    return columns
+
+
+def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
+    return Column(noise_name(sigma), **sizes, sigma=sigma)
+
+
+def asked(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
+    """The columns of a setting that it asks for."""
+    return [c for c in columns_of(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+
+
+def evaluate_row(
+    setting: Setting,
+    row: str,
+    net: FewShotNet,
+    manifest: EpisodeManifest,
+    journal_key: str,
+    columns: list[Column] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """All columns of a net, resumable: finished parts are kept in a journal until the record is written.
+
+    columns: other questions than those of `columns_of` that the setting asks for.
+    """
+    if columns is None:
+        columns = asked(setting, manifest.n_tasks)
+    belongs_to = {"net": journal_key, "rows": manifest.hash}
+    belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
+    journal = Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
+    values = {}
+    setting.described.clear()  # they were another net's
+    net = folded(net)
+    costs = {column.name: passes(setting, column) for column in columns}
+    start = 0
+    with setting.progress(f"test {row}", sum(costs.values())) as bar:
+        for column in columns:
+            bar(start, {"column": column.name})
+            end = start + costs[column.name]
+            within = partial(_within, bar, start, end)
+            values[column.name] = _column(setting, net, manifest, column, journal, within)
+            start = end
+        bar(start, {})
+    return values
+
+
+def _within(bar: Callable[..., None], start: int, end: int, done: int) -> None:
+    bar(min(start + done, end))
+
+
+def passes(setting: Setting, column: Column) -> int:
+    """Encoder passes that a column takes, forward = 1, if no query were beaten early: what bars and dry runs count."""
+    if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
+        return len(setting.image_set.rows("test")) if column.name == "clean" else 1
+    steps = 0 if column.threat is None or column.surrogate else column.threat.steps * column.threat.restarts
+    return column.tasks * setting.protocol.way * column.query * (1 + 2 * steps)
+
+
+def _column(
+    setting: Setting,
+    net: FewShotNet,
+    manifest: EpisodeManifest,
+    column: Column,
+    journal: Journal,
+    progress: Callable[[int], None],
+) -> dict[str, Any]:
+    rows = manifest.rows[: column.tasks].with_queries(column.query)
+    counts, seconds = [], 0.0
+    for start, part in _parts(rows, column):
+        key = f"{column.name} / {start}"
+        if key not in journal:
+            started = time.perf_counter()
+            found = _counts(setting, net, part, column, start, progress)
+            journal[key] = {"correct": found.tolist(), "seconds": time.perf_counter() - started}
+        progress(passes(setting, column) * (start + len(part)) // len(rows))
+        counts += journal[key]["correct"]
+        seconds += journal[key]["seconds"]
+    about: dict[str, Any] = {}
+    if column.threat is not None:
+        about["threat"] = describe_threat(column.threat)
+    if column.sigma is not None:
+        about["sigma"] = column.sigma
+    if column.surrogate:
+        about["surrogate"] = {"loss": "mse", "trained on": "base classes", "label": "the surrogate's own prediction"}
+    return results.column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
+
+
+def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
+    """Attacks go in parts; everything else is one pass over the distinct images."""
+    white_box = column.threat is not None and not column.surrogate
+    size = TASKS_PER_PART if white_box else len(rows)
+    return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _counts(
+    setting: Setting,
+    net: FewShotNet,
+    rows: EpisodeRows,
+    column: Column,
+    start: int,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    image_set, seed, device = setting.image_set, setting.protocol.seed, setting.device
+    if column.threat is not None and column.threat.eps > 0 and not column.surrogate:
+        return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
+    clean = _clean(setting, net, progress)
+    if column.surrogate:
+        change = evaluation.transferred(_surrogate(setting), column.threat, seed)
+    elif column.sigma is not None:
+        change = evaluation.gaussian_noise(column.sigma, seed)
+    else:
+        return evaluation.count_correct(net, rows, clean, clean)
+    return evaluation.changed_counts(
+        *(net, image_set, rows, change), device=device, clean=clean, progress=in_all(progress)
+    )
+
+
+def _clean(setting: Setting, net: FewShotNet, progress: Callable[[int], None]) -> evaluation.Descriptions:
+    """Descriptions of all test images, computed once a net and used by every column that shows some unchanged."""
+    if "test" not in setting.described:
+        rows = setting.image_set.rows("test")
+        setting.described["test"] = evaluation.describe(
+            *(net, setting.image_set, rows, setting.device), progress=in_all(progress)
+        )
+    return setting.described["test"]
+
+
+def _surrogate(setting: Setting) -> Surrogate:
+    """The small CNN of the transfer attack, trained once on the base classes and kept for all rows of a setting."""
+    if "mse" not in setting.surrogates:
+        setting.surrogates["mse"] = _trained_surrogate(setting).to(setting.device)
+    return setting.surrogates["mse"]
+
+
+def _trained_surrogate(setting: Setting) -> Surrogate:
+    """Trained, or read where it was trained before; a training that was killed goes on with the next epoch."""
+    seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
+    key = key_of(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
+    path = setting.work / f"surrogate-{key}.pt"
+    kept = checkpoints.load(path) if path.is_file() else None
+    with setting.progress("train surrogate", epochs * len(image_set.rows("train"))) as bar:
+        return train_on_base(
+            *(image_set, randomness.generator(seed, "surrogate")),
+            epochs=epochs,
+            device=setting.device,
+            precision=setting.precision,
+            state=kept,
+            keep=partial(checkpoints.save, path),
+            progress=bar,
+        )
+
+
+def noise_name(sigma: float) -> str:
+    """The name of the column of a sigma: two decimals where they say it all, so that no two share a name."""
+    return f"noise {sigma:.2f} query" if float(f"{sigma:.2f}") == sigma else f"noise {sigma:g} query"

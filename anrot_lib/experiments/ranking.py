@@ -1,0 +1,165 @@
+"""TODO."""
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core import devices, paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.progress import shown
+from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.ranking import gallery, names, retrieval
+from anrot_lib.ranking.data.sets import Part, RankingSet
+from anrot_lib.ranking.embedders import Embedder
+from anrot_lib.ranking.recipe import RankingRecipe, to_dict
+from anrot_lib.ranking.training.loop import Trained
+from anrot_lib.records import results, schema
+from anrot_lib.records.describe import describe_run, describe_threat, parameter_count
+
+TASKS_PER_PART = 20
+
+
+class PartImages:
+    """The images of a part by numbers of any shape, as `evaluation` asks for them."""
+
+    def __init__(self, part: Part):
+        self.part = part
+
+    def batch(self, rows: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+        rows = np.asarray(rows)
+        images = self.part.batch(rows.reshape(-1), device)
+        return images.reshape(*rows.shape, *images.shape[1:])
+
+
+def few_shot_columns(
+    net: FewShotNet,
+    part: Part,
+    threat: ThreatModel,
+    way: int,
+    shot: int,
+    tasks: int,
+    queries: int = 5,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[int], None] | None = None,
+    journal: MutableMapping[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Few-shot accuracy on test images, clean and under the white-box attack `threat`: columns of a record.
+
+    The same `tasks` episodes of `way` classes for both, `queries` a class. UserError if the classes do not suffice.
+    progress is called with the tasks done under attack; finished parts are kept in the journal.
+    """
+    labels = part.labels.cpu().numpy()
+    enough = np.flatnonzero(np.bincount(labels)[labels] >= shot + queries)  # classes of Stanford products may be small
+    rows = EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough).draw()
+    images: Any = PartImages(part)
+    clean = evaluation.clean_counts(net, images, rows, device)
+    journal = {} if journal is None else journal
+    for at in range(0, tasks, TASKS_PER_PART):
+        key = f"few-shot/{at}"
+        if key not in journal:
+            some = rows[at : at + TASKS_PER_PART]
+            counts = evaluation.attacked_counts(net, images, some, threat, seed, device, at)
+            journal[key] = [int(count) for count in counts]
+        if progress is not None:
+            progress(min(at + TASKS_PER_PART, tasks))
+    attacked = np.array([count for at in range(0, tasks, TASKS_PER_PART) for count in journal[f"few-shot/{at}"]])
+    return {
+        "clean": results.column(clean, way * queries, 0.0),
+        threat.name: results.column(attacked, way * queries, 0.0, threat=describe_threat(threat)),
+    }
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A checkpoint, opened: the net, what its file says, and the images it is tested on."""
+
+    path: Path
+    net: Embedder
+    about: dict[str, Any]
+    data: RankingSet
+
+    @property
+    def name(self) -> names.Name:
+        return names.parse(self.about["name"])
+
+    def record_path(self, kind: str, tag: str) -> Path:
+        """results/ranking/<data>-<size>px/<checkpoint's name>[-tag].<kind>.json"""
+        folder = f"{self.data.name}-{self.data.test.size}px"
+        stem = self.path.stem + (f"-{tag}" if tag else "")
+        return paths.results_dir() / "ranking" / folder / f"{stem}.{kind}.json"
+
+
+def find_checkpoint(name: str) -> Path:
+    """The one checkpoint of a name; UserError if there is none, or more than one to choose from."""
+    parsed = names.parse(name)
+    _, model, loss = str(parsed).split(":")
+    root = paths.checkpoints_dir() / "ranking"
+    files = sorted(root.glob(f"{parsed.dataset}-*px/{model}-{loss}-*.pt"))
+    if not files:
+        raise UserError(f"there is no checkpoint of {name}; train one: anrot retrieve train -C {name}")
+    if len(files) > 1:
+        raise UserError(f"choose one by --checkpoint: {', '.join(shown(path) for path in files)}")
+    return files[0]
+
+
+def records_of(name: str | None, files: list[Path] | None = None, dataset: str | None = None) -> list[dict[str, Any]]:
+    """Records of attacks: of some files, or all, of a name or of a data set if given. UserError if there are none."""
+    if files:
+        found = [results.read(file) for file in files]
+        if wrong := [file for file, record in zip(files, found, strict=True) if record["kind"] != "ranking"]:
+            raise UserError(f"{wrong[0]} is no record of anrot retrieve attack")
+        return found
+    wanted = str(names.parse(name)) if name else None
+    found = results.read_all(paths.results_dir() / "ranking", "ranking")
+    found = [r for r in found if wanted in (None, r["name"]) and dataset in (None, r["data"]["name"])]
+    if wanted and not found:
+        raise UserError(f"there is no record of {name}; make one: anrot retrieve attack -C {name}")
+    return found
+
+
+def evaluate(net: nn.Module, data: RankingSet) -> dict[str, float]:
+    """R@1, R@2, mAP, mAP@10 and MAP@R in per cent on the test images; queries are the gallery itself."""
+    part, device = data.test, next(net.parameters()).device
+    rows = gallery.embed(net, lambda numbers: part.batch(numbers, device), np.arange(len(part)), net.metric)
+    return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
+
+
+def file_name(made: RankingRecipe, data: RankingSet, tag: str) -> str:
+    """fashion-28px/rc2f2ghmetsm-ptripletN-eta32, for checkpoint and record."""
+    _, model, loss = made.name.split(":")
+    attacked = "" if model == made.parsed.backbone else f"-eta{made.eta}"
+    parts = [f"{model}-{loss}{attacked}", *([f"to{made.destination}"] if made.destination else []), f"seed{made.seed}"]
+    return f"{data.name}-{made.size}px/" + "-".join([*parts, *([tag] if tag else [])])
+
+
+def training_record(
+    made: RankingRecipe, data: RankingSet, trained: Trained, device: torch.device, precision: str
+) -> dict[str, object]:
+    """The record of a training."""
+    return {
+        "schema": schema.SCHEMA_VERSION,
+        "kind": "ranking-training",
+        "row": made.title,
+        "run": describe_run(devices.device_kind(device)),
+        "data": data.about,
+        "recipe": to_dict(made),
+        "parameters": parameter_count(trained.net),
+        "training": {
+            "steps": trained.steps,
+            "seconds": round(trained.seconds, 2),
+            "seconds_per_step": round(trained.seconds_per_step, 4),
+            "precision": precision,
+            "start": trained.start,
+            "note": data.note,
+            "history": trained.history,
+        },
+    }

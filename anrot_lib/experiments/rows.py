@@ -1,0 +1,215 @@
+"""From an image set to records: train a row's recipe, evaluate it on the stored episodes, write what came out."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from anrot_lib.core import checkpoints, devices
+from anrot_lib.core.configs import to_dict
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.paths import file_stem
+from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.experiments.columns import asked, evaluate_row
+from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
+from anrot_lib.fewshot import training
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.levels import combine
+from anrot_lib.fewshot.methods import METHODS, build_head
+from anrot_lib.fewshot.nets import save_net
+from anrot_lib.fewshot.pretraining import pretrain
+from anrot_lib.records import results, schema
+from anrot_lib.records.describe import describe_data, describe_run, later_run, parameter_count
+from anrot_lib.settings import Recipe
+
+# The rows of the table, from the plainest to the whole. They differ in what their names say and in nothing else.
+ROWS: dict[str, Recipe] = {
+    "prototypes": Recipe(method="prototypes", hesim=0.0),
+    "published": Recipe(method="published", hesim=0.0),  # its own Hesim is a constant: anrot_lib.audit.published
+    "hela-vfa": Recipe(method="hela-vfa", hesim=0.0),
+    "anrot-clean": Recipe(method="anrot"),
+    "anrot": Recipe(method="anrot", clean=1.0, adversarial=1.0, noisy=1.0),
+}
+# Recipes beside the table, for the trade-off over the shares: weights of clean, adversarial and noisy queries.
+SHARES: dict[str, tuple[float, float, float]] = {
+    "shares-2-1-1": (2.0, 1.0, 1.0),
+    "shares-1-2-1": (1.0, 2.0, 1.0),
+    "clean-and-noise": (1.0, 0.0, 1.0),
+    "fgsm-only": (0.0, 1.0, 0.0),
+}
+OTHER_ROWS = {
+    name: Recipe(clean=clean, adversarial=adversarial, noisy=noisy)
+    for name, (clean, adversarial, noisy) in SHARES.items()
+}
+
+
+def rounded(point: dict[str, Any]) -> dict[str, Any]:
+    """A point of the history as a record keeps it."""
+    return {k: rounded(v) if isinstance(v, dict) else round(v, 5) for k, v in point.items()}
+
+
+def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, dict[str, Any], Path]:
+    """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
+    path = setting.work / f"{file_stem(row)}.pt"
+    resume = setting.work / f"{file_stem(row)}-training.pt"
+    encoder_state, pretraining_seconds = None, 0.0
+    if recipe.pretrain:
+        encoder_state, pretraining_seconds = pretrained(setting, recipe)
+    with setting.progress(f"train {row}", setting.budget.episodes) as bar:
+        size = setting.budget.episodes_per_step
+        found = training.train(
+            *(setting.image_set, recipe, setting.budget, setting.protocol, resume),
+            device=setting.device,
+            precision=setting.precision,
+            progress=lambda step, _, numbers: bar(step * size, numbers),
+            encoder_state=encoder_state,
+        )
+    about = {
+        "seconds": round(found.seconds, 2),
+        "seconds_per_step": round(found.seconds_per_step, 5),
+        "pretraining_seconds": round(pretraining_seconds, 2),
+        "cost_limit": round(found.cost, 4),
+        "best_step": found.best_step,
+        "precision": setting.precision,
+        "alarms": found.alarms,
+        "history": [rounded(point) for point in found.history],
+    }
+    save_net(path, found.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about)
+    return found.net, about | {"checkpoint": checkpoints.sha256(path)}, path
+
+
+def make_record(
+    setting: Setting,
+    row: str,
+    recipe: Recipe,
+    net: FewShotNet,
+    manifest: EpisodeManifest,
+    trained: dict[str, Any],
+    columns: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "schema": schema.SCHEMA_VERSION,
+        "kind": "accuracy",
+        "row": row,
+        "run": describe_run(devices.device_kind(setting.device)),
+        "data": describe_data(setting.image_set),
+        "protocol": to_dict(setting.protocol),
+        "recipe": to_dict(recipe),
+        "budget": to_dict(setting.budget),
+        "manifest": manifest.recipe(),
+        "parameters": parameter_count(net),
+        "transductive": net.is_transductive(),
+        "training": trained,
+        "columns": columns,
+    }
+
+
+def finish_row(
+    setting: Setting,
+    row: str,
+    recipe: Recipe,
+    net: FewShotNet,
+    trained: dict[str, Any],
+    manifest: EpisodeManifest,
+) -> Path:
+    """Evaluate a trained row, write its record, and drop its journal.
+
+    Columns that a record of this very net, protocol and manifest has already are kept and not measured again.
+    """
+    path = setting.folder / f"{file_stem(row)}.json"
+    former = answer(path, setting, recipe, manifest, trained)
+    kept = {} if former is None else former["columns"]
+    wanted = [c for c in asked(setting, manifest.n_tasks) if c.name not in kept]
+    if former is not None and not wanted:
+        return path
+    columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
+    record = make_record(setting, row, recipe, net, manifest, trained, columns)
+    if former is not None:
+        record["run"] = later_run(former["run"], record["run"])
+    results.write(path, record)
+    (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
+    return path
+
+
+def run_rows(setting: Setting, recipes: dict[str, Recipe], half_width: float | None = None) -> list[Path]:
+    """`run_row` for each. For a half-width all are trained first, and tested on the same episodes: as many as the one
+    that needs most."""
+    if half_width is None:
+        return [run_row(setting, row, recipe) for row, recipe in recipes.items()]
+    make_manifest(setting)  # now, as in `run_row`
+    nets = [train_row(setting, row, recipe)[0] for row, recipe in recipes.items()]
+    tasks = max(tasks_for(setting, net, half_width) for net in nets)
+    return [run_row(setting, row, recipe, tasks) for row, recipe in recipes.items()]
+
+
+def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None) -> Path:
+    """Train, test and record one row. A record that answers the same settings already is kept.
+
+    tasks: the number of clean episodes, if it is not the budget's.
+    """
+    path = setting.folder / f"{file_stem(row)}.json"
+    manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
+    net, trained, _ = train_row(setting, row, recipe)
+    if is_finished(path, setting, recipe, manifest, trained):
+        return path
+    return finish_row(setting, row, recipe, net, trained, manifest)
+
+
+def is_finished(
+    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
+) -> bool:
+    """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
+    record = answer(path, setting, recipe, manifest, trained)
+    return record is not None and {c.name for c in asked(setting, manifest.n_tasks)} <= set(record["columns"])
+
+
+def answer(
+    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The record of this very net, protocol and manifest, with whichever columns; None if there is none."""
+    if not path.is_file():
+        return None
+    record = results.read(path)
+    same = (
+        record["training"].get("checkpoint") == trained["checkpoint"]
+        and record["manifest"]["hash"] == manifest.hash
+        and record["protocol"] == to_dict(setting.protocol)
+        and record["recipe"] == to_dict(recipe)
+        and record["budget"] == to_dict(setting.budget)
+    )
+    return record if same else None
+
+
+def check_rows(names: list[str]) -> list[str]:
+    """The names, if each is a row of the table, a recipe beside it, or a method that `build_head` knows."""
+    known = ROWS | OTHER_ROWS
+    for name in names:
+        if name in known or name in METHODS or name in combine.OF_IMAGES:
+            continue
+        if not name.startswith(("easyfsl:", combine.PREFIX)):
+            others = f"{', '.join(known)}, easyfsl:NAME, {combine.PREFIX}NAME+NAME, or a method of train"
+            raise UserError(f"unknown row {name!r}; choose from {others}")
+        build_head(name, 1)  # says what is wrong with it, before anything is trained
+    return names
+
+
+def recipe_of(row: str) -> Recipe:
+    """The recipe of a row; of any other method, clean training without Hesim."""
+    return (ROWS | OTHER_ROWS).get(row) or Recipe(method=row, hesim=0.0)
+
+
+def pretrained(setting: "Setting", recipe: Recipe) -> tuple[dict[str, Tensor], float]:
+    """Pre-train for a setting, once for all rows that share seed, rate and attention switch."""
+    base = Recipe(
+        method="prototypes",
+        hesim=0.0,
+        seed=recipe.seed,
+        learning_rate=recipe.learning_rate,
+        attention=recipe.attention,
+        pretrain=True,
+    )
+    path = setting.work / "pretraining.pt"
+    with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
+        return pretrain(
+            *(setting.image_set, base, setting.budget, path, setting.device, setting.precision), progress=bar
+        )

@@ -1,0 +1,71 @@
+"""What an experiment works on and with: data, protocol, budget, device, and where its files go."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from anrot_lib.attacks.transfer import Surrogate
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.progress import Progress
+from anrot_lib.core.statistics import interval, tasks_for_precision
+from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.settings import Budget, Protocol
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything a row needs beside its recipe."""
+
+    image_set: ImageSet
+    protocol: Protocol
+    budget: Budget
+    device: torch.device
+    precision: str
+    progress: Progress
+    folder: Path  # records go here
+    columns: tuple[str, ...] | None = None  # None: all
+    surrogates: dict[str, Surrogate] = field(default_factory=dict)
+    described: dict[str, evaluation.Descriptions] = field(default_factory=dict)  # of the net being tested
+
+    def asks(self, column: str) -> bool:
+        """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""
+        return self.columns is None or any(f"{column} ".startswith(f"{words} ") for words in self.columns)
+
+    @property
+    def work(self) -> Path:
+        """Where checkpoints and journals of this setting live, apart from those of any other."""
+        return paths.checkpoints_dir() / self.folder.name
+
+
+def experiment_folder(image_set: ImageSet, protocol: Protocol, budget: Budget, tag: str = "") -> Path:
+    """data/results/<set>-<size>px-<way>way-<shot>shot-<preset>[-tag]"""
+    size = image_set.images.shape[1]
+    name = f"{image_set.name}-{size}px-{protocol.way}way-{protocol.shot}shot-{budget.preset}"
+    return paths.results_dir() / (f"{name}-{tag}" if tag else name)
+
+
+def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest:
+    """The test episodes of a setting. Its first tasks are the same whatever their number."""
+    protocol, budget = setting.protocol, setting.budget
+    n = max(tasks or budget.clean_tasks, budget.attacked_tasks)
+    return EpisodeManifest.make(
+        setting.image_set, "test", protocol.way, protocol.shot, budget.clean_query, n, protocol.seed
+    )
+
+
+def check_half_width(half_width: float) -> None:
+    if not half_width >= 0.01:
+        raise UserError(f"a precision is a half-width in points, at least 0.01, got {half_width:g}")
+
+
+def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
+    """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
+    check_half_width(half_width)
+    rows = make_manifest(setting, 200).rows
+    counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
+    return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))

@@ -1,0 +1,121 @@
+"""FewShotNet = encoder + head, with easyfsl's support/query contract, a bound form for attack libraries, a probe."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.core.checks import check_images
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.trees import pick
+from anrot_lib.data.episodes import Episode
+from anrot_lib.fewshot import encoders
+from anrot_lib.fewshot.heads.contract import Head, Scores
+from anrot_lib.fewshot.heads.easyfsl import easyfsl
+from anrot_lib.fewshot.methods import build_head
+
+
+class BoundEpisodes(nn.Module):
+    """Classifier of images for fixed support sets: images (B, C, H, W) -> logits (B, way).
+
+    `index` (B,) names the episode of each image; None means episode 0, so that for one episode any attack
+    library can take this module as an ordinary classifier.
+    """
+
+    def __init__(self, net: "FewShotNet", model: Any):
+        super().__init__()
+        self.net, self.model = net, model
+
+    def forward(self, images: Tensor, index: Tensor | None = None) -> Tensor:
+        maps = self.net.encode(images)
+        if index is None:
+            return self.net.head.score(self.model, maps[None]).logits[0]
+        return self.net.head.score(pick(self.model, index), maps[:, None]).logits[:, 0]
+
+
+class FewShotNet(easyfsl.FewShotClassifier):
+    """An encoder and a head. One episode the easyfsl way, many at once by `scores`.
+
+    `process_support_set(images (S, C, H, W), labels (S,))`, then `net(query (n, C, H, W)) -> logits (n, way)`.
+    """
+
+    def __init__(self, encoder: nn.Module, head: Head):
+        super().__init__(backbone=encoder)
+        self.head = head
+        self.model: Any = None
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (..., C, H, W) in [0, 1] to feature maps (..., C', h, w), stored channels-last."""
+        flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
+        look = getattr(self.head, "look", None)  # of a head that wants more of an image than its map
+        maps = self.backbone(flat) if look is None else look(self.backbone, flat)
+        return maps.unflatten(0, images.shape[:-3])
+
+    def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
+        check_images(support_images, "support images")
+        self.model = self.fit(support_images[None], support_labels[None])
+
+    def forward(self, query_images: Tensor) -> Tensor:
+        if self.model is None:
+            raise UserError("call process_support_set(images, labels) before asking for query logits")
+        check_images(query_images, "query images")
+        return self.head.score(self.model, self.encode(query_images)[None]).logits[0]
+
+    def is_transductive(self) -> bool:  # type: ignore[override]
+        return self.head.batch_dependent
+
+    def fit(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:
+        """Support images (E, S, C, H, W), labels (E, S), mask (E, S) to the head's model of E episodes."""
+        return self.head.fit(self.encode(support), labels, mask)
+
+    def bind(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> BoundEpisodes:
+        """A module that maps query images to logits, for one support set (S, ...) or E of them (E, S, ...)."""
+        check_images(support, "support images")
+        if support.ndim == 4:
+            support, labels = support[None], labels[None]
+            mask = None if mask is None else mask[None]
+        return BoundEpisodes(self, self.fit(support, labels, mask))
+
+    def scores(self, episode: Episode) -> Scores:
+        """Scores of all queries of E episodes; support and queries go through the encoder as one batch."""
+        support = episode.support.flatten(1, 2)
+        maps = self.encode(torch.cat([support, episode.query], 1))
+        support_maps, query_maps = maps.split([support.shape[1], episode.query.shape[1]], 1)
+        model = self.head.fit(support_maps, episode.support_labels, episode.mask.flatten(1))
+        return self.head.score(model, query_maps)
+
+
+def build_net(
+    encoder: str,
+    method: str,
+    in_channels: int = 3,
+    attention: bool | None = None,
+    generator: torch.Generator | None = None,
+) -> FewShotNet:
+    """An encoder by name with a method's head, weights drawn from `generator`."""
+    trunk = encoders.build(encoder, in_channels, attention, generator)
+    with torch.random.fork_rng(devices=[], enabled=generator is not None):
+        if generator is not None:  # layers draw from torch's global generator; what they draw must come from ours
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        head = build_head(method, trunk.out_channels)
+    return FewShotNet(trunk, head).to(memory_format=torch.channels_last)
+
+
+def folded(net: FewShotNet) -> FewShotNet:
+    """The net with its batch norms folded into its convolutions (see `encoders.fold`), for testing; shares the head."""
+    return FewShotNet(encoders.fold(net.backbone), net.head).eval().to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def batch_dependence(head: Head, model: Any, query_maps: Tensor) -> tuple[float, int]:
+    """Does one query's score depend on the queries beside it? The probe that every method has to pass.
+
+    Scores query_maps (E, n, C, h, w) all together and one by one. Returns (largest difference of a logit divided
+    by the spread of the logits, number of queries whose prediction changes). An inductive head stays below 1e-5
+    and changes none; bit equality is not to be had across batch sizes.
+    """
+    together = head.score(model, query_maps).logits
+    alone = torch.cat([head.score(model, query_maps[:, i : i + 1]).logits for i in range(query_maps.shape[1])], 1)
+    spread = (together.max() - together.min()).clamp_min(torch.finfo(together.dtype).tiny)
+    changed = (together.argmax(-1) != alone.argmax(-1)).sum()
+    return ((together - alone).abs().max() / spread).item(), int(changed)

@@ -1,0 +1,136 @@
+"""The loss of a training step: clean, adversarial and noisy versions of the queries, one encoder pass, Hesim.
+
+Loss = sum over versions v of share_v CE_v, plus `hesim` x Hesim, or a loss in its place, over the embeddings of all
+versions.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.data import augmentation, noise
+from anrot_lib.data.episodes import Episode
+from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.hesim import Hesim, gaussian_embeddings
+from anrot_lib.settings import Recipe
+
+MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> scalar, as Hesim
+MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
+
+
+FORWARD, TO_PIXELS, FULL = 1, 2, 3  # passes over an image: forward; forward + to the input; forward + both backward
+
+
+def threat_of(recipe: Recipe) -> ThreatModel:
+    """The adversary of training: FGSM with a random start for one step, PGD with step 2.5 eps / steps for more."""
+    if recipe.attack_steps == 1:
+        return fgsm(recipe.eps, target="query", random_start=True)
+    step = 2.5 * recipe.eps / recipe.attack_steps
+    return pgd(recipe.eps, steps=recipe.attack_steps, step=step, restarts=1, target="query")
+
+
+def shares_of(recipe: Recipe) -> dict[str, float]:
+    """The versions that are trained on, and their weights, which sum to 1. A share of 0 is left out.
+
+    With two views the clean share is halved between the images as they are and a jittered, blurred view.
+    """
+    clean = recipe.clean / 2 if recipe.two_views else recipe.clean
+    view = clean if recipe.two_views else 0.0
+    shares = {"clean": clean, "view": view, "adversarial": recipe.adversarial, "noisy": recipe.noisy}
+    total = sum(shares.values())
+    return {version: share / total for version, share in shares.items() if share > 0}
+
+
+def cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
+    """What a step must cost at least, in clean steps, counted in passes of the encoder over an image.
+
+    A training pass of one image counts 3 (forward, to its input, to the weights), an attack step 2 (no gradient
+    of weights), and the attack's support set 1, forward once.
+    """
+    versions = shares_of(recipe)
+    passes = FULL * (n_support + len(versions) * n_query)
+    if "adversarial" in versions:
+        passes += FORWARD * n_support + TO_PIXELS * n_query * recipe.attack_steps
+    return passes / (FULL * (n_support + n_query))
+
+
+def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+    """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as found.
+
+    Batch norm works on batch statistics, as in the training step that will see these images.
+    """
+    with frozen(net):
+        with torch.no_grad():
+            model = net.fit(episode.support.flatten(1, 2), episode.support_labels, episode.mask.flatten(1))
+
+        def objective(queries: Tensor, active: Tensor | None):
+            return margin_loss(net.head.score(model, net.encode(queries)).logits, episode.labels)
+
+        return ascend(loss_only(objective), episode.query, threat, generator, keep="last").images
+
+
+def query_versions(
+    net: FewShotNet, episode: Episode, recipe: Recipe, draw: Callable[[str], torch.Generator]
+) -> dict[str, Tensor]:
+    """The versions of the queries that the recipe trains on, each (E, n, C, H, W). `draw(name)` gives generators."""
+    versions = {}
+    for version in shares_of(recipe):
+        if version == "clean":
+            versions[version] = episode.query
+        elif version == "view":
+            versions[version] = augmentation.two_views(episode.query, draw("view"))[0]
+        elif version == "adversarial":
+            versions[version] = adversarial_queries(net, episode, threat_of(recipe), draw("attack"))
+        else:
+            generator = draw("noise")
+            sigma = noise.uniform_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
+            versions[version] = noise.gaussian(episode.query, sigma, generator)
+    return versions
+
+
+def episode_loss(
+    net: FewShotNet,
+    episode: Episode,
+    recipe: Recipe,
+    metric_loss: MetricLoss | None,
+    draw: Callable[[str], torch.Generator],
+) -> Tensor:
+    """The training loss of E episodes, a scalar. `metric_loss` is Hesim or a loss in its place; None leaves it out."""
+    versions = query_versions(net, episode, recipe, draw)
+    mixed = None
+    if recipe.mix and "clean" in versions:
+        mixed = MIXES[recipe.mix](episode.query, episode.labels, draw("mix"))
+        versions["clean"] = mixed.images
+    support = episode.support.flatten(1, 2)
+    n_support, n_query = support.shape[1], episode.query.shape[1]
+    maps = net.encode(torch.cat([support, *versions.values()], 1))
+    model = net.head.fit(maps[:, :n_support], episode.support_labels, episode.mask.flatten(1))
+    scores = net.head.score(model, maps[:, n_support:], draw("sample"))
+    logits = dict(zip(versions, scores.logits.float().split(n_query, 1), strict=True))
+    losses = {v: nn.functional.cross_entropy(x.flatten(0, 1), episode.labels.flatten()) for v, x in logits.items()}
+    if mixed is not None:
+        losses["clean"] = mixed.cross_entropy(logits["clean"])
+    loss = torch.stack([share * losses[version] for version, share in shares_of(recipe).items()]).sum()
+    if metric_loss is not None:
+        labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
+        loss = loss + recipe.hesim * metric_loss(flat_embeddings(scores.embeddings), labels.flatten())
+    return loss if scores.penalty is None else loss + scores.penalty
+
+
+def flat_embeddings(embeddings: Gaussian | Tensor) -> Tensor:
+    """Embeddings (E, n, ...) as the rows (E n, D) that metric losses take; Gaussians as [mean, var]."""
+    rows = gaussian_embeddings(embeddings) if isinstance(embeddings, Gaussian) else embeddings
+    return rows.flatten(0, 1)
+
+
+def build_hesim(recipe: Recipe, head: nn.Module) -> Hesim | None:
+    """The recipe's Hesim, on Gaussians or, for a head that embeds in vectors, on the softmax of the vector."""
+    if recipe.hesim == 0:
+        return None
+    kind = "gaussian" if hasattr(head, "divergence") else "simplex"
+    return Hesim(temperature=recipe.temperature, kind=kind)

@@ -1,0 +1,195 @@
+"""Accuracy on stored episodes: clean, under noise, under attack. Every distinct test image is encoded once.
+
+All results are correct counts per episode, as integers, so that means, intervals and paired differences can be
+recomputed from a record.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from anrot_lib.attacks import transfer
+from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core import randomness
+from anrot_lib.core.trees import concatenate, tree_map
+from anrot_lib.data import noise
+from anrot_lib.data.episodes import EpisodeRows
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.fewshot.classifier import FewShotNet
+
+IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
+PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
+EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
+
+Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
+
+
+def images_per_pass(size: int, device: torch.device | str) -> int:
+    """How many images of side `size` go through the encoder at once: 256 on a GPU or at 32 px, 37 at 84 px on a CPU."""
+    few = PIXELS_PER_PASS // size**2 if torch.device(device).type == "cpu" else IMAGES_PER_PASS
+    return max(1, min(few, IMAGES_PER_PASS))
+
+
+def blocks(n: int, size: int) -> Iterator[slice]:
+    return (slice(at, min(at + size, n)) for at in range(0, n, size))
+
+
+class Descriptions:
+    """What the head keeps of every distinct image of some rows: one encoder pass each, then lookups."""
+
+    def __init__(self, rows: np.ndarray, values: Any):
+        self.rows, self.values = rows, values
+
+    def of(self, rows: np.ndarray) -> Any:
+        """Descriptions for row numbers of any shape, with that shape leading."""
+        places = torch.from_numpy(np.searchsorted(self.rows, rows.reshape(-1)))
+        return tree_map(lambda t: t[places.to(t.device)].unflatten(0, rows.shape), self.values)
+
+
+@torch.no_grad()
+def describe(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: np.ndarray,
+    device: torch.device | str = "cpu",
+    change: Change | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Descriptions:
+    """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
+    distinct = np.unique(rows)
+    parts = []
+    size = image_set.batch(distinct[:1]).shape[-1]
+    for block in blocks(len(distinct), images_per_pass(size, device)):
+        images = image_set.batch(distinct[block], device)
+        if change is not None:
+            images = change(images, distinct[block])
+        parts.append(net.head.describe(net.encode(images)))
+        if progress is not None:
+            progress(len(images))
+    return Descriptions(distinct, concatenate(parts))
+
+
+def support_labels(way: int, shot: int, episodes: int) -> Tensor:
+    return torch.arange(way).repeat_interleave(shot).expand(episodes, way * shot)
+
+
+@torch.no_grad()
+def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions) -> np.ndarray:
+    """Correct queries of each task (E,) from descriptions of its support and query images."""
+    _, way, shot = rows.support.shape
+    n_query = rows.query.shape[2]
+    counts = []
+    for block in blocks(len(rows), EPISODES_PER_PASS):
+        e = len(rows.classes[block])
+        part = support.of(rows.support[block].reshape(e, -1))
+        device = next(net.parameters()).device
+        model = net.head.fit_described(part, support_labels(way, shot, e).to(device))
+        logits = net.head.score_described(model, query.of(rows.query[block].reshape(e, -1))).logits
+        labels = torch.arange(way, device=device).repeat_interleave(n_query)
+        counts.append((logits.argmax(-1) == labels).sum(1).cpu().numpy())
+    return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
+
+
+def clean_counts(
+    net: FewShotNet, image_set: ImageSet, rows: EpisodeRows, device="cpu", progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Correct counts without any change of the images."""
+    used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
+    found = describe(net, image_set, used, device, progress=progress)
+    return count_correct(net, rows, found, found)
+
+
+def gaussian_noise(sigma: float, seed: int) -> Change:
+    """Noise of one sigma; what an image gets depends on the seed and its row number alone, not on its batch."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        noisy = [
+            noise.gaussian(image, sigma, randomness.generator(seed, f"noise/{row}"))
+            for image, row in zip(images, rows, strict=True)
+        ]
+        return torch.stack(noisy)
+
+    return change
+
+
+def transferred(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
+    """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        with torch.enable_grad():
+            generator = randomness.generator(seed, f"transfer/{rows[0]}")
+            return transfer.transfer(surrogate, images, threat, generator, max_images=len(images))
+
+    return change
+
+
+def changed_counts(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: EpisodeRows,
+    change: Change,
+    target: str = "query",
+    device="cpu",
+    progress: Callable[[int], None] | None = None,
+    clean: Descriptions | None = None,
+) -> np.ndarray:
+    """Correct counts with the query, support or both images changed one by one, independently of their episode.
+
+    `clean` are descriptions of the unchanged images, if they are at hand already.
+    """
+
+    def described(used: np.ndarray, changed: bool) -> Descriptions:
+        if clean is not None and not changed:
+            return clean
+        return describe(net, image_set, used, device, change if changed else None, progress)
+
+    support = described(rows.support.ravel(), target in ("support", "both"))
+    query = described(rows.query.ravel(), target in ("query", "both"))
+    return count_correct(net, rows, support, query)
+
+
+def attacked_counts(
+    net: FewShotNet,
+    image_set: ImageSet,
+    rows: EpisodeRows,
+    threat: ThreatModel,
+    seed: int,
+    device="cpu",
+    first_task: int = 0,
+) -> np.ndarray:
+    """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
+
+    A query counts as correct only if no candidate beat it, the clean image among them.
+
+    `first_task` numbers the tasks for the attack's random stream: the counts of tasks 20..39 come out the same
+    whether they are asked for alone or the caller goes through all tasks in blocks of 20.
+    """
+    episode = rows.to_episode(image_set, device)
+    max_images = images_per_pass(episode.query.shape[-1], device)
+    generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
+    if threat.target == "query":
+        with frozen(net), torch.no_grad():
+            model = fit_support(net, episode, max_images)
+        dependent = net.head.batch_dependent
+        stop = None if dependent else "beaten"
+        found = attack_queries(
+            *(net, model, episode.query, episode.labels, threat, generator),
+            stop=stop,
+            keep="best",
+            max_images=max_images,
+        )
+        if not dependent:
+            return (~found.beaten).sum(1).cpu().numpy()
+        with torch.no_grad():
+            logits = net.head.score(model, encode(net, found.images, max_images)).logits
+    else:
+        attacked = attack_episodes(net, episode, threat, generator, max_images=max_images)
+        with torch.no_grad():
+            model = fit_support(net, attacked, max_images)
+            logits = net.head.score(model, encode(net, attacked.query, max_images)).logits
+    return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()

@@ -1,0 +1,77 @@
+"""Heads: from feature maps of a support set and of queries to logits. Everything after the encoder is here.
+
+`model = head.fit(support_maps, labels, mask)` once an episode, then `head.score(model, query_maps)`. Both first
+reduce each map to what the head needs of it (`describe`), so that evaluation can keep the descriptions of all
+test images instead of their maps. E episodes at once is the normal case; every tensor leads with E.
+
+Logits = -scale x divergence; `_logits` is the one place where the sign turns.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.divergences.gaussian import Gaussian
+
+
+class Scores(NamedTuple):
+    """What a head says of queries: logits (E, n, way); further levels' logits by name; embeddings for metric
+    losses (a Gaussian or a tensor (E, n, C)); a penalty to add to the loss (a scalar) if the head has one."""
+
+    logits: Tensor
+    levels: dict[str, Tensor]
+    embeddings: Gaussian | Tensor | None
+    penalty: Tensor | None = None
+
+
+def membership(labels: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(E, way, S) weights: 1 where support image s is of that class and not masked out, else 0."""
+    way = int(labels.max()) + 1
+    weights = labels.unsqueeze(1) == torch.arange(way, device=labels.device)[:, None]
+    return (weights if mask is None else weights & mask.unsqueeze(1)).float()
+
+
+class Head(nn.Module):
+    """The contract. A subclass writes `describe`, `fit_described` and `score_described`.
+
+    support_maps (E, S, C, h, w), labels (E, S) int in 0..way-1, mask (E, S) bool or None (all shots count);
+    query_maps (E, n, C, h, w). `model` is a pytree of tensors that lead with E, so attacks can pick episodes.
+    With a `generator` a head may sample (training only); without it scores are deterministic.
+    batch_dependent: whether one query's logits depend on the queries beside it. Such a head is transductive and
+    its accuracies are not comparable; the probe in `classifiers` checks the claim for every head.
+    """
+
+    batch_dependent = False
+
+    def describe(self, maps: Tensor) -> Any:
+        """What is kept of each map (..., C, h, w): a tensor or a NamedTuple of tensors with the same leading dims."""
+        raise NotImplementedError
+
+    def fit_described(self, support: Any, labels: Tensor, mask: Tensor | None = None) -> Any:
+        raise NotImplementedError
+
+    def score_described(self, model: Any, query: Any, generator: torch.Generator | None = None) -> Scores:
+        raise NotImplementedError
+
+    def shares(self) -> dict[str, float]:
+        """Of a head with several levels, each level's share of the logits, over training so far; else nothing."""
+        return {}
+
+    def fit(self, support_maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:
+        return self.fit_described(self.describe(support_maps), labels, mask)
+
+    def score(self, model: Any, query_maps: Tensor, generator: torch.Generator | None = None) -> Scores:
+        return self.score_described(model, self.describe(query_maps), generator)
+
+
+class ScaledHead(Head):
+    """A head with a learnt positive scale: logits = -scale x divergence. Stored as its logarithm."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
+
+    def _logits(self, divergence: Tensor) -> Tensor:
+        return -self.log_scale.exp() * divergence

@@ -1,0 +1,32 @@
+"""TODO."""
+
+from torch import Tensor, nn
+
+from anrot_lib.divergences.gaussian import full_precision
+from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, membership
+
+
+class Prototypes(ScaledHead):
+    """Nearest class mean of globally averaged features (Snell et al. 2017).
+
+    metric "euclid": squared Euclidean distance; "cosine": 1 - cosine similarity. Scale learnt, from 1 or 10.
+    """
+
+    def __init__(self, channels: int, metric: str = "euclid"):
+        super().__init__({"euclid": 1.0, "cosine": 10.0}[metric])
+        self.channels, self.metric = channels, metric
+
+    def describe(self, maps: Tensor) -> Tensor:
+        return maps.mean((-2, -1)).float()
+
+    def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
+        weights = membership(labels, mask)
+        return weights @ support / weights.sum(-1, keepdim=True)
+
+    @full_precision
+    def score_described(self, model: Tensor, query: Tensor, generator=None) -> Scores:
+        if self.metric == "cosine":
+            x, y = nn.functional.normalize(query, dim=-1), nn.functional.normalize(model, dim=-1)
+            return Scores(self._logits(1 - x @ y.mT), {}, query)
+        squares = query.square().sum(-1, keepdim=True) + model.square().sum(-1).unsqueeze(-2)
+        return Scores(self._logits(squares - 2 * query @ model.mT), {}, query)

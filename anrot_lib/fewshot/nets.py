@@ -1,0 +1,45 @@
+"""TODO."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from anrot_lib.core.checkpoints import load, save
+from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot.classifier import FewShotNet, build_net
+
+
+def architecture(net: FewShotNet, method: str) -> dict[str, Any]:
+    """What it takes to rebuild an empty net of the same shape."""
+    encoder = net.backbone
+    return {
+        "encoder": encoder.name,
+        "method": method,
+        "in_channels": encoder.in_channels,
+        "attention": encoder.attention,
+    }
+
+
+def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
+    """A trained net by itself: architecture, weights, and whatever is to be known about it (JSON-able).
+
+    Equal nets give equal files: pickle writes an object that stands in two places once, so `about` is rebuilt.
+    """
+    about = json.loads(json.dumps(about))
+    save(path, {"net": architecture(net, method), "state": net.state_dict(), "about": about})
+
+
+def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
+    """(net in eval mode, method name, about); of a training in progress, the net selected so far.
+
+    UserError if the weights do not fit the architecture they name.
+    """
+    content = load(path)
+    if missing := {"net", "state", "about"} - set(content):
+        raise UserError(f"{path} holds no net ({', '.join(sorted(missing))} missing); give one that train wrote")
+    net = build_net(**content["net"])
+    try:
+        net.load_state_dict(content["state"])
+    except RuntimeError as error:
+        raise UserError(f"the weights in {path} do not fit the net that it names") from error
+    return net.eval(), content["net"]["method"], content["about"]

@@ -1,0 +1,83 @@
+"""Predict one's own photos: a folder a class as the support set, photos to name, probabilities back."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers.decode import BadImage, decode
+from anrot_lib.data.readers.items import IMAGE_SUFFIXES
+from anrot_lib.fewshot.classifier import FewShotNet
+
+
+class Prediction(NamedTuple):
+    file: str
+    probabilities: dict[str, float]  # class name -> probability, most likely first
+
+    @property
+    def best(self) -> str:
+        return next(iter(self.probabilities))
+
+
+def image_files(folder: Path) -> list[Path]:
+    return sorted(
+        p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
+    )
+
+
+def support_files(folder: Path) -> dict[str, list[Path]]:
+    """Class name -> its photos, of a folder that holds one folder a class. UserError for fewer than two classes."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}; give a folder that holds one folder of photos a class")
+    classes = {p.name: image_files(p) for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")}
+    if empty := [name for name, files in classes.items() if not files]:
+        raise UserError(f"the class folder {empty[0]!r} in {folder} holds no photos; add one or remove the folder")
+    if len(classes) < 2:
+        raise UserError(f"{folder} holds {len(classes)} class folders; at least 2 are needed to choose between")
+    return classes
+
+
+def query_files(query: Path) -> list[Path]:
+    """The photos to name: one file, or all photos of a folder."""
+    query = Path(query)
+    if query.is_file():
+        return [query]
+    if not query.is_dir():
+        raise UserError(f"there is no photo or folder {query}")
+    if not (files := image_files(query)):
+        raise UserError(f"the folder {query} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return files
+
+
+def read_images(files: list[Path], size: int, channels: int) -> torch.Tensor:
+    """Photos of any size and format as (N, C, size, size) in [0, 1], by the same rule as `prepare`."""
+    images = []
+    for file in files:
+        try:
+            images.append(decode(file.read_bytes(), size, channels))
+        except (BadImage, OSError) as error:
+            raise UserError(f"cannot read the photo {file}: {error}") from error
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def predict(net: FewShotNet, support: Path, query: Path, size: int) -> list[Prediction]:
+    """Probabilities (softmax of the logits) of every query photo, from as many shots as each class folder has.
+
+    Only as well calibrated as the net: they rank classes, they do not say how often the net is right.
+    """
+    classes, queries = support_files(support), query_files(query)
+    files = [file for members in classes.values() for file in members]
+    labels = torch.tensor([k for k, members in enumerate(classes.values()) for _ in members])
+    channels = net.backbone.in_channels
+    net.process_support_set(read_images(files, size, channels), labels)
+    probabilities = net(read_images(queries, size, channels)).softmax(-1)
+    found = []
+    for file, row in zip(queries, probabilities, strict=True):
+        order = row.argsort(descending=True).tolist()
+        names = list(classes)
+        found.append(Prediction(file.name, {names[k]: row[k].item() for k in order}))
+    return found

@@ -1,0 +1,260 @@
+"""Episodic training on a mixture of clean, adversarial and noisy queries, resumable to the byte on a CPU.
+
+The loss of a step is `mixture.episode_loss`. Every random number of step k comes from streams named after k, so a run
+that was killed continues as if it had not been.
+"""
+
+import logging
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.core import checkpoints, devices, randomness
+from anrot_lib.core.configs import differing, to_dict
+from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.data import augmentation
+from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.fewshot import nets
+from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.fewshot.episode_loss import MetricLoss, build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.fewshot.validation import overfits_to_fgsm, validate
+from anrot_lib.settings import Budget, Protocol, Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training: the selected net, and what its record stores."""
+
+    net: FewShotNet
+    history: list[dict[str, Any]]
+    alarms: list[str]
+    best_step: int
+    seconds: float
+    seconds_per_step: float
+    cost: float
+
+
+def learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
+    """Cosine from the full rate to 0 over the run, or constant."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+
+
+def train(
+    image_set: ImageSet,
+    recipe: Recipe,
+    budget: Budget,
+    protocol: Protocol,
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    encoder_state: dict[str, Tensor] | None = None,
+    metric_loss: MetricLoss | None = None,
+) -> Training:
+    """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
+
+    checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
+    progress       called as progress(steps done, steps in all, numbers to show).
+    encoder_state  weights from classical pre-training (`pretraining.pretrain`), if the recipe asks for it.
+    metric_loss    a loss of your own in Hesim's place, also weighted by recipe.hesim: a function, or any loss of
+                   pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
+                   heads with Gaussians are [mean, var]. A checkpoint knows it by its name, without its settings.
+
+    Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
+    the checkpoint belongs to other settings, the set has too few classes or images, or the loss cannot be used.
+    """
+    run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss)
+    if checkpoint is not None and checkpoint.is_file():
+        run.restore(checkpoints.load(checkpoint), checkpoint)
+    while run.step < run.n_steps:
+        started = time.perf_counter()
+        loss = run.advance()
+        run.step_seconds.append(time.perf_counter() - started)
+        if run.step % budget.validate_every == 0 or run.step == run.n_steps:
+            run.select()
+            run.seconds += time.perf_counter() - started
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, run.state())
+        else:
+            run.seconds += time.perf_counter() - started
+        if progress is not None:
+            progress(run.step, run.n_steps, {"loss": loss, **run.latest()})
+    return run.finish()
+
+
+def check_metric_loss(loss: MetricLoss, recipe: Recipe) -> str:
+    """The name of a loss that takes Hesim's place; UserError if it would have no effect or would stay untrained."""
+    name = getattr(loss, "__qualname__", type(loss).__qualname__)
+    if recipe.hesim == 0:
+        raise UserError(f"the weight of {name} is the recipe's hesim, which is 0; give a Recipe with hesim above 0")
+    if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+        raise UserError(f"{name} has weights of its own, which training would not move; take a loss without weights")
+    return name
+
+
+class _Run:
+    """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
+
+    def __init__(self, image_set, recipe, budget, protocol, device, precision, encoder_state, metric_loss):
+        self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
+        self.precision = precision
+        self.n_steps = max(1, budget.episodes // budget.episodes_per_step)
+        self.settings = {
+            "recipe": to_dict(recipe),
+            "data": image_set.sha256,
+            "split": image_set.split_hash,
+            "way": protocol.way,
+            "shot": protocol.shot,
+            "encoder": budget.encoder,
+            "steps": self.n_steps,
+            "query": budget.train_query,
+            "episodes_per_step": budget.episodes_per_step,
+            "validate_every": budget.validate_every,
+            "precision": precision,
+        }
+        if metric_loss is not None:
+            self.settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
+        self.sampler = EpisodeSampler(
+            *(image_set.labels, protocol.way, protocol.shot, budget.train_query, budget.episodes),
+            seed=recipe.seed,
+            rows=image_set.rows("train"),
+            stream="training",
+        )
+        self.validation = EpisodeManifest.make(
+            image_set, "val", protocol.way, protocol.shot, 10, budget.validation_tasks, recipe.seed
+        )
+        channels = image_set.images.shape[-1]
+        init = randomness.generator(recipe.seed, "init")
+        self.net = build_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
+        if encoder_state is not None:
+            self.net.backbone.load_state_dict(encoder_state)
+        self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
+        self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
+        self.step, self.seconds = 0, 0.0
+        self.step_seconds: list[float] = []
+        self.history: list[dict[str, Any]] = []
+        self.alarms: list[str] = []
+        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": self._weights()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
+
+    def episode(self) -> Episode:
+        size = self.budget.episodes_per_step
+        episode = self.sampler.draw(size, start=self.step * size).to_episode(self.image_set, self.device)
+        if self.augment is None:
+            return episode
+        generator = randomness.generator(self.recipe.seed, f"augmentation/{self.step}")
+        return replace(
+            episode, support=self.augment(episode.support, generator), query=self.augment(episode.query, generator)
+        )
+
+    def advance(self) -> float:
+        """One optimisation step; returns its loss. Raises NotFinite before the weights are touched."""
+        step = self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, step, self.n_steps)
+
+        def draw(name: str) -> torch.Generator:
+            return randomness.generator(self.recipe.seed, f"{name}/{step}")
+
+        self.net.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            with devices.autocast(self.device, self.precision):
+                loss = episode_loss(self.net, self.episode(), self.recipe, self.metric_loss, draw)
+        except FloatingPointError as error:  # the attack met the NaN first
+            raise self.not_finite() from error
+        value = loss.item()
+        if math.isfinite(value):
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+            value = value if torch.isfinite(norm) else float("nan")
+        if not math.isfinite(value):
+            raise self.not_finite()
+        self.optimizer.step()
+        self.step += 1
+        return value
+
+    def not_finite(self) -> NotFinite:
+        best = self.best["step"]
+        kept = f"the best net so far, of step {best}, is in the checkpoint" if best else "no net was selected before"
+        return NotFinite(
+            f"the loss is no longer finite at step {self.step + 1} of {self.n_steps}; {kept}; "
+            "try a smaller learning rate"
+        )
+
+    def select(self) -> None:
+        """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
+        self.net.eval()
+        try:
+            numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
+        except FloatingPointError as error:
+            raise self.not_finite() from error
+        point = {"step": self.step, **numbers}
+        if of_levels := self.net.head.shares():
+            point["shares"] = of_levels
+        self.history.append(point)
+        if alarm := overfits_to_fgsm(self.history):
+            log.warning(alarm)
+            self.alarms.append(alarm)
+        shares = shares_of(self.recipe)
+        score = sum(share * numbers[version] for version, share in shares.items())
+        if score > self.best["score"]:
+            self.best = {"score": score, "step": self.step, "state": self._weights()}
+
+    def latest(self) -> dict[str, float]:
+        if not self.history:
+            return {}
+        numbers = {k: v for k, v in self.history[-1].items() if k not in ("step", "shares")}
+        return numbers | {f"share of {k}": v for k, v in self.history[-1].get("shares", {}).items()}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "net": nets.architecture(self.net, self.recipe.method),
+            "state": self.best["state"],
+            "about": {"unfinished": f"selected at step {self.best['step']} of {self.n_steps}"},
+            "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "step_seconds": self.step_seconds,
+            "history": self.history,
+            "alarms": self.alarms,
+            "best": {"score": self.best["score"], "step": self.best["step"]},
+        }
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        settings = state.get("settings") or {}
+        if settings != self.settings:
+            names = ", ".join(differing(settings, self.settings))
+            raise UserError(
+                f"{path} is the checkpoint of another training (different {names}); "
+                "give another --tag to keep both, or delete it to start anew"
+            )
+        self.net.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds, self.step_seconds = state["step"], state["seconds"], state["step_seconds"]
+        self.history, self.alarms = state["history"], state["alarms"]
+        self.best = {**state["best"], "state": state["state"]}
+
+    def finish(self) -> Training:
+        self.net.load_state_dict(self.best["state"])
+        n_support = self.sampler.n_way * self.sampler.n_shot
+        cost = cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
+        median = statistics.median(self.step_seconds)  # of the steps alone, without validation
+        return Training(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)

@@ -1,0 +1,194 @@
+"""The static site: all notebooks, the result tables and an API reference as HTML that reads offline, light and dark.
+
+Notebooks are rendered by nbconvert, formulas become MathML (latex2mathml), the reference is made by pdoc. Nothing on a
+page is fetched from anywhere: no script, no font, no style sheet.
+"""
+
+import html
+import re
+import shutil
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import nbformat
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import catalogue
+from anrot_lib.publish import readme
+from anrot_lib.records import results
+from anrot_lib.reports import levels, tables
+
+ROOT = Path(__file__).resolve().parents[2]
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --paper: #ffffff; --line: #d0d7de; --soft: #f6f8fa; --link: #0550ae;
+  --code: #1f2328; --word: #a0311d; --text: #0a5c36; --note: #57606a; --number: #6639ba; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #30363d; --soft: #161b22;
+  --link: #79c0ff; --code: #e6edf3; --word: #ff9b8a; --text: #7ee787; --note: #9aa4ae; --number: #d2a8ff; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.6 system-ui, sans-serif; }
+a { color: var(--link); } a:focus-visible, summary:focus-visible { outline: 2px solid var(--link); }
+.page { display: grid; grid-template-columns: 15rem minmax(0, 50rem); gap: 2.5rem; margin: 0 auto; max-width: 70rem;
+  padding: 0 1rem; }
+nav { align-self: start; border-right: 1px solid var(--line); font-size: .9rem; max-height: 100vh; overflow-y: auto;
+  padding: 1.5rem 1rem 1.5rem 0; position: sticky; top: 0; }
+nav ul { list-style: none; margin: 0 0 1rem; padding: 0; } nav li { margin: .25rem 0; }
+nav [aria-current] { font-weight: 700; color: var(--ink); text-decoration: none; }
+main { padding: 1.5rem 0 4rem; } h1 { line-height: 1.25; } h2 { margin-top: 2.2rem; }
+img { max-width: 100%; background: #ffffff; border-radius: 4px; padding: 4px; }
+pre { background: var(--soft); border: 1px solid var(--line); border-radius: 6px; overflow-x: auto; padding: .7rem;
+  font: 13.5px/1.45 ui-monospace, monospace; color: var(--code); }
+:not(pre) > code { background: var(--soft); border-radius: 4px; padding: .1em .3em; font-size: .9em; }
+.jp-OutputArea pre, .output pre { border-style: dashed; background: none; }
+table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .92rem; }
+td, th { border-bottom: 1px solid var(--line); padding: .3rem .7rem; text-align: right; white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 14rem; }
+.prompt, .jp-InputPrompt, .jp-OutputPrompt, .anchor-link { display: none; }
+.k, .kn, .kc, .ow { color: var(--word); } .s1, .s2, .sd, .sa, .si { color: var(--text); }
+.c1 { color: var(--note); font-style: italic; } .mi, .mf { color: var(--number); }
+details { border-left: 3px solid var(--line); padding-left: 1rem; } blockquote { border-left: 3px solid var(--line);
+  margin-left: 0; padding-left: 1rem; } math[display="block"] { overflow-x: auto; margin: 1rem 0; }
+@media (max-width: 50rem) { .page { display: block; } nav { border: 0; max-height: none; position: static; }
+  nav ul { columns: 2; } }
+"""
+
+
+REFERENCE_STYLE = """
+@media (prefers-color-scheme: dark) { :root { --pdoc-background: #0d1117; --text: #e6edf3; --muted: #9aa4ae;
+  --link: #79c0ff; --link-hover: #a5d6ff; --code: #161b22; --active: #30363d; --accent: #21262d; --accent2: #30363d; } }
+"""
+
+
+def build(out: Path) -> Path:
+    """Write the site to the folder `out`, which is made anew; returns its first page.
+
+    UserError outside a checkout, when `out` holds something else than a site, or when a package is missing.
+    """
+    _check(out)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    (out / ".anrot-site").touch()
+    (out / "style.css").write_text(STYLE, "utf-8")
+    _write(out, "index.html", "ANROT-HELANet", _readme(out))
+    for path in (ROOT / "docs").glob("*.md"):
+        title = path.stem.replace("_", " ").capitalize()
+        _write(out, f"{path.stem}.html", title, markdown(path.read_text("utf-8")))
+    for notebook in catalogue.ready():
+        _write(out, f"{notebook.stem}.html", notebook.title, _notebook(notebook))
+    _write(out, "results.html", "Results", _results())
+    _reference(out / "api")
+    return out / "index.html"
+
+
+def _check(out: Path) -> None:
+    if not (ROOT / "README.md").is_file():
+        raise UserError("the site is made of a checkout's notebooks and README.md; run this in one")
+    if missing := [name for name in ("pdoc", "latex2mathml") if find_spec(name) is None]:
+        raise UserError(f"the site needs {' and '.join(missing)}: pip install 'anrot-lib[site]'")
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not (out / ".anrot-site").is_file():
+        raise UserError(f"{out} exists and is no site of this kit; name an empty or a new folder")
+
+
+def markdown(text: str) -> str:
+    """Markdown with formulas in $...$ and $$...$$ as HTML with MathML."""
+    from latex2mathml.converter import convert
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return convert(body, display="block")
+
+        def inline_math(self, body: str) -> str:
+            return convert(body)
+
+        def block_html(self, body: str) -> str:  # <details> must stay open around the Markdown inside it
+            return body + "\n"
+
+    renderer = Renderer(escape=False, allow_harmful_protocols=False)
+    return MarkdownWithMath(renderer=renderer).render(text)
+
+
+def _linked(text: str) -> str:
+    """Links to notebooks and documents lead to their pages."""
+    text = re.sub(r'href="(?:\.\./)?docs/(\w+)\.md(#[\w-]+)?"', r'href="\1.html\2"', text)
+    return re.sub(r'href="(?:notebooks/)?(\d\d_\w+)\.ipynb(#[\w-]+)?"', r'href="\1.html\2"', text)
+
+
+def _readme(out: Path) -> str:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for picture in re.findall(r"\]\((data/results/[^)]+\.png)\)", text):
+        name = picture.removeprefix("data/results/").replace("/", "-")
+        shutil.copyfile(ROOT / picture, out / name)
+        text = text.replace(picture, name)
+    return markdown(text)
+
+
+def _notebook(notebook: catalogue.Notebook) -> str:
+    from nbconvert.exporters import HTMLExporter
+
+    book = nbformat.read(ROOT / "notebooks" / f"{notebook.stem}.ipynb", as_version=4)
+    exporter = HTMLExporter(template_name="basic", filters={"markdown2html": lambda context, source: markdown(source)})
+    exporter.register_filter("markdown2html", lambda source: markdown(source))
+    body, _ = exporter.from_notebook_node(book)
+    return body
+
+
+def _results() -> str:
+    parts = ["<h1>Results</h1><p>Drawn from the records in <code>data/results</code>, with 95 % intervals.</p>"]
+    timings = []
+    for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
+        name, records = folder.relative_to(paths.results_dir()).as_posix(), results.read_all(folder)
+        drawn = []
+        if levels.is_of_levels(records):
+            drawn.append(readme.levels(name))
+        if records and not levels.is_study(records):
+            drawn.append(readme.main_table(name))
+        for kind, draw in (("ranking", readme.ranking), ("reconstruction", readme.reconstruction)):
+            if results.read_all(folder, kind):
+                drawn.append(draw(name))
+        parts += [f"<h2>{html.escape(name)}</h2>{markdown(text)}" for text in drawn]
+        for timing in results.read_all(folder, kind="timing"):
+            title = html.escape(timing["what"])
+            timings.append(f"<h2>{title}</h2>{markdown(tables.as_markdown(*tables.timing(timing)))}")
+    return "\n".join(parts + timings)
+
+
+def _reference(folder: Path) -> None:
+    """The API reference by pdoc; the module with the published code's re-statement is in it, too."""
+    import pdoc
+    import pdoc.render
+
+    with tempfile.TemporaryDirectory() as templates:
+        Path(templates, "custom.css").write_text(REFERENCE_STYLE, "utf-8")
+        pdoc.render.configure(
+            docformat="google",
+            math=False,
+            search=True,
+            show_source=False,
+            footer_text="anrot_lib",
+            template_directory=Path(templates),
+        )
+        pdoc.pdoc("anrot_lib", "!anrot_lib.course.exercises", output_directory=folder)
+
+
+def _navigation(current: str) -> str:
+    pages = [("index.html", "Start"), ("results.html", "Results"), ("your_own.html", "Your own images, head, loss")]
+    pages += [("design.html", "How it is built"), ("api/index.html", "API reference")]
+    notebooks = [(f"{n.stem}.html", f"{n.number:02d} {n.title}") for n in catalogue.ready()]
+
+    def items(entries: list[tuple[str, str]]) -> str:
+        here = ' aria-current="page"'
+        return "".join(f'<li><a href="{p}"{here if p == current else ""}>{t}</a></li>' for p, t in entries)
+
+    return f'<nav aria-label="Pages"><ul>{items(pages)}</ul><ul>{items(notebooks)}</ul></nav>'
+
+
+def _write(out: Path, name: str, title: str, body: str) -> None:
+    page = (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="stylesheet" href="style.css"></head>\n<body><div class="page">{_navigation(name)}'
+        f"<main>{_linked(body)}</main></div></body></html>\n"
+    )
+    (out / name).write_text(page, "utf-8")

@@ -1,0 +1,229 @@
+"""Is a model robust, or is only its gradient of no use? Checks in the sense of Athalye et al. 2018 (arXiv 1802.00420).
+
+Each check attacks the same queries in another way and compares scores query by query. A score counts as lower only if
+it is so beyond its noise and by more than TOLERANCE.
+
+| check | what is done | passed if |
+|---|---|---|
+| gradient | the gradient at the images themselves | it is 0 for at most 1 % of them |
+| restarts | random starts, the best of several runs | the score is not lower |
+| steps | four times as many steps, half as long | the score is not lower |
+| eps | larger balls, up to the whole pixel range | scores never rise; the last is at most half of that at eps, or 10 |
+| nes | gradients guessed from the losses of noisy copies | the score is not lower |
+| transfer | images that beat another net | the score is not lower |
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.core import randomness, statistics
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.attacks import suite
+from anrot_lib.ranking.attacks.goals import GOALS, Goal
+from anrot_lib.ranking.attacks.names import RankAttack
+from anrot_lib.ranking.attacks.suite import Adversary, Subject
+from anrot_lib.ranking.score import ers
+from anrot_lib.ranking.score.testing import Bar, Protocol, attack_all
+
+TOLERANCE = 2.0  # points of the score
+GONE = 10.0  # a score at which nothing is left: that of a model without a defense
+DEAD = 1.0  # per cent of images without a gradient
+NOISE_SIDE = 32  # noise of NES has at most this side and is enlarged to the images: fewer numbers to guess
+Change = Callable[[RankAttack], RankAttack]
+Maker = Callable[[RankAttack], Adversary]
+CHECKS = ("gradient", "restarts", "steps", "eps", "nes", "transfer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """How hard to look: restarts, factor of the steps, factors of eps, copies of an image and queries for NES."""
+
+    restarts: int = 5
+    more_steps: int = 4
+    factors: tuple[float, ...] = (0.5, 2.0, 4.0)
+    population: int = 100
+    nes_queries: int = 32
+
+
+def nes(attack: RankAttack, seed: int, population: int) -> Adversary:
+    """Descent along gradients guessed by natural evolution strategies (Ilyas et al. 2018, arXiv 1804.08598).
+
+    g = sum over pairs of (loss(x + s n) - loss(x - s n)) n / (population s), n standard normal, s = eps / 2; the net is
+    only asked for embeddings. The steps, the ball and the loop are those of the attack.
+    """
+    sigma = attack.eps / 2
+
+    def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
+        generator = randomness.generator(seed, f"nes/{attack}/{first}")
+
+        @torch.no_grad()
+        def guess(points: Tensor) -> Tensor:
+            gradient = torch.zeros_like(points)
+            for _ in range(population // 2):
+                noise = _noise(points, generator)
+                ahead, behind = (goal.loss(subject.embed(points + side * sigma * noise)) for side in (1, -1))
+                gradient += (ahead - behind).to(points).view(-1, 1, 1, 1) * noise
+            return gradient / (population * sigma)
+
+        def objective(points: Tensor, active: Tensor | None) -> Tensor:
+            at = points.detach()
+            return (guess(at) * (points - at)).flatten(1).sum(1)  # 0, and its gradient is the guess
+
+        return ascend(objective, images, attack.threat(), keep="last").images
+
+    return adversary
+
+
+def _noise(points: Tensor, generator: torch.Generator) -> Tensor:
+    side = min(NOISE_SIDE, points.shape[-1])
+    noise = torch.randn((*points.shape[:2], side, side), generator=generator, dtype=points.dtype).to(points.device)
+    return F.interpolate(noise, size=points.shape[-2:], mode="nearest")
+
+
+def transferred(attack: RankAttack, other: Subject, seed: int) -> Adversary:
+    """Images that reach the goal on another net, in that net's own gallery of the same test images and partners."""
+
+    def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
+        case = goal.case._replace(benign=other.gallery.embeddings[goal.case.rows])
+        with frozen(other.net, training=False):
+            return suite.pgd(attack, seed)(other, GOALS[attack.kind](attack, other.gallery, case, False), images, first)
+
+    return adversary
+
+
+def dead_gradients(subject: Subject, attacks: Sequence[RankAttack], rows: np.ndarray, seed: int) -> dict[str, float]:
+    """Per cent of images at which the gradient of a goal is exactly 0, by title, for goals that cannot be reached yet.
+
+    CA+ and QA+ are left out, because an image that is first already has nothing to gain, and LTM for the same reason.
+    """
+    found = {}
+    with frozen(subject.net, training=False):
+        for attack in attacks:
+            if attack.pm == "+" or attack.kind == "LTM":
+                continue
+            dead, asked = 0, 0
+            for k, make in enumerate(suite.goals(subject, attack, rows, seed, parity=False)):
+                goal = make()
+                images = subject.batch(rows[k * suite.BATCH : (k + 1) * suite.BATCH]).requires_grad_()
+                with torch.enable_grad():
+                    loss = suite.objective_of(subject, goal)(images, None).sum()
+                (gradient,) = torch.autograd.grad(loss, images)
+                some = (goal.case.partners != goal.case.rows[:, None]).all(1)  # drawn itself: it is there already
+                dead += int((gradient.flatten(1).abs().amax(1) == 0)[some].sum())
+                asked += int(some.sum())
+            found[attack.title] = 100 * dead / max(asked, 1)
+    return found
+
+
+def check(
+    subject: Subject,
+    protocol: Protocol,
+    rows: np.ndarray,
+    bar: Bar,
+    names: Sequence[str] = CHECKS,
+    effort: Effort = Effort(),
+    other: Subject | None = None,
+    journal: MutableMapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run checks by name on the queries in `rows`: {"pgd", "worst", "checks": {name: {"passed", ...}}, "passed"}.
+
+    Always with the fixed attacks. other: the net of "transfer", which is left out without one. journal: finished parts
+    are kept there. UserError for an unknown name.
+
+    "pgd" is the score by the attacks as they are, "worst" that of the worst of each number, query by query, over PGD,
+    restarts, steps and transfer.
+    """
+    if unknown := [name for name in names if name not in CHECKS]:
+        raise UserError(f"unknown check {unknown[0]!r}; choose from {', '.join(CHECKS)}")
+    if any(attack.eps == 0 for attack in protocol.attacks):
+        raise UserError("the checks of the gradient compare attacks and need an eps above 0")
+    base = dataclasses.replace(protocol, parity="fixed")
+
+    def scores(key: str, change: Change, adversary: Maker | None = None, queries: np.ndarray = rows) -> np.ndarray:
+        attacks = tuple(change(attack) for attack in base.attacks)
+        asked = dataclasses.replace(base, attacks=attacks)
+        _, attacked, _ = attack_all(subject, asked, queries, bar, journal, adversary, f"{key}/", both_gtm=False)
+        if attacks[0].eps == base.attacks[0].eps and queries is rows:
+            in_ball.append(attacked)
+        return ers.ers({name: attacked[name] for name in ers.NUMBERS})
+
+    in_ball: list[suite.Values] = []  # the numbers of all attacks of the same strength on all queries
+    pgd, found = scores("pgd", lambda a: a), {}
+    if "gradient" in names:
+        dead = dead_gradients(subject, base.attacks, rows, base.seed)
+        found["gradient"] = {"passed": max(dead.values()) <= DEAD, "dead": dead}
+    if "restarts" in names:
+        many = scores("restarts", lambda a: a, lambda a: suite.pgd(a, base.seed, effort.restarts))
+        found["restarts"] = {"restarts": effort.restarts, **not_lower(pgd, many)}
+    if "steps" in names:
+        times = effort.more_steps
+        longer = scores("steps", lambda a: dataclasses.replace(a, steps=times * a.steps, alpha=a.alpha / 2))
+        found["steps"] = {"times": times, **not_lower(pgd, longer)}
+    if "eps" in names:
+        factors = sorted({*effort.factors, 1.0, 1 / base.attacks[0].eps})
+        balls = {f: pgd if f == 1 else scores(f"eps x {f:g}", lambda a, f=f: _scaled(a, f)) for f in factors}
+        found["eps"] = falling(balls, base.attacks[0].eps)
+    if "nes" in names:
+        some = rows[: effort.nes_queries]
+        guessed = scores("nes", lambda a: a, lambda a: nes(a, base.seed, effort.population), some)
+        found["nes"] = {"population": effort.population, **not_lower(pgd[: len(some)], guessed)}
+    if "transfer" in names and other is not None:
+        moved = scores("transfer", lambda a: a, lambda a: transferred(a, other, base.seed))
+        found["transfer"] = not_lower(pgd, moved)
+    return {
+        "pgd": _rounded(pgd.mean()),
+        "worst": _rounded(ers.ers(worst(in_ball)).mean()),
+        "checks": found,
+        "passed": all(part["passed"] for part in found.values()),
+    }
+
+
+def worst(runs: Sequence[suite.Values]) -> suite.Values:
+    """The worst of each of the ten numbers over several attacks, query by query, the way its arrow says."""
+    pick = {"↑": np.minimum.reduce, "↓": np.maximum.reduce}
+    return {name: pick[ers.BETTER[name]]([run[name] for run in runs]) for name in ers.NUMBERS}
+
+
+def _scaled(attack: RankAttack, factor: float) -> RankAttack:
+    eps = min(1.0, factor * attack.eps)
+    return dataclasses.replace(attack, eps=eps, alpha=min(1.0, attack.alpha * eps / attack.eps))
+
+
+def not_lower(pgd: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+    """Compare scores of the same queries (n,): passed unless the other attack's is lower beyond noise and TOLERANCE."""
+    gap = statistics.paired(pgd / 100, other / 100)
+    lower = gap.mean + gap.half_width < 0 and gap.mean < -TOLERANCE
+    return {
+        "passed": bool(not lower),
+        "score": _rounded(other.mean()),
+        "difference": _rounded(gap.mean),
+        "half_width": _rounded(gap.half_width),
+        "queries": len(other),
+    }
+
+
+def falling(balls: Mapping[float, np.ndarray], eps: float) -> dict[str, Any]:
+    """Scores of the same queries by factor of eps, 1 among them: see the module. Factors beyond the range are the last.
+
+    A score counts as higher than that of a smaller ball only beyond noise and TOLERANCE.
+    """
+    order = [f for f in sorted(balls) if f * eps <= 1 + 1e-9]
+    gaps = [statistics.paired(balls[a] / 100, balls[b] / 100) for a, b in itertools.pairwise(order)]
+    rises = any(gap.mean - gap.half_width > 0 and gap.mean > TOLERANCE for gap in gaps)
+    last, start = balls[order[-1]].mean(), balls[1.0].mean()
+    return {
+        "passed": bool(not rises and last <= max(start / 2, GONE)),
+        "scores": {f"{min(1.0, f * eps):.4g}": _rounded(balls[f].mean()) for f in order},
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4)

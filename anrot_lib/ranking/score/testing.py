@@ -1,0 +1,157 @@
+"""Testing a ranking model: retrieval on clean images, the ten attack numbers, the score; as one record."""
+
+import dataclasses
+import time
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from anrot_lib.core import statistics
+from anrot_lib.core.errors import UserError
+from anrot_lib.ranking import retrieval
+from anrot_lib.ranking.attacks import suite
+from anrot_lib.ranking.attacks.names import RankAttack
+from anrot_lib.ranking.attacks.suite import BATCH, Subject, Values
+from anrot_lib.ranking.data.sets import Part
+from anrot_lib.ranking.gallery import Gallery, embed
+from anrot_lib.ranking.recipe import PARITIES
+from anrot_lib.ranking.score import ers
+
+# bar(title, total) gives a context whose value is called with (done)
+Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+OTHER = {"fixed": "GTM robrank", "robrank": "GTM fixed"}  # GTM is always measured both ways; this is the other one
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is asked of a model: attacks, number of attacked queries (None: all), seed, parity "fixed" or "robrank"."""
+
+    attacks: tuple[RankAttack, ...]
+    queries: int | None = None
+    seed: int = 0
+    parity: str = "fixed"
+
+    def __post_init__(self) -> None:
+        if self.parity not in PARITIES:
+            raise UserError(f"unknown parity {self.parity!r}; choose fixed or robrank")
+
+    def describe(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"attacks": [str(attack) for attack in self.attacks]}
+
+
+def subject_of(net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar) -> Subject:
+    """The net, in eval mode, with the gallery of all images of the test part."""
+    net = net.to(device).eval()
+
+    def batch(rows: np.ndarray) -> torch.Tensor:
+        return part.batch(rows, device)
+
+    with bar("embed the test images", len(part)) as progress:
+        embeddings = embed(net, batch, np.arange(len(part)), metric, progress)
+    return Subject(net, Gallery(embeddings, part.labels.to(device), metric), batch)
+
+
+def benign_numbers(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) -> dict[str, float]:
+    """R@1, R@2, mAP, mAP@10, MAP@R and NMI in per cent, first hit, images alone in their class; chance and mean cosine.
+
+    nmi=False leaves out NMI, whose k-means takes long where there are thousands of classes.
+    """
+    gallery = subject.gallery
+    with bar("retrieval on clean images", len(gallery)) as progress:
+        found = retrieval.retrieve(gallery, progress=progress).summary()
+    if nmi:
+        found["NMI"] = retrieval.clusters_nmi(gallery, seed)
+    return found | {"chance": 100 * gallery.chance, "mean cosine": gallery.mean_cosine()}
+
+
+def attack_all(
+    subject: Subject,
+    protocol: Protocol,
+    rows: np.ndarray,
+    bar: Bar,
+    journal: MutableMapping[str, Any] | None = None,
+    adversary: Callable[[RankAttack], suite.Adversary] | None = None,
+    key: str = "",
+    both_gtm: bool = True,
+) -> tuple[Values, Values, dict[str, float]]:
+    """(benign numbers, attacked numbers, seconds of each number) of the queries in `rows`.
+
+    Beside the ten numbers, with both_gtm, GTM as the other parity has it, under the name in OTHER.
+    adversary: what attacks, from the attack; `suite.pgd` unless given.
+    """
+    runs = [(attack, protocol.parity == "robrank") for attack in protocol.attacks]
+    if both_gtm:
+        runs += [(attack, not parity) for attack, parity in runs if attack.kind == "GTM"]
+    benign: Values = {}
+    attacked: Values = {}
+    seconds: dict[str, float] = {}
+    with bar(f"attack {len(rows)} queries, {len(runs)} times", len(runs) * len(rows)) as progress:
+        for k, (attack, parity) in enumerate(runs):
+            started, other, before = time.perf_counter(), parity != (protocol.parity == "robrank"), k * len(rows)
+            found = suite.run_attack(
+                *(subject, attack, rows, protocol.seed, parity),
+                adversary=None if adversary is None else adversary(attack),
+                progress=lambda done, before=before: progress(before + done),
+                journal=journal,
+                key=f"{key}{'robrank' if parity else 'fixed'}/",
+            )
+            for name in found.attacked:
+                to = OTHER[protocol.parity] if other else name
+                benign[to], attacked[to] = found.benign[name], found.attacked[name]
+                seconds[to] = time.perf_counter() - started
+    return benign, attacked, seconds
+
+
+def summarise(
+    protocol: Protocol, benign: Values, attacked: Values, seconds: dict[str, float], clean: dict[str, float]
+) -> dict[str, Any]:
+    """The parts "numbers", "ers" and "queries" of a record."""
+    of_attack = {name: attack for attack in protocol.attacks for name in _names(attack)}
+    of_attack[OTHER[protocol.parity]] = of_attack["GTM"]
+    mean = _batch_mean if protocol.parity == "robrank" else np.mean
+    numbers = {
+        name: {
+            "attack": str(of_attack[name]),
+            "benign": _digits(mean(benign[name])),
+            "attacked": _digits(mean(attacked[name])),
+            "half_width": _digits(_half_width(attacked[name])),
+            "seconds": round(seconds[name], 2),
+        }
+        for name in attacked
+    }
+    score = ers.score(attacked)
+    other = ers.score(attacked | {"GTM": attacked[OTHER[protocol.parity]]})
+    return {
+        "numbers": numbers,
+        "ers": {
+            "value": _digits(ers.ers({name: numbers[name]["attacked"] for name in ers.NUMBERS})),
+            "half_width": _digits(score.half_width),
+            "bootstrap": [_digits(score.low), _digits(score.high)],
+            "ceiling": _digits(ers.score(benign).value),
+            f"with {OTHER[protocol.parity]}": _digits(other.value),
+            "collapsed": ers.collapsed(clean["R@1"], clean["chance"], clean["mean cosine"]),
+        },
+        "queries": [round(float(value), 2) for value in ers.ers({n: attacked[n] for n in ers.NUMBERS})],
+    }
+
+
+def _names(attack: RankAttack) -> tuple[str, ...]:
+    return ("ES:D", "ES:R") if attack.kind == "ES" else (attack.title,)
+
+
+def _digits(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _half_width(values: np.ndarray) -> float:
+    return statistics.interval(values / 100).half_width
+
+
+def _batch_mean(values: np.ndarray) -> float:
+    """The mean of the means of batches, the last and smaller one counting as much as the others: as published."""
+    return float(np.mean([values[at : at + BATCH].mean() for at in range(0, len(values), BATCH)]))

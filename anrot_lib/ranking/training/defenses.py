@@ -1,0 +1,286 @@
+"""Training steps of the defenses: what is attacked, how, and which loss the attacked images give.
+
+    vanilla   L_T(a, p, n)
+    EST       every image away from its own embedding, max d(f(x + r), f(x)); the loss on the attacked batch
+    ACT       positive and negative together, min d(f(p + r), f(n + r')); L_T(a, p', n') with the benign anchor
+    SES       the images of EST; L_T(benign) + d(f(x'), f(x))
+    min-max   all three of a triplet, max d(a, p) - d(a, n); L_T(a', p', n')
+    REST      positive and negative as in EST; L_T(a, p', n') with the benign anchor
+    HM        min ||relu(H_D - H(a', p', n'))||^2: raise the hardness of a triplet to its destination, never lower it;
+              L_T(a', p', n'), and for ICS + weight L_ICS(a, a', p) with the benign a and p
+
+Attacks begin at the image, take `eta` signed steps against the net in eval mode with fixed weights, in float32, and
+keep the last point. A triplet whose hardness has reached H_D has gradient 0 and leaves the batch: the rest of the
+attack costs nothing for it and its images are the same bits. (The original code also ends an attack when the loss of
+the whole batch moved by less than 1e-7; that is not repeated here, under either parity.)
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core import devices
+from anrot_lib.ranking.distances import MARGINS, distance, hardness, normalise
+from anrot_lib.ranking.recipe import RankingRecipe
+from anrot_lib.ranking.training import destinations, losses
+from anrot_lib.ranking.training.destinations import Destination
+from anrot_lib.ranking.training.losses import RankingLoss, structure_loss, triplet_loss
+from anrot_lib.ranking.training.miners import Triplets, mine
+
+# draw(name) -> generator of a stream that belongs to this step
+Draw = Callable[[str], torch.Generator]
+
+
+def threat_of(recipe: RankingRecipe) -> ThreatModel:
+    """The adversary of a recipe: l-infinity, from the image, one step of eps or `eta` steps of `step`."""
+    step = recipe.eps if recipe.eta == 1 else recipe.step
+    return ThreatModel(
+        norm="linf", eps=recipe.eps, step=step, steps=recipe.eta, restarts=1, start="clean", target="query"
+    )
+
+
+def embed(net: nn.Module, images: Tensor) -> Tensor:
+    """Normalised embeddings (N, D) of images (N, C, H, W)."""
+    return normalise(net(images), net.metric)
+
+
+def perturb(
+    net: nn.Module,
+    images: Tensor,
+    value: Callable[[Tensor, Tensor | None], Tensor],
+    threat: ThreatModel,
+    precision: str = "fp32",
+    stop: str | None = "still",
+) -> Tensor:
+    """Images (U, K, C, H, W) moved so that `value` grows: K images make a unit, such as a triplet.
+
+    `value(embeddings (u, K, D), active)` gives one number a unit, (u,), or a scalar that makes one unit of all;
+    `active` and `stop` as in `ascend`. The net is left as it was found, and no gradient is left on the result.
+    """
+    k = images.shape[1]
+
+    def objective(points: Tensor, active: Tensor | None) -> Tensor:
+        with devices.autocast(points.device, precision):
+            rows = net(points.flatten(0, 1))
+        return value(normalise(rows, net.metric).unflatten(0, (-1, k)), active)
+
+    with frozen(net, training=False):
+        return ascend(objective, images.detach(), threat, keep="last", stop=stop).images.detach()
+
+
+@torch.no_grad()
+def benign(net: nn.Module, images: Tensor, precision: str = "fp32") -> Tensor:
+    """Normalised embeddings of the images by the net in eval mode, without gradient."""
+    with frozen(net, training=False), devices.autocast(images.device, precision):
+        return embed(net, images)
+
+
+def away_from(net: nn.Module, images: Tensor, threat: ThreatModel, generator: torch.Generator, precision="fp32"):
+    """EST: each image (N, C, H, W) away from its own embedding.
+
+    The first step measures against the embedding + 1e-7 {-1, 0, 1}, because the distance to itself has no direction.
+    """
+    target = benign(net, images, precision)
+    noise = torch.randint(-1, 2, target.shape, generator=generator, device=generator.device).to(target)
+    started = False
+
+    def value(rows: Tensor, active: Tensor | None) -> Tensor:
+        nonlocal started
+        aim = target if started else target + 1e-7 * noise
+        started = True
+        return distance(rows[:, 0], aim if active is None else aim[active], net.metric)
+
+    # the first step's aim is another one: no image may leave because it stands still there
+    return perturb(net, images.unsqueeze(1), value, threat, precision, stop=None).squeeze(1)
+
+
+def together(net: nn.Module, positive: Tensor, negative: Tensor, threat: ThreatModel, precision="fp32"):
+    """ACT: positives and negatives (B, C, H, W) each towards the other."""
+    pairs = torch.stack([positive, negative], 1)
+    moved = perturb(net, pairs, lambda rows, _: -distance(rows[:, 0], rows[:, 1], net.metric), threat, precision)
+    return moved.unbind(1)
+
+
+def alignment(reached: Tensor, aim: Tensor, kind: str) -> Tensor:
+    """What a hardness manipulation minimises, of H (B,) and H_D (B,).
+
+    et  relu(H_D - H)^2 of each triplet: no gradient once H >= H_D
+    l2  (H - H_D)^2 of each triplet: lowers hardness too
+    kl  Kullback-Leibler divergence of the hardness of the batch over the sum of its absolute values, up to a constant:
+        a scalar, because the triplets influence one another
+    """
+    if kind == "et":
+        return (aim - reached).relu().square()
+    if kind == "l2":
+        return (reached - aim).square()
+    parts = [h / h.abs().sum().clamp_min(1e-12) for h in (reached, aim)]
+    return -(parts[1] * parts[0]).mean()
+
+
+def manipulate(
+    net: nn.Module,
+    triplets: Tensor,
+    aim: Tensor,
+    threat: ThreatModel,
+    kind: str = "et",
+    anchor: Tensor | None = None,
+    precision: str = "fp32",
+) -> Tensor:
+    """Hardness manipulation: triplets (B, 3, C, H, W) towards hardness `aim` (B,); the same shape.
+
+    anchor  embeddings (B, D) of anchors that stay as they are; then triplets is (B, 2, C, H, W): positive, negative.
+    """
+
+    def value(rows: Tensor, active: Tensor | None) -> Tensor:
+        some = slice(None) if active is None else active
+        a = rows[:, 0] if anchor is None else anchor[some]
+        return -alignment(hardness(a, rows[:, -2], rows[:, -1], net.metric), aim[some], kind)
+
+    return perturb(net, triplets, value, threat, precision, stop=None if kind == "kl" else "still")
+
+
+class Defense(nn.Module):
+    """Gives the loss of a batch of a training in progress. State, such as that of a gradual adversary, is in buffers.
+
+    Called as defense(net, images (2B, C, H, W), labels (2B,), draw); numbers of the last step are in `numbers`.
+    """
+
+    def __init__(self, recipe: RankingRecipe, loss: RankingLoss):
+        super().__init__()
+        self.recipe, self.loss, self.threat = recipe, loss, threat_of(recipe)
+        self.metric, self.margin, self.precision = loss.metric, recipe.margin, recipe.attack_precision
+        self.numbers: dict[str, float] = {}
+
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        raise NotImplementedError
+
+    def after(self) -> None:
+        """Called when the step is done, with the loss known to be finite."""
+
+    def mined(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Triplets:
+        """Triplets of the loss's own miner on benign embeddings."""
+        # The original passes the margin of metric E here, whatever the metric.
+        margin = MARGINS["E"] if self.recipe.parity == "robrank" else None
+        return self.loss.mine(benign(net, images, self.precision), labels, draw("mine"), margin)
+
+
+class Vanilla(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        return self.loss(net(images), labels, draw("mine"))
+
+
+class Est(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        attacked = away_from(net, images, self.threat, draw("attack"), self.precision)
+        return self.loss(net(attacked), labels, draw("mine"))
+
+
+class Ses(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        attacked = away_from(net, images, self.threat, draw("attack"), self.precision)
+        clean = net(images)
+        shift = distance(*(normalise(rows, self.metric) for rows in (net(attacked), clean)), self.metric).mean()
+        self.numbers = {"shift": shift.item()}
+        return self.loss(clean, labels, draw("mine")) + self.recipe.shift_weight * shift
+
+
+class Act(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        a, p, n = self.mined(net, images, labels, draw)
+        moved = together(net, images[p], images[n], self.threat, self.precision)
+        return triplet_loss(embed(net, images[a]), *(embed(net, x) for x in moved), self.metric, self.margin)
+
+
+class Rest(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        a, p, n = self.mined(net, images, labels, draw)
+        moved = away_from(net, images[torch.cat([p, n])], self.threat, draw("attack"), self.precision)
+        rows = embed(net, torch.cat([images[a], moved]))
+        return triplet_loss(*rows.chunk(3), self.metric, self.margin)
+
+
+class MinMax(Defense):
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        triplets = images[torch.stack(self.mined(net, images, labels, draw), 1)]
+        moved = maximise(net, triplets, self.threat, self.precision)
+        rows = embed(net, moved.flatten(0, 1)).unflatten(0, (-1, 3))
+        return triplet_loss(*rows.unbind(1), self.metric, self.margin)
+
+
+def maximise(net: nn.Module, triplets: Tensor, threat: ThreatModel, precision: str = "fp32") -> Tensor:
+    """Min-max training's attack: triplets (B, 3, C, H, W) towards the largest d(a, p) - d(a, n)."""
+    return perturb(net, triplets, lambda rows, _: hardness(*rows.unbind(1), net.metric), threat, precision)
+
+
+class HardnessManipulation(Defense):
+    """`destination` replaces the one that the recipe's words say, with any of `destinations`."""
+
+    def __init__(self, recipe: RankingRecipe, loss: RankingLoss, destination: Destination | None = None):
+        super().__init__(recipe, loss)
+        self.spec = recipe.parsed.hardness
+        self.destination = destinations.build(recipe) if destination is None else destination
+        self.last: Tensor | None = None
+
+    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        rows = benign(net, images, self.precision)
+        source = torch.stack(self.triplets(self.spec.source, rows, labels, draw("source")), 1)
+        triplets = images[source]
+        first = 0 if self.spec.anchor else 1  # the first of a triplet's images that is attacked
+        if self.destination is not None:
+            aim, start = self.aim(rows, labels, draw), hardness(*rows[source].unbind(1), self.metric)
+            # With et, those that are there already would stand still: they need not even be looked at.
+            some = (start < aim).nonzero().flatten() if self.spec.distance == "et" else torch.arange(len(aim))
+            if len(some):
+                moved = manipulate(
+                    *(net, triplets[some, first:], aim[some], self.threat),
+                    kind=self.spec.distance,
+                    anchor=None if self.spec.anchor else rows[source[some, 0]],
+                    precision=self.precision,
+                )
+                triplets[some, first:] = moved
+            means = {"destination": aim, "source": start, "attacked": (start < aim).float()}
+            self.numbers = {name: values.mean().item() for name, values in means.items()}
+        clean = embed(net, images[source[:, :2]].flatten(0, 1)) if self.spec.structure else None
+        a, p, n = embed(net, triplets.flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1)
+        loss = triplet_loss(a, p, n, self.metric, self.margin)
+        self.last = loss.detach()
+        if clean is None:
+            return loss
+        benign_anchor, benign_positive = clean.unflatten(0, (-1, 2)).unbind(1)
+        structure = structure_loss(benign_anchor, a, benign_positive, self.metric, self.recipe.structure_margin)
+        self.numbers["structure"] = structure.item()
+        return loss + self.recipe.structure_weight * structure
+
+    def triplets(self, miner: str, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Triplets:
+        return mine(miner, rows, labels, self.metric, self.margin, generator, self.recipe.parity)
+
+    def aim(self, rows: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        """H_D (B,) of this step."""
+        mined = rows.new_zeros(len(rows) // 2)
+        if self.destination.miner:
+            chosen = self.triplets(self.destination.miner, rows, labels, draw("destination"))
+            mined = hardness(*(rows[index] for index in chosen), self.metric)
+        return self.destination(mined)
+
+    def after(self) -> None:
+        if self.destination is not None and self.last is not None:
+            self.destination.update(self.last.item())
+
+
+DEFENSES: dict[str, type[Defense]] = {"": Vanilla, "d": Est, "p": Act, "e": Ses, "m": MinMax, "amd": MinMax, "r": Rest}
+
+
+def build(recipe: RankingRecipe, destination: Destination | None = None) -> Defense:
+    """The defense of a recipe. `destination` is for hardness manipulation alone: any function of hardness, say.
+
+    Raises ValueError for a destination where none is used.
+    """
+    loss = losses.build(recipe)
+    if recipe.parsed.hardness is not None:
+        return HardnessManipulation(recipe, loss, destination)
+    if destination is not None:
+        raise ValueError(f"{recipe.name} manipulates no hardness, so it has no destination")
+    return DEFENSES[recipe.parsed.defense](recipe, loss)

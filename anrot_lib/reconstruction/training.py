@@ -1,0 +1,227 @@
+"""Variational autoencoders that differ in nothing but their divergence to the prior.
+
+The loss of one image x with posterior N(mu, sigma^2) and a sample z = mu + sigma * noise is minus its evidence lower
+bound up to a constant, for pixels with Gaussian noise of variance 1/2:
+
+    loss(x) = sum of (decode(z) - x)^2 over pixels and channels
+              + beta * sum of D(N(mu, sigma^2), N(0, 1)) over latent dimensions
+
+averaged over the batch. With D = KL it is the bound itself (Kingma & Welling 2014; beta: Higgins et al. 2017); the
+other divergences of `divergences.to_standard` stand in its place. Seeds, batches, noise and budget do not depend on D.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from anrot_lib.core import checkpoints, devices, randomness
+from anrot_lib.core.configs import at_least, differing, to_dict
+from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.divergences.measures import NAMES
+from anrot_lib.reconstruction.autoencoders import Terms, Vae, terms
+
+LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
+# Waiting until it no longer moves at a constant rate would take hours. So the length is fixed beforehand, and the rate
+# falls to 0 along half a cosine, after a ramp at the beginning.
+WARM = 0.05
+IMAGES_PER_PASS = 256
+
+
+@dataclass(frozen=True)
+class VaeRecipe:
+    """How an autoencoder is trained. `subset_seed` chooses the images, `seed` the weights, the order and the noise."""
+
+    divergence: str = "hellinger2"
+    beta: float = 0.1
+    seed: int = 0
+    model: str = "published"
+    batch: int = 128
+    learning_rate: float = 2e-3  # the highest of the training, see `rate`
+    train_images: int = 12_800
+    validation_images: int = 1_000
+    epochs: int = 40
+    subset_seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
+        if self.divergence not in NAMES:
+            raise UserError(f"unknown divergence {self.divergence!r}; choose one of {', '.join(NAMES)}")
+
+
+def pick(image_set: ImageSet, split: str, count: int, seed: int) -> Tensor:
+    """`count` row numbers of a split, in random order, the first of them the same for every count."""
+    rows = torch.from_numpy(image_set.rows(split))
+    if count > len(rows):
+        raise UserError(f"{count} images of {split!r} are asked for, but {image_set.name!r} has {len(rows)}")
+    order = torch.randperm(len(rows), generator=randomness.generator(seed, f"reconstruction/{split}"))
+    return rows[order[:count]]
+
+
+def rate(recipe: VaeRecipe, progress: float) -> float:
+    """The learning rate at a progress in [0, 1] of the training: half a cosine from learning_rate to 0, its first 5 %
+    times a ramp that begins at 0."""
+    return recipe.learning_rate * min(1.0, progress / WARM) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def moved(losses: Sequence[float]) -> float:
+    """By which share the best loss so far fell over the last fifth of the epochs (rounded up); inf for one epoch.
+
+    Of the best so far, because the validation loss of a net that overfits rises again and then never settles. The
+    constant of the bound is left out: with it, every share would be far smaller.
+    """
+    n = len(losses)
+    if n < 2:
+        return math.inf
+    before = min(losses[: n - max(1, math.ceil(n * LAST))])
+    return (before - min(losses)) / abs(before)
+
+
+class Paused(Exception):
+    """The time of this slice is over; what was done is in the checkpoint."""
+
+
+@dataclass(frozen=True)
+class TrainedVae:
+    """The net of the best validation epoch, in eval mode, and how it came about."""
+
+    net: Vae
+    history: list[dict[str, float]]
+    best_epoch: int
+    moved: float  # share of the validation bound, over the last fifth of the epochs
+    seconds: float
+    images_per_second: float
+
+
+def train(
+    image_set: ImageSet,
+    recipe: VaeRecipe,
+    checkpoint: Path | None = None,
+    device: torch.device | str = "cpu",
+    precision: str = "fp32",
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+    pause: Callable[[], bool] | None = None,
+) -> TrainedVae:
+    """Train on the "train" classes for recipe.epochs; returns the net of the epoch with the best validation bound.
+
+    checkpoint  written after every epoch and on a pause; a run of the same settings goes on from it, to the same bits.
+    progress    called as progress(steps done, numbers to show).
+    pause       asked after every step; True saves and raises Paused.
+
+    Raises NotFinite, and UserError for a checkpoint of other settings or too few images.
+    """
+    run = Run(image_set, recipe, torch.device(device), precision)
+    if checkpoint is not None and checkpoint.is_file():
+        run.restore(checkpoints.load(checkpoint), checkpoint)
+    while run.step < run.n_steps:
+        loss = run.advance()
+        if run.step % run.steps_per_epoch == 0:
+            run.validate()
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, run.state())
+        if progress is not None:
+            progress(run.step, {"loss": loss, **({"validation": run.history[-1]["loss"]} if run.history else {})})
+        if pause is not None and pause():
+            if checkpoint is not None:
+                checkpoints.save(checkpoint, run.state())
+            raise Paused
+    run.net.load_state_dict(run.best)
+    speed = run.step * recipe.batch / max(run.step_seconds, 1e-9)
+    last = moved([point["loss"] for point in run.history])
+    return TrainedVae(run.net.eval(), run.history, run.best_epoch, last, run.seconds, speed)
+
+
+class Run:
+    """One training in progress. Every random number of a step comes from a stream named after it."""
+
+    def __init__(self, image_set: ImageSet, recipe: VaeRecipe, device: torch.device, precision: str):
+        self.image_set, self.recipe, self.device, self.precision = image_set, recipe, device, precision
+        self.rows = pick(image_set, "train", recipe.train_images, recipe.subset_seed)
+        self.validation = pick(image_set, "val", recipe.validation_images, recipe.subset_seed)
+        self.settings = {"vae": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
+        self.settings |= {"precision": precision}
+        _, size, _, channels = image_set.images.shape
+        init = randomness.generator(recipe.seed, "reconstruction/init")
+        self.net = Vae(recipe.model, size, channels, init).to(device)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
+        self.steps_per_epoch = math.ceil(len(self.rows) / recipe.batch)
+        self.n_steps = recipe.epochs * self.steps_per_epoch
+        self.step, self.seconds, self.step_seconds = 0, 0.0, 0.0
+        self.history: list[dict[str, float]] = []
+        self.best, self.best_epoch = self._weights(), 0
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
+
+    def advance(self) -> float:
+        """One optimisation step; returns the mean loss of its images."""
+        started, recipe = time.perf_counter(), self.recipe
+        epoch, place = divmod(self.step, self.steps_per_epoch)
+        shuffle = randomness.generator(recipe.seed, f"reconstruction/order/{epoch}")
+        order = torch.randperm(len(self.rows), generator=shuffle)
+        picked = self.rows[order[place * recipe.batch : (place + 1) * recipe.batch]]
+        images = self.image_set.batch(picked, self.device)
+        with devices.autocast(self.device, self.precision):
+            reconstruction, posterior = self.net(
+                images, randomness.generator(recipe.seed, f"reconstruction/noise/{self.step}")
+            )
+        loss = terms(images, reconstruction, posterior, recipe.divergence).loss(recipe.beta).mean()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise NotFinite(f"the loss is no longer finite at step {self.step + 1}; try a smaller learning rate")
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(recipe, (self.step + 0.5) / self.n_steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.step_seconds += time.perf_counter() - started
+        self.seconds += time.perf_counter() - started
+        return value
+
+    def validate(self) -> None:
+        """The bound on the validation images, with the same noise every time; keeps the best weights."""
+        started = time.perf_counter()
+        self.net.eval()
+        found = measure(self.net, self.image_set, self.validation, self.recipe, self.device)
+        self.net.train()
+        loss = found.loss(self.recipe.beta).mean().item()
+        if not self.history or loss < min(point["loss"] for point in self.history):
+            self.best, self.best_epoch = self._weights(), len(self.history) + 1
+        error, divergence = (part.mean().item() for part in found)
+        self.history.append({"loss": loss, "error": error, "divergence": divergence})
+        self.seconds += time.perf_counter() - started
+
+    def state(self) -> dict[str, Any]:
+        names = ("settings", "step", "seconds", "step_seconds", "history", "best", "best_epoch")
+        kept = {name: getattr(self, name) for name in names}
+        return kept | {"weights": self._weights(), "optimizer": self.optimizer.state_dict()}
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        if (settings := state.get("settings") or {}) != self.settings:
+            flat = [{**s, **s.get("vae", {}), "vae": None} for s in (settings, self.settings)]
+            raise UserError(
+                f"{path} is the checkpoint of another training (different {', '.join(differing(*flat))}); "
+                "give another --tag to keep both, or delete it to start anew"
+            )
+        self.net.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in ("step", "seconds", "step_seconds", "history", "best", "best_epoch"):
+            setattr(self, name, state[name])
+
+
+@torch.no_grad()
+def measure(net: Vae, image_set: ImageSet, rows: Tensor, recipe: VaeRecipe, device: torch.device | str) -> Terms:
+    """Error and divergence of each of these images, from one sample of its posterior; the net in eval mode."""
+    parts = []
+    for k, block in enumerate(rows.split(IMAGES_PER_PASS)):
+        images = image_set.batch(block, device)
+        noise = randomness.generator(recipe.subset_seed, f"reconstruction/validation/{k}")
+        parts.append(terms(images, *net(images, noise), recipe.divergence))
+    return Terms(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))

@@ -1,0 +1,130 @@
+"""Figures: one style, one colour a method, units on the axes, 95 % bands, the chance line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.units import pixels
+from anrot_lib.reports.tables import in_order, title
+
+# Okabe-Ito: distinct for colour-blind readers too. A method keeps its colour through the whole course.
+COLOURS = {
+    "prototypes": "#0072B2",
+    "published": "#999999",
+    "hela-vfa": "#E69F00",
+    "anrot-clean": "#56B4E9",
+    "anrot": "#D55E00",
+    "fgsm-only": "#CC79A7",
+}
+OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
+STYLE = {
+    "font.size": 9,
+    "figure.dpi": 110,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+def colour(row: str, others: Sequence[str] = ()) -> str:
+    if row in COLOURS:
+        return COLOURS[row]
+    return OTHER_COLOURS[list(others).index(row) % len(OTHER_COLOURS)] if row in others else OTHER_COLOURS[0]
+
+
+def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """(x, mean, half-width, episodes) of a robustness curve: kind "eps" (PGD) or "sigma" (noise), in per cent."""
+    columns = record["columns"]
+    if kind == "eps":
+        chosen = {c["threat"]["eps"]: c for name, c in columns.items() if name.startswith("curve ")}
+    else:
+        chosen = {c["sigma"]: c for name, c in columns.items() if "sigma" in c}
+        if chosen:
+            chosen[0.0] = columns["clean, attacked tasks"]
+    points = sorted(chosen.items())
+    if not points:
+        raise UserError(f"the record of {record['row']!r} holds no curve over {kind}; test it with all columns")
+    n = len(points[0][1]["correct"])
+    x, mean, half = (np.array(v) for v in zip(*((x, c["mean"], c["half_width"]) for x, c in points), strict=True))
+    return x, mean, half, n
+
+
+def has_curve(record: dict[str, Any], kind: str) -> bool:
+    """Whether the record holds at least two points of that curve."""
+    columns = record["columns"]
+    if kind == "eps":
+        return sum(name.startswith("curve ") for name in columns) > 1
+    return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
+
+
+def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, way: int) -> None:
+    """One curve a record, with its 95 % band."""
+    others = [r["row"] for r in records if r["row"] not in COLOURS]
+    n = 0
+    for record in (r for r in in_order(records) if has_curve(r, kind)):
+        x, mean, half, n = curve(record, kind)
+        if kind == "eps":  # measured at unequal distances over two decades: equal spaces read better
+            axes.set_xticks(range(len(x)), [pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x])
+            x = np.arange(len(x))
+        shown = colour(record["row"], others)
+        axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title(record["row"]))
+        axes.fill_between(x, mean - half, mean + half, color=shown, alpha=0.18, linewidth=0)
+    axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
+    unit = "eps, L-inf: k/255, then 0.1 to 0.3 of the pixel range" if kind == "eps" else "sigma, pixel range [0, 1]"
+    axes.set(xlabel=unit, ylabel="accuracy, %", ylim=(0, 100))
+    axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
+
+
+def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
+    """Accuracy over eps beside accuracy over sigma, as far as they were measured, for all rows of an experiment."""
+    kinds = [kind for kind in ("eps", "sigma") if any(has_curve(record, kind) for record in records)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8 if len(kinds) == 2 else 5.5, 3.4), layout="constrained")
+        places = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        for axes, kind in zip(places, kinds, strict=True):
+            robustness_axes(axes, records, kind, records[0]["protocol"]["way"])
+        for axes in places[1:]:
+            axes.set_ylabel("")
+        figure.legend(
+            *places[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds) + 1, fontsize=8
+        )
+    return figure
+
+
+def strong_column(record: dict[str, Any]) -> str | None:
+    """Name of the column of the strong attack, PGD on the queries; None if it was not run."""
+    start = f"PGD-{record['protocol']['steps']} "
+    return next((name for name in record["columns"] if name.startswith(start) and name.endswith("query")), None)
+
+
+def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
+    """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
+    strong = strong_column(records[0])
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for record in in_order(records):
+            x, y = record["columns"][strong], record["columns"]["clean"]
+            row = record["row"]
+            axes.errorbar(x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row))
+            weights = record["recipe"]
+            shares = ":".join(f"{weights[v]:g}" for v in ("clean", "adversarial", "noisy"))
+            axes.annotate(shares, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 6), fontsize=8)
+        axes.set(xlabel=f"accuracy under {strong}, %", ylabel="clean accuracy, %", xlim=(0, None))
+        axes.set_title("shares clean : adversarial : noisy", fontsize=9)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a PNG, atomically and without a time stamp, so that equal figures are equal files."""
+    with paths.atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
+    return path

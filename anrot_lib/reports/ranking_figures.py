@@ -1,0 +1,77 @@
+"""Figures of rankings: hardness, a triplet on the circle, a score and its parts, a list of images; on given axes."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle, Rectangle
+from torch import Tensor
+
+from anrot_lib.ranking.attacks.lists import Lists
+from anrot_lib.ranking.attacks.suite import Subject
+from anrot_lib.ranking.score import ers
+from anrot_lib.reports import pictures
+
+ROLES = {"anchor": "black", "positive": pictures.RIGHT, "negative": pictures.WRONG}
+
+
+def triplet(axes: Axes, route: Tensor, eps: float) -> None:
+    """The way (steps + 1, 3, 2) of three two-pixel images in the unit square, each in its box of eps, and on the circle
+    around the middle their directions, which are the embeddings; dashed the two distances that are compared."""
+    square = route.detach().cpu().numpy()
+    away = square[-1] - 0.5
+    on_circle = 0.5 + 0.5 * away / np.linalg.norm(away, axis=1, keepdims=True)
+    axes.add_patch(Circle((0.5, 0.5), 0.5, fill=False, color="#999999"))
+    for k, (role, colour) in enumerate(ROLES.items()):
+        low, high = (np.clip(square[0, k] + side * eps, 0, 1) for side in (-1, 1))
+        axes.add_patch(Rectangle(low, *(high - low), fill=False, linestyle=":", color=colour))
+        axes.plot(*square[:, k].T, ".-", markersize=3, linewidth=1, color=colour)
+        axes.plot(*np.stack([square[-1, k], on_circle[k]]).T, linewidth=0.6, color=colour)
+        axes.plot(*on_circle[k], "o", color=colour, label=role)
+        if k:
+            axes.plot(*on_circle[[0, k]].T, "--", linewidth=1, color=colour)
+    axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), aspect="equal", xticks=[0, 1], yticks=[0, 1])
+    axes.set(xlabel="first pixel", ylabel="second pixel")
+
+
+def hardnesses(axes: Axes, values: Mapping[str, Tensor], generator: torch.Generator, margin: float = 0.2) -> None:
+    """Hardness (n,) of triplets by miner: a dot each, a line at the mean, the semihard band shaded."""
+    axes.axvspan(-margin, 0, color="#E69F00", alpha=0.15, linewidth=0)
+    for k, found in enumerate(values.values()):
+        jitter = torch.rand(len(found), generator=generator) * 0.5 - 0.25
+        axes.plot(found.cpu(), k + jitter, ".", markersize=3, color="#0072B2", alpha=0.6)
+        axes.plot([found.mean().item()] * 2, [k - 0.35, k + 0.35], color="black")
+    axes.set(yticks=range(len(values)), yticklabels=list(values), xlabel="hardness H of the triplets")
+    axes.invert_yaxis()
+
+
+def ladder(
+    axes: Axes, eps: Sequence[int], scores: Mapping[str, Sequence[float]], colours: Sequence[str], at: int
+) -> None:
+    """Scores over eps, in 1/255, of some nets by name; a marker at `at`, dotted the score at the first eps."""
+    for (name, line), colour in zip(scores.items(), colours, strict=True):
+        axes.plot(line, ".-", color=colour, label=name)
+        axes.plot(eps.index(at), line[eps.index(at)], "o", markersize=8, color=colour)
+        axes.axhline(line[0], linestyle=":", linewidth=1, color=colour)
+    axes.set(xticks=range(len(eps)), xticklabels=eps, ylim=(0, 100), xlabel="eps, in 1/255", ylabel="ERS")
+    axes.legend(fontsize=8)
+
+
+def parts(axes: Axes, numbers: Mapping[str, Mapping[str, float]], colours: Sequence[str], ceilings=None) -> None:
+    """The ten parts of the score as bars, of some nets by name; ticks at those of `ceilings`, by the same names."""
+    height = 0.84 / len(numbers)
+    for k, (name, colour) in enumerate(zip(numbers, colours, strict=True)):
+        at = np.arange(10) + (k - (len(numbers) - 1) / 2) * height
+        axes.barh(at, list(ers.parts(numbers[name]).values()), height * 0.92, color=colour, label=name)
+        if ceilings is not None:
+            axes.plot(list(ers.parts(ceilings[name]).values()), at, "k|", markersize=7)
+    axes.set(yticks=range(10), yticklabels=ers.NUMBERS, xlim=(0, 115), xlabel="part of the score, more is better")
+    axes.invert_yaxis()
+
+
+def ranks(axes: Sequence[Axes], subject: Subject, found: Lists, k: int, title: str) -> None:
+    """List k in a row of axes: query, nearest, followed. Green frames are of the query's class, red ones are not."""
+    frames = [pictures.RIGHT if same else pictures.WRONG for same in found.relevant(subject, k)]
+    titles = [title, *(str(n + 1) for n in range(len(frames))), f"followed: {found.place[k]}"]
+    pictures.row(axes, found.images(subject, k), titles, [None, *frames, None])

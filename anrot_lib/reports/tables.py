@@ -1,0 +1,204 @@
+"""Tables drawn from result records: the rows of a run, paired differences, the ladder of the README."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.statistics import paired
+from anrot_lib.core.units import pixels
+from anrot_lib.experiments.columns import noise_name
+from anrot_lib.records.results import accuracies
+from anrot_lib.records.timing import PEAK
+
+Record = dict[str, Any]
+
+TITLES = {
+    "prototypes": "prototypes (Euclid)",
+    "published": "as published",
+    "hela-vfa": "HELA-VFA (attention + Hellinger)",
+    "anrot-clean": "ANROT, trained clean",
+    "anrot": "ANROT, trained on the mixture",
+    "clean-and-noise": "ANROT, clean and noisy queries 1:1",
+    "shares-2-1-1": "ANROT, clean, attacked, noisy 2:1:1",
+    "shares-1-2-1": "ANROT, clean, attacked, noisy 1:2:1",
+    "fgsm-only": "ANROT, trained on FGSM queries alone",
+    "dn4": "DN4 (pixels, 3 nearest)",
+    "adm": "ADM (pixels + KL)",
+    "mml": "MML (pixels + parts + KL from the class)",
+    "mml-wasserstein2": "MML (pixels + parts + Wasserstein)",
+    "mml-hellinger": "MML (pixels + parts + Hellinger)",
+    "mml-2022": "MML of 2022 (pixels + crops + global)",
+    "part": "parts",
+}
+LEVEL_TITLES = {
+    "pixel": "pixels",
+    "part": "parts",
+    "kl": "KL",
+    "kl-reverse": "KL from the class",
+    "symmetric-kl": "KL both ways",
+    "bhattacharyya": "Bhattacharyya",
+    "hellinger": "Hellinger",
+    "wasserstein2": "Wasserstein",
+    "wasserstein2-roots": "Wasserstein by roots",
+    "wasserstein2-frobenius": "Wasserstein by Frobenius",
+}
+
+
+def title(row: str) -> str:
+    """The name of a row as people read it; of "levels:pixel+kl", "pixels + KL"."""
+    kind, _, rest = row.partition(":")
+    if kind == "levels":
+        names, _, mode = rest.partition("@")
+        words = " + ".join(LEVEL_TITLES.get(name, name) for name in names.split("+"))
+        return f"{words} ({mode})" if mode else words
+    if row.startswith("distribution-"):
+        name = row.removeprefix("distribution-")
+        return f"distribution by {LEVEL_TITLES.get(name, name)}"
+    return TITLES.get(row, row)
+
+
+def in_order(records: Sequence[Record]) -> list[Record]:
+    """Records in the order of TITLES, others behind."""
+    order = list(TITLES)
+    return sorted(records, key=lambda r: (order.index(r["row"]) if r["row"] in order else len(order), r["row"]))
+
+
+def main_columns(record: Record) -> dict[str, str]:
+    """Heading -> column name, of the columns that the main table shows."""
+    protocol = record["protocol"]
+    eps = pixels(protocol["eps"])
+    return {
+        "clean": "clean",
+        f"FGSM {eps}": f"FGSM {eps} query",
+        f"PGD-{protocol['steps']} {eps}": f"PGD-{protocol['steps']} {eps} query",
+        f"transfer {eps}": f"transfer FGSM {eps} query",
+        f"noise {protocol['sigma']:g}": noise_name(protocol["sigma"]),
+    }
+
+
+def value(column: Record | None) -> str:
+    """ "58.4 +/- 1.9", or "-" for a column that was not run."""
+    return "-" if column is None else f"{column['mean']:.1f} ± {column['half_width']:.1f}"
+
+
+def cost(record: Record, records: Sequence[Record]) -> str:
+    """Time of a training step, in steps of ANROT trained clean, measured where one command trained both.
+
+    Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`mixture.cost_limit`).
+    """
+    reference = {r["row"]: r for r in records}.get("anrot-clean")
+    seconds = [r["training"].get("seconds_per_step") for r in (record, reference) if r is not None]
+    if reference is not None and None not in seconds and _one_run(record, reference):
+        return f"{seconds[0] / seconds[1]:.2f}"
+    limit = record["training"].get("cost_limit")
+    return "-" if limit is None else f"({limit:.2f})"
+
+
+def _one_run(*records: Record) -> bool:
+    """Whether they say the same of their run; numbers that a notebook has just made say nothing of one."""
+    runs = [r.get("run", {}) for r in records]
+    if any("also" in run for run in runs):  # which of its commands trained it is not said
+        return False
+    return len({tuple(run.get(key) for key in ("command", "commit", "device")) for run in runs}) == 1
+
+
+def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """(headings, rows) of the main table of one experiment."""
+    records = in_order(records)
+    columns = main_columns(records[0])
+    headings = ["", *columns, "step cost", "training"]
+    rows = []
+    for record in records:
+        mark = " (transductive)" if record["transductive"] else ""
+        values = [value(record["columns"].get(name)) for name in columns.values()]
+        seconds = record["training"].get("seconds")
+        duration = "-" if seconds is None else f"{seconds:.0f} s"
+        rows.append([title(record["row"]) + mark, *values, cost(record, records), duration])
+    return headings, rows
+
+
+def caption(record: Record) -> str:
+    """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
+    data, budget = record["data"], record["budget"]
+    recipe, history = record["protocol"], record["training"].get("history")
+    trained = f", trained for {history[-1]['step']} steps" if history else ""
+    return (
+        f"{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, preset {budget['preset']}; "
+        f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
+        f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
+        f"{budget['encoder']}{trained}; split {data['split_hash'][:10]}, manifest "
+        f"{record['manifest']['hash'][:10]}; {record['run']['device']}"
+    )
+
+
+def memory(records: Sequence[Record]) -> str:
+    """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
+    peaks = [record["run"].get("peak_gib") for record in records]
+    return "" if None in peaks else f"; at most {max(peaks):.1f} GiB of memory"
+
+
+def differences(records: Sequence[Record], reference: str) -> tuple[list[str], list[list[str]]]:
+    """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
+    by_row = {record["row"]: record for record in records}
+    if reference not in by_row:
+        raise UserError(f"there is no record of {reference!r} to compare with; there are {', '.join(by_row)}")
+    base = by_row[reference]
+    columns = main_columns(base)
+    headings = [f"difference to {title(reference)}", *columns]
+    rows = []
+    for record in in_order(records):
+        if record["row"] == reference or record["manifest"]["hash"] != base["manifest"]["hash"]:
+            continue
+        cells = []
+        for name in columns.values():
+            pair = [r["columns"].get(name) for r in (base, record)]
+            if None in pair:
+                cells.append("-")
+                continue
+            n = min(len(column["correct"]) for column in pair)  # the first tasks of a manifest are the same
+            found = paired(*(accuracies(column)[:n] for column in pair), bootstrap=False)
+            cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
+        rows.append([title(record["row"]), *cells])
+    return headings, rows
+
+
+def as_text(headings: list[str], rows: list[list[str]]) -> str:
+    """Plain text with aligned columns, for a terminal."""
+    widths = [max(len(line[k]) for line in (headings, *rows)) for k in range(len(headings))]
+    lines = [
+        "  ".join(cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in (headings, *rows))
+    ]
+    return "\n".join(line.rstrip() for line in (lines[0], "-" * len(lines[0]), *lines[1:]))
+
+
+def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+    """numbers: whether all columns but the first are numbers, and stand at the right."""
+    lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def timing(record: Record) -> tuple[list[str], list[list[str]]]:
+    """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
+    headings = [record["what"], "median, ms", "quartiles, ms"]
+    rows = [
+        [name, f"{1000 * s['median']:.0f}", f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}"]
+        for name, s in record["seconds"].items()
+    ]
+    settings, seconds = record["settings"], record["seconds"]
+    if reference := settings.get("reference"):
+        of = reference if isinstance(reference, dict) else dict.fromkeys(seconds, reference)
+        headings.append(f"times as fast as {settings.get('reference_title', reference)}")
+        for row in rows:
+            base = seconds.get(of.get(row[0]), {}).get("median")
+            row.append("-" if base is None else f"{base / seconds[row[0]]['median']:.2f}")
+    if limits := settings.get("limits"):
+        headings.append("times its limit")
+        for row in rows:
+            other, factor = limits.get(row[0], (None, 0))
+            row.append("-" if other is None else f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
+    if peaks := settings.get(PEAK):
+        headings.append(PEAK)
+        for row in rows:
+            row.append(f"{peaks[row[0]]:.0f}" if row[0] in peaks else "-")
+    return headings, rows

@@ -1,0 +1,614 @@
+"""The command line, end to end: what it writes, what it refuses in one sentence, what it leaves alone."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from anrot_lib.cli import main
+from anrot_lib.cli.commands.arguments import budget_of, protocol_of, recipe_changes
+from anrot_lib.core import checkpoints, paths
+from anrot_lib.core.configs import change, to_dict
+from anrot_lib.data import image_set as image_sets
+from anrot_lib.experiments.benchmarks import levels, ranking
+from anrot_lib.experiments.benchmarks import steps as benchmark
+from anrot_lib.fewshot import evaluation, nets, training
+from anrot_lib.records import results
+from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe
+
+VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "reconstruct", "retrieve", "report", "bench")
+TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--episodes", "3", "--tasks", "2", "--device", "cpu")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, small_set, small_training):
+    """A data root with the small set prepared as "small", and the small net as net.pt beside it."""
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ANROT_PRESET", raising=False)
+    image_sets.save(replace(small_set, name="small"), paths.packed_dir() / "small")
+    about = {"row": "anrot-clean", "recipe": to_dict(Recipe()), "training": {"seconds": 1.0}}
+    nets.save_net(tmp_path / "net.pt", small_training.net, "anrot", size=16, **about)
+    return tmp_path
+
+
+@pytest.fixture
+def anrot(home, capsys):
+    """Call a command: its exit code, and what it printed."""
+
+    def call(*words):
+        capsys.readouterr()
+        code = main.main([str(word) for word in words])
+        return SimpleNamespace(code=code, **capsys.readouterr()._asdict())
+
+    return call
+
+
+def refused(done, said):
+    """Exit code 2, one sentence on stderr that says this, no traceback."""
+    sentences = [line for line in done.err.splitlines() if line.startswith("anrot: ")]
+    assert done.code == 2 and len(sentences) == 1 and done.err.rstrip().endswith(sentences[0])
+    assert "Traceback" not in done.err and re.search(said, sentences[0]), sentences[0]
+
+
+def files(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def photo(colour, seed):
+    grain = np.random.default_rng(seed).normal(0, 12, (24, 20, 3))
+    return Image.fromarray((np.asarray(colour) + grain).clip(0, 255).astype(np.uint8))
+
+
+# Help
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_help(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main.main([verb, "--help"])
+    assert stop.value.code == 0 and f"anrot {verb}" in capsys.readouterr().out
+
+
+def test_the_help_names_every_verb_and_where_to_start(capsys):
+    with pytest.raises(SystemExit):
+        main.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(re.search(rf"^    {verb}\s", text, re.MULTILINE) for verb in VERBS) and "Start with: anrot run" in text
+
+
+def test_help_answers_without_loading_torch():
+    code = "import sys, anrot_lib.cli.main as c; c.build_parser().format_help(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# From words to settings
+
+
+def parsed(*words):
+    return main.build_parser().parse_args(words)
+
+
+def test_options_reach_the_recipe():
+    words = "--clean 2 --adversarial 3 --noisy 0 --train-eps 4/255 --attack-steps 7 --train-sigma 0.1 0.3 --hesim 0"
+    more = "--learning-rate 0.01 --schedule constant --augment flip blur --two-views --mix mixup --no-attention"
+    arguments = parsed("train", *words.split(), *more.split(), "--pretrain", "--seed", "5")
+    expected = Recipe(
+        clean=2.0,
+        adversarial=3.0,
+        noisy=0.0,
+        eps=4 / 255,
+        attack_steps=7,
+        sigma_low=0.1,
+        sigma_high=0.3,
+        hesim=0.0,
+        learning_rate=0.01,
+        schedule="constant",
+        augment=("flip", "blur"),
+        two_views=True,
+        mix="mixup",
+        attention=False,
+        pretrain=True,
+        seed=5,
+    )
+    assert change(Recipe(), **recipe_changes(arguments)) == expected
+
+
+def test_what_is_not_said_stays_as_it_is():
+    mixture = Recipe(adversarial=1.0, noisy=1.0, attention=True)
+    assert change(mixture, **recipe_changes(parsed("run"))) == mixture
+    assert protocol_of(parsed("run")) == Protocol()
+
+
+def test_options_reach_budget_and_protocol(monkeypatch):
+    words = "--size 16 --encoder conv4 --episodes 20 --tasks 8 --compute bf16 --eps 4/255"
+    arguments = parsed("run", *words.split())
+    budget = budget_of(arguments)
+    expected = {"size": 16, "encoder": "conv4", "episodes": 20, "attacked_tasks": 8, "curve_tasks": SMOKE.curve_tasks}
+    assert budget == change(SMOKE, **expected, precision="bf16", validate_every=20)
+    assert budget_of(parsed("run", "--tasks", "100")).curve_tasks == SMOKE.curve_tasks
+    assert protocol_of(arguments) == replace(Protocol(), eps=4 / 255, step=1 / 255)
+    monkeypatch.setenv("ANROT_PRESET", "laptop")
+    assert budget_of(parsed("run")) == LAPTOP
+    assert budget_of(parsed("run", "--preset", "smoke")) == SMOKE
+
+
+@pytest.mark.parametrize(("text", "value"), [("8/255", 8 / 255), ("0.05", 0.05), ("1/4", 0.25), ("0", 0.0)])
+def test_eps_is_a_number_or_a_fraction(text, value):
+    assert parsed("run", "--eps", text).eps == value
+
+
+@pytest.mark.parametrize("text", ["8/0", "eight", "8//255", ""])
+def test_what_is_neither_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parsed("run", "--eps", text)
+    assert stop.value.code == 2 and "neither a number nor a fraction such as 8/255" in capsys.readouterr().err
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("verb", ["run", "train", "levels", "reconstruct"])
+def test_a_set_without_validation_classes(verb, anrot, small_set):
+    splits = {name: classes for name, classes in small_set.splits.items() if name != "val"}
+    image_sets.save(replace(small_set, name="halves", splits=splits), paths.packed_dir() / "halves")
+    refused(anrot(verb, "--data", "halves", "--size", "16"), "'halves' has no val classes; prepare it with --split")
+
+
+MISTAKES = {
+    "preset": (("run", "--preset", "huge"), r"unknown preset 'huge'; choose one of smoke, laptop, paper"),
+    "row": (("run", *TINY, "--rows", "anrto"), r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"),
+    "method": (("train", *TINY, "--method", "anrto"), r"unknown method 'anrto'; choose one of prototypes"),
+    "easyfsl": (("train", *TINY, "--method", "easyfsl:No"), r"easyfsl has no method 'No'; choose one of .*SimpleShot"),
+    "encoder": (("train", *TINY[:-6], "--encoder", "vgg"), r"unknown encoder 'vgg'; choose one of resnet12_anrot"),
+    "data": (("run", "--data", "nowhere"), r"--data nowhere: no such folder, and no prepared set .*\['small'\]"),
+    "size": (("run", "--data", "small"), r"'small' holds images of 16 px, the run wants 32; add --size 16"),
+    "size of a checkpoint": (("evaluate", "net.pt", *TINY[:2], "--size", "32"), r"16 px, the run wants 32"),
+    "no checkpoint": (("evaluate", "no.pt", *TINY), r"there is no checkpoint .*no\.pt; train one first"),
+    "cut checkpoint": (("evaluate", "cut.pt", *TINY), r"cut\.pt is not a readable checkpoint .*cut short"),
+    "text as checkpoint": (("evaluate", "text.pt", *TINY), r"text\.pt is not a readable checkpoint"),
+    "foreign checkpoint": (("evaluate", "foreign.pt", *TINY), r"foreign\.pt is not a checkpoint of this kit"),
+    "predict": (("predict", "no.pt", "--support", ".", "--query", "."), r"there is no checkpoint .*no\.pt"),
+    "share": (("train", *TINY, "--clean", "-1"), r"shares must be at least 0 and not all 0, got .*-1"),
+    "no share": (("train", *TINY, "--method", "cosine", "--clean", "0"), r"shares must be at least 0 and not all 0"),
+    "endless share": (("train", *TINY, "--clean", "inf"), r"shares must be at least 0"),
+    "eps": (("run", *TINY, "--eps", "8"), r"eps is in units of the pixel range \[0, 1\], got 8; write k/255"),
+    "eps of evaluate": (("evaluate", "net.pt", *TINY, "--eps", "8"), r"got 8; write k/255"),
+    "train eps": (("train", *TINY, "--train-eps", "8"), r"got 8; write k/255"),
+    "sigma": (("evaluate", "net.pt", *TINY, "--sigma", "-0.1"), r"sigma must be at least 0, got -0.1"),
+    "train sigma": (("train", *TINY, "--train-sigma", "0.3", "0.1"), r"0 <= low <= high, got 0.3 and 0.1"),
+    "attack steps": (("train", *TINY, "--attack-steps", "0"), r"attack steps must be at least 1, got 0"),
+    "learning rate": (("train", *TINY, "--learning-rate", "nan"), r"learning rate must be at least 0, got nan"),
+    "augmentation": (("train", *TINY, "--augment", "flop"), r"unknown augmentation 'flop'; choose from flip"),
+    "one way": (("train", *TINY, "--way", "1"), r"way must be at least 2, got 1"),
+    "too many ways": (("train", *TINY, "--way", "17"), r"17-way episodes need at least 17 classes, found \d+"),
+    "training images": (("train", *TINY, "--shot", "15"), r"24 images, but 15 shots and 10 queries need 25"),
+    "test images": (("run", *TINY, "--shot", "12"), r"24 images, but 12 shots and 15 queries need 27"),
+    "episodes": (("train", *TINY, "--episodes", "0"), r"episodes must be at least 1, got 0"),
+    "tasks": (("run", *TINY, "--tasks", "1"), r"attacked tasks must be at least 2, got 1"),
+    "columns": (
+        ("run", *TINY, "--columns", "PDG-20"),
+        r"unknown column 'PDG-20'; choose from FGSM, PGD-20, clean, curve",
+    ),
+    "precision": (("evaluate", "net.pt", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
+    "device": (("train", *TINY, "--device", "tpux"), r"unknown device 'tpux'; use auto, cpu or cuda"),
+    "out": (("train", *TINY, "--out", "folder"), r"--out .*folder is a folder; name a file, such as .*net\.pt"),
+    "precision, before training": (("run", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
+    "tag": (
+        ("train", *TINY, "--tag", "../up"),
+        r"--tag is one word of letters, digits, dots and dashes, got '\.\./up'",
+    ),
+    "perturb dry": (
+        ("prepare", "small", "--perturb", "noise", "--sigma", "0.1", "--dry-run"),
+        r"--dry-run does not go",
+    ),
+    "prepare nothing": (("prepare",), r"give the folder of images to prepare"),
+    "prepare nowhere": (("prepare", "nowhere"), r"nowhere"),
+    "perturb nothing": (("prepare", "--perturb", "noise"), r"name the prepared set to perturb"),
+    "perturb an unknown set": (("prepare", "huge", "--perturb", "noise", "--sigma", "0.1"), r"huge"),
+    "noise without sigma": (("prepare", "small", "--perturb", "noise"), r"--perturb noise needs --sigma"),
+    "fgsm without eps": (("prepare", "small", "--perturb", "fgsm"), r"--perturb fgsm needs --eps"),
+    "fgsm without net": (("prepare", "small", "--perturb", "fgsm", "--eps", "8/255"), r"give it by --checkpoint"),
+    "fgsm of eps 8": (("prepare", "small", "--perturb", "fgsm", "--eps", "8"), r"got 8; write k/255"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(what, anrot, home, monkeypatch):
+    words, said = MISTAKES[what]
+    monkeypatch.chdir(home)
+    (home / "cut.pt").write_bytes((home / "net.pt").read_bytes()[:-5000])
+    (home / "text.pt").write_text("These are my holidays.\n")
+    torch.save({"weights": torch.ones(2)}, home / "foreign.pt")
+    (home / "folder").mkdir()
+    before = files(home)
+    refused(anrot(*words), said)
+    assert files(home) == before
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(anrot):
+    refused(anrot("train", *TINY, "--device", "cuda"), "no CUDA device is available here; use --device cpu")
+
+
+def test_an_interruption_says_how_to_go_on(anrot, monkeypatch):
+    from anrot_lib.cli.commands import fewshot
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(fewshot.VERBS, "run", interrupted)
+    done = anrot("run")
+    assert done.code == 130 and "the same command goes on" in done.err and "Traceback" not in done.err
+
+
+def write_split_folders(folder, classes):
+    """folder/SPLIT/CLASS/*.png, 3 pictures a class."""
+    for part, names in classes.items():
+        for at, name in enumerate(names):
+            (folder / part / name).mkdir(parents=True)
+            for k in range(3):
+                pixels = np.random.default_rng([len(part), at, k]).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{k}.png")
+    return folder
+
+
+def test_an_overlapping_split_of_folders_is_refused(anrot, home):
+    classes = {"train": ["ant", "bee", "cat"], "val": ["dog", "elk"], "test": ["fox", "bee"]}
+    folder = write_split_folders(home / "zoo", classes)
+    before = files(home)
+    refused(anrot("run", *TINY[2:], "--data", folder, "--split", "folders"), r"train and test share 1 class \(bee\)")
+    refused(anrot("prepare", folder, "--size", "16"), r"\bbee\b")
+    assert files(home) == before
+
+
+def test_an_overlapping_split_of_a_prepared_set_is_refused(anrot, home, small_set):
+    path = home / "home" / "packed" / "small" / "set.json"
+    description = json.loads(path.read_text("utf-8"))
+    stolen = description["splits"]["test"][0]
+    description["splits"]["train"].append(stolen)
+    path.write_text(json.dumps(description), "utf-8")
+    refused(anrot("run", *TINY), re.escape(small_set.class_names[stolen]))
+
+
+# Dry runs
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", *TINY),
+        ("run", "--preset", "smoke", *TINY, "--rows", "anrot", "prototypes"),
+        ("train", *TINY, "--method", "cosine"),
+        ("evaluate", "net.pt", *TINY),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(words, anrot, home, monkeypatch):
+    monkeypatch.chdir(home)
+    before = files(home)
+    done = anrot(*words, "--dry-run")
+    assert done.code == 0 and files(home) == before
+    if words[0] == "evaluate":
+        said = r"would test on 200 episodes for at most about [\d.]+ min, [\d.]+ GiB of memory, and write \S*anrot-c"
+        assert re.search(said, done.out)
+    else:
+        assert re.search(r"together about [\d.]+ min, [\d.]+ GiB of memory", done.out)
+    for row in {"anrot", "prototypes", "cosine"} & set(words):
+        found = re.search(rf"^{row} +training about [\d.]+ min(, testing at most)?", done.out, re.MULTILINE)
+        assert bool(found[1]) == (words[0] == "run"), "training alone tests nothing"
+
+
+def minutes(text, of):
+    return float(re.search(rf"^{of}.* ([\d.]+) min", text, re.MULTILINE)[1])
+
+
+def test_a_dry_run_counts_the_columns_that_are_asked_for(anrot):
+    words = ("run", *TINY, "--rows", "anrot", "--tasks", "4000", "--dry-run")
+    everything, clean = anrot(*words).out, anrot(*words, "--columns", "clean").out
+    assert "surrogate of the transfer attack" in everything and "surrogate" not in clean
+    assert minutes(everything, "anrot") > 3 * minutes(clean, "anrot")
+
+
+def test_a_dry_run_counts_the_pre_training(anrot):
+    done = anrot("run", *TINY, "--rows", "prototypes", "--pretrain", "--dry-run")
+    assert re.search(r"^pre-training about [\d.]+ min$", done.out, re.MULTILINE)
+
+
+def test_a_dry_run_of_prepare_looks_at_a_folder_and_of_run_prepares_none(anrot, home, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 20, 3), np.uint8)
+    for k, image in enumerate(pixels):
+        path = tmp_path / "shop" / f"class {k % 6}" / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    before = files(home)
+    done = anrot("prepare", tmp_path / "shop", "--size", "16", "--dry-run")
+    assert done.code == 0 and files(home) == before
+    assert re.search(r"24 images of 16 px: about 0\.0 min to decode, .*; 0\.00 GiB on disk", done.out)
+    done = anrot("run", "--data", tmp_path / "shop", "--size", "16", "--dry-run")
+    assert done.code == 2 and files(home) == before
+    assert re.search(
+        r"is not prepared yet, and --dry-run writes nothing; first: anrot prepare \S*shop --size", done.err
+    )
+    done = anrot("prepare", "--download", "omniglot", "--dry-run")
+    assert done.code == 2 and "downloads nothing" in done.err
+
+
+# A full disk
+
+
+SMALL_FILES = """
+import resource, signal, sys
+from anrot_lib.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
+    """The operating system itself refuses the write of the first checkpoint."""
+    command = [sys.executable, "-c", SMALL_FILES, "train", *TINY, "--method", "prototypes", "--tag", "full"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 2 and last.startswith("anrot: the disk is full; what was there before stands")
+    assert "Traceback" not in done.stderr and not [path for path in files(home) if ".tmp" in str(path)]
+
+
+def test_a_path_that_cannot_be_written_is_one_sentence(anrot, home, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("no folder")
+    done = anrot("train", *TINY, "--method", "prototypes", "--out", tmp_path / "a file" / "net.pt")
+    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("anrot: cannot read or write ")
+    assert "a file" in done.err
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "a file"))
+    done = anrot("train", "--episodes", "3", "--method", "prototypes")
+    assert done.code == 2 and "Not a directory" in done.err
+
+
+def test_other_errors_are_not_hidden(home, monkeypatch):
+    from anrot_lib.cli.commands import fewshot
+
+    def broken(arguments):
+        raise RuntimeError("a fault of the kit")
+
+    monkeypatch.setitem(fewshot.VERBS, "run", broken)
+    with pytest.raises(RuntimeError, match="a fault of the kit"):
+        main.main(["run"])
+
+
+# Whole commands
+
+
+def test_train_evaluate_and_a_precision(anrot, home, small_set):
+    done = anrot("train", *TINY, "--method", "cosine", "--noisy", "1", "--seed", "3", "--out", home / "my" / "net.pt")
+    assert done.code == 0 and re.search(r"clean [\d.]+ %, noisy [\d.]+ % on the validation classes", done.out)
+    assert re.search(r"net of step 3 written to \S*net\.pt after \d+ s of training", done.out)
+    _, method, about = nets.load_net(home / "my" / "net.pt")
+    assert method == "cosine" and about["recipe"] == to_dict(Recipe(method="cosine", hesim=0.0, noisy=1.0, seed=3))
+
+    options = ("--data", "small", "--columns", "clean", "--tasks", "2")  # the size is the checkpoint's
+    numbers = {}
+    for precision in ((), ("--precision", "3"), ("--precision", "0.4")):
+        done = anrot("evaluate", home / "my" / "net.pt", *options, *precision)
+        assert done.code == 0, done.err
+        (path,) = (home / "home" / "results").rglob("*.json")
+        record = results.read(path)
+        assert list(record["columns"]) == ["clean"] and record["budget"]["encoder"] == "tiny"
+        numbers[precision] = record["columns"]["clean"]
+    assert [len(c["correct"]) for c in numbers.values()][:2] == [200, 200]
+    assert len(numbers["--precision", "0.4"]["correct"]) > 250
+    assert numbers["--precision", "0.4"]["half_width"] < 0.45 < numbers["--precision", "3"]["half_width"] < 3
+    assert record["recipe"]["method"] == "cosine" and record["row"].startswith("cosine-")
+
+
+def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monkeypatch):
+    words = ("run", *TINY, "--shot", "1", "--rows", "prototypes", "easyfsl:SimpleShot", "--hesim", "0", "--tag", "one")
+    done = anrot(*words)
+    assert done.code == 0, done.err
+    folder = home / "home" / "results" / "small-16px-5way-1shot-smoke-one"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "easyfsl-SimpleShot.json",
+        "prototypes.json",
+        "robustness.png",
+    ]
+    for title in ("prototypes (Euclid)", "easyfsl:SimpleShot"):
+        (line,) = [line for line in done.out.splitlines() if line.startswith(title)]
+        assert line.count("±") == 5
+    assert (folder / "robustness.png").read_bytes().startswith(b"\x89PNG")
+    records = results.read_all(folder)
+    assert {r["row"] for r in records} == {"prototypes", "easyfsl:SimpleShot"}
+    assert len({r["manifest"]["hash"] for r in records}) == 1, "paired on the same episodes"
+    before = files(folder)
+    for module, name in ((training, "episode_loss"), (evaluation, "describe"), (evaluation, "attacked_counts")):
+        monkeypatch.setattr(module, name, None)
+    again = anrot(*words)
+    assert again.code == 0 and files(folder) == before
+    assert [line for line in again.out.splitlines() if "±" in line] == [
+        line for line in done.out.splitlines() if "±" in line
+    ]
+
+
+@pytest.mark.parametrize("method", [pytest.param("mml", marks=pytest.mark.slow), "dn4", "adm"])
+def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
+    out = home / "my" / "levels.pt"
+    done = anrot("train", *TINY, "--method", method, "--hesim", "0", "--out", out)
+    assert done.code == 0, done.err
+    assert ("share of the logits: pixel" in done.out) == (method != "dn4"), "of several levels"
+    done = anrot("evaluate", out, "--data", "small", "--columns", "clean", "PGD-20", "--tasks", "2")
+    assert done.code == 0, done.err
+    (record,) = results.read_all(home / "home" / "results" / "small-16px-5way-5shot-smoke")
+    assert record["recipe"]["method"] == method
+    assert {"clean", "PGD-20 8/255 query", "PGD-20 8/255 support", "PGD-20 8/255 both"} <= set(record["columns"])
+
+
+@pytest.mark.slow
+def test_a_run_with_reconstruction_does_both(anrot, home):
+    words = ("--rows", "prototypes", "--columns", "clean", "--preset", "smoke", "--tag", "both", "--reconstruct")
+    done = anrot("run", *TINY[2:], *words)
+    assert done.code == 0, done.err
+    folders = {
+        path.name: results.read_all(path, kind)
+        for kind in ("accuracy", "reconstruction")
+        for path in (home / "home" / "results").iterdir()
+        if results.read_all(path, kind)
+    }
+    assert set(folders) == {"synthetic-16px-5way-5shot-smoke-both", "synthetic-16px-reconstruction-smoke-both"}
+    assert {r["vae"]["divergence"] for r in folders["synthetic-16px-reconstruction-smoke-both"]} == {
+        *("kl", "wasserstein2", "hellinger2")
+    }
+
+
+def test_another_recipe_under_the_same_name_is_refused(anrot):
+    words = ("train", *TINY, "--method", "prototypes")
+    run = ("run", *TINY, "--rows", "prototypes", "--columns", "clean")
+    assert anrot(*run).code == 0
+    refused(anrot(*run, "--learning-rate", "0.01"), r"another training \(different learning_rate\); give another --tag")
+    assert anrot(*run, "--learning-rate", "0.01", "--tag", "b").code == 0
+    assert anrot(*words).code == anrot(*words, "--learning-rate", "0.01").code == 0, "train names its checkpoints"
+
+
+@pytest.mark.slow
+def test_the_whole_table_from_the_embedded_set(anrot, home):
+    done = anrot("run", *TINY[2:], "--shot", "1")
+    assert done.code == 0, done.err
+    folder = home / "home" / "results" / "synthetic-16px-5way-1shot-smoke"
+    records = {r["row"]: r for r in results.read_all(folder)}
+    assert set(records) == {"prototypes", "published", "hela-vfa", "anrot-clean", "anrot"}
+    assert records["anrot"]["training"]["cost_limit"] > 2 > records["anrot-clean"]["training"]["cost_limit"] == 1
+    assert [r for r in records if records[r]["transductive"]] == ["published"]
+    assert (folder / "robustness.png").is_file() and "100 classes" not in done.err
+
+
+@pytest.mark.slow
+def test_bench_times_the_variants_side_by_side(anrot, home):
+    done = anrot("bench", "--size", "16", "--repeats", "1")
+    assert done.code == 0 and done.out.count("times as fast") == 1
+    record = results.read(home / "home" / "results" / "bench" / "step-16px.json")
+    assert set(record["seconds"]) >= {"published way, fp32", "clean step, fp32", "robust step, fp32"}
+    assert all(0 < s["low"] <= s["median"] <= s["high"] for s in record["seconds"].values())
+
+
+@pytest.mark.slow
+def test_bench_times_an_autoencoder_and_the_distance_beside_their_limits(anrot, home, monkeypatch):
+    few = functools.partial(benchmark.frechet_distance, images=400, timed=100)
+    monkeypatch.setattr(benchmark, "frechet_distance", few)
+    done = anrot("bench", "reconstruction", "--size", "16", "--repeats", "1")
+    assert done.code == 0 and "in memory, fp32" in done.out and "encoder alone" in done.out
+    record = results.read(home / "home" / "results" / "bench" / "reconstruction.json")
+    assert {"training step, fp32", "usual bias, fp32"} <= set(record["seconds"])
+    record = results.read(home / "home" / "results" / "bench" / "distance-16px.json")
+    assert set(record["seconds"]) == {"encoder alone", "features", "distance, 256 features", "distance, 2048 features"}
+    assert record["settings"]["images counted"] == 400
+
+
+def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
+    monkeypatch.setattr(levels, "SIZES", {"small 8x5x5": (8, 5)})
+    monkeypatch.setattr(levels, "peak_memory", lambda *what: 1.0)  # which starts processes; tested by itself
+    done = anrot("bench", "levels", "--repeats", "1")
+    assert done.code == 0 and "part, dense" in done.out
+    record = results.read(home / "home" / "results" / "bench" / "levels-small.json")
+    assert {"pixel, by blocks", "pixel, dense", "pixel+part+kl-reverse, by blocks"} <= set(record["seconds"])
+
+
+@pytest.mark.slow
+def test_bench_times_ranking_beside_the_passes_it_cannot_do_without(anrot, home, monkeypatch):
+    for name, few in (("training_steps", {"images": 400, "eta": 2}), ("attacks", {"images": 200, "queries": 4})):
+        monkeypatch.setattr(ranking, name, functools.partial(getattr(ranking, name), **few))
+    done = anrot("bench", "ranking", "--repeats", "1")
+    assert done.code == 0 and "nine attacks" in done.out
+    steps = results.read(home / "home" / "results" / "bench" / "ranking-steps.json")
+    assert set(steps["seconds"]) == {"2 + 1 passes", *ranking.STEPS}
+    attacks = results.read(home / "home" / "results" / "bench" / "ranking-attacks.json")
+    assert set(attacks["seconds"]) == {f"{9 * 32} passes", "nine attacks"}
+
+
+COLOURS = {"brick": (200, 60, 40), "grass": (60, 180, 70), "sea": (40, 80, 200)}
+
+
+def test_predict_names_photos(anrot, home):
+    for at, (name, colour) in enumerate(COLOURS.items()):
+        (home / "support" / name).mkdir(parents=True)
+        for k in range(at + 1):  # 1, 2 and 3 shots
+            photo(colour, 10 * at + k).save(home / "support" / name / f"{k}.png")
+        (home / "query").mkdir(exist_ok=True)
+        photo(colour, 100 + at).save(home / "query" / f"{name}.png")
+    words = ("predict", home / "net.pt", "--support", home / "support", "--query", home / "query")
+    done = anrot(*words, "--json")
+    found = json.loads(done.out)
+    assert done.code == 0 and [p["file"] for p in found] == [f"{name}.png" for name in COLOURS]
+    for p in found:
+        assert sum(p["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert next(iter(p["probabilities"])) == p["file"].removesuffix(".png")
+    text = anrot(*words).out.splitlines()
+    assert len(text) == 3 and re.fullmatch(r"brick\.png: brick [\d.]+ %, \w+ [\d.]+ %, \w+ [\d.]+ %", text[0])
+    (home / "support" / "empty").mkdir()
+    refused(anrot(*words), "'empty'.*holds no photos")
+
+
+def test_prepare_then_train_on_it(anrot, home, small_set):
+    folder = home / "my photos"
+    for c in range(20):
+        (folder / f"class {c}").mkdir(parents=True)
+        for k, row in enumerate(np.flatnonzero(small_set.labels == c)[:20]):
+            Image.fromarray(small_set.images[row]).save(folder / f"class {c}" / f"{k}.png")
+    done = anrot("prepare", folder, "--size", "16", "--split", "random", "--name", "shop")
+    assert done.code == 0 and "400 images of 16 px, 20 classes: train" in done.out
+    assert "use it with: --data shop --size 16" in done.out
+    packed = image_sets.load(paths.packed_dir() / "shop", verify=True)
+    assert len(packed) == 400 and f"sha256 {packed.sha256}" in done.out and f"split  {packed.split_hash}" in done.out
+    words = ("train", "--size", "16", "--encoder", "tiny", "--episodes", "2", "--way", "3", "--shot", "1")
+    done = anrot(*words, "--data", "shop", "--out", home / "a.pt")
+    assert done.code == 0, done.err
+    direct = anrot(*words, "--data", folder, "--split", "random", "--out", home / "b.pt")
+    assert direct.code == 0, direct.err
+    first, second = (checkpoints.load(home / f)["state"] for f in ("a.pt", "b.pt"))
+    assert all(torch.equal(first[k], second[k]) for k in first), "the folder itself, prepared on the way"
+
+
+@pytest.mark.parametrize("kind", ["noise", "fgsm", "transfer"])
+def test_a_perturbed_copy_of_a_set(kind, anrot, home, small_set, small_training):
+    strength = ("--sigma", "0.1") if kind == "noise" else ("--eps", "8/255", "--checkpoint", home / "net.pt")
+    done = anrot("prepare", "small", "--perturb", kind, *strength, "--seed", "4")
+    assert done.code == 0 and f"600 images written as 'small-{kind}'" in done.out
+    copy = image_sets.load(paths.packed_dir() / f"small-{kind}", verify=True)
+    moved = np.abs(copy.images.astype(int) - small_set.images) / 255
+    assert copy.sha256 in done.out and copy.splits == small_set.splits and (copy.labels == small_set.labels).all()
+    about = copy.provenance
+    assert about["source_sha256"] == small_set.sha256 and about["perturbation"]["seed"] == 4
+    if kind == "noise":
+        assert 0.05 < moved.mean() < 0.1 and about["perturbation"]["parameters"] == {"sigma": 0.1}
+        return
+    assert 0.01 < moved.mean() <= moved.max() <= 8.5 / 255
+    assert about["perturbation"]["parameters"]["threat"]["name"] == "FGSM 8/255 query"
+    if kind == "fgsm":
+        clean, attacked = right_answers(small_training.net, small_set, [small_set.images, copy.images])
+        assert attacked < clean - 0.1 * len(small_set)
+
+
+@torch.no_grad()
+def right_answers(net, image_set, versions):
+    """Images of each version that a net names rightly, its class models resting on the clean first five of a class."""
+    classes, labels = range(len(image_set.class_names)), torch.from_numpy(image_set.labels)
+    rows = np.concatenate([np.flatnonzero(image_set.labels == c)[:5] for c in classes])
+    bound = net.bind(image_set.batch(rows), labels[rows])
+    versions = [torch.from_numpy(np.array(v)).permute(0, 3, 1, 2) / 255 for v in versions]
+    return [int((bound(images).argmax(-1) == labels).sum()) for images in versions]
+
+
+def test_a_class_in_two_splits_is_found_in_whatever_case(anrot, home, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 20, 20, 3), np.uint8)
+    for k, image in enumerate(pixels):
+        split, name = (("train", "Dog"), ("train", "cat"), ("val", "dog"), ("val", "cow"), ("test", "hen"))[k % 5]
+        path = tmp_path / "farm" / split / name / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    done = anrot("prepare", tmp_path / "farm", "--size", "16", "--split", "folders")
+    assert done.code == 2 and re.search(r"train and val share 1 class \(Dog\)", done.err)

@@ -1,0 +1,109 @@
+"""setup, explore and track: quiet and static without a notebook, sliders in one."""
+
+import sys
+import types
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import lesson as nb
+from anrot_lib.reports import figures
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    for name in ("ANROT_PRESET", "ANROT_DATA", "ANROT_HEADLESS"):
+        monkeypatch.delenv(name, raising=False)
+    with matplotlib.rc_context():
+        yield
+
+
+def test_setup_says_one_line_and_sets_the_style(capsys):
+    lesson = nb.setup("03")
+    assert capsys.readouterr().out == "preset=smoke data=synthetic seed=0: a mechanism to look at, not a result\n"
+    assert lesson.smoke and lesson.pick(1, 2, 3) == 1
+    assert plt.rcParams["font.size"] == figures.STYLE["font.size"]
+
+
+def test_the_preset_comes_from_the_argument_then_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("ANROT_PRESET", "laptop")
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    assert nb.setup("08").budget.preset == "laptop"
+    assert nb.setup("08").data == "synthetic", "no prepared CIFAR-FS here"
+    assert nb.setup("08", preset="paper").pick(1, 2, 3) == 3
+    (tmp_path / "packed" / "cifar-fs").mkdir(parents=True)
+    (tmp_path / "packed" / "cifar-fs" / "set.json").touch()
+    assert nb.setup("08").data == "cifar-fs"
+    assert nb.setup("08", preset="smoke").data == "synthetic"
+    monkeypatch.setenv("ANROT_DATA", "omniglot")
+    assert nb.setup("08").data == "omniglot"
+    with pytest.raises(UserError, match="smoke, laptop, paper"):
+        nb.setup("08", preset="huge")
+
+
+def test_streams_are_named_and_repeat():
+    lesson = nb.setup("03")
+    draws = [torch.rand(3, generator=lesson.generator(name)) for name in ("a", "a", "b")]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    episode = lesson.episodes(2, way=5, shot=1, query=2)
+    assert episode.query.shape == (2, 10, 3, 32, 32)
+    assert torch.equal(episode.query_rows, lesson.episodes(2, way=5, shot=1, query=2).query_rows)
+
+
+def test_explore_draws_once_at_the_start_values_without_a_notebook():
+    seen = []
+    nb.explore(lambda **values: seen.append(values), {"eps": 2}, eps={"none": 0, "two": 2}, sigma=[0.5, 0.1])
+    assert seen == [{"eps": 2, "sigma": 0.5}]
+
+
+def test_options_have_short_labels():
+    assert nb.options([0.1234567, 3, "a"]) == [("0.123", 0.1234567), ("3", 3), ("a", "a")]
+    assert nb.options({"8/255": 8 / 255}) == [("8/255", 8 / 255)]
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """As in a notebook with a front end: what is displayed is collected."""
+    shown = []
+    import IPython
+    import IPython.display
+
+    monkeypatch.setattr(IPython, "get_ipython", lambda: types.SimpleNamespace(kernel=object()))
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    return shown
+
+
+def test_explore_in_a_notebook_adds_sliders_that_redraw(live):
+    seen = []
+    nb.explore(lambda **values: seen.append(values), {"eps": 2}, eps={"none": 0, "two": 2}, sigma=[0.5, 0.1])
+    (box,) = live
+    eps, sigma = box.children[:2]
+    assert (eps.value, eps.label, sigma.value) == (2, "two", 0.5)
+    eps.value = 0
+    assert seen[-1] == {"eps": 0, "sigma": 0.5}
+
+
+def test_headless_wins_over_a_notebook(live, monkeypatch):
+    assert not nb.headless()
+    monkeypatch.setenv("ANROT_HEADLESS", "1")
+    assert nb.headless()
+    nb.explore(lambda eps: None, eps=[1, 2])
+    assert live == [] and list(nb.track([1, 2])) == [1, 2]
+
+
+def test_without_widgets_a_notebook_stays_static(live, monkeypatch):
+    real = nb.importlib.util.find_spec
+    monkeypatch.setattr(nb.importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else real(name))
+    assert nb.headless()
+    assert "IPython" in sys.modules
+
+
+def test_records_are_read_by_their_kind(home_with_results):
+    lesson = nb.setup("10", preset="smoke")
+    assert {r["kind"] for r in lesson.records("bench", kind="timing")} == {"timing"}
+    assert lesson.records("bench") == [] == lesson.records("no-such-experiment", kind="reconstruction")

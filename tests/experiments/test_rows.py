@@ -1,0 +1,344 @@
+"""From a recipe to a record: columns, journal, records that are finished already, episodes for a precision."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anrot_lib.core import checkpoints, paths
+from anrot_lib.core.configs import change, key_of, to_dict
+from anrot_lib.core.errors import UserError
+from anrot_lib.experiments import columns as testing
+from anrot_lib.experiments import rows as pipeline
+from anrot_lib.experiments import setting as experiment
+from anrot_lib.experiments.setting import Setting
+from anrot_lib.fewshot import evaluation, nets, pretraining, training
+from anrot_lib.records import results
+from anrot_lib.settings import SMOKE, Protocol, Recipe
+
+PROTOCOL = Protocol(way=5, shot=1, steps=3, curve_eps=(0.0, 8 / 255), curve_sigma=(0.0, 0.1, 0.3))
+RECIPE = Recipe(method="prototypes", hesim=0.0)
+
+
+class Killed(Exception):
+    pass
+
+
+@contextmanager
+def quiet(title, total):
+    yield lambda done, numbers=None: None
+
+
+@pytest.fixture
+def setting(small_set, small_budget, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    folder = experiment.experiment_folder(small_set, PROTOCOL, small_budget)
+    return Setting(small_set, PROTOCOL, small_budget, torch.device("cpu"), "fp32", quiet, folder)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """A list of (column, first task) that grows with every part that is really computed."""
+    seen = []
+    real = testing._counts
+
+    def counts(setting, net, rows, column, start, progress):
+        seen.append((column.name, start))
+        return real(setting, net, rows, column, start, progress)
+
+    monkeypatch.setattr(testing, "_counts", counts)
+    return seen
+
+
+def kill_after(monkeypatch, parts):
+    """The next evaluation dies before it computes one part more."""
+    real, left = testing._counts, [parts]
+
+    def counts(*rest):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        return real(*rest)
+
+    monkeypatch.setattr(testing, "_counts", counts)
+    return real
+
+
+def never(*_, **__):
+    raise AssertionError("done again")
+
+
+# Rows and columns
+
+
+def test_the_rows_differ_in_what_their_names_say():
+    rows = pipeline.ROWS
+    assert list(rows) == ["prototypes", "published", "hela-vfa", "anrot-clean", "anrot"]
+    assert replace(rows["anrot"], adversarial=0.0, noisy=0.0) == rows["anrot-clean"]
+    assert (rows["anrot"].clean, rows["anrot"].adversarial, rows["anrot"].noisy) == (1, 1, 1)
+    for name in ("prototypes", "published", "hela-vfa"):
+        assert replace(rows["anrot-clean"], method=name, hesim=0.0) == rows[name]
+
+
+def test_rows_are_checked_and_other_methods_train_clean():
+    good = ["anrot", "easyfsl:SimpleShot", "mml", "mml-2022", "levels:pixel+part@zscore"]
+    assert pipeline.check_rows(good) == good
+    with pytest.raises(UserError, match=r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"):
+        pipeline.check_rows(["anrot", "anrto"])
+    with pytest.raises(UserError, match="unknown level 'pixels'; choose from pixel, part"):
+        pipeline.check_rows(["levels:pixels+part"])
+    assert pipeline.recipe_of("anrot") == pipeline.ROWS["anrot"]
+    assert pipeline.recipe_of("cosine") == Recipe(method="cosine", hesim=0.0)
+
+
+def test_the_columns_of_a_record():
+    columns = {c.name: c for c in testing.columns_of(Protocol(), SMOKE)}
+    assert len(columns) == len(testing.columns_of(Protocol(), SMOKE)), "a name stands twice"
+    assert (columns["clean"].tasks, columns["clean"].query) == (200, 15)
+    attacked = ("clean, attacked tasks", "FGSM 8/255 query", "PGD-20 8/255 query", "transfer FGSM 8/255 query")
+    assert {(columns[n].tasks, columns[n].query) for n in (*attacked, "noise 0.10 query")} == {(20, 5)}
+    strong = columns["PGD-20 8/255 query"].threat
+    assert (strong.eps, strong.step, strong.steps, strong.start) == (8 / 255, 2 / 255, 20, "random")
+    assert {columns[f"PGD-20 8/255 {t}"].threat.target for t in ("support", "both")} == {"support", "both"}
+    assert [n for n in columns if n.startswith("noise")] == [f"noise {k / 100:.2f} query" for k in range(5, 31, 5)]
+    assert sorted(c.threat.eps for n, c in columns.items() if n.startswith("curve")) == sorted(Protocol().curve_eps)
+    assert columns["transfer FGSM 8/255 query"].surrogate and columns["FGSM 8/255 query"].threat.start == "clean"
+
+
+def test_the_protocols_sigma_has_a_column_of_its_own():
+    names = [c.name for c in testing.columns_of(Protocol(sigma=0.12), SMOKE, clean_tasks=321)]
+    assert "noise 0.12 query" in names and "noise 0.10 query" in names
+    assert testing.columns_of(Protocol(), SMOKE, clean_tasks=321)[0].tasks == 321
+
+
+def test_equal_settings_have_equal_keys():
+    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
+
+
+def test_results_of_different_settings_do_not_meet(small_set, small_budget, anrot_home):
+    def folder(**changes):
+        arguments = {"image_set": small_set, "protocol": PROTOCOL, "budget": small_budget} | changes
+        return experiment.experiment_folder(**arguments)
+
+    assert folder() == paths.results_dir() / "synthetic-16px-5way-1shot-smoke"
+    others = [folder(protocol=replace(PROTOCOL, shot=5)), folder(protocol=replace(PROTOCOL, way=4)), folder(tag="b")]
+    assert len({folder(), *others, folder(budget=change(small_budget, preset="laptop"))}) == 5
+
+
+# Manifest
+
+
+def test_the_first_tasks_are_the_same_whatever_their_number(setting):
+    short, long = (experiment.make_manifest(setting, n) for n in (5, 50))
+    assert len(long.rows) == 50 and (long.rows[:5].query == short.rows.query[:5]).all()
+    assert short.hash != long.hash and set(long.rows.classes.ravel()) <= set(setting.image_set.splits["test"])
+    assert experiment.make_manifest(setting).n_tasks == max(setting.budget.clean_tasks, setting.budget.attacked_tasks)
+    other = replace(setting, protocol=replace(PROTOCOL, seed=1))
+    assert not (experiment.make_manifest(other, 5).rows.query == short.rows.query[:5]).all()
+
+
+def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
+    rows = experiment.make_manifest(setting, 200).rows
+    sd = 100 * (evaluation.clean_counts(small_net, setting.image_set, rows) / rows.query[0].size).std(ddof=1)
+    assert experiment.tasks_for(setting, small_net, 0.5) == int(np.ceil((1.96 * sd / 0.5) ** 2)) > 400
+    assert experiment.tasks_for(setting, small_net, 30.0) == 200
+    for points in (0.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="half-width in points"):
+            experiment.tasks_for(setting, small_net, points)
+
+
+# Evaluation
+
+
+def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small_net, counted):
+    manifest = experiment.make_manifest(setting)
+    columns = testing.evaluate_row(setting, "anrot", small_net, manifest, "key")
+    asked = testing.columns_of(PROTOCOL, setting.budget)
+    assert list(columns) == [c.name for c in asked]
+    for c in asked:
+        found = columns[c.name]
+        assert (len(found["correct"]), found["queries"]) == (c.tasks, 5 * c.query)
+        assert found["mean"] == pytest.approx(100 * np.mean(found["correct"]) / found["queries"], abs=1e-4)
+    rows, seed = manifest.rows[:4].with_queries(2), PROTOCOL.seed
+    noisy = evaluation.changed_counts(small_net, setting.image_set, rows, evaluation.gaussian_noise(0.3, seed))
+    assert columns["noise 0.30 query"]["correct"] == noisy.tolist() and columns["noise 0.30 query"]["sigma"] == 0.3
+    clean = evaluation.clean_counts(small_net, setting.image_set, rows).tolist()
+    assert columns["clean, attacked tasks"]["correct"] == clean
+    assert columns["clean"]["correct"] == plain(small_net, setting, manifest)
+    for name in ("FGSM 8/255 query", "PGD-3 8/255 query", "PGD-3 8/255 support", "PGD-3 8/255 both"):
+        threat = next(c.threat for c in asked if c.name == name)
+        assert columns[name]["threat"]["name"] == threat.name
+        part = rows[: len(columns[name]["correct"])]
+        assert columns[name]["correct"] == attacked(small_net, setting, part, threat)
+        assert sum(columns[name]["correct"]) < sum(clean[: len(part)])
+    assert columns["curve PGD-10 0 query"]["correct"] == clean[:2], "a radius of 0 is no attack"
+
+
+def plain(net, setting, manifest):
+    return evaluation.clean_counts(net, setting.image_set, manifest.rows).tolist()
+
+
+def attacked(net, setting, rows, threat):
+    return evaluation.attacked_counts(net, setting.image_set, rows, threat, PROTOCOL.seed).tolist()
+
+
+def test_attacked_columns_go_in_parts_that_name_their_first_task(setting, small_net, counted, monkeypatch):
+    monkeypatch.setattr(testing, "TASKS_PER_PART", 3)
+    some = replace(setting, columns=("FGSM", "clean"))
+    columns = testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(setting), "key")
+    assert counted == [("clean", 0), ("FGSM 8/255 query", 0), ("FGSM 8/255 query", 3)]
+    assert list(columns) == ["clean", "FGSM 8/255 query"] and len(columns["FGSM 8/255 query"]["correct"]) == 4
+
+
+def test_a_killed_evaluation_goes_on_and_ends_the_same(setting, small_net, counted, monkeypatch):
+    manifest = experiment.make_manifest(setting)
+    whole = testing.evaluate_row(setting, "whole", small_net, manifest, "key")
+    everything = list(counted)
+    counted.clear()
+    real = kill_after(monkeypatch, 5)
+    with pytest.raises(Killed):
+        testing.evaluate_row(setting, "killed", small_net, manifest, "key")
+    with open(setting.work / "killed-evaluation.jsonl", "a") as journal:
+        journal.write('{"key": "cut sh')  # the kill came in the middle of a line
+    monkeypatch.setattr(testing, "_counts", real)
+    resumed = testing.evaluate_row(setting, "killed", small_net, manifest, "key")
+    assert counted == everything, "a part was lost or asked for twice"
+    assert {n: c["correct"] for n, c in resumed.items()} == {n: c["correct"] for n, c in whole.items()}
+
+
+def test_the_journal_of_another_net_or_manifest_is_not_taken(setting, small_net, counted):
+    some = replace(setting, columns=("clean",))
+    manifest = experiment.make_manifest(setting)
+    for key, tasks in (
+        ("one", manifest),
+        ("two", manifest),
+        ("two", experiment.make_manifest(setting, 14)),
+        ("two", 0),
+    ):
+        tasks = tasks or experiment.make_manifest(setting, 14)
+        testing.evaluate_row(some, "anrot", small_net, tasks, key)
+    assert counted == [("clean", 0)] * 3
+
+
+# Records
+
+
+def test_a_row_is_recorded_once(setting, counted, monkeypatch):
+    path = pipeline.run_row(setting, "prototypes", RECIPE)
+    record, before = results.read(path), path.read_bytes()
+    assert record["row"] == "prototypes" and path == setting.folder / "prototypes.json"
+    assert record["recipe"] == to_dict(RECIPE) and record["protocol"] == to_dict(PROTOCOL)
+    assert record["budget"] == to_dict(setting.budget)
+    assert record["manifest"]["hash"] == experiment.make_manifest(setting).hash
+    assert record["data"]["split_hash"] == setting.image_set.split_hash
+    assert [point["step"] for point in record["training"]["history"]] == [3, 6, 8]
+    net, method, about = nets.load_net(setting.work / "prototypes.pt")
+    assert record["training"]["checkpoint"] == checkpoints.sha256(setting.work / "prototypes.pt")
+    assert (method, about["size"], about["row"]) == ("prototypes", 16, "prototypes")
+    assert record["columns"]["clean"]["correct"] == plain(net, setting, experiment.make_manifest(setting))
+    assert not list(setting.work.glob("*.jsonl")), "the journal has done its work"
+    counted.clear()
+    monkeypatch.setattr(training, "episode_loss", never)
+    assert pipeline.run_row(setting, "prototypes", RECIPE) == path
+    assert counted == [] and path.read_bytes() == before
+
+
+def test_rows_of_a_wanted_precision_share_their_episodes(setting, monkeypatch):
+    """As many as the row that needs most, so that their differences are paired."""
+    recipes = {"prototypes": RECIPE, "cosine": replace(RECIPE, method="cosine")}
+    need = {"euclid": 14, "cosine": 17}
+    monkeypatch.setattr(pipeline, "tasks_for", lambda setting, net, half_width: need[net.head.metric])
+    files = pipeline.run_rows(replace(setting, columns=("clean",)), recipes, 1.0)
+    manifests = [results.read(path)["manifest"] for path in files]
+    assert [m["n_tasks"] for m in manifests] == [17, 17] and manifests[0]["hash"] == manifests[1]["hash"]
+    assert [len(results.read(path)["columns"]["clean"]["correct"]) for path in files] == [17, 17]
+
+
+@pytest.mark.parametrize("method", ["mml", "mml-wasserstein2", "levels:pixel+part"])
+def test_multi_level_rows_train_and_record_the_share_of_each_level(setting, method):
+    row = method.replace(":", "-")
+    record = results.read(pipeline.run_row(replace(setting, columns=("clean",)), row, Recipe(method=method, hesim=0.0)))
+    for point in record["training"]["history"]:
+        assert {"pixel", "part"} <= set(point["shares"])
+        assert sum(point["shares"].values()) == pytest.approx(1, abs=1e-4)
+    assert record["training"]["history"][0]["shares"] != record["training"]["history"][-1]["shares"]
+
+
+def test_a_kill_in_the_evaluation_of_a_run_keeps_net_and_journal(setting, counted, monkeypatch):
+    real = kill_after(monkeypatch, 4)
+    with pytest.raises(Killed):
+        pipeline.run_row(setting, "prototypes", RECIPE)
+    assert len(counted) == 4
+    monkeypatch.setattr(testing, "_counts", real)
+    monkeypatch.setattr(training, "episode_loss", never)
+    pipeline.run_row(setting, "prototypes", RECIPE)
+    assert len(counted) == len(set(counted)) == len(testing.columns_of(PROTOCOL, setting.budget))
+
+
+def test_what_is_asked_beyond_a_record_is_tested_again(setting, counted):
+    some = replace(setting, columns=("clean",))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    assert list(results.read(path)["columns"]) == ["clean"]
+    for changed in (
+        replace(setting, columns=("clean", "noise")),
+        replace(some, protocol=replace(PROTOCOL, seed=1)),
+        replace(some, budget=change(setting.budget, attacked_query=3)),
+    ):
+        counted.clear()
+        pipeline.run_row(changed, "prototypes", RECIPE)
+        assert counted
+    assert results.read(path)["budget"]["attacked_query"] == 3
+
+
+def test_too_few_test_images_are_told_before_training(setting, monkeypatch):
+    monkeypatch.setattr(pipeline, "train_row", never)
+    greedy = replace(setting, budget=change(setting.budget, clean_query=24))
+    with pytest.raises(UserError, match="24 images, but 1 shots and 24 queries need 25"):
+        pipeline.run_row(greedy, "anrot", Recipe())
+
+
+def test_a_row_with_pretraining_pretrains_once_for_all_rows(setting, monkeypatch):
+    recipe = replace(RECIPE, pretrain=True)
+    _, about, _ = pipeline.train_row(setting, "prototypes", recipe)
+    assert about["pretraining_seconds"] > 0 and (setting.work / "pretraining.pt").is_file()
+    monkeypatch.setattr(pretraining.augmentation, "flip", never)
+    _, second, _ = pipeline.train_row(setting, "anrot", replace(recipe, method="anrot"))
+    assert second["pretraining_seconds"] == about["pretraining_seconds"]
+    _, plain_row, _ = pipeline.train_row(setting, "plain", RECIPE)
+    assert plain_row["pretraining_seconds"] == 0
+    assert plain_row["history"] != about["history"]
+
+
+def test_the_surrogate_is_trained_once_a_setting(setting, monkeypatch):
+    first = testing._surrogate(setting)
+    assert testing._surrogate(setting) is first and not first.training
+    monkeypatch.setattr(torch.Tensor, "backward", never)
+    read = testing._surrogate(replace(setting, surrogates={}))  # the next command finds it on disk
+    assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())
+
+
+def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted):
+    recipe = replace(RECIPE, method="anrot")
+    first = replace(setting, columns=("clean", "noise"))
+    path = pipeline.run_row(first, "anrot", recipe)
+    before = results.read(path)["columns"]
+    counted.clear()
+    pipeline.run_row(replace(setting, columns=("clean", "FGSM")), "anrot", recipe)
+    after = results.read(path)["columns"]
+    assert {name for name, _ in counted} == set(after) - set(before) == {"FGSM 8/255 query"}
+    assert all(after[name] == before[name] for name in before)
+    run = results.read(path)["run"]
+    assert run["also"] == [{key: run[key] for key in ("command", "commit")}], "who measured the others"
+    text = path.read_text()
+    net, about, _ = pipeline.train_row(first, "anrot", recipe)
+    pipeline.finish_row(first, "anrot", recipe, net, about, experiment.make_manifest(first))
+    assert path.read_text() == text, "nothing was missing"
+
+
+def test_no_two_sigmas_share_a_column():
+    protocol = Protocol(sigma=0.104)
+    names = {c.name: c.sigma for c in testing.columns_of(protocol, SMOKE) if c.sigma}
+    assert names["noise 0.104 query"] == 0.104 and names["noise 0.10 query"] == 0.1
+    assert len(names) == len({*protocol.curve_sigma, 0.104} - {0.0})

@@ -1,0 +1,103 @@
+"""Figures show the numbers of the records: points, bands, chance, one colour a method, equal files."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from anrot_lib.attacks.gradient import pgd
+from anrot_lib.core.errors import UserError
+from anrot_lib.records import results
+from anrot_lib.records.describe import describe_threat
+from anrot_lib.reports import figures
+
+EPS = (0.0, 4 / 255, 16 / 255)
+SIGMA = (0.1, 0.3)
+
+
+def counts(mean):
+    return np.array([mean - 2, mean, mean + 2, mean + 4])
+
+
+def record(row, base=15):
+    columns = {
+        "clean": results.column(counts(base), 25, 1.0),
+        "clean, attacked tasks": results.column(counts(base), 25, 1.0),
+    }
+    for k, eps in reversed(list(enumerate(EPS))):
+        threat = pgd(eps, 10, eps / 4, 1, target="query")
+        columns[f"curve {threat.name}"] = results.column(counts(base - 4 * k), 25, 1.0, threat=describe_threat(threat))
+    for k, sigma in enumerate(SIGMA):
+        columns[f"noise {sigma:.2f} query"] = results.column(counts(base - 3 * k), 25, 1.0, sigma=sigma)
+    return {"row": row, "columns": columns, "protocol": {"way": 5}}
+
+
+@pytest.mark.parametrize(("kind", "x"), [("eps", EPS), ("sigma", (0.0, *SIGMA))])
+def test_a_curve_is_that_of_the_record_in_order(kind, x):
+    found_x, mean, half, n = figures.curve(record("anrot"), kind)
+    assert found_x == pytest.approx(x)
+    accuracies = [16, 12, 8] if kind == "eps" else [16, 16, 13]
+    assert mean == pytest.approx([100 * a / 25 for a in accuracies])
+    assert half == pytest.approx(record("anrot")["columns"]["clean"]["half_width"])
+    assert n == 4
+
+
+@pytest.mark.parametrize("kind", ["eps", "sigma"])
+def test_a_record_without_curves_is_named(kind):
+    bare = record("anrot")
+    bare["columns"] = {"clean": bare["columns"]["clean"]}
+    with pytest.raises(UserError, match=f"record of 'anrot' holds no curve over {kind}"):
+        figures.curve(bare, kind)
+
+
+def test_the_figure_draws_every_row_with_its_band_and_the_chance_line():
+    records = [record("anrot"), record("anrot-clean", 14), record("mine", 13)]
+    figure = figures.robustness_figure(records)
+    left, right = figure.axes
+    for axes, kind in ((left, "eps"), (right, "sigma")):
+        lines = {line.get_label(): line for line in axes.lines}
+        titles = ("ANROT, trained on the mixture", "ANROT, trained clean", "mine", "chance")
+        assert set(lines) == set(titles)
+        for r, name in zip(records, titles, strict=False):
+            x, mean, half, _ = figures.curve(r, kind)
+            assert lines[name].get_xdata() == pytest.approx(range(3) if kind == "eps" else x)
+            assert lines[name].get_ydata() == pytest.approx(mean)
+            bands = [b for b in axes.collections if to_hex(b.get_facecolor()[0][:3]) == to_hex(lines[name].get_color())]
+            heights = np.concatenate([b.get_paths()[0].vertices[:, 1] for b in bands])
+            assert heights.min() == pytest.approx((mean - half).min())
+            assert heights.max() == pytest.approx((mean + half).max())
+        assert list(lines["chance"].get_ydata()) == [20, 20]
+        assert "pixel range" in axes.get_xlabel()
+        assert "4 episodes" in axes.get_title()
+    assert [t.get_text() for t in left.get_xticklabels()] == ["0", "4", "16"]
+    assert left.get_ylabel() == "accuracy, %"
+    assert left.get_ylim() == (0, 100)
+
+
+def test_the_trade_off_has_a_point_a_recipe_at_its_two_accuracies():
+    records = [record("anrot"), record("mine", 13)]
+    for r, shares in zip(records, ((1, 1, 1), (0, 2, 0.5)), strict=True):
+        r["protocol"] |= {"steps": 20}
+        r["recipe"] = dict(zip(("clean", "adversarial", "noisy"), shares, strict=True))
+        r["columns"]["PGD-20 8/255 query"] = results.column(counts(5 + shares[1]), 25, 1.0)
+    (axes,) = figures.trade_off_figure(records).axes
+    points = [bar.lines[0].get_xydata()[0] for bar in axes.containers]
+    assert np.array(points) == pytest.approx(np.array([[28.0, 64.0], [32.0, 56.0]]))
+    assert [t.get_text() for t in axes.texts] == ["1:1:1", "0:2:0.5"]
+    assert "PGD-20 8/255" in axes.get_xlabel()
+
+
+def test_every_method_has_a_colour_of_its_own():
+    others = ["a", "b", "c"]
+    colours = [figures.colour(row, others) for row in (*figures.COLOURS, *others)]
+    assert len(set(colours)) == len(colours)
+    assert figures.colour("anrot", others) == figures.colour("anrot")
+
+
+def test_equal_figures_are_equal_files(tmp_path):
+    files = [figures.save(figures.robustness_figure([record("anrot")]), tmp_path / name) for name in ("a.png", "b.png")]
+    first, second = (f.read_bytes() for f in files)
+    assert first == second
+    assert first.startswith(b"\x89PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+    figures.save(figures.robustness_figure([record("anrot", 14)]), files[1])
+    assert files[1].read_bytes() != first
