@@ -108,7 +108,7 @@ def _text(path: Path, book) -> list[str]:
         if not (path.parent / target).exists():
             found.append(f"the link to {target} leads nowhere")
     lines = sum(len(source_of(cell).splitlines()) for cell in book.cells if cell.cell_type == "code")
-    if lines > 340:  # a quarter of them imports
+    if lines > 330:
         found.append(f"{lines} lines of code; what is not the notebook's own subject belongs into the library")
     return found
 
