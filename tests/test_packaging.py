@@ -247,7 +247,7 @@ def test_wheel_runs_the_pipeline(stranger):
     assert "ANROT, trained on the mixture" in said and "prototypes (Euclid)" in said
     code = (
         "from anrot_lib import course, paths, results; course.net('mixture');"
-        "print(len(results.read_all(next(paths.results_dir().glob('*-wheel')))))"
+        "print(len(results.read_all(next(paths.runs_dir().glob('*-wheel')))))"
     )
     assert stranger("python", "-c", code).split()[-1] == "2"
 

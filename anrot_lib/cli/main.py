@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("what", nargs="?", choices=WHAT_TO_TIME, default="step")
     bench.add_argument("--size", type=int, help="side of the images, for the first three (episodes: 84, else 32)")
     bench.add_argument("--repeats", type=int)
+    bench.add_argument("--reference", action="store_true", help="write to data/results instead of data/runs")
     return parser
 
 

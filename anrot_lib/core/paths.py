@@ -40,8 +40,18 @@ def checkpoints_dir() -> Path:
 
 
 def results_dir() -> Path:
-    """Result records: the only source of every number that is printed anywhere."""
+    """Reference records, which README, site and notebooks print; a command writes them only for `--reference`."""
     return root() / "results"
+
+
+def runs_dir() -> Path:
+    """Records and figures of what users run. Not tracked by git."""
+    return root() / "runs"
+
+
+def records_dir(reference: bool = False) -> Path:
+    """Where a command writes its records: `runs_dir`, or `results_dir` for a reference."""
+    return results_dir() if reference else runs_dir()
 
 
 def file_stem(row: str) -> str:

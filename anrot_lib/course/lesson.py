@@ -79,11 +79,13 @@ class Lesson:
         return EpisodeManifest.make(image_set, split, way, shot, query, tasks, self.seed)
 
     def records(self, experiment: str, kind: str = "accuracy") -> list[dict[str, Any]]:
-        """The result records of an experiment, by the name of its folder below data/results; none if it is not there.
+        """The records of an experiment, by the name of its folder: the reference ones in data/results, else those of
+        your runs in data/runs; none if there are none.
 
         kind  accuracy, reconstruction, ranking or timing.
         """
-        return results.read_all(paths.results_dir() / experiment, kind)
+        folders = (paths.results_dir(), paths.runs_dir())
+        return next(filter(None, (results.read_all(folder / experiment, kind) for folder in folders)), [])
 
 
 def setup(number: str, preset: str | None = None, data: str | None = None) -> Lesson:

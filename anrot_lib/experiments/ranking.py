@@ -91,11 +91,11 @@ class Tested:
     def name(self) -> names.Name:
         return names.parse(self.about["name"])
 
-    def record_path(self, kind: str, tag: str) -> Path:
-        """results/ranking/<data>-<size>px/<checkpoint's name>[-tag].<kind>.json"""
+    def record_path(self, kind: str, tag: str, reference: bool = False) -> Path:
+        """data/runs/ranking/<data>-<size>px/<checkpoint's name>[-tag].<kind>.json"""
         folder = f"{self.data.name}-{self.data.test.size}px"
         stem = self.path.stem + (f"-{tag}" if tag else "")
-        return paths.results_dir() / "ranking" / folder / f"{stem}.{kind}.json"
+        return paths.records_dir(reference) / "ranking" / folder / f"{stem}.{kind}.json"
 
 
 def find_checkpoint(name: str) -> Path:
@@ -119,7 +119,8 @@ def records_of(name: str | None, files: list[Path] | None = None, dataset: str |
             raise UserError(f"{wrong[0]} is no record of anrot retrieve attack")
         return found
     wanted = str(names.parse(name)) if name else None
-    found = results.read_all(paths.results_dir() / "ranking", "ranking")
+    folders = (paths.results_dir(), paths.runs_dir())
+    found = [record for folder in folders for record in results.read_all(folder / "ranking", "ranking")]
     found = [r for r in found if wanted in (None, r["name"]) and dataset in (None, r["data"]["name"])]
     if wanted and not found:
         raise UserError(f"there is no record of {name}; make one: anrot retrieve attack -C {name}")

@@ -117,10 +117,10 @@ class Experiment:
         return randomness.generator(self.seed, f"reconstruction/{name}")
 
 
-def folder_of(image_set: ImageSet, preset: str, tag: str = "") -> Path:
-    """data/results/<set>-<size>px-reconstruction-<preset>[-tag]"""
+def folder_of(image_set: ImageSet, preset: str, tag: str = "", reference: bool = False) -> Path:
+    """data/runs/<set>-<size>px-reconstruction-<preset>[-tag]; below data/results for a reference."""
     name = f"{image_set.name}-{image_set.images.shape[1]}px-reconstruction-{preset}"
-    return paths.results_dir() / (f"{name}-{tag}" if tag else name)
+    return paths.records_dir(reference) / (f"{name}-{tag}" if tag else name)
 
 
 def run(experiment: Experiment) -> list[Path]:

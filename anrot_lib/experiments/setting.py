@@ -42,11 +42,13 @@ class Setting:
         return paths.checkpoints_dir() / self.folder.name
 
 
-def experiment_folder(image_set: ImageSet, protocol: Protocol, budget: Budget, tag: str = "") -> Path:
-    """data/results/<set>-<size>px-<way>way-<shot>shot-<preset>[-tag]"""
+def experiment_folder(
+    image_set: ImageSet, protocol: Protocol, budget: Budget, tag: str = "", reference: bool = False
+) -> Path:
+    """data/runs/<set>-<size>px-<way>way-<shot>shot-<preset>[-tag]; below data/results for a reference."""
     size = image_set.images.shape[1]
     name = f"{image_set.name}-{size}px-{protocol.way}way-{protocol.shot}shot-{budget.preset}"
-    return paths.results_dir() / (f"{name}-{tag}" if tag else name)
+    return paths.records_dir(reference) / (f"{name}-{tag}" if tag else name)
 
 
 def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest:

@@ -19,7 +19,7 @@ PEAK = "peak MiB above the features"  # variant -> MiB
 
 
 def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:
-    """Write a timing record to data/results/bench/NAME.json, with the load that the machine had."""
+    """Write a timing record to data/runs/bench/NAME.json, with the load that the machine had."""
     record = {
         "schema": schema.SCHEMA_VERSION,
         "kind": "timing",
@@ -28,7 +28,7 @@ def write_timing(name: str, what: str, settings: dict, seconds: dict, device: to
         "settings": settings | {"load_average": round(os.getloadavg()[0], 2)},
         "seconds": seconds,
     }
-    path = paths.results_dir() / "bench" / f"{name}.json"
+    path = paths.runs_dir() / "bench" / f"{name}.json"
     results.write(path, record)
     return path
 

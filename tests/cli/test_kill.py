@@ -146,7 +146,7 @@ def test_a_kill_in_evaluation(homes, small_training, monkeypatch):
     journal.write_text("".join(json.dumps(line) + "\n" for line in kept))
     again(killed, *words(killed))
     undisturbed(whole, monkeypatch, *words(whole))
-    first, second = (results.read(one(home / "results", "anrot-clean.json"))["columns"] for home in (whole, killed))
+    first, second = (results.read(one(home / "runs", "anrot-clean.json"))["columns"] for home in (whole, killed))
     assert {n: c["correct"] for n, c in first.items()} == {n: c["correct"] for n, c in second.items()}
     assert max(c["seconds"] for c in second.values()) >= 12345 > max(c["seconds"] for c in first.values())
     assert len(first) > 8 and not journal.exists()

@@ -399,7 +399,7 @@ def test_train_evaluate_and_a_precision(anrot, home, small_set):
     for precision in ((), ("--precision", "3"), ("--precision", "0.4")):
         done = anrot("evaluate", home / "my" / "net.pt", *options, *precision)
         assert done.code == 0, done.err
-        (path,) = (home / "home" / "results").rglob("*.json")
+        (path,) = (home / "home" / "runs").rglob("*.json")
         record = results.read(path)
         assert list(record["columns"]) == ["clean"] and record["budget"]["encoder"] == "tiny"
         numbers[precision] = record["columns"]["clean"]
@@ -413,7 +413,7 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     words = ("run", *TINY, "--shot", "1", "--rows", "prototypes", "easyfsl:SimpleShot", "--hesim", "0", "--tag", "one")
     done = anrot(*words)
     assert done.code == 0, done.err
-    folder = home / "home" / "results" / "small-16px-5way-1shot-smoke-one"
+    folder = home / "home" / "runs" / "small-16px-5way-1shot-smoke-one"
     assert sorted(p.name for p in folder.iterdir()) == [
         "easyfsl-SimpleShot.json",
         "prototypes.json",
@@ -436,6 +436,15 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     ]
 
 
+def test_records_go_to_the_runs_and_to_the_results_only_as_a_reference(anrot, home):
+    words = ("run", *TINY, "--rows", "prototypes", "--columns", "clean")
+    assert anrot(*words).code == 0 and not (home / "home" / "results").exists()
+    done = anrot(*words, "--reference")
+    name = "small-16px-5way-5shot-smoke"
+    first, second = (results.read(home / "home" / place / name / "prototypes.json") for place in ("runs", "results"))
+    assert done.code == 0 and first["columns"]["clean"]["correct"] == second["columns"]["clean"]["correct"]
+
+
 @pytest.mark.parametrize("method", [pytest.param("mml", marks=pytest.mark.slow), "dn4", "adm"])
 def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
     out = home / "my" / "levels.pt"
@@ -444,7 +453,7 @@ def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
     assert ("share of the logits: pixel" in done.out) == (method != "dn4"), "of several levels"
     done = anrot("evaluate", out, "--data", "small", "--columns", "clean", "PGD-20", "--tasks", "2")
     assert done.code == 0, done.err
-    (record,) = results.read_all(home / "home" / "results" / "small-16px-5way-5shot-smoke")
+    (record,) = results.read_all(home / "home" / "runs" / "small-16px-5way-5shot-smoke")
     assert record["recipe"]["method"] == method
     assert {"clean", "PGD-20 8/255 query", "PGD-20 8/255 support", "PGD-20 8/255 both"} <= set(record["columns"])
 
@@ -457,7 +466,7 @@ def test_a_run_with_reconstruction_does_both(anrot, home):
     folders = {
         path.name: results.read_all(path, kind)
         for kind in ("accuracy", "reconstruction")
-        for path in (home / "home" / "results").iterdir()
+        for path in (home / "home" / "runs").iterdir()
         if results.read_all(path, kind)
     }
     assert set(folders) == {"synthetic-16px-5way-5shot-smoke-both", "synthetic-16px-reconstruction-smoke-both"}
@@ -479,7 +488,7 @@ def test_another_recipe_under_the_same_name_is_refused(anrot):
 def test_the_whole_table_from_the_embedded_set(anrot, home):
     done = anrot("run", *TINY[2:], "--shot", "1")
     assert done.code == 0, done.err
-    folder = home / "home" / "results" / "synthetic-16px-5way-1shot-smoke"
+    folder = home / "home" / "runs" / "synthetic-16px-5way-1shot-smoke"
     records = {r["row"]: r for r in results.read_all(folder)}
     assert set(records) == {"prototypes", "published", "hela-vfa", "anrot-clean", "anrot"}
     assert records["anrot"]["training"]["cost_limit"] > 2 > records["anrot-clean"]["training"]["cost_limit"] == 1
@@ -491,7 +500,7 @@ def test_the_whole_table_from_the_embedded_set(anrot, home):
 def test_bench_times_the_variants_side_by_side(anrot, home):
     done = anrot("bench", "--size", "16", "--repeats", "1")
     assert done.code == 0 and done.out.count("times as fast") == 1
-    record = results.read(home / "home" / "results" / "bench" / "step-16px.json")
+    record = results.read(home / "home" / "runs" / "bench" / "step-16px.json")
     assert set(record["seconds"]) >= {"published way, fp32", "clean step, fp32", "robust step, fp32"}
     assert all(0 < s["low"] <= s["median"] <= s["high"] for s in record["seconds"].values())
 
@@ -502,9 +511,9 @@ def test_bench_times_an_autoencoder_and_the_distance_beside_their_limits(anrot, 
     monkeypatch.setattr(benchmark, "frechet_distance", few)
     done = anrot("bench", "reconstruction", "--size", "16", "--repeats", "1")
     assert done.code == 0 and "in memory, fp32" in done.out and "encoder alone" in done.out
-    record = results.read(home / "home" / "results" / "bench" / "reconstruction.json")
+    record = results.read(home / "home" / "runs" / "bench" / "reconstruction.json")
     assert {"training step, fp32", "usual bias, fp32"} <= set(record["seconds"])
-    record = results.read(home / "home" / "results" / "bench" / "distance-16px.json")
+    record = results.read(home / "home" / "runs" / "bench" / "distance-16px.json")
     assert set(record["seconds"]) == {"encoder alone", "features", "distance, 256 features", "distance, 2048 features"}
     assert record["settings"]["images counted"] == 400
 
@@ -514,7 +523,7 @@ def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
     monkeypatch.setattr(levels, "peak_memory", lambda *what: 1.0)  # which starts processes; tested by itself
     done = anrot("bench", "levels", "--repeats", "1")
     assert done.code == 0 and "part, dense" in done.out
-    record = results.read(home / "home" / "results" / "bench" / "levels-small.json")
+    record = results.read(home / "home" / "runs" / "bench" / "levels-small.json")
     assert {"pixel, by blocks", "pixel, dense", "pixel+part+kl-reverse, by blocks"} <= set(record["seconds"])
 
 
@@ -524,9 +533,9 @@ def test_bench_times_ranking_beside_the_passes_it_cannot_do_without(anrot, home,
         monkeypatch.setattr(ranking, name, functools.partial(getattr(ranking, name), **few))
     done = anrot("bench", "ranking", "--repeats", "1")
     assert done.code == 0 and "nine attacks" in done.out
-    steps = results.read(home / "home" / "results" / "bench" / "ranking-steps.json")
+    steps = results.read(home / "home" / "runs" / "bench" / "ranking-steps.json")
     assert set(steps["seconds"]) == {"2 + 1 passes", *ranking.STEPS}
-    attacks = results.read(home / "home" / "results" / "bench" / "ranking-attacks.json")
+    attacks = results.read(home / "home" / "runs" / "bench" / "ranking-attacks.json")
     assert set(attacks["seconds"]) == {f"{9 * 32} passes", "nine attacks"}
 
 

@@ -133,8 +133,8 @@ def test_the_root_follows_the_variable_and_never_the_working_directory(tmp_path,
     monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     assert paths.root() == (tmp_path / "home").resolve()
-    places = (paths.raw_dir(), paths.packed_dir(), paths.checkpoints_dir(), paths.results_dir())
-    assert len(set(places)) == 4
+    places = (paths.raw_dir(), paths.packed_dir(), paths.checkpoints_dir(), paths.results_dir(), paths.runs_dir())
+    assert len(set(places)) == 5
     assert all(p.parent == paths.root() for p in places)
     monkeypatch.delenv("ANROT_HOME")
     before = paths.root()

@@ -96,7 +96,7 @@ def finished(images, extractor, tmp_path_factory):
 
 def test_a_record_says_what_was_done(finished, images):
     run, records, home = finished
-    assert run.folder == home / "results" / "synthetic-16px-reconstruction-smoke"
+    assert run.folder == home / "runs" / "synthetic-16px-reconstruction-smoke"
     assert [r["row"] for r in records] == [row_of(r) for r in run.recipes] and len(records) == 6
     record = records[0]
     assert record["kind"] == "reconstruction" and record["data"]["sha256"] == images.sha256
@@ -311,7 +311,7 @@ def words(home, *more):
 def test_the_command_writes_records_and_figures(home, capsys):
     assert main.main(words(home)) == 0
     said = capsys.readouterr().out
-    folder = home / "results" / "small-16px-reconstruction-smoke"
+    folder = home / "runs" / "small-16px-reconstruction-smoke"
     assert sorted(p.name for p in folder.iterdir()) == [
         "beta.png",
         "hellinger2-beta-0.1-seed-0.json",
@@ -327,7 +327,7 @@ def test_the_kits_own_encoder_is_trained_for_it(home, capsys):
     ours = [w for w in words(home, "--decode", "mean") if w not in ("--extractor", str(home / "net.pt"))]
     assert main.main(ours) == 0
     name = "tiny, trained on the 15 base classes"
-    record = results.read(home / "results" / "small-16px-reconstruction-smoke" / "kl-beta-0.1-seed-0.json")
+    record = results.read(home / "runs" / "small-16px-reconstruction-smoke" / "kl-beta-0.1-seed-0.json")
     assert record["extractor"]["name"] == name and set(record["decoded"]) == {"mean"}
     untrained = extractors.of_encoder(encoders.build("tiny", generator=torch.Generator().manual_seed(0)), "x")
     assert record["extractor"]["sha256"] != untrained.sha256
@@ -364,7 +364,7 @@ def test_a_mistake_is_one_sentence(home, capsys, more, said):
     assert main.main(words(home, *more)) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("anrot: ")]
     assert len(error) == 1 and said in error[0]
-    assert not (home / "results").exists()
+    assert not (home / "runs").exists()
 
 
 def test_run_goes_on_to_reconstruct(home, monkeypatch):
@@ -405,14 +405,14 @@ def test_a_kill_and_the_same_command_again(home, monkeypatch, where):
         finally:
             process.kill()
         assert process.wait() == -signal.SIGKILL, "it was through before the kill"
-    assert len(list((home / "results").rglob("*.json"))) < 2
+    assert len(list((home / "runs").rglob("*.json"))) < 2
     assert main.main(words(home, *more)) == 0
-    killed = {path.name: results.read(path) for path in (home / "results").rglob("*.json")}
+    killed = {path.name: results.read(path) for path in (home / "runs").rglob("*.json")}
     nets = {path.name: torch.load(path, weights_only=True)["weights"] for path in work.glob("*-seed-0.pt")}
     monkeypatch.setenv("ANROT_HOME", str(home / "whole"))
     image_set.save(image_set.load(home / "packed" / "small"), paths.packed_dir() / "small")
     assert main.main(words(home, *more)) == 0
-    for path in (home / "whole" / "results").rglob("*.json"):
+    for path in (home / "whole" / "runs").rglob("*.json"):
         assert without_times(results.read(path)) == without_times(killed[path.name])
     for path in (home / "whole" / "checkpoints").rglob("*-seed-0.pt"):
         weights = torch.load(path, weights_only=True)["weights"]

@@ -122,7 +122,7 @@ def test_results_of_different_settings_do_not_meet(small_set, small_budget, anro
         arguments = {"image_set": small_set, "protocol": PROTOCOL, "budget": small_budget} | changes
         return experiment.experiment_folder(**arguments)
 
-    assert folder() == paths.results_dir() / "synthetic-16px-5way-1shot-smoke"
+    assert folder() == paths.runs_dir() / "synthetic-16px-5way-1shot-smoke"
     others = [folder(protocol=replace(PROTOCOL, shot=5)), folder(protocol=replace(PROTOCOL, way=4)), folder(tag="b")]
     assert len({folder(), *others, folder(budget=change(small_budget, preset="laptop"))}) == 5
 

@@ -60,7 +60,7 @@ def anrot(trained, monkeypatch, capsys):
 
 
 def record_of(trained, ending):
-    (file,) = (trained / "home" / "results").rglob(f"*{ending}")
+    (file,) = (trained / "home" / "runs").rglob(f"*{ending}")
     return results.read(file), file
 
 
@@ -205,7 +205,7 @@ def test_an_undefended_net_on_fashion_has_nothing_left(tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     assert main.main(["retrieve", "train", "-C", NAME, "--epochs", "1", "--device", "cpu", "--compute", "fp32"]) == 0
     assert main.main(["retrieve", "attack", "-C", NAME, "--queries", "128", "--device", "cpu"]) == 0
-    (file,) = (tmp_path / "results").rglob("*.rob28.json")
+    (file,) = (tmp_path / "runs").rglob("*.rob28.json")
     record = json.loads(file.read_text())
     found = {name: part["attacked"] for name, part in record["numbers"].items()}
     assert record["clean"]["R@1"] > 75

@@ -23,7 +23,7 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     device = devices.resolve_device(arguments.device)
     precision = devices.resolve_precision(budget.precision, device)
     image_set = load_data(arguments, budget)
-    folder = experiment_folder(image_set, protocol, budget, arguments.tag)
+    folder = experiment_folder(image_set, protocol, budget, arguments.tag, getattr(arguments, "reference", False))
     chosen = tuple(arguments.columns) if arguments.columns else None
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
     names = [column.name for column in columns.columns_of(protocol, budget)]

@@ -2,6 +2,7 @@
 
 import argparse
 
+from anrot_lib.core import paths
 from anrot_lib.core.progress import shown
 from anrot_lib.records import results
 from anrot_lib.reports import tables
@@ -22,6 +23,10 @@ def bench(arguments: argparse.Namespace) -> int:
         "ranking": lambda: ranking.measure(repeats),
     }
     for path in ways[arguments.what]():
+        if arguments.reference:
+            reference = paths.results_dir() / path.relative_to(paths.runs_dir())
+            results.write(reference, results.read(path))
+            path = reference
         print(tables.as_text(*tables.timing(results.read(path))))
         print(f"record: {shown(path)}")
     return 0

@@ -40,7 +40,8 @@ def settings_of(arguments: argparse.Namespace) -> list[Setting]:
         protocol = Protocol(way=arguments.way, shot=shot, seed=arguments.seed)
         step = None if arguments.eps is None else arguments.eps / 4
         protocol = configs.change(protocol, eps=arguments.eps, step=step)
-        folder = experiment_folder(image_set, protocol, budget, "-".join(w for w in ("levels", arguments.tag) if w))
+        tag = "-".join(word for word in ("levels", arguments.tag) if word)
+        folder = experiment_folder(image_set, protocol, budget, tag, arguments.reference)
         found.append(Setting(image_set, protocol, budget, device, precision, bar, folder))
     return found
 

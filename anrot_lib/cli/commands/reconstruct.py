@@ -72,7 +72,7 @@ def reconstruct_verb(arguments: argparse.Namespace) -> int:
     budget = configs.change(settings.preset(arguments.preset), size=arguments.size, precision=arguments.compute)
     device = devices.resolve_device(arguments.device)
     image_set = load_data(arguments, budget)
-    folder = reconstruction.folder_of(image_set, budget.preset, arguments.tag)
+    folder = reconstruction.folder_of(image_set, budget.preset, arguments.tag, arguments.reference)
     recipes = recipes_of(arguments, image_set, budget.preset)
     count = arguments.test_images or min(reconstruction.LENGTHS[budget.preset].test_images, len(image_set.rows("test")))
     work = paths.checkpoints_dir() / folder.name

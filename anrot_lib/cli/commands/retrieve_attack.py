@@ -66,7 +66,7 @@ def attack_action(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(subject, protocol, rows)
     checking = arguments.checks is not None
-    file = tested.record_path(f"{profile}{'.checks' if checking else ''}", arguments.tag)
+    file = tested.record_path(f"{profile}{'.checks' if checking else ''}", arguments.tag, arguments.reference)
     belongs_to = {"checkpoint": checkpoints.sha256(tested.path), "data": tested.data.about} | protocol.describe()
     if checking:
         belongs_to["other"] = checkpoints.sha256(arguments.other) if arguments.other else ""

@@ -67,7 +67,7 @@ def train_action(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     record = training_record(made, data, trained, device, precision)
-    file = paths.results_dir() / "ranking" / f"{stem}.train.json"
+    file = paths.records_dir(arguments.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)
     print(f"weights began as: {trained.start}\ncheckpoint: {shown(checkpoint)}   record: {shown(file)}")

@@ -54,4 +54,5 @@ def _train(actions: Any) -> None:
     run.add_argument("--evaluate-every", type=int, help="epochs between two tests (1 for 28 px, 5 for 224 px)")
     run.add_argument("--tag", default="", help="a word appended to the name of checkpoint and record")
     run.add_argument("--out", type=Path, help="where the checkpoint goes")
+    run.add_argument("--reference", action="store_true", help="write to data/results instead of data/runs")
     run.add_argument("--dry-run", action="store_true", help="time a few steps, say how long it takes, and stop")

@@ -64,6 +64,7 @@ def _attack(actions: Any) -> None:
     run.add_argument("--no-nmi", action="store_true", help="leave out NMI, which takes long for thousands of classes")
     run.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
     run.add_argument("--tag", default="", help="a word appended to the name of the record")
+    run.add_argument("--reference", action="store_true", help="write to data/results instead of data/runs")
     run.add_argument("--dry-run", action="store_true", help="say how long it takes, and stop")
 
 

@@ -24,6 +24,7 @@ def _data(parser: argparse.ArgumentParser) -> Any:
     group.add_argument("--seed", type=int, default=0)
     group.add_argument("--compute", choices=("auto", "fp32", "bf16"), help="arithmetic of training (default: preset's)")
     group.add_argument("--tag", default="", help="a word appended to the name of the results' folder")
+    group.add_argument("--reference", action="store_true", help="write to data/results instead of data/runs")
     group.add_argument("--dry-run", action="store_true", help="say what would be done, how long it takes, and stop")
     return group
 
