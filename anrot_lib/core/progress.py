@@ -53,8 +53,8 @@ class Progress(Interface):
     def __call__(self, title: str, total: int) -> AbstractContextManager[Callable[..., None]]: ...
 
 
-def in_all(progress: Callable[[int], None]) -> Callable[[int], None]:
-    """For steps, such as the images of a pass, a function that tells `progress` how many there were in all."""
+def accumulate(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """A function that takes the number of new steps and calls `progress` with their sum so far."""
     done = 0
 
     def step(count: int) -> None:

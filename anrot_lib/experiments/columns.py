@@ -14,11 +14,11 @@ from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.core import checkpoints, randomness
 from anrot_lib.core.configs import key_of, to_dict
 from anrot_lib.core.paths import file_stem
-from anrot_lib.core.progress import in_all
+from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.setting import Setting
-from anrot_lib.fewshot import evaluation
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.records.journal import Journal
@@ -91,8 +91,7 @@ def evaluate_row(
     belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
     journal = Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
-    setting.described.clear()  # they were another net's
-    net = folded(net)
+    evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting))
     costs = {column.name: passes(setting, column) for column in columns}
     start = 0
     with setting.progress(f"test {row}", sum(costs.values())) as bar:
@@ -100,7 +99,7 @@ def evaluate_row(
             bar(start, {"column": column.name})
             end = start + costs[column.name]
             within = partial(_within, bar, start, end)
-            values[column.name] = _column(setting, net, manifest, column, journal, within)
+            values[column.name] = _column(setting, evaluator, manifest, column, journal, within)
             start = end
         bar(start, {})
     return values
@@ -120,7 +119,7 @@ def passes(setting: Setting, column: Column) -> int:
 
 def _column(
     setting: Setting,
-    net: FewShotNet,
+    evaluator: Evaluator,
     manifest: EpisodeManifest,
     column: Column,
     journal: Journal,
@@ -132,8 +131,8 @@ def _column(
         key = f"{column.name} / {start}"
         if key not in journal:
             started = time.perf_counter()
-            found = _counts(setting, net, part, column, start, progress)
-            journal[key] = {"correct": found.tolist(), "seconds": time.perf_counter() - started}
+            correct = _counts(evaluator, part, column, setting.protocol.seed, start, progress)
+            journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
         progress(passes(setting, column) * (start + len(part)) // len(rows))
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]
@@ -155,61 +154,42 @@ def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows
 
 
 def _counts(
-    setting: Setting,
-    net: FewShotNet,
-    rows: EpisodeRows,
-    column: Column,
-    start: int,
-    progress: Callable[[int], None],
+    evaluator: Evaluator, rows: EpisodeRows, column: Column, seed: int, start: int, progress: Callable[[int], None]
 ) -> np.ndarray:
-    image_set, seed, device = setting.image_set, setting.protocol.seed, setting.device
-    if column.threat is not None and column.threat.eps > 0 and not column.surrogate:
-        return evaluation.attacked_counts(net, image_set, rows, column.threat, seed, device, start)
-    clean = _clean(setting, net, progress)
-    if column.surrogate:
-        change = evaluation.transferred(_surrogate(setting), column.threat, seed)
-    elif column.sigma is not None:
-        change = evaluation.gaussian_noise(column.sigma, seed)
-    else:
-        return evaluation.count_correct(net, rows, clean, clean)
-    return evaluation.changed_counts(
-        *(net, image_set, rows, change), device=device, clean=clean, progress=in_all(progress)
-    )
+    """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
+    images_done = accumulate(progress)
+    if column.surrogate and column.threat is not None:
+        return evaluator.count_transferred(rows, column.threat, seed, images_done)
+    if column.threat is not None and column.threat.eps > 0:
+        return evaluator.count_attacked(rows, column.threat, seed, start)
+    if column.sigma is not None:
+        return evaluator.count_changed(rows, gaussian_noise(column.sigma, seed), progress=images_done)
+    return evaluator.count_clean(rows, images_done)
 
 
-def _clean(setting: Setting, net: FewShotNet, progress: Callable[[int], None]) -> evaluation.Descriptions:
-    """Descriptions of all test images, computed once a net and used by every column that shows some unchanged."""
-    if "test" not in setting.described:
-        rows = setting.image_set.rows("test")
-        setting.described["test"] = evaluation.describe(
-            *(net, setting.image_set, rows, setting.device), progress=in_all(progress)
-        )
-    return setting.described["test"]
+def train_surrogate(setting: Setting) -> Surrogate:
+    """The small CNN of the transfer attack, trained once on the base classes and kept on disk for all nets.
 
-
-def _surrogate(setting: Setting) -> Surrogate:
-    """The small CNN of the transfer attack, trained once on the base classes and kept for all rows of a setting."""
-    if "mse" not in setting.surrogates:
-        setting.surrogates["mse"] = _trained_surrogate(setting).to(setting.device)
-    return setting.surrogates["mse"]
-
-
-def _trained_surrogate(setting: Setting) -> Surrogate:
-    """Trained, or read where it was trained before; a training that was killed goes on with the next epoch."""
+    A training that was killed goes on with the next epoch.
+    """
     seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
     key = key_of(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
     path = setting.work / f"surrogate-{key}.pt"
-    kept = checkpoints.load(path) if path.is_file() else None
+    state = checkpoints.load(path) if path.is_file() else None
+    train = partial(
+        train_on_base,
+        image_set,
+        randomness.generator(seed, "surrogate"),
+        epochs=epochs,
+        device=setting.device,
+        precision=setting.precision,
+        state=state,
+        keep=partial(checkpoints.save, path),
+    )
+    if state is not None and state["epochs"] == epochs:
+        return train()  # it was trained before: only its weights are read
     with setting.progress("train surrogate", epochs * len(image_set.rows("train"))) as bar:
-        return train_on_base(
-            *(image_set, randomness.generator(seed, "surrogate")),
-            epochs=epochs,
-            device=setting.device,
-            precision=setting.precision,
-            state=kept,
-            keep=partial(checkpoints.save, path),
-            progress=bar,
-        )
+        return train(progress=bar)
 
 
 def noise_name(sigma: float) -> str:

@@ -21,7 +21,7 @@ from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core import checkpoints, configs
 from anrot_lib.core.configs import key_of
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import in_all
+from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import Column, evaluate_row
@@ -160,15 +160,15 @@ def measured(
     rows = manifest.rows
     used = np.unique(np.concatenate([rows.support.ravel(), rows.query.ravel()]))
     with setting.progress(f"{title} images", len(used)) as bar:
-        maps = evaluation.describe(net, setting.image_set, used, setting.device, progress=in_all(bar))
+        maps = evaluation.describe(net, setting.image_set, used, setting.device, progress=accumulate(bar))
     labels = evaluation.support_labels(manifest.n_way, manifest.n_shot, 1).to(setting.device)
     for name in levels:
         level, parts = {name: LEVELS[name]()}, []
         with setting.progress(f"{title} episodes, {name}", len(rows)) as bar, torch.no_grad():
             for block in evaluation.blocks(len(rows), TASKS_PER_PASS):
                 e = len(rows.classes[block])
-                model = fit_levels(level, maps.of(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
-                found = level_divergences(level, model, maps.of(rows.query[block].reshape(e, -1)))[name]
+                model = fit_levels(level, maps.select(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
+                found = level_divergences(level, model, maps.select(rows.query[block].reshape(e, -1)))[name]
                 parts.append(found.cpu())
                 bar(block.stop)
         yield name, torch.cat(parts)

@@ -61,13 +61,13 @@ def few_shot_columns(
     enough = np.flatnonzero(np.bincount(labels)[labels] >= shot + queries)  # classes of Stanford products may be small
     rows = EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough).draw()
     images: Any = PartImages(part)
-    clean = evaluation.clean_counts(net, images, rows, device)
+    clean = evaluation.count_clean(net, images, rows, device)
     journal = {} if journal is None else journal
     for at in range(0, tasks, TASKS_PER_PART):
         key = f"few-shot/{at}"
         if key not in journal:
             some = rows[at : at + TASKS_PER_PART]
-            counts = evaluation.attacked_counts(net, images, some, threat, seed, device, at)
+            counts = evaluation.count_attacked(net, images, some, threat, seed, device, at)
             journal[key] = [int(count) for count in counts]
         if progress is not None:
             progress(min(at + TASKS_PER_PART, tasks))

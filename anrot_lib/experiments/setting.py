@@ -1,11 +1,10 @@
 """What an experiment works on and with: data, protocol, budget, device, and where its files go."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from anrot_lib.attacks.transfer import Surrogate
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
@@ -29,8 +28,6 @@ class Setting:
     progress: Progress
     folder: Path  # records go here
     columns: tuple[str, ...] | None = None  # None: all
-    surrogates: dict[str, Surrogate] = field(default_factory=dict)
-    described: dict[str, evaluation.Descriptions] = field(default_factory=dict)  # of the net being tested
 
     def asks(self, column: str) -> bool:
         """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""
@@ -69,5 +66,5 @@ def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
     """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
     check_half_width(half_width)
     rows = make_manifest(setting, 200).rows
-    counts = evaluation.clean_counts(net, setting.image_set, rows, setting.device)
+    counts = evaluation.count_clean(net, setting.image_set, rows, setting.device)
     return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))

@@ -1,5 +1,7 @@
 """Accuracy on stored episodes: clean, under noise, under attack. Every distinct test image is encoded once.
 
+The functions ask one question each. `Evaluator` asks several about one net, and keeps what they share.
+
 All results are correct counts per episode, as integers, so that means, intervals and paired differences can be
 recomputed from a record.
 """
@@ -16,20 +18,23 @@ from anrot_lib.attacks.ascend import frozen
 from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
+from anrot_lib.core.errors import UserError
 from anrot_lib.core.trees import concatenate, tree_map
 from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.classifier import FewShotNet, folded
 
 IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
 PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
 EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
+Progress = Callable[[int], None]  # called with the number of images of each pass
+Device = torch.device | str
 
 
-def images_per_pass(size: int, device: torch.device | str) -> int:
+def images_per_pass(size: int, device: Device) -> int:
     """How many images of side `size` go through the encoder at once: 256 on a GPU or at 32 px, 37 at 84 px on a CPU."""
     few = PIXELS_PER_PASS // size**2 if torch.device(device).type == "cpu" else IMAGES_PER_PASS
     return max(1, min(few, IMAGES_PER_PASS))
@@ -45,10 +50,10 @@ class Descriptions:
     def __init__(self, rows: np.ndarray, values: Any):
         self.rows, self.values = rows, values
 
-    def of(self, rows: np.ndarray) -> Any:
+    def select(self, rows: np.ndarray) -> Any:
         """Descriptions for row numbers of any shape, with that shape leading."""
         places = torch.from_numpy(np.searchsorted(self.rows, rows.reshape(-1)))
-        return tree_map(lambda t: t[places.to(t.device)].unflatten(0, rows.shape), self.values)
+        return tree_map(lambda t: t[places.to(t.device)].view(*rows.shape, *t.shape[1:]), self.values)
 
 
 @torch.no_grad()
@@ -56,9 +61,9 @@ def describe(
     net: FewShotNet,
     image_set: ImageSet,
     rows: np.ndarray,
-    device: torch.device | str = "cpu",
+    device: Device = "cpu",
     change: Change | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Descriptions:
     """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
     distinct = np.unique(rows)
@@ -86,22 +91,22 @@ def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, que
     counts = []
     for block in blocks(len(rows), EPISODES_PER_PASS):
         e = len(rows.classes[block])
-        part = support.of(rows.support[block].reshape(e, -1))
+        part = support.select(rows.support[block].reshape(e, -1))
         device = next(net.parameters()).device
         model = net.head.fit_described(part, support_labels(way, shot, e).to(device))
-        logits = net.head.score_described(model, query.of(rows.query[block].reshape(e, -1))).logits
+        logits = net.head.score_described(model, query.select(rows.query[block].reshape(e, -1))).logits
         labels = torch.arange(way, device=device).repeat_interleave(n_query)
         counts.append((logits.argmax(-1) == labels).sum(1).cpu().numpy())
     return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
 
 
-def clean_counts(
-    net: FewShotNet, image_set: ImageSet, rows: EpisodeRows, device="cpu", progress: Callable[[int], None] | None = None
+def count_clean(
+    net: FewShotNet, image_set: ImageSet, rows: EpisodeRows, device: Device = "cpu", progress: Progress | None = None
 ) -> np.ndarray:
     """Correct counts without any change of the images."""
     used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    found = describe(net, image_set, used, device, progress=progress)
-    return count_correct(net, rows, found, found)
+    clean = describe(net, image_set, used, device, progress=progress)
+    return count_correct(net, rows, clean, clean)
 
 
 def gaussian_noise(sigma: float, seed: int) -> Change:
@@ -117,7 +122,7 @@ def gaussian_noise(sigma: float, seed: int) -> Change:
     return change
 
 
-def transferred(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
+def transfer_change(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
     """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
 
     def change(images: Tensor, rows: np.ndarray) -> Tensor:
@@ -128,14 +133,14 @@ def transferred(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> C
     return change
 
 
-def changed_counts(
+def count_changed(
     net: FewShotNet,
     image_set: ImageSet,
     rows: EpisodeRows,
     change: Change,
     target: str = "query",
-    device="cpu",
-    progress: Callable[[int], None] | None = None,
+    device: Device = "cpu",
+    progress: Progress | None = None,
     clean: Descriptions | None = None,
 ) -> np.ndarray:
     """Correct counts with the query, support or both images changed one by one, independently of their episode.
@@ -153,13 +158,13 @@ def changed_counts(
     return count_correct(net, rows, support, query)
 
 
-def attacked_counts(
+def count_attacked(
     net: FewShotNet,
     image_set: ImageSet,
     rows: EpisodeRows,
     threat: ThreatModel,
     seed: int,
-    device="cpu",
+    device: Device = "cpu",
     first_task: int = 0,
 ) -> np.ndarray:
     """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
@@ -177,19 +182,74 @@ def attacked_counts(
             model = fit_support(net, episode, max_images)
         dependent = net.head.batch_dependent
         stop = None if dependent else "beaten"
-        found = attack_queries(
-            *(net, model, episode.query, episode.labels, threat, generator),
-            stop=stop,
-            keep="best",
-            max_images=max_images,
+        ascent = attack_queries(
+            net, model, episode.query, episode.labels, threat, generator, stop=stop, keep="best", max_images=max_images
         )
         if not dependent:
-            return (~found.beaten).sum(1).cpu().numpy()
+            assert ascent.beaten is not None, "a search that stops at beaten queries says which they are"
+            return (~ascent.beaten).sum(1).cpu().numpy()
         with torch.no_grad():
-            logits = net.head.score(model, encode(net, found.images, max_images)).logits
+            logits = net.head.score(model, encode(net, ascent.images, max_images)).logits
     else:
         attacked = attack_episodes(net, episode, threat, generator, max_images=max_images)
         with torch.no_grad():
             model = fit_support(net, attacked, max_images)
             logits = net.head.score(model, encode(net, attacked.query, max_images)).logits
     return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()
+
+
+class Evaluator:
+    """Asks several questions about one net on test episodes, and keeps what the answers share.
+
+    The net is tested with its batch norms folded. All test images are described once, for the first question that
+    shows one of them unchanged; the surrogate of the transfer attack is built for the first that needs it.
+    """
+
+    def __init__(
+        self,
+        net: FewShotNet,
+        image_set: ImageSet,
+        device: Device = "cpu",
+        build_surrogate: Callable[[], torch.nn.Module] | None = None,
+    ):
+        self.net, self.image_set, self.device = folded(net), image_set, torch.device(device)
+        self._build_surrogate = build_surrogate
+        self._surrogate: torch.nn.Module | None = None
+        self._clean: Descriptions | None = None
+
+    def describe_test_images(self, progress: Progress | None = None) -> Descriptions:
+        """Descriptions of all unchanged test images."""
+        if self._clean is None:
+            test = self.image_set.rows("test")
+            self._clean = describe(self.net, self.image_set, test, self.device, progress=progress)
+        return self._clean
+
+    def get_surrogate(self) -> torch.nn.Module:
+        """The net whose gradient the transfer attack follows; UserError if none was given."""
+        if self._surrogate is None:
+            if self._build_surrogate is None:
+                raise UserError("a transfer attack needs a surrogate; give the Evaluator one by build_surrogate")
+            self._surrogate = self._build_surrogate().to(self.device)
+        return self._surrogate
+
+    def count_clean(self, rows: EpisodeRows, progress: Progress | None = None) -> np.ndarray:
+        """Correct queries of each task (E,), on unchanged images."""
+        clean = self.describe_test_images(progress)
+        return count_correct(self.net, rows, clean, clean)
+
+    def count_changed(
+        self, rows: EpisodeRows, change: Change, target: str = "query", progress: Progress | None = None
+    ) -> np.ndarray:
+        """Correct queries of each task (E,), with the query, support or both images changed one by one."""
+        clean = self.describe_test_images(progress)
+        return count_changed(self.net, self.image_set, rows, change, target, self.device, progress, clean)
+
+    def count_transferred(
+        self, rows: EpisodeRows, threat: ThreatModel, seed: int, progress: Progress | None = None
+    ) -> np.ndarray:
+        """Correct queries of each task (E,), with the queries changed by the surrogate's attack."""
+        return self.count_changed(rows, transfer_change(self.get_surrogate(), threat, seed), progress=progress)
+
+    def count_attacked(self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0) -> np.ndarray:
+        """Correct queries of each task (E,) under a white-box attack; see the function `count_attacked`."""
+        return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task)

@@ -25,11 +25,11 @@ def validate(
     """
     net, rows = folded(net), manifest.rows
     per_task = rows.query.shape[1] * rows.query.shape[2]
-    numbers = {"clean": float(np.mean(evaluation.clean_counts(net, image_set, rows, device)) / per_task)}
+    numbers = {"clean": float(np.mean(evaluation.count_clean(net, image_set, rows, device)) / per_task)}
     numbers["view"] = numbers["clean"]
     if recipe.noisy > 0:
         change = evaluation.gaussian_noise(recipe.sigma_high, manifest.seed)
-        counts = evaluation.changed_counts(net, image_set, rows, change, device=device)
+        counts = evaluation.count_changed(net, image_set, rows, change, device=device)
         numbers["noisy"] = float(np.mean(counts) / per_task)
     if recipe.adversarial > 0:
         probe = rows[:PROBE_TASKS].with_queries(PROBE_QUERY)
@@ -39,7 +39,7 @@ def validate(
             "adversarial": pgd(recipe.eps, PROBE_STEPS, recipe.eps / 4, 1, target="query"),
         }
         for name, threat in attacks.items():
-            counts = evaluation.attacked_counts(net, image_set, probe, threat, manifest.seed, device)
+            counts = evaluation.count_attacked(net, image_set, probe, threat, manifest.seed, device)
             numbers[name] = float(np.mean(counts) / n)
     return numbers
 

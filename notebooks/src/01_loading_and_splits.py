@@ -445,7 +445,7 @@ print("split drawn with seed 0:", mine.split_hash[:10])
 exams_of_mine = P.manifest(P.pick(100, 600, 2000), query=5, image_set=mine)
 lines = []
 for name in ("clean", "mixture"):
-    counts = evaluation.clean_counts(P.net(name), mine, exams_of_mine.rows)
+    counts = evaluation.count_clean(P.net(name), mine, exams_of_mine.rows)
     lines.append([name, str(statistics.interval(counts / 25))])
 home.cleanup()
 display(Markdown(tables.as_markdown(["net trained on", "accuracy, %, clean, 5-way 5-shot"], lines)))

@@ -226,10 +226,10 @@ def distance(a, b):
 
 rows = test_rows[::3]  # 200 images serve as rulers
 labels = torch.as_tensor(images.labels[rows])
-between = distance(plain.of(rows), plain.of(rows))
+between = distance(plain.select(rows), plain.select(rows))
 alike = labels[:, None] == labels
 bands = {"same class": between[alike & ~torch.eye(len(rows), dtype=torch.bool)], "other class": between[~alike]}
-moves = {name: distance(plain.of(rows), found.of(rows)).diagonal() for name, found in changed.items()}
+moves = {name: distance(plain.select(rows), found.select(rows)).diagonal() for name, found in changed.items()}
 median = {name: values.median().item() for name, values in (bands | moves).items()}
 
 # %%
@@ -274,7 +274,7 @@ clean_images = images.batch(sample)
 with torch.no_grad():
     versions = {(k, s): at_strength(k, clean_images, s) for k in KINDS for s in STRENGTHS}
     found = {key: net.head.describe(net.encode(x)) for key, x in versions.items()}
-moved = {key: distance(plain.of(sample), f).diagonal().median().item() for key, f in found.items()}
+moved = {key: distance(plain.select(sample), f).diagonal().median().item() for key, f in found.items()}
 
 
 # %%
@@ -444,7 +444,7 @@ def one_shot_accuracy(*supports):
     shots = [d.of(one_shot.support[..., 0]) for d in supports]
     pooled = Gaussian(torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1))
     model = net.head.fit_described(pooled, torch.arange(5).repeat(len(shots)).expand(300, -1))
-    logits = net.head.score_described(model, plain.of(one_shot.query.reshape(300, -1))).logits
+    logits = net.head.score_described(model, plain.select(one_shot.query.reshape(300, -1))).logits
     return (logits.argmax(-1) == targets).float().mean(1).numpy()
 
 

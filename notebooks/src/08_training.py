@@ -236,10 +236,10 @@ ATTACKS = {
 def accuracies(net, image_set=P.image_set, tasks=tasks):
     """Accuracy of every episode, clean, attacked and noisy, by name."""
     change = evaluation.gaussian_noise(protocol.sigma, seed=0)
-    counts = {"clean": evaluation.clean_counts(net, image_set, tasks, device)}
+    counts = {"clean": evaluation.count_clean(net, image_set, tasks, device)}
     for name, threat in ATTACKS.items():
-        counts[name] = evaluation.attacked_counts(net, image_set, tasks, threat, 0, device)
-    counts[f"noise {protocol.sigma:g}"] = evaluation.changed_counts(net, image_set, tasks, change, device=device)
+        counts[name] = evaluation.count_attacked(net, image_set, tasks, threat, 0, device)
+    counts[f"noise {protocol.sigma:g}"] = evaluation.count_changed(net, image_set, tasks, change, device=device)
     return {name: found / tasks.query[0].size for name, found in counts.items()}
 
 
@@ -499,7 +499,7 @@ print("batches:", len(joined), " first one:", tuple(images.shape), tuple(labels.
 print("as published, a step sees:", list(episode_loss.query_versions(net, episode, Recipe(), P.generator)))
 few = P.manifest(12, query=5).rows
 shaken = evaluation.gaussian_noise(0.1, seed=0)
-noisy = {n: evaluation.changed_counts(P.net(n), P.embedded, few, shaken).mean() / 25 for n in ("clean", "mixture")}
+noisy = {n: evaluation.count_changed(P.net(n), P.embedded, few, shaken).mean() / 25 for n in ("clean", "mixture")}
 print("under noise the course's net that was trained on the mixture is better:", noisy["mixture"] > noisy["clean"])
 
 # %%

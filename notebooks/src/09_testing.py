@@ -388,11 +388,11 @@ def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
     """One row of the table: clean, noisy and attacked accuracy, with 95 % intervals."""
     wide, protocol = P.manifest(tasks, image_set=image_set).rows, settings.Protocol()
     few, counts = wide[:attacked_tasks].with_queries(5), {}
-    counts["clean"] = evaluation.clean_counts(net, image_set, wide), 5 * 15
+    counts["clean"] = evaluation.count_clean(net, image_set, wide), 5 * 15
     for threat in (fgsm(protocol.eps, "query"), pgd(protocol.eps, protocol.steps, protocol.step, 1, "query")):
-        counts[threat.name] = evaluation.attacked_counts(net, image_set, few, threat, P.seed), 5 * 5
+        counts[threat.name] = evaluation.count_attacked(net, image_set, few, threat, P.seed), 5 * 5
     noisy = evaluation.gaussian_noise(protocol.sigma, P.seed)
-    counts["noise 0.10 query"] = evaluation.changed_counts(net, image_set, few, noisy), 5 * 5
+    counts["noise 0.10 query"] = evaluation.count_changed(net, image_set, few, noisy), 5 * 5
     columns = {column: results.column(*found, seconds=0.0) for column, found in counts.items()}
     about = {"protocol": configs.to_dict(protocol), "transductive": net.is_transductive()}
     return {"row": name, "columns": columns, "training": training or {}, **about}

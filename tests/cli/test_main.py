@@ -427,7 +427,7 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     assert {r["row"] for r in records} == {"prototypes", "easyfsl:SimpleShot"}
     assert len({r["manifest"]["hash"] for r in records}) == 1, "paired on the same episodes"
     before = files(folder)
-    for module, name in ((training, "episode_loss"), (evaluation, "describe"), (evaluation, "attacked_counts")):
+    for module, name in ((training, "episode_loss"), (evaluation, "describe"), (evaluation, "count_attacked")):
         monkeypatch.setattr(module, name, None)
     again = anrot(*words)
     assert again.code == 0 and files(folder) == before

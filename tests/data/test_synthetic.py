@@ -209,7 +209,7 @@ def test_prototypes_learn_it_but_not_all_of_it():
     recipe = Recipe(method="prototypes", hesim=0.0)
 
     def accuracy(net):
-        return evaluation.clean_counts(net.eval(), image_set, rows).mean() / 75
+        return evaluation.count_clean(net.eval(), image_set, rows).mean() / 75
 
     untrained = accuracy(build_net(SMOKE.encoder, "prototypes", generator=torch.Generator().manual_seed(0)))
     budgets = (change(SMOKE, episodes=SMOKE.episodes // 3), SMOKE)

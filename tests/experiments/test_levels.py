@@ -129,10 +129,10 @@ def test_counts_are_those_of_a_net_with_that_head(study, records):
     whole = FewShotNet(net.backbone, head).eval()
     record = records[SOME.index("pixel+part")]
     assert record["training"]["checkpoint"] == trained["checkpoint"]
-    found = evaluation.clean_counts(whole, setting.image_set, manifest.rows)
+    found = evaluation.count_clean(whole, setting.image_set, manifest.rows)
     assert found.tolist() == record["columns"]["clean"]["correct"]
     few = manifest.rows[: setting.budget.attacked_tasks].with_queries(setting.budget.attacked_query)
-    found = evaluation.clean_counts(whole, setting.image_set, few)
+    found = evaluation.count_clean(whole, setting.image_set, few)
     assert found.tolist() == record["columns"]["clean, attacked tasks"]["correct"]
     scale = head.fusion.log_scale.exp()
     weights = dict(zip(head.levels, (scale * head.fusion.weights).tolist(), strict=True))
@@ -143,7 +143,7 @@ def test_the_pixel_variant_is_the_trained_net_itself(study, records):
     """Fitting a scale changes no prediction."""
     setting, _ = study
     net, _, _ = pipeline.train_row(setting, "encoder-seed-0", levels.recipe_of(0))
-    found = evaluation.clean_counts(folded(net), setting.image_set, experiment.make_manifest(setting).rows)
+    found = evaluation.count_clean(folded(net), setting.image_set, experiment.make_manifest(setting).rows)
     assert found.tolist() == records[0]["columns"]["clean"]["correct"]
 
 

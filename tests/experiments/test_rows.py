@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,9 +45,9 @@ def counted(monkeypatch):
     seen = []
     real = testing._counts
 
-    def counts(setting, net, rows, column, start, progress):
+    def counts(evaluator, rows, column, seed, start, progress):
         seen.append((column.name, start))
-        return real(setting, net, rows, column, start, progress)
+        return real(evaluator, rows, column, seed, start, progress)
 
     monkeypatch.setattr(testing, "_counts", counts)
     return seen
@@ -141,7 +142,7 @@ def test_the_first_tasks_are_the_same_whatever_their_number(setting):
 
 def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
     rows = experiment.make_manifest(setting, 200).rows
-    sd = 100 * (evaluation.clean_counts(small_net, setting.image_set, rows) / rows.query[0].size).std(ddof=1)
+    sd = 100 * (evaluation.count_clean(small_net, setting.image_set, rows) / rows.query[0].size).std(ddof=1)
     assert experiment.tasks_for(setting, small_net, 0.5) == int(np.ceil((1.96 * sd / 0.5) ** 2)) > 400
     assert experiment.tasks_for(setting, small_net, 30.0) == 200
     for points in (0.0, -1.0, float("nan")):
@@ -162,9 +163,9 @@ def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small
         assert (len(found["correct"]), found["queries"]) == (c.tasks, 5 * c.query)
         assert found["mean"] == pytest.approx(100 * np.mean(found["correct"]) / found["queries"], abs=1e-4)
     rows, seed = manifest.rows[:4].with_queries(2), PROTOCOL.seed
-    noisy = evaluation.changed_counts(small_net, setting.image_set, rows, evaluation.gaussian_noise(0.3, seed))
+    noisy = evaluation.count_changed(small_net, setting.image_set, rows, evaluation.gaussian_noise(0.3, seed))
     assert columns["noise 0.30 query"]["correct"] == noisy.tolist() and columns["noise 0.30 query"]["sigma"] == 0.3
-    clean = evaluation.clean_counts(small_net, setting.image_set, rows).tolist()
+    clean = evaluation.count_clean(small_net, setting.image_set, rows).tolist()
     assert columns["clean, attacked tasks"]["correct"] == clean
     assert columns["clean"]["correct"] == plain(small_net, setting, manifest)
     for name in ("FGSM 8/255 query", "PGD-3 8/255 query", "PGD-3 8/255 support", "PGD-3 8/255 both"):
@@ -177,11 +178,11 @@ def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small
 
 
 def plain(net, setting, manifest):
-    return evaluation.clean_counts(net, setting.image_set, manifest.rows).tolist()
+    return evaluation.count_clean(net, setting.image_set, manifest.rows).tolist()
 
 
 def attacked(net, setting, rows, threat):
-    return evaluation.attacked_counts(net, setting.image_set, rows, threat, PROTOCOL.seed).tolist()
+    return evaluation.count_attacked(net, setting.image_set, rows, threat, PROTOCOL.seed).tolist()
 
 
 def test_attacked_columns_go_in_parts_that_name_their_first_task(setting, small_net, counted, monkeypatch):
@@ -311,11 +312,12 @@ def test_a_row_with_pretraining_pretrains_once_for_all_rows(setting, monkeypatch
     assert plain_row["history"] != about["history"]
 
 
-def test_the_surrogate_is_trained_once_a_setting(setting, monkeypatch):
-    first = testing._surrogate(setting)
-    assert testing._surrogate(setting) is first and not first.training
+def test_the_surrogate_is_trained_once_a_setting(setting, small_net, monkeypatch):
+    evaluator = evaluation.Evaluator(small_net, setting.image_set, "cpu", partial(testing.train_surrogate, setting))
+    first = evaluator.get_surrogate()
+    assert evaluator.get_surrogate() is first and not first.training
     monkeypatch.setattr(torch.Tensor, "backward", never)
-    read = testing._surrogate(replace(setting, surrogates={}))  # the next command finds it on disk
+    read = testing.train_surrogate(setting)  # the next net and the next command read it from disk
     assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())
 
 

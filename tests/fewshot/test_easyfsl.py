@@ -25,6 +25,6 @@ def test_it_is_trained_tested_and_attacked(name, small_set, small_budget):
     moved = [k for k, w in found.net.backbone.state_dict().items() if w.is_floating_point() and not w.equal(before[k])]
     assert len(moved) > 10 and all(torch.isfinite(w).all() for w in found.net.state_dict().values())
     rows = EpisodeManifest.make(small_set, "test", 3, 2, 2, 4, 0).rows
-    clean = evaluation.clean_counts(found.net, small_set, rows)
-    attacked = evaluation.attacked_counts(found.net, small_set, rows, pgd(0.3, 2, 0.15, 1, target="query"), 0)
+    clean = evaluation.count_clean(found.net, small_set, rows)
+    attacked = evaluation.count_attacked(found.net, small_set, rows, pgd(0.3, 2, 0.15, 1, target="query"), 0)
     assert clean.shape == attacked.shape == (4,) and attacked.sum() < clean.sum()

@@ -9,6 +9,7 @@ import torch
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.transfer import train_on_base
 from anrot_lib.core import randomness
+from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.data.image_set import from_arrays
 from anrot_lib.fewshot import evaluation
@@ -64,27 +65,27 @@ def test_clean_counts_are_those_of_a_plain_loop(method, small_training, small_se
     net = build_net("tiny", method, generator=randomness.generator(1, "init"))
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
-    counts = evaluation.clean_counts(net, small_set, rows[:6])
+    counts = evaluation.count_clean(net, small_set, rows[:6])
     assert counts.dtype == np.int64 and counts.tolist() == plain_loop(net, small_set, rows[:6])
     assert accuracy(counts) > 0.3, "above chance, so that equal counts mean something"
 
 
 def test_a_trained_net_is_well_above_chance(small_net, small_set, rows):
-    assert accuracy(evaluation.clean_counts(small_net, small_set, rows)) > 0.5
+    assert accuracy(evaluation.count_clean(small_net, small_set, rows)) > 0.5
 
 
 def test_every_distinct_image_is_encoded_once(small_net, small_set, rows, images_encoded):
     support, query = np.unique(rows.support), np.unique(rows.query)
     assert rows.support.size > 2 * len(support), "the episodes share images"
-    evaluation.clean_counts(small_net, small_set, rows)
+    evaluation.count_clean(small_net, small_set, rows)
     assert images_encoded == [len(np.union1d(support, query))]
-    evaluation.changed_counts(small_net, small_set, rows, evaluation.gaussian_noise(0.1, 0))
+    evaluation.count_changed(small_net, small_set, rows, evaluation.gaussian_noise(0.1, 0))
     assert images_encoded == [len(np.union1d(support, query)) + len(support) + len(query)]
 
 
 def test_progress_counts_images(small_net, small_set, rows):
     done = []
-    evaluation.clean_counts(small_net, small_set, rows, progress=done.append)
+    evaluation.count_clean(small_net, small_set, rows, progress=done.append)
     assert sum(done) == len(np.unique(np.concatenate([rows.support.ravel(), rows.query.ravel()])))
 
 
@@ -96,18 +97,16 @@ def test_no_episodes_give_no_counts(small_net, small_set, rows):
 def test_block_sizes_change_no_count(small_net, small_set, rows, monkeypatch):
     def counts():
         return [
-            evaluation.clean_counts(small_net, small_set, rows).tolist(),
-            evaluation.attacked_counts(
-                small_net, small_set, rows[:4], pgd(EPS / 4, 3, EPS / 8, 1, "query"), 0
-            ).tolist(),
-            evaluation.attacked_counts(small_net, small_set, rows[:4], pgd(EPS / 4, 3, EPS / 8, 1, "both"), 0).tolist(),
+            evaluation.count_clean(small_net, small_set, rows).tolist(),
+            evaluation.count_attacked(small_net, small_set, rows[:4], pgd(EPS / 4, 3, EPS / 8, 1, "query"), 0).tolist(),
+            evaluation.count_attacked(small_net, small_set, rows[:4], pgd(EPS / 4, 3, EPS / 8, 1, "both"), 0).tolist(),
         ]
 
     whole = counts()
     monkeypatch.setattr(evaluation, "IMAGES_PER_PASS", 7)
     monkeypatch.setattr(evaluation, "EPISODES_PER_PASS", 5)
     assert counts() == whole
-    halves = [evaluation.clean_counts(small_net, small_set, part) for part in (rows[:5], rows[5:])]
+    halves = [evaluation.count_clean(small_net, small_set, part) for part in (rows[:5], rows[5:])]
     assert np.concatenate(halves).tolist() == whole[0]
 
 
@@ -120,7 +119,7 @@ def test_no_pass_under_attack_holds_more_images_than_it_may(small_net, small_set
     monkeypatch.setattr(evaluation, "IMAGES_PER_PASS", 7)
     seen = []
     hook = small_net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    evaluation.attacked_counts(small_net, small_set, rows[:6], pgd(EPS / 4, 2, EPS / 8, 1, "query"), 0)
+    evaluation.count_attacked(small_net, small_set, rows[:6], pgd(EPS / 4, 2, EPS / 8, 1, "query"), 0)
     hook.remove()
     assert seen and max(seen) <= 7, "the support images, too"
 
@@ -131,11 +130,11 @@ def test_no_pass_under_attack_holds_more_images_than_it_may(small_net, small_set
 def test_queries_in_places_of_other_classes_fall_to_chance(small_net, small_set, rows):
     order = np.random.default_rng(0).permuted(np.tile(np.arange(WAY * QUERY), (len(rows), 1)), axis=1)
     shuffled = np.take_along_axis(rows.query.reshape(len(rows), -1), order, 1).reshape(rows.query.shape)
-    counts = evaluation.clean_counts(small_net, small_set, replace(rows, query=shuffled))
+    counts = evaluation.count_clean(small_net, small_set, replace(rows, query=shuffled))
     assert accuracy(counts) < 0.3
     turned = replace(rows, query=np.roll(rows.query, 1, axis=1))  # every query in a wrong place
-    clean = accuracy(evaluation.clean_counts(small_net, small_set, rows))
-    assert accuracy(evaluation.clean_counts(small_net, small_set, turned)) < 1 - clean + 1e-9
+    clean = accuracy(evaluation.count_clean(small_net, small_set, rows))
+    assert accuracy(evaluation.count_clean(small_net, small_set, turned)) < 1 - clean + 1e-9
 
 
 def test_a_set_with_shuffled_labels_gives_chance(small_net, small_set):
@@ -144,7 +143,7 @@ def test_a_set_with_shuffled_labels_gives_chance(small_net, small_set):
     labels[test] = np.random.default_rng(0).permutation(labels[test])
     shuffled = from_arrays("shuffled", small_set.images, labels, small_set.class_names, small_set.splits)
     rows = EpisodeManifest.make(shuffled, "test", WAY, 5, 8, 40, 0).rows
-    assert 0.1 < evaluation.clean_counts(small_net, shuffled, rows).mean() / (WAY * 8) < 0.3
+    assert 0.1 < evaluation.count_clean(small_net, shuffled, rows).mean() / (WAY * 8) < 0.3
 
 
 # Noise
@@ -172,10 +171,10 @@ def test_noise_differs_between_images(small_set):
 
 def test_noise_of_0_is_clean_and_strong_noise_costs_accuracy(small_net, small_set, rows):
     counts = {
-        sigma: evaluation.changed_counts(small_net, small_set, rows, evaluation.gaussian_noise(sigma, 0))
+        sigma: evaluation.count_changed(small_net, small_set, rows, evaluation.gaussian_noise(sigma, 0))
         for sigma in (0.0, 0.8)
     }
-    clean = evaluation.clean_counts(small_net, small_set, rows)
+    clean = evaluation.count_clean(small_net, small_set, rows)
     assert counts[0.0].tolist() == clean.tolist()
     assert accuracy(counts[0.8]) < accuracy(clean) - 0.1
 
@@ -188,10 +187,10 @@ def test_only_the_target_is_changed(target, small_net, small_set, rows):
         seen.extend(numbers.tolist())
         return images
 
-    counts = evaluation.changed_counts(small_net, small_set, rows, change, target)
+    counts = evaluation.count_changed(small_net, small_set, rows, change, target)
     wanted = {"query": [rows.query], "support": [rows.support], "both": [rows.support, rows.query]}[target]
     assert seen == [r for part in wanted for r in np.unique(part).tolist()]
-    assert counts.tolist() == evaluation.clean_counts(small_net, small_set, rows).tolist()
+    assert counts.tolist() == evaluation.count_clean(small_net, small_set, rows).tolist()
 
 
 # Attacks
@@ -200,21 +199,21 @@ def test_only_the_target_is_changed(target, small_net, small_set, rows):
 @pytest.mark.parametrize("target", ["query", "support", "both"])
 def test_an_attack_lowers_the_accuracy_and_a_no_op_does_not(target, small_net, small_set, rows):
     rows = rows[:6]
-    clean = evaluation.clean_counts(small_net, small_set, rows)
+    clean = evaluation.count_clean(small_net, small_set, rows)
     before = {k: v.clone() for k, v in small_net.state_dict().items()}
     for threat in (fgsm(EPS, target), pgd(EPS, 5, EPS / 3, 1, target)):
-        attacked = evaluation.attacked_counts(small_net, small_set, rows, threat, 0)
+        attacked = evaluation.count_attacked(small_net, small_set, rows, threat, 0)
         assert accuracy(attacked) < accuracy(clean) - 0.15, f"{threat.name} does nothing"
         nothing = replace(threat, eps=0.0, step=0.0)
-        assert evaluation.attacked_counts(small_net, small_set, rows, nothing, 0).tolist() == clean.tolist()
+        assert evaluation.count_attacked(small_net, small_set, rows, nothing, 0).tolist() == clean.tolist()
     assert all(torch.equal(v, before[k]) for k, v in small_net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in small_net.parameters()) and not small_net.training
 
 
 def test_a_query_counts_only_if_no_candidate_beats_it(small_net, small_set, rows):
-    clean = evaluation.clean_counts(small_net, small_set, rows)
+    clean = evaluation.count_clean(small_net, small_set, rows)
     weak, strong = (
-        evaluation.attacked_counts(small_net, small_set, rows, pgd(eps, 5, eps / 3, 1, "query"), 0)
+        evaluation.count_attacked(small_net, small_set, rows, pgd(eps, 5, eps / 3, 1, "query"), 0)
         for eps in (EPS / 8, EPS)
     )
     assert (weak <= clean).all() and accuracy(strong) < accuracy(weak) < accuracy(clean)
@@ -222,7 +221,7 @@ def test_a_query_counts_only_if_no_candidate_beats_it(small_net, small_set, rows
 
 def test_beaten_queries_leave_the_batch(small_net, small_set, rows, images_encoded):
     steps = 10
-    evaluation.attacked_counts(small_net, small_set, rows, pgd(EPS, steps, EPS / 4, 1, "query"), 0)
+    evaluation.count_attacked(small_net, small_set, rows, pgd(EPS, steps, EPS / 4, 1, "query"), 0)
     everything = rows.support.size + rows.query.size * (steps + 2)
     assert images_encoded[0] < 0.6 * everything
 
@@ -233,7 +232,7 @@ def test_the_attacks_random_stream_belongs_to_the_tasks(small_net, small_set, ro
     monkeypatch.setattr(randomness, "generator", lambda seed, name: names.append((seed, name)) or real(seed, name))
     threat = pgd(EPS / 8, 2, EPS / 16, 1, "query")
     for first in (0, 4):
-        evaluation.attacked_counts(small_net, small_set, rows[first : first + 2], threat, 7, first_task=first)
+        evaluation.count_attacked(small_net, small_set, rows[first : first + 2], threat, 7, first_task=first)
     assert names == [(7, f"attack/{threat.name}/0"), (7, f"attack/{threat.name}/4")]
 
 
@@ -242,28 +241,50 @@ def test_a_method_that_looks_at_all_queries_is_attacked_as_a_whole(small_trainin
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
     assert net.is_transductive()
-    clean = evaluation.clean_counts(net, small_set, rows[:6])
-    attacked = evaluation.attacked_counts(net, small_set, rows[:6], pgd(EPS, 5, EPS / 3, 1, "query"), 0)
+    clean = evaluation.count_clean(net, small_set, rows[:6])
+    attacked = evaluation.count_attacked(net, small_set, rows[:6], pgd(EPS, 5, EPS / 3, 1, "query"), 0)
     assert accuracy(attacked) < accuracy(clean) - 0.1
 
 
 def test_a_transferred_attack_keeps_the_ball_and_attacks_each_image_once(small_net, small_set, rows):
     surrogate = train_on_base(small_set, randomness.generator(0, "surrogate"), epochs=1)
-    change = evaluation.transferred(surrogate, fgsm(EPS, "query"), 0)
+    change = evaluation.transfer_change(surrogate, fgsm(EPS, "query"), 0)
     some = rows.query.ravel()[:6]
     with torch.no_grad():  # as `describe` calls it
         changed = change(small_set.batch(some), some)
     moved = (changed - small_set.batch(some)).abs()
     assert 0 < moved.max() <= EPS + 1e-6 and changed.min() >= 0 and changed.max() <= 1
-    assert evaluation.changed_counts(small_net, small_set, rows, change).shape == (len(rows),)
+    assert evaluation.count_changed(small_net, small_set, rows, change).shape == (len(rows),)
+
+
+def test_an_evaluator_answers_as_the_functions_do_and_describes_the_test_images_once(small_net, small_set, rows):
+    surrogate = train_on_base(small_set, randomness.generator(0, "surrogate"), epochs=1)
+    built, passes = [], []
+    evaluator = evaluation.Evaluator(small_net, small_set, build_surrogate=lambda: built.append(1) or surrogate)
+    noise, threat = evaluation.gaussian_noise(0.1, 3), fgsm(EPS, "query")
+    questions = (
+        (evaluator.count_clean(rows, passes.append), evaluation.count_clean(small_net, small_set, rows)),
+        (evaluator.count_changed(rows, noise), evaluation.count_changed(small_net, small_set, rows, noise)),
+        (evaluator.count_attacked(rows, threat, 0), evaluation.count_attacked(small_net, small_set, rows, threat, 0)),
+    )
+    for answer, expected in questions:
+        assert answer.tolist() == expected.tolist()
+    assert sum(passes) == len(small_set.rows("test"))
+    evaluator.count_clean(rows, pytest.fail)
+    change = evaluation.transfer_change(surrogate, threat, 0)
+    expected = evaluation.count_changed(small_net, small_set, rows, change).tolist()
+    assert [evaluator.count_transferred(rows, threat, 0).tolist() for _ in range(2)] == [expected] * 2
+    assert built == [1]
+    with pytest.raises(UserError, match="give the Evaluator one by build_surrogate"):
+        evaluation.Evaluator(small_net, small_set).count_transferred(rows, threat, 0)
 
 
 def test_descriptions_are_looked_up_in_any_shape(small_net, small_set):
     rows = np.array([[7, 3], [3, 11]])
-    found = evaluation.describe(small_net, small_set, rows).of(rows)
+    selected = evaluation.describe(small_net, small_set, rows).select(rows)
     with torch.no_grad():
         expected = small_net.head.describe(small_net.encode(small_set.batch(rows)))
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(selected, expected, strict=True):
         assert (a is b is None) or torch.allclose(a, b, atol=1e-5)
 
 

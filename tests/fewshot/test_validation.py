@@ -62,8 +62,8 @@ def test_only_what_the_recipe_trains_on_is_measured(small_net, small_set, manife
 def test_the_numbers_are_accuracies_of_the_validation_classes(small_net, small_set, manifest):
     before = {k: v.clone() for k, v in small_net.state_dict().items()}
     found = validation.validate(small_net, small_set, manifest, MIXTURE, "cpu")
-    clean = evaluation.clean_counts(small_net, small_set, manifest.rows).mean() / 50
-    noisy = evaluation.changed_counts(small_net, small_set, manifest.rows, evaluation.gaussian_noise(0.3, 0)).mean()
+    clean = evaluation.count_clean(small_net, small_set, manifest.rows).mean() / 50
+    noisy = evaluation.count_changed(small_net, small_set, manifest.rows, evaluation.gaussian_noise(0.3, 0)).mean()
     assert found["clean"] == found["view"] == pytest.approx(clean)
     assert found["noisy"] == pytest.approx(noisy / 50), "at the largest sigma of the recipe"
     assert 0 <= found["adversarial"] <= found["fgsm"] < found["clean"] <= 1
@@ -78,8 +78,8 @@ def test_the_probe_is_small_and_pgd_is_the_recipes(small_net, small_set, manifes
         seen.append(SimpleNamespace(rows=rows, threat=threat))
         return evaluation.np.full(len(rows), 5)
 
-    monkeypatch.setattr(evaluation, "attacked_counts", attacked)
-    monkeypatch.setattr(evaluation, "clean_counts", lambda *_: evaluation.np.array([1]))
+    monkeypatch.setattr(evaluation, "count_attacked", attacked)
+    monkeypatch.setattr(evaluation, "count_clean", lambda *_: evaluation.np.array([1]))
     found = validation.validate(small_net, small_set, manifest, Recipe(adversarial=1.0, eps=0.1), "cpu")
     assert [s.threat.name for s in seen] == ["FGSM 0.1 query", "PGD-7 0.1 query"]
     assert seen[0].rows.query.shape == (6, 5, validation.PROBE_QUERY)

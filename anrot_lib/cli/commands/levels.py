@@ -109,7 +109,7 @@ def _timed(setting: Setting, variants: list[str]) -> tuple[float, float]:
     for variant in variants:
         head = level_study.fitted_head(variant, net.backbone.out_channels, scores, labels)
         fused = FewShotNet(net.backbone, head).eval().to(setting.device)
-        evaluation.attacked_counts(fused, image_set, few, threat, protocol.seed, setting.device)
+        evaluation.count_attacked(fused, image_set, few, threat, protocol.seed, setting.device)
     return score, (time.perf_counter() - started) / few.query.size
 
 
