@@ -68,7 +68,7 @@ def attack_queries(
     model = tree_map(lambda t: ordinary(t).detach(), model)
     labels = ordinary(labels)
     e, n = labels.shape
-    if getattr(net.head, "batch_dependent", False):
+    if net.head.batch_dependent:
         objective, chunk = _episode_loss(net, labels, lambda rows, some: (pick(model, some), rows)), _per(n, max_images)
         with frozen(net):
             return ascend(objective, queries, threat, generator, start, keep=keep, chunk=chunk)

@@ -9,12 +9,12 @@ from pathlib import Path
 from anrot_lib import __version__
 from anrot_lib.cli.options import retrieve
 from anrot_lib.cli.options.bench import WHAT_TO_TIME
-from anrot_lib.cli.options.fewshot import OTHER_METHODS
 from anrot_lib.cli.options.levels import _levels
 from anrot_lib.cli.options.prepare import _prepare
 from anrot_lib.cli.options.reconstruct import _reconstruct
 from anrot_lib.cli.options.shared import _common, _recipe
 from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot.methods import describe_names, list_rows
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="train and test all rows of the table, print it, write records and curves")
     _common(run)
     run.add_argument(
-        "--rows", nargs="+", help=f"rows to run: prototypes published hela-vfa anrot-clean anrot, or {OTHER_METHODS}"
+        "--rows", nargs="+", help=f"rows to run (default: {' '.join(list_rows())}), some of: {describe_names()}"
     )
     run.add_argument("--reconstruct", action="store_true", help="then also what `anrot reconstruct` does")
     _recipe(run)
@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--method",
         default="anrot",
-        help=f"prototypes, cosine, published, hela-vfa, anrot (default), variational, {OTHER_METHODS}",
+        help=f"anrot (default), or another of: {describe_names()}",
     )
     train.add_argument("--out", type=Path, help="where the checkpoint goes")
     _recipe(train)

@@ -7,40 +7,18 @@ from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import to_dict
-from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import file_stem
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments.columns import asked, evaluate_row
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.levels import combine
-from anrot_lib.fewshot.methods import METHODS, build_head
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.fewshot.pretraining import pretrain
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_data, describe_run, later_run, parameter_count
 from anrot_lib.settings import Recipe
-
-# The rows of the table, from the plainest to the whole. They differ in what their names say and in nothing else.
-ROWS: dict[str, Recipe] = {
-    "prototypes": Recipe(method="prototypes", hesim=0.0),
-    "published": Recipe(method="published", hesim=0.0),  # its own Hesim is a constant: anrot_lib.audit.published
-    "hela-vfa": Recipe(method="hela-vfa", hesim=0.0),
-    "anrot-clean": Recipe(method="anrot"),
-    "anrot": Recipe(method="anrot", clean=1.0, adversarial=1.0, noisy=1.0),
-}
-# Recipes beside the table, for the trade-off over the shares: weights of clean, adversarial and noisy queries.
-SHARES: dict[str, tuple[float, float, float]] = {
-    "shares-2-1-1": (2.0, 1.0, 1.0),
-    "shares-1-2-1": (1.0, 2.0, 1.0),
-    "clean-and-noise": (1.0, 0.0, 1.0),
-    "fgsm-only": (0.0, 1.0, 0.0),
-}
-OTHER_ROWS = {
-    name: Recipe(clean=clean, adversarial=adversarial, noisy=noisy)
-    for name, (clean, adversarial, noisy) in SHARES.items()
-}
 
 
 def rounded(point: dict[str, Any]) -> dict[str, Any]:
@@ -181,21 +159,10 @@ def answer(
 
 
 def check_rows(names: list[str]) -> list[str]:
-    """The names, if each is a row of the table, a recipe beside it, or a method that `build_head` knows."""
-    known = ROWS | OTHER_ROWS
+    """The names, if each is a method that can be built. UserError before anything is trained, if not."""
     for name in names:
-        if name in known or name in METHODS or name in combine.OF_IMAGES:
-            continue
-        if not name.startswith(("easyfsl:", combine.PREFIX)):
-            others = f"{', '.join(known)}, easyfsl:NAME, {combine.PREFIX}NAME+NAME, or a method of train"
-            raise UserError(f"unknown row {name!r}; choose from {others}")
-        build_head(name, 1)  # says what is wrong with it, before anything is trained
+        get_method(name).build(1)
     return names
-
-
-def recipe_of(row: str) -> Recipe:
-    """The recipe of a row; of any other method, clean training without Hesim."""
-    return (ROWS | OTHER_ROWS).get(row) or Recipe(method=row, hesim=0.0)
 
 
 def pretrained(setting: "Setting", recipe: Recipe) -> tuple[dict[str, Tensor], float]:

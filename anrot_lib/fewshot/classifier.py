@@ -47,9 +47,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
     def encode(self, images: Tensor) -> Tensor:
         """Images (..., C, H, W) in [0, 1] to feature maps (..., C', h, w), stored channels-last."""
         flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
-        look = getattr(self.head, "look", None)  # of a head that wants more of an image than its map
-        maps = self.backbone(flat) if look is None else look(self.backbone, flat)
-        return maps.unflatten(0, images.shape[:-3])
+        return self.head.look(self.backbone, flat).unflatten(0, images.shape[:-3])
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
         check_images(support_images, "support images")
@@ -104,18 +102,3 @@ def build_net(
 def folded(net: FewShotNet) -> FewShotNet:
     """The net with its batch norms folded into its convolutions (see `encoders.fold`), for testing; shares the head."""
     return FewShotNet(encoders.fold(net.backbone), net.head).eval().to(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def batch_dependence(head: Head, model: Any, query_maps: Tensor) -> tuple[float, int]:
-    """Does one query's score depend on the queries beside it? The probe that every method has to pass.
-
-    Scores query_maps (E, n, C, h, w) all together and one by one. Returns (largest difference of a logit divided
-    by the spread of the logits, number of queries whose prediction changes). An inductive head stays below 1e-5
-    and changes none; bit equality is not to be had across batch sizes.
-    """
-    together = head.score(model, query_maps).logits
-    alone = torch.cat([head.score(model, query_maps[:, i : i + 1]).logits for i in range(query_maps.shape[1])], 1)
-    spread = (together.max() - together.min()).clamp_min(torch.finfo(together.dtype).tiny)
-    changed = (together.argmax(-1) != alone.argmax(-1)).sum()
-    return ((together - alone).abs().max() / spread).item(), int(changed)

@@ -16,6 +16,7 @@ from anrot_lib.data import augmentation, noise
 from anrot_lib.data.episodes import Episode
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.hesim import Hesim, gaussian_embeddings
 from anrot_lib.settings import Recipe
 
@@ -128,9 +129,9 @@ def flat_embeddings(embeddings: Gaussian | Tensor) -> Tensor:
     return rows.flatten(0, 1)
 
 
-def build_hesim(recipe: Recipe, head: nn.Module) -> Hesim | None:
+def build_hesim(recipe: Recipe, head: Head) -> Hesim | None:
     """The recipe's Hesim, on Gaussians or, for a head that embeds in vectors, on the softmax of the vector."""
     if recipe.hesim == 0:
         return None
-    kind = "gaussian" if hasattr(head, "divergence") else "simplex"
+    kind = "gaussian" if head.embedding_kind == "gaussian" else "simplex"
     return Hesim(temperature=recipe.temperature, kind=kind)

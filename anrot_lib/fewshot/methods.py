@@ -1,45 +1,268 @@
-"""TODO."""
+"""The registry of methods: what tables, figures, the command line's help and `create_net` know of each.
 
-from collections.abc import Callable
+It loads no torch: a method's head is imported when it is built, so that `anrot --help` stays quick.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.heads.contract import Head
-from anrot_lib.fewshot.heads.easyfsl import EasyFSLHead
-from anrot_lib.fewshot.heads.gaussian import GaussianHead, VariationalHead
-from anrot_lib.fewshot.heads.prototypes import Prototypes
-from anrot_lib.fewshot.levels import combine
+from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
+from anrot_lib.settings import Recipe
+
+if TYPE_CHECKING:
+    from anrot_lib.fewshot.heads.contract import Head
+
+EASYFSL = "easyfsl:"
 
 
-def _published(channels: int) -> Head:
+@dataclass(frozen=True)
+class Method:
+    """A row of a table: a head and the recipe that trains it.
+
+    name         what `--method`, `--rows` and records call it.
+    build        number of channels of the feature maps -> head.
+    recipe       how it is trained. `recipe.method` names the head, which several methods may share.
+    title        its name in tables and figures.
+    colour       its colour in figures, "#RRGGBB"; None takes one that is free.
+    publication  where it is published; "" for a variant of this project.
+    in_table     whether `anrot run` trains and tests it when no rows are named.
+    """
+
+    name: str
+    build: "Callable[[int], Head]"
+    recipe: Recipe
+    title: str
+    colour: str | None = None
+    publication: str = ""
+    in_table: bool = False
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def get_method(name: str) -> Method:
+    """The method of a name: a registered one, easyfsl:NAME, or levels:NAME+NAME[@FUSION].
+
+    The last two, which `build` checks, train clean and without Hesim. UserError for an unknown name.
+    """
+    if name in _METHODS:
+        return _METHODS[name]
+    clean = Recipe(method=name, hesim=0.0)
+    if name.startswith(PREFIX):
+        spec = name.removeprefix(PREFIX)
+        return Method(name, lambda channels: _build_levels(spec, channels), clean, title_levels(spec))
+    if name.startswith(EASYFSL):
+        return Method(name, lambda channels: _build_easyfsl(name.removeprefix(EASYFSL), channels), clean, name)
+    raise UserError(
+        f"unknown method {name!r}; choose one of {', '.join(_METHODS)}, or {EASYFSL}NAME, or {PREFIX}NAME+NAME"
+    )
+
+
+def build_head(name: str, channels: int) -> "Head":
+    """The head of a method for feature maps of that many channels. UserError for an unknown name."""
+    return get_method(name).build(channels)
+
+
+def list_methods() -> tuple[Method, ...]:
+    """All registered methods, in the order of tables."""
+    return tuple(_METHODS.values())
+
+
+def list_heads() -> tuple[str, ...]:
+    """The names of all different heads: methods that train a head of their own name."""
+    return tuple(method.name for method in _METHODS.values() if method.recipe.method == method.name)
+
+
+def list_rows() -> dict[str, Recipe]:
+    """Name -> recipe of the main table's rows, from the plainest to the whole."""
+    return {method.name: method.recipe for method in _METHODS.values() if method.in_table}
+
+
+def describe_names() -> str:
+    """The names of all methods in one line, for the help of a command."""
+    return f"{', '.join(_METHODS)}, {EASYFSL}NAME, {PREFIX}NAME+NAME, {PREFIX}NAME+NAME@FUSION"
+
+
+def title_method(name: str) -> str:
+    """The title of a method; of a name that is not known here, such as that of another's record, the name itself."""
+    return get_method(name).title if name in _METHODS or name.startswith(PREFIX) else name
+
+
+def sort_methods(names: Iterable[str]) -> list[str]:
+    """Names in the order of tables; unknown ones behind, by name."""
+    order = list(_METHODS)
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def register_method(
+    name: str,
+    build: "Callable[[int], Head]",
+    *,
+    recipe: Recipe | None = None,
+    title: str | None = None,
+    colour: str | None = None,
+    publication: str = "",
+    replace: bool = False,
+) -> Method:
+    """Make a head known by a name, wherever a method is named in this process: nets, recipes, tables, figures.
+
+    build     a `Head` class or function: number of channels -> head.
+    recipe    how it is trained; None trains clean, without Hesim. Its method is set to `name`.
+    title     None takes the name.
+
+    The head is tried on random feature maps first. UserError for a name that is taken (unless `replace`), a head
+    that does not follow the contract, or one whose scores depend on the other queries without saying so.
+    """
+    from anrot_lib.fewshot.heads.trial import check_head  # it loads torch
+
+    if not name or not set(name).isdisjoint(": +@/\\"):
+        raise UserError(f"the name of a method is a word without : + @ / \\ and spaces, got {name!r}")
+    if name in _METHODS and not replace:
+        raise UserError(f"there is a method {name!r} already; take another name, or pass replace=True")
+    check_head(name, build)
+    recipe = dataclasses.replace(recipe or Recipe(hesim=0.0), method=name)
+    return _add(Method(name, build, recipe, title or name, colour, publication))
+
+
+def _add(method: Method) -> Method:
+    _METHODS[method.name] = method
+    return method
+
+
+def _build_gaussian(divergence: str, channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.gaussian import GaussianHead
+
+    return GaussianHead(channels, divergence)
+
+
+def _build_variational(channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.gaussian import VariationalHead
+
+    return VariationalHead(channels)
+
+
+def _build_prototypes(metric: str, channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.prototypes import Prototypes
+
+    return Prototypes(channels, metric)
+
+
+def _build_published(channels: int) -> "Head":
     from anrot_lib.fewshot.heads.published import PublishedHead
 
     return PublishedHead(channels)
 
 
-# Method name -> head for an encoder of that width. The names that `--method` and the tables use.
-METHODS: dict[str, Callable[[int], Head]] = {
-    "prototypes": Prototypes,
-    "cosine": lambda c: Prototypes(c, "cosine"),
-    "published": _published,
-    "hela-vfa": lambda c: GaussianHead(c, "hellinger"),
-    "anrot": GaussianHead,
-    "variational": VariationalHead,
-    "joint-hellinger": lambda c: GaussianHead(c, "joint-hellinger"),
-    "gaussian-kl": lambda c: GaussianHead(c, "kl"),
-    "gaussian-wasserstein2": lambda c: GaussianHead(c, "wasserstein2"),
-    **combine.METHODS,
-}
+def _build_easyfsl(name: str, channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.easyfsl import EasyFSLHead
+
+    return EasyFSLHead(channels, name)
 
 
-def build_head(method: str, channels: int) -> Head:
-    """The head of a method: a name of METHODS, easyfsl:NAME, or levels:NAME+NAME. UserError for anything else."""
-    if method.startswith(combine.PREFIX):
-        return combine.build(method.removeprefix(combine.PREFIX), channels)
-    if method.startswith("easyfsl:"):
-        return EasyFSLHead(channels, method.removeprefix("easyfsl:"))
-    known = METHODS | combine.OF_IMAGES
-    if method not in known:
-        raise UserError(
-            f"unknown method {method!r}; choose one of {', '.join(known)}, or easyfsl:NAME, or levels:NAME+NAME"
-        )
-    return known[method](channels)
+def _build_levels(spec: str, channels: int) -> "Head":
+    from anrot_lib.fewshot.levels.combine import build
+
+    return build(spec, channels)
+
+
+def _build_dn4(channels: int) -> "Head":
+    from anrot_lib.fewshot.levels.head import LevelHead
+    from anrot_lib.fewshot.levels.pixel import PixelLevel
+
+    return LevelHead(channels, PixelLevel(k=3))
+
+
+def _build_crops(channels: int) -> "Head":
+    from anrot_lib.fewshot.levels.crops import CropHead
+
+    return CropHead(channels)
+
+
+# The rows of the main table, from the plainest to the whole. They differ in what their names say and in nothing else.
+# Colours are of Okabe and Ito's palette: distinct for colour-blind readers too.
+ANROT, ANROT_HEAD = "ANROT-HELANet, arXiv 2509.11220", partial(_build_gaussian, "bhattacharyya")
+for _method in (
+    Method(
+        "prototypes",
+        partial(_build_prototypes, "euclid"),
+        Recipe(method="prototypes", hesim=0.0),
+        "prototypes (Euclid)",
+        colour="#0072B2",
+        publication="Prototypical networks, arXiv 1703.05175",
+        in_table=True,
+    ),
+    Method(
+        "published",
+        _build_published,
+        Recipe(method="published", hesim=0.0),  # its own Hesim is a constant: anrot_lib.audit
+        "as published",
+        colour="#999999",
+        publication=ANROT,
+        in_table=True,
+    ),
+    Method(
+        "hela-vfa",
+        partial(_build_gaussian, "hellinger"),
+        Recipe(method="hela-vfa", hesim=0.0),
+        "HELA-VFA (attention + Hellinger)",
+        colour="#E69F00",
+        publication="HELA-VFA, WACV 2024",
+        in_table=True,
+    ),
+    Method(
+        "anrot-clean",
+        ANROT_HEAD,
+        Recipe(method="anrot"),
+        "ANROT, trained clean",
+        colour="#56B4E9",
+        publication=ANROT,
+        in_table=True,
+    ),
+    Method(
+        "anrot",
+        ANROT_HEAD,
+        Recipe(method="anrot", clean=1.0, adversarial=1.0, noisy=1.0),
+        "ANROT, trained on the mixture",
+        colour="#D55E00",
+        publication=ANROT,
+        in_table=True,
+    ),
+):
+    _add(_method)
+
+# Recipes beside the main table, for the trade-off over the shares of clean, adversarial and noisy queries.
+for _name, _shares, _title, _colour in (
+    ("clean-and-noise", (1.0, 0.0, 1.0), "ANROT, clean and noisy queries 1:1", None),
+    ("shares-2-1-1", (2.0, 1.0, 1.0), "ANROT, clean, attacked, noisy 2:1:1", None),
+    ("shares-1-2-1", (1.0, 2.0, 1.0), "ANROT, clean, attacked, noisy 1:2:1", None),
+    ("fgsm-only", (0.0, 1.0, 0.0), "ANROT, trained on FGSM queries alone", "#CC79A7"),
+):
+    _clean, _adversarial, _noisy = _shares
+    _recipe = Recipe(clean=_clean, adversarial=_adversarial, noisy=_noisy)
+    _add(Method(_name, ANROT_HEAD, _recipe, _title, _colour))
+
+# Other heads, trained clean without Hesim.
+_MML = "MML, arXiv 2103.11383"
+for _name, _build, _title, _publication in (
+    ("dn4", _build_dn4, "DN4 (pixels, 3 nearest)", "DN4, arXiv 1903.12290"),
+    ("adm", partial(_build_levels, "pixel+kl"), "ADM (pixels + KL)", "ADM, arXiv 2002.00153"),
+    ("mml", partial(_build_levels, "pixel+part+kl-reverse"), "MML (pixels + parts + KL from the class)", _MML),
+    ("mml-wasserstein2", partial(_build_levels, "pixel+part+wasserstein2"), "MML (pixels + parts + Wasserstein)", _MML),
+    ("mml-hellinger", partial(_build_levels, "pixel+part+hellinger"), "MML (pixels + parts + Hellinger)", ""),
+    ("mml-2022", _build_crops, "MML of 2022 (pixels + crops + global)", "the later MML, of 2022"),
+    ("part", partial(_build_levels, "part"), "parts", ""),
+    ("cosine", partial(_build_prototypes, "cosine"), "prototypes (cosine)", ""),
+    ("variational", _build_variational, "variational, our reading", ""),
+    ("joint-hellinger", partial(_build_gaussian, "joint-hellinger"), "ANROT by joint Hellinger", ""),
+    ("gaussian-kl", partial(_build_gaussian, "kl"), "ANROT by KL", ""),
+    ("gaussian-wasserstein2", partial(_build_gaussian, "wasserstein2"), "ANROT by Wasserstein", ""),
+    *(
+        (f"distribution-{name}", partial(_build_levels, name), f"distribution by {title}", "")
+        for name, title in MEASURES.items()
+    ),
+):
+    _add(Method(_name, _build, Recipe(method=_name, hesim=0.0), _title, publication=_publication))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from anrot_lib.core import paths, statistics, units
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
+from anrot_lib.fewshot.methods import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.reports import figures as viz
@@ -72,7 +73,7 @@ def robustness(name: str) -> str:
             said = f"above {x[-1]:g}" if half is None else f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
             cells += [f"{statistics.area_under(x[near], y[near]):.1f}", said]
         if set(cells) != {"-"}:
-            rows.append([tables.title(record["row"]), *cells])
+            rows.append([title_method(record["row"]), *cells])
     tasks = records[0]["budget"]["curve_tasks"]
     said = f"Curves under attack on {tasks} episodes, under noise on as many as the table above; means by trapezoids."
     return f"{tables.as_markdown(headings, rows)}\n\n{said}"

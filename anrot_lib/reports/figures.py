@@ -12,17 +12,10 @@ from matplotlib.figure import Figure
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import pixels
-from anrot_lib.reports.tables import in_order, title
+from anrot_lib.fewshot.methods import list_methods, title_method
+from anrot_lib.reports.tables import in_order
 
-# Okabe-Ito: distinct for colour-blind readers too. A method keeps its colour through the whole course.
-COLOURS = {
-    "prototypes": "#0072B2",
-    "published": "#999999",
-    "hela-vfa": "#E69F00",
-    "anrot-clean": "#56B4E9",
-    "anrot": "#D55E00",
-    "fgsm-only": "#CC79A7",
-}
+# Of Okabe and Ito's palette and others that colour-blind readers can tell apart: for methods without a colour.
 OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
 STYLE = {
     "font.size": 9,
@@ -34,9 +27,15 @@ STYLE = {
 }
 
 
+def colours() -> dict[str, str]:
+    """Name -> colour of the methods that keep theirs through the whole course."""
+    return {method.name: method.colour for method in list_methods() if method.colour}
+
+
 def colour(row: str, others: Sequence[str] = ()) -> str:
-    if row in COLOURS:
-        return COLOURS[row]
+    """The colour of a method, "#RRGGBB"; of one that has none, a free one by its place in `others`."""
+    if known := colours().get(row):
+        return known
     return OTHER_COLOURS[list(others).index(row) % len(OTHER_COLOURS)] if row in others else OTHER_COLOURS[0]
 
 
@@ -67,7 +66,7 @@ def has_curve(record: dict[str, Any], kind: str) -> bool:
 
 def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, way: int) -> None:
     """One curve a record, with its 95 % band."""
-    others = [r["row"] for r in records if r["row"] not in COLOURS]
+    others = [r["row"] for r in records if r["row"] not in colours()]
     n = 0
     for record in (r for r in in_order(records) if has_curve(r, kind)):
         x, mean, half, n = curve(record, kind)
@@ -75,7 +74,7 @@ def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, wa
             axes.set_xticks(range(len(x)), [pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x])
             x = np.arange(len(x))
         shown = colour(record["row"], others)
-        axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title(record["row"]))
+        axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title_method(record["row"]))
         axes.fill_between(x, mean - half, mean + half, color=shown, alpha=0.18, linewidth=0)
     axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
     unit = "eps, L-inf: k/255, then 0.1 to 0.3 of the pixel range" if kind == "eps" else "sigma, pixel range [0, 1]"

@@ -15,9 +15,11 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, holm, interval, paired, paired_p
 from anrot_lib.experiments.levels import LEVELS, VARIANTS, attacks_of
 from anrot_lib.fewshot.levels import combine
+from anrot_lib.fewshot.levels.names import TITLES
+from anrot_lib.fewshot.methods import title_method
 from anrot_lib.records.results import accuracies
 from anrot_lib.reports import tables
-from anrot_lib.reports.tables import LEVEL_TITLES, as_markdown, title
+from anrot_lib.reports.tables import as_markdown
 from anrot_lib.settings import Budget, Protocol
 
 Record = dict[str, Any]
@@ -99,7 +101,7 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         gain, p = found.get(name, (None, None))
         cells = [_said(own, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
         cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _shares(own)]
-        lines.append([title(name), *cells, *(_said(own, column) for column in attacks)])
+        lines.append([title_method(name), *cells, *(_said(own, column) for column in attacks)])
     return headings, lines
 
 
@@ -110,7 +112,7 @@ def _said(records: Sequence[Record], column: str) -> str:
 
 def _shares(records: Sequence[Record]) -> str:
     found = [shares_of(record) for record in records]
-    names = [name for name in LEVEL_TITLES if name in found[0]]
+    names = [name for name in TITLES if name in found[0]]
     return " : ".join(f"{100 * np.mean([shares[name] for shares in found]):.0f}" for name in names)
 
 
@@ -131,7 +133,7 @@ def caption(records: Sequence[Record]) -> str:
     robust = any(r["recipe"]["adversarial"] or r["recipe"]["noisy"] for r in records)
     trained = f"for {budget['episodes']} {'' if robust else 'clean '}episodes, seed{plural} {_list(seeds)}"
     fewer = [
-        f"{title(name)} {_list(own)}"
+        f"{title_method(name)} {_list(own)}"
         for name, own in ((n, sorted(seed_of(r) for r in rs)) for n, rs in by_row(records).items())
         if own != seeds
     ]
@@ -178,7 +180,7 @@ def _difference_verdict(rows: dict[str, list[Record]], kind: str, column: str = 
         return f"{said}."
     best = max(better, key=lambda name: better[name].mean)
     gain = better[best]
-    return f"{said}; the best is {title(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
+    return f"{said}; the best is {title_method(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
 
 
 def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
@@ -205,7 +207,7 @@ def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     lowest = (resampled.argmin(1) == first).mean()
     if n < FEWEST or lowest < 1 - SURE:
         return unsure
-    names = [LEVEL_TITLES[name] for name in of]
+    names = [TITLES[name] for name in of]
     return (
         f"{start} the first to break is {names[first]}: it keeps {100 * whole[first]:.0f} % of its clean accuracy, "
         f"the least in {100 * lowest:.0f} % of resampled sets of episodes; {names[last]} keeps "

@@ -7,60 +7,17 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import paired
 from anrot_lib.core.units import pixels
 from anrot_lib.experiments.columns import noise_name
+from anrot_lib.fewshot.methods import sort_methods, title_method
 from anrot_lib.records.results import accuracies
 from anrot_lib.records.timing import PEAK
 
 Record = dict[str, Any]
 
-TITLES = {
-    "prototypes": "prototypes (Euclid)",
-    "published": "as published",
-    "hela-vfa": "HELA-VFA (attention + Hellinger)",
-    "anrot-clean": "ANROT, trained clean",
-    "anrot": "ANROT, trained on the mixture",
-    "clean-and-noise": "ANROT, clean and noisy queries 1:1",
-    "shares-2-1-1": "ANROT, clean, attacked, noisy 2:1:1",
-    "shares-1-2-1": "ANROT, clean, attacked, noisy 1:2:1",
-    "fgsm-only": "ANROT, trained on FGSM queries alone",
-    "dn4": "DN4 (pixels, 3 nearest)",
-    "adm": "ADM (pixels + KL)",
-    "mml": "MML (pixels + parts + KL from the class)",
-    "mml-wasserstein2": "MML (pixels + parts + Wasserstein)",
-    "mml-hellinger": "MML (pixels + parts + Hellinger)",
-    "mml-2022": "MML of 2022 (pixels + crops + global)",
-    "part": "parts",
-}
-LEVEL_TITLES = {
-    "pixel": "pixels",
-    "part": "parts",
-    "kl": "KL",
-    "kl-reverse": "KL from the class",
-    "symmetric-kl": "KL both ways",
-    "bhattacharyya": "Bhattacharyya",
-    "hellinger": "Hellinger",
-    "wasserstein2": "Wasserstein",
-    "wasserstein2-roots": "Wasserstein by roots",
-    "wasserstein2-frobenius": "Wasserstein by Frobenius",
-}
-
-
-def title(row: str) -> str:
-    """The name of a row as people read it; of "levels:pixel+kl", "pixels + KL"."""
-    kind, _, rest = row.partition(":")
-    if kind == "levels":
-        names, _, mode = rest.partition("@")
-        words = " + ".join(LEVEL_TITLES.get(name, name) for name in names.split("+"))
-        return f"{words} ({mode})" if mode else words
-    if row.startswith("distribution-"):
-        name = row.removeprefix("distribution-")
-        return f"distribution by {LEVEL_TITLES.get(name, name)}"
-    return TITLES.get(row, row)
-
 
 def in_order(records: Sequence[Record]) -> list[Record]:
-    """Records in the order of TITLES, others behind."""
-    order = list(TITLES)
-    return sorted(records, key=lambda r: (order.index(r["row"]) if r["row"] in order else len(order), r["row"]))
+    """Records in the order of the registry of methods, others behind."""
+    order = sort_methods(record["row"] for record in records)
+    return sorted(records, key=lambda record: order.index(record["row"]))
 
 
 def main_columns(record: Record) -> dict[str, str]:
@@ -113,7 +70,7 @@ def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
         values = [value(record["columns"].get(name)) for name in columns.values()]
         seconds = record["training"].get("seconds")
         duration = "-" if seconds is None else f"{seconds:.0f} s"
-        rows.append([title(record["row"]) + mark, *values, cost(record, records), duration])
+        rows.append([title_method(record["row"]) + mark, *values, cost(record, records), duration])
     return headings, rows
 
 
@@ -144,7 +101,7 @@ def differences(records: Sequence[Record], reference: str) -> tuple[list[str], l
         raise UserError(f"there is no record of {reference!r} to compare with; there are {', '.join(by_row)}")
     base = by_row[reference]
     columns = main_columns(base)
-    headings = [f"difference to {title(reference)}", *columns]
+    headings = [f"difference to {title_method(reference)}", *columns]
     rows = []
     for record in in_order(records):
         if record["row"] == reference or record["manifest"]["hash"] != base["manifest"]["hash"]:
@@ -158,7 +115,7 @@ def differences(records: Sequence[Record], reference: str) -> tuple[list[str], l
             n = min(len(column["correct"]) for column in pair)  # the first tasks of a manifest are the same
             found = paired(*(accuracies(column)[:n] for column in pair), bootstrap=False)
             cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
-        rows.append([title(record["row"]), *cells])
+        rows.append([title_method(record["row"]), *cells])
     return headings, rows
 
 

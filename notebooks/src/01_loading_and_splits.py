@@ -311,7 +311,7 @@ def draw_leak(test_classes, runs):
     counts = trained[:runs, test_order[-test_classes:]].sum(1)
     x = np.arange(test_classes + 1)
     _, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
-    axes.bar(x, np.bincount(counts, minlength=len(x)) / runs, color=figures.COLOURS["published"], label=f"{runs} runs")
+    axes.bar(x, np.bincount(counts, minlength=len(x)) / runs, color=figures.colour("published"), label=f"{runs} runs")
     axes.plot(x, [probability(k, test_classes) for k in x], "o-", color="black", markersize=3, label="exact")
     axes.axvline(0.64 * test_classes, linestyle=":", color=pictures.WRONG, label="expectation")
     axes.set(xlabel=f"leaked of {test_classes} test classes", ylabel="share of runs", title="as published")
@@ -375,8 +375,8 @@ with_leaks, without = (np.array([exam_accuracy(c, seed) for seed, c in enumerate
 fig, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 offsets = np.linspace(-0.3, 0.3, 24)  # so that equal numbers do not hide one another
 for x, values, colour, label in (
-    (np.array(leaks_of) + offsets, with_leaks, figures.COLOURS["published"], "drawn again, as published"),
-    (3 * offsets, without, figures.COLOURS["anrot-clean"], "classes never trained on"),
+    (np.array(leaks_of) + offsets, with_leaks, figures.colour("published"), "drawn again, as published"),
+    (3 * offsets, without, figures.colour("anrot-clean"), "classes never trained on"),
 ):
     axes.errorbar(x, values[:, 0], yerr=values[:, 1], fmt="o", markersize=4, linewidth=1, color=colour, label=label)
 axes.axhline(without[:, 0].mean(), linestyle=":", color="black", linewidth=1)

@@ -31,7 +31,7 @@ from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.divergences import measures
 from anrot_lib.divergences.gaussian import Gaussian
-from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot import evaluation, methods
 from anrot_lib.reports import pictures
 
 P = lesson.setup("02", preset=PRESET)
@@ -651,7 +651,7 @@ records = P.records("cifar-fs-32px-5way-5shot-laptop")
 for record in tables.in_order([r for r in records if r["row"] in chosen]):
     recipe = record["recipe"]
     used = [*recipe["augment"], *filter(None, [recipe["mix"], "two views" if recipe["two_views"] else None])]
-    name, clean = tables.title(record["row"]), tables.value(record["columns"]["clean"])
+    name, clean = methods.title_method(record["row"]), tables.value(record["columns"]["clean"])
     lines.append([name, "not separated", ", ".join(used) or "none", clean])
 headings = ["CIFAR-FS, 5-way 5-shot", "paper says: gain by augmentation", "we trained with", "we measured, clean, %"]
 display(Markdown(tables.as_markdown(headings, lines)))

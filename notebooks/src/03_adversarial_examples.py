@@ -243,7 +243,7 @@ found = {key: attacked(*key) for key in lesson.track(grid, "attacks")}
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, (_, p) in found.items()}
 
 # %%
-COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
+COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
 
 
 def draw_eps(eps, net, attack, image):

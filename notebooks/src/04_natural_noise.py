@@ -164,7 +164,7 @@ found = {(n, s): probabilities(n, noisy[s]) for n, s in lesson.track(list(iterto
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, p in found.items()}
 named = [found[name, 0.0].argmax(1) == labels for name in nets]
 shown = (named[0] & named[1]).nonzero().flatten()[:20:5].tolist()  # named rightly by both without noise
-COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
+COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
 
 
 # %%

@@ -302,7 +302,7 @@ print("a query's score depends on the queries beside it:", not torch.allclose(to
 
 # %%
 fig, axes = plt.subplots(figsize=(4.4, 3), layout="constrained")
-axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.COLOURS["published"])
+axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.colour("published"))
 low, high = together.min().item(), together.max().item()
 axes.plot([low, high], [low, high], linestyle=":", color="black", linewidth=1, label="equal")
 axes.set(xlabel="distance, scored in a batch of 25", ylabel="distance, scored alone", title="as published")

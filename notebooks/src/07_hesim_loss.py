@@ -441,8 +441,8 @@ print("as published, all values equal:", len(set(flat)) == 1, "  ours falls:", f
 
 # %%
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(steps, flat, color=figures.COLOURS["published"], label="as published")
-axes.plot(steps, falling, color=figures.COLOURS["anrot"], label="masks before the exponential")
+axes.plot(steps, flat, color=figures.colour("published"), label="as published")
+axes.plot(steps, falling, color=figures.colour("anrot"), label="masks before the exponential")
 axes.set(xlabel="from random (0) to perfect scores (1)", ylabel="loss", yscale="log", ylim=(1e-3, 300))
 axes.legend(fontsize=8)
 plt.show()
@@ -552,6 +552,7 @@ check("7.4", answer)
 # %%
 from IPython.display import Markdown, display
 
+from anrot_lib.fewshot import methods
 from anrot_lib.reports import tables
 
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
@@ -559,7 +560,7 @@ without = [r for r in records.values() if r["recipe"]["method"] == "anrot" and r
 without = [r for r in without if r["recipe"]["adversarial"] == r["recipe"]["noisy"] == 0]
 lines = []
 for r in [records[row] for row in ("prototypes", "published", "anrot-clean") if row in records] + without:
-    name = tables.title(r["row"]) + (" (no Hesim)" if r in without else "")
+    name = methods.title_method(r["row"]) + (" (no Hesim)" if r in without else "")
     lines.append([name, f"{r['recipe']['hesim']:g}", "-", tables.value(r["columns"]["clean"])])
 if not without:
     lines.append(["ANROT, trained clean (no Hesim)", "0", "-", "not run"])

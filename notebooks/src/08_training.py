@@ -35,7 +35,7 @@ from anrot_lib.core.statistics import interval, paired
 from anrot_lib.course import lesson
 from anrot_lib.course.exercises import check
 from anrot_lib.data import noise
-from anrot_lib.fewshot import episode_loss, evaluation, nets, training
+from anrot_lib.fewshot import episode_loss, evaluation, methods, nets, training
 from anrot_lib.fewshot.classifier import build_net
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.settings import Protocol, Recipe
@@ -201,7 +201,7 @@ for name, (found, _) in runs.items():
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-COLOURS = {"clean": figures.COLOURS["anrot-clean"], "mixture": figures.COLOURS["anrot"]}
+COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
 LINES = {"clean": "-", "noisy": "--", "fgsm": "-.", "adversarial": ":"}
 for name, (found, losses) in runs.items():
     smooth = np.convolve(list(losses.values()), np.ones(5) / 5, "valid")
@@ -301,7 +301,7 @@ print("recorded, on the same test episodes:", {"1:0:0", "1:1:1"} <= set(by_share
 # %%
 def draw_shares(shares, beside):
     groups, colours = {}, {}
-    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in figures.COLOURS)
+    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in figures.colours())
     for name in dict.fromkeys((shares, beside)):
         columns = by_shares[name]["columns"]
         shown = {h: columns.get(c, {"mean": np.nan, "half_width": np.nan}) for h, c in wanted.items()}
@@ -539,7 +539,7 @@ for record in records:
     other = constant.get(record["row"])
     if other and other["manifest"]["hash"] == record["manifest"]["hash"]:
         gain = paired(*(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record)))
-        lines.append([tables.title(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
+        lines.append([methods.title_method(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
 display(Markdown(tables.as_markdown(["cosine instead of a constant rate", "clean accuracy, points"], lines)))
 
 # %%
@@ -547,7 +547,7 @@ lines = []
 for record in tables.in_order(records):
     history = record["training"]["history"]
     best, last = max(h["clean"] for h in history), history[-1]["clean"]
-    lines.append([tables.title(record["row"]), f"{100 * (last - best):+.1f}"])
+    lines.append([methods.title_method(record["row"]), f"{100 * (last - best):+.1f}"])
 display(Markdown(tables.as_markdown(["last validation against the best, clean", "points"], lines)))
 
 # %% [markdown]

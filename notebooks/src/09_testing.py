@@ -38,8 +38,8 @@ from anrot_lib.course.exercises import check
 from anrot_lib.data import noise
 from anrot_lib.data.augmentation import pipeline
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.fewshot import classifier, evaluation, methods
-from anrot_lib.fewshot.heads import contract, prototypes
+from anrot_lib.fewshot import evaluation, methods
+from anrot_lib.fewshot.heads import contract, prototypes, trial
 from anrot_lib.fewshot.training import train
 from anrot_lib.records import results
 from anrot_lib.reports import figures, pictures, tables
@@ -77,7 +77,7 @@ print("episodes:", len(values), " queries in each:", one_shot.rows.query[0].size
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
-axes.hist(values, bins=np.arange(0, 101, 4), color=figures.COLOURS["anrot"])
+axes.hist(values, bins=np.arange(0, 101, 4), color=figures.colour("anrot"))
 axes.axvline(values.mean(), color="black", linestyle=":", label="mean")
 axes.set(xlabel="accuracy of one episode, %", ylabel="episodes", title="5-way 1-shot, mixture net, embedded images")
 axes.legend()
@@ -122,7 +122,7 @@ means, halves = (np.array(column) for column in zip(*groups, strict=True))
 caught = np.abs(means - values.mean()) <= halves
 fig, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
 for inside, colour, label in (
-    (caught, figures.COLOURS["anrot-clean"], "catches it"),
+    (caught, figures.colour("anrot-clean"), "catches it"),
     (~caught, "#D55E00", "misses it"),
 ):
     at = np.flatnonzero(inside)
@@ -151,9 +151,9 @@ for width in (2.0, 1.0, 0.5, 0.3):
 counts = np.unique(np.geomspace(20, len(values), 40).astype(int))
 widths = [mean_and_half_width(values[:n])[1] for n in counts]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(counts, widths, color=figures.COLOURS["anrot"], label="measured, first n episodes")
+axes.plot(counts, widths, color=figures.colour("anrot"), label="measured, first n episodes")
 axes.plot(counts, 19.6 / counts**0.5, color="black", linestyle=":", label="1.96 · 10 / √n")
-axes.plot([100], [1.96], "o", color=figures.COLOURS["published"], label="100 episodes, deviation 10")
+axes.plot([100], [1.96], "o", color=figures.colour("published"), label="100 episodes, deviation 10")
 axes.axhline(0.5, color="#009E73", linewidth=1, label="± 0.5")
 axes.set(xscale="log", yscale="log", xlabel="episodes", ylabel="half-width, points")
 axes.set_yticks([0.2, 0.5, 1, 2, 4], ["0.2", "0.5", "1", "2", "4"], minor=False)
@@ -191,7 +191,7 @@ unpaired = {"other episodes": (mixture.mean() - clean_elsewhere.mean(), np.hypot
 unpaired["same, not paired"] = (mixture.mean() - clean.mean(), np.hypot(halves[0], halves[2]))
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
 shift = torch.rand(2, 600, generator=P.generator("jitter")).numpy() - 0.5
-left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.COLOURS["anrot"])
+left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.colour("anrot"))
 left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
 for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
@@ -222,7 +222,7 @@ right.legend(fontsize=8)
 plt.show()
 halved = {r["row"]: statistics.halving_point(*figures.curve(r, "eps")[:2]) for r in records}
 for row, eps in halved.items():
-    print(f"{tables.title(row)}: accuracy halves at eps {255 * eps:.1f}/255")
+    print(f"{methods.title_method(row)}: accuracy halves at eps {255 * eps:.1f}/255")
 print("trained on the mixture it halves later:", halved["anrot"] > halved["anrot-clean"])
 
 # %% [markdown]
@@ -273,7 +273,7 @@ with torch.no_grad():
     support, queries = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
 for method in ("prototypes", "cosine", "published", "hela-vfa", "anrot", "variational", "gaussian-kl"):
     head = methods.build_head(method, support.shape[2])
-    off, changed = classifier.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+    off, changed = trial.batch_dependence(head, head.fit(support, episode.support_labels), queries)
     said = "marked transductive" if head.batch_dependent else "inductive"
     print(f"{method:12s} logits depend on the batch: {off > 1e-5!s:6s} predictions change: {changed > 0!s:6s} {said}")
 
@@ -422,7 +422,7 @@ shown = ["clean", "noise 0.10 query", "FGSM 8/255 query"]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 for k, (name, row) in enumerate(zip(nets, ("anrot-clean", "anrot"), strict=True)):
     height, half = ([bars[name][c][what] for c in shown] for what in ("mean", "half_width"))
-    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.COLOURS[row], label=f"{name} net")
+    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.colour(row), label=f"{name} net")
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="chance")
 axes.set(xticks=range(3), xticklabels=shown, ylabel="accuracy, %", ylim=(0, 100))
 axes.legend(fontsize=8)
@@ -477,9 +477,9 @@ class Laplace(prototypes.Prototypes):
         return contract.Scores(self._logits(torch.cdist(query, model, p=1)), {}, query)
 
 
-methods.METHODS["laplace"] = Laplace
+methods.register_method("laplace", Laplace, replace=True)
 head = methods.build_head("laplace", support.shape[2])
-off, changed = classifier.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+off, changed = trial.batch_dependence(head, head.fit(support, episode.support_labels), queries)
 print("passes the probe:", off < 1e-5, " predictions that change:", changed)
 
 # %% [markdown]

@@ -32,7 +32,7 @@ from anrot_lib.course.exercises import check
 from anrot_lib.divergences import measures
 from anrot_lib.divergences.covariance import estimate
 from anrot_lib.divergences.gaussian import Gaussian
-from anrot_lib.fewshot import training
+from anrot_lib.fewshot import methods, training
 from anrot_lib.fewshot.levels import combine, part, pixel
 from anrot_lib.fewshot.levels.distribution import DistributionLevel
 from anrot_lib.fewshot.levels.fusion import Fusion, fit, level_shares
@@ -600,7 +600,7 @@ display(Markdown(level_report.markdown(trained)))
 # clean. Is the net stronger, or its gradient only weaker? A masked gradient leaves something in a larger ball, too:
 
 # %%
-curves = {tables.title(row): figures.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
+curves = {methods.title_method(row): figures.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
 shown = [pixels(x) for x in next(iter(curves.values()))[0]]
 lines = [[name, *(f"{y:.1f}" for y in mean)] for name, (_, mean, *_) in curves.items()]
 display(Markdown(tables.as_markdown(["PGD-10, eps", *shown], lines)))

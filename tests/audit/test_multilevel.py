@@ -8,10 +8,10 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.covariance import estimate
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.divergences.measures import pairwise
-from anrot_lib.fewshot.classifier import batch_dependence
+from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.matching import by_class
 from anrot_lib.fewshot.levels.part import part_similarity
-from anrot_lib.fewshot.methods import METHODS, build_head
+from anrot_lib.fewshot.methods import build_head, list_heads
 
 F64 = torch.float64
 
@@ -133,7 +133,7 @@ def test_it_is_built_for_one_number_of_classes_and_is_no_method():
         head.score(head.fit(support, labels), query)
     with pytest.raises(UserError, match="choose kl or wasserstein"):
         multilevel.published_mml(6, measure="hellinger")
-    for method in METHODS:
+    for method in list_heads():
         modules = {type(m).__module__ for m in build_head(method, 6).modules()}
         levels = getattr(build_head(method, 6), "levels", {})
         modules |= {type(level).__module__ for level in levels.values()}

@@ -164,7 +164,7 @@ def test_a_set_without_validation_classes(verb, anrot, small_set):
 
 MISTAKES = {
     "preset": (("run", "--preset", "huge"), r"unknown preset 'huge'; choose one of smoke, laptop, paper"),
-    "row": (("run", *TINY, "--rows", "anrto"), r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"),
+    "row": (("run", *TINY, "--rows", "anrto"), r"unknown method 'anrto'; choose one of prototypes, .*easyfsl:NAME"),
     "method": (("train", *TINY, "--method", "anrto"), r"unknown method 'anrto'; choose one of prototypes"),
     "easyfsl": (("train", *TINY, "--method", "easyfsl:No"), r"easyfsl has no method 'No'; choose one of .*SimpleShot"),
     "encoder": (("train", *TINY[:-6], "--encoder", "vgg"), r"unknown encoder 'vgg'; choose one of resnet12_anrot"),

@@ -10,7 +10,7 @@ from anrot_lib.core import checkpoints
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import build_net
-from anrot_lib.fewshot.methods import METHODS
+from anrot_lib.fewshot.methods import list_heads
 
 
 def net_of(method="anrot", **options):
@@ -28,7 +28,11 @@ def file(tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [*((m, {}) for m in METHODS), ("anrot", {"in_channels": 1, "attention": True}), ("easyfsl:MatchingNetworks", {})],
+    [
+        *((m, {}) for m in list_heads()),
+        ("anrot", {"in_channels": 1, "attention": True}),
+        ("easyfsl:MatchingNetworks", {}),
+    ],
 )
 def test_a_net_comes_back_bit_for_bit(tmp_path, method, options):
     net = net_of(method, **options)

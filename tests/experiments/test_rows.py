@@ -16,6 +16,7 @@ from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import evaluation, nets, pretraining, training
+from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
@@ -75,7 +76,7 @@ def never(*_, **__):
 
 
 def test_the_rows_differ_in_what_their_names_say():
-    rows = pipeline.ROWS
+    rows = list_rows()
     assert list(rows) == ["prototypes", "published", "hela-vfa", "anrot-clean", "anrot"]
     assert replace(rows["anrot"], adversarial=0.0, noisy=0.0) == rows["anrot-clean"]
     assert (rows["anrot"].clean, rows["anrot"].adversarial, rows["anrot"].noisy) == (1, 1, 1)
@@ -86,12 +87,12 @@ def test_the_rows_differ_in_what_their_names_say():
 def test_rows_are_checked_and_other_methods_train_clean():
     good = ["anrot", "easyfsl:SimpleShot", "mml", "mml-2022", "levels:pixel+part@zscore"]
     assert pipeline.check_rows(good) == good
-    with pytest.raises(UserError, match=r"unknown row 'anrto'; choose from prototypes, .*easyfsl:NAME"):
+    with pytest.raises(UserError, match=r"unknown method 'anrto'; choose one of prototypes, .*easyfsl:NAME"):
         pipeline.check_rows(["anrot", "anrto"])
     with pytest.raises(UserError, match="unknown level 'pixels'; choose from pixel, part"):
         pipeline.check_rows(["levels:pixels+part"])
-    assert pipeline.recipe_of("anrot") == pipeline.ROWS["anrot"]
-    assert pipeline.recipe_of("cosine") == Recipe(method="cosine", hesim=0.0)
+    assert get_method("anrot").recipe == list_rows()["anrot"]
+    assert get_method("cosine").recipe == Recipe(method="cosine", hesim=0.0)
 
 
 def test_the_columns_of_a_record():

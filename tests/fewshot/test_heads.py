@@ -15,12 +15,13 @@ from anrot_lib.fewshot.heads.easyfsl import SELF_FITTING
 from anrot_lib.fewshot.heads.easyfsl import methods as easyfsl_methods
 from anrot_lib.fewshot.heads.gaussian import GaussianHead, VariationalHead
 from anrot_lib.fewshot.heads.prototypes import Prototypes
-from anrot_lib.fewshot.methods import METHODS, build_head
+from anrot_lib.fewshot.methods import build_head, list_heads
 
 E, WAY, SHOT, N, C = 2, 4, 3, 6, 16
 EASYFSL = tuple(easyfsl_methods())
 UNTRAINED = ("easyfsl:MatchingNetworks", "easyfsl:FEAT")  # layers still random
 FINE_TUNING_STEPS = 10  # 200 would take a second a call
+METHODS = [name for name in list_heads() if name != "mml-2022"]  # which takes images, not maps
 NAMES = (*METHODS, *(f"easyfsl:{name}" for name in EASYFSL))
 
 

@@ -7,7 +7,7 @@ import torch
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments import ranking
-from anrot_lib.fewshot.classifier import batch_dependence
+from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.ranking import embedders, few_shot
 from anrot_lib.ranking.data.sets import Part
 

@@ -88,7 +88,7 @@ def test_the_trade_off_has_a_point_a_recipe_at_its_two_accuracies():
 
 def test_every_method_has_a_colour_of_its_own():
     others = ["a", "b", "c"]
-    colours = [figures.colour(row, others) for row in (*figures.COLOURS, *others)]
+    colours = [figures.colour(row, others) for row in (*figures.colours(), *others)]
     assert len(set(colours)) == len(colours)
     assert figures.colour("anrot", others) == figures.colour("anrot")
 

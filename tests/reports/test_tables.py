@@ -11,6 +11,8 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import interval, paired
 from anrot_lib.fewshot.levels import combine
+from anrot_lib.fewshot.levels.names import TITLES
+from anrot_lib.fewshot.methods import list_methods, title_method
 from anrot_lib.publish import readme
 from anrot_lib.records import results, schema, timing
 from anrot_lib.records.describe import describe_threat
@@ -71,12 +73,12 @@ RECORDS = [
     ],
 )
 def test_rows_have_readable_names(row, said):
-    assert tables.title(row) == said
+    assert title_method(row) == said
 
 
-def test_every_level_and_multi_level_method_has_a_title():
-    assert set(combine.LEVELS) == set(tables.LEVEL_TITLES)
-    assert all(tables.title(name) != name for name in combine.METHODS | combine.OF_IMAGES)
+def test_every_level_and_method_has_a_title():
+    assert set(combine.LEVELS) == set(TITLES)
+    assert all(title_method(method.name) != method.name for method in list_methods())
 
 
 # --- the main table ---
@@ -101,7 +103,7 @@ def test_the_cells_are_the_means_and_intervals_of_the_records():
     assert rows[1][7] == "12 s"
 
 
-def test_rows_come_in_the_order_of_the_titles_with_their_titles():
+def test_rows_come_in_the_order_of_the_registry_with_their_titles():
     _, rows = tables.table(RECORDS)
     assert [row[0] for row in rows] == [
         "as published",
@@ -124,7 +126,7 @@ def test_step_cost_is_in_clean_steps_of_the_same_run():
     for bare in (RECORDS[0] | {"training": {}}, RECORDS[2] | {"training": {}}):
         others = [r for r in RECORDS if r["row"] != bare["row"]]
         _, rows = tables.table([*others, bare])
-        assert next(r for r in rows if r[0] == tables.title(bare["row"]))[6:] == ["-", "-"]
+        assert next(r for r in rows if r[0] == title_method(bare["row"]))[6:] == ["-", "-"]
 
 
 def test_columns_that_were_not_run_are_dashes():

@@ -20,6 +20,7 @@ from anrot_lib.experiments.estimates import _surrogate_seconds, _test_seconds
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import nets, prediction, pretraining, training
 from anrot_lib.fewshot.episode_loss import cost_limit
+from anrot_lib.fewshot.methods import get_method, list_rows, title_method
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 from anrot_lib.settings import Recipe
@@ -29,8 +30,8 @@ out = logging.getLogger("anrot")
 
 def run(arguments: argparse.Namespace) -> int:
     setting = setting_of(arguments)
-    rows = pipeline.check_rows(arguments.rows or list(pipeline.ROWS))
-    recipes = {row: change(pipeline.recipe_of(row), **recipe_changes(arguments)) for row in rows}
+    rows = pipeline.check_rows(arguments.rows or list(list_rows()))
+    recipes = {row: change(get_method(row).recipe, **recipe_changes(arguments)) for row in rows}
     if arguments.dry_run:
         return dry_run(setting, recipes)
     setting.folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +98,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.out and arguments.out.is_dir():
         raise UserError(f"--out {arguments.out} is a folder; name a file, such as {arguments.out / 'net.pt'}")
     setting = setting_of(arguments)
-    recipe = change(pipeline.recipe_of(arguments.method), **recipe_changes(arguments))
+    recipe = change(get_method(arguments.method).recipe, **recipe_changes(arguments))
     if arguments.dry_run:
         return dry_run(setting, {arguments.method: recipe}, tests=False)
     row = f"{arguments.method.replace(':', '-')}-{key_of(to_dict(recipe))}"
@@ -139,7 +140,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     path = pipeline.finish_row(setting, row, recipe, net, trained, manifest)
     record = results.read(path)
     lines = [[name, tables.value(column), str(len(column["correct"]))] for name, column in record["columns"].items()]
-    print(f"\n{tables.as_text([tables.title(row), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}")
+    print(f"\n{tables.as_text([title_method(row), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}")
     print(f"record: {shown(path)}")
     return 0
 

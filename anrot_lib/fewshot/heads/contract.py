@@ -8,12 +8,14 @@ Logits = -scale x divergence; `_logits` is the one place where the sign turns.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from anrot_lib.divergences.gaussian import Gaussian
+
+EmbeddingKind = Literal["vector", "gaussian"]
 
 
 class Scores(NamedTuple):
@@ -39,11 +41,20 @@ class Head(nn.Module):
     support_maps (E, S, C, h, w), labels (E, S) int in 0..way-1, mask (E, S) bool or None (all shots count);
     query_maps (E, n, C, h, w). `model` is a pytree of tensors that lead with E, so attacks can pick episodes.
     With a `generator` a head may sample (training only); without it scores are deterministic.
-    batch_dependent: whether one query's logits depend on the queries beside it. Such a head is transductive and
-    its accuracies are not comparable; the probe in `classifiers` checks the claim for every head.
+
+    A subclass also declares, where they differ from the defaults:
+    batch_dependent  whether one query's logits depend on the queries beside it. Such a head is transductive and its
+                     accuracies are not comparable; `trial.batch_dependence` checks the claim for every head.
+    embedding_kind   what `Scores.embeddings` are: "vector", tensors (E, n, C), or "gaussian", diagonal Gaussians.
     """
 
-    batch_dependent = False
+    batch_dependent: bool = False
+    embedding_kind: ClassVar[EmbeddingKind] = "vector"
+
+    def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to the maps (B, C', h, w) that `describe` takes; some heads need several passes."""
+        maps: Tensor = backbone(images)
+        return maps
 
     def describe(self, maps: Tensor) -> Any:
         """What is kept of each map (..., C, h, w): a tensor or a NamedTuple of tensors with the same leading dims."""

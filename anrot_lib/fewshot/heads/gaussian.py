@@ -19,6 +19,8 @@ class GaussianHead(ScaledHead):
     Our reading: the published code has plain mean prototypes and no distribution (anrot_lib.fewshot.heads.published).
     """
 
+    embedding_kind = "gaussian"
+
     def __init__(self, channels: int, divergence: str = "bhattacharyya", scale: float | None = None):
         super().__init__(scale or {"hellinger": 20.0, "joint-hellinger": 10.0}.get(divergence, float(channels)))
         self.channels, self.divergence = channels, divergence

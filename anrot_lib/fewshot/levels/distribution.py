@@ -15,17 +15,8 @@ from anrot_lib.divergences.covariance import check_shrinkage, estimate
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.divergences.pairs import widen
 from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, counted
+from anrot_lib.fewshot.levels.names import MEASURES
 
-MEASURES = (
-    "kl",  # KL(query || class), as in ADM
-    "kl-reverse",  # KL(class || query), as in the paper of MML
-    "symmetric-kl",
-    "bhattacharyya",
-    "hellinger",  # of the geometric-mean coefficient, as in GaussianHead
-    "wasserstein2",
-    "wasserstein2-roots",
-    "wasserstein2-frobenius",
-)
 UNSHRUNK = ("wasserstein2", "wasserstein2-frobenius")  # finite for singular covariances, so left alone
 
 

@@ -5,7 +5,8 @@ import torch
 
 from anrot_lib.attacks.gradient import fgsm
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.classifier import batch_dependence, build_net
+from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.crops import N_PARTS, PartGraph, boxes, crops
 from anrot_lib.fewshot.methods import build_head
 

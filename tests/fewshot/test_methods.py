@@ -1,0 +1,104 @@
+"""The registry of methods: what is registered is known everywhere, and what breaks the contract is refused."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot import methods
+from anrot_lib.fewshot.heads.contract import Head, Scores
+from anrot_lib.fewshot.heads.prototypes import Prototypes
+from anrot_lib.fewshot.methods import build_head, get_method, list_heads, list_methods, list_rows, register_method
+from anrot_lib.reports import figures, tables
+from anrot_lib.settings import Recipe
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+
+
+class Manhattan(Prototypes):
+    def score_described(self, model, query, generator=None):
+        return Scores(self._logits(torch.cdist(query, model, p=1)), {}, query)
+
+
+def test_names_titles_and_colours_are_unique_and_recipes_name_a_head():
+    known = list_methods()
+    assert len({m.title for m in known}) == len(known)
+    colours = [m.colour for m in known if m.colour]
+    assert len(set(colours)) == len(colours)
+    assert {m.recipe.method for m in known} == set(list_heads())
+    assert all(isinstance(m.build(4), Head) for m in known)
+    assert all(m.publication and m.colour for m in known if m.in_table)
+
+
+def test_a_registered_method_is_known_to_nets_tables_figures_and_help():
+    method = register_method("manhattan", Manhattan, title="Manhattan", colour="#123456", recipe=Recipe(hesim=0.25))
+    assert get_method("manhattan") is method and "manhattan" not in list_rows()
+    assert method.recipe == Recipe(method="manhattan", hesim=0.25)
+    assert isinstance(build_head("manhattan", 4), Manhattan)
+    assert methods.title_method("manhattan") == "Manhattan" and figures.colour("manhattan") == "#123456"
+    assert [r["row"] for r in tables.in_order([{"row": "zzz"}, {"row": "manhattan"}, {"row": "anrot"}])] == [
+        "anrot",
+        "manhattan",
+        "zzz",
+    ]
+    assert "manhattan" in methods.describe_names()
+
+
+def test_a_name_is_taken_once_unless_replacing_is_asked_for():
+    with pytest.raises(UserError, match="there is a method 'anrot' already"):
+        register_method("anrot", Manhattan)
+    register_method("anrot", Manhattan, replace=True)
+    assert isinstance(build_head("anrot", 4), Manhattan)
+    for name in ("", "easyfsl:mine", "a b", "levels:pixel"):
+        with pytest.raises(UserError, match="is a word without"):
+            register_method(name, Manhattan)
+
+
+class Standardised(Prototypes):
+    def describe(self, maps):
+        features = super().describe(maps)
+        return (features - features.mean(-2, keepdim=True)) / features.std(-2, keepdim=True)
+
+
+class Transposed(Prototypes):
+    def score_described(self, model, query, generator=None):
+        scores = super().score_described(model, query, generator)
+        return scores._replace(logits=scores.logits.mT)
+
+
+class Unfinished(Head):
+    def __init__(self, channels):
+        super().__init__()
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"),
+    [
+        (torch.nn.Flatten, "must return a Head, got Flatten"),
+        (lambda: None, "built from the number of channels alone"),
+        (Unfinished, "fails on feature maps"),
+        (Transposed, r"finite logits of shape \(1, 4, 3\), got shape \(1, 3, 4\)"),
+        (Standardised, "depend on the other queries"),
+    ],
+)
+def test_a_head_that_breaks_the_contract_is_refused(build, reason):
+    with pytest.raises(UserError, match=f"method 'mine': .*{reason}"):
+        register_method("mine", build)
+    assert "mine" not in list_heads()
+
+
+def test_a_head_that_says_that_it_is_transductive_is_taken():
+    class Honest(Standardised):
+        batch_dependent = True
+
+    assert register_method("mine", Honest).build(4).batch_dependent
+
+
+def test_the_names_are_known_without_torch():
+    code = "import sys, anrot_lib.fewshot.methods as m; m.describe_names(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
