@@ -8,7 +8,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from anrot_lib.core.configs import at_least
+from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
 
 
@@ -27,7 +27,7 @@ class Protocol:
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 
     def __post_init__(self) -> None:
-        at_least(self, way=2, shot=1, eps=0, step=0, steps=1, sigma=0)
+        check_at_least(self, way=2, shot=1, eps=0, step=0, steps=1, sigma=0)
         if self.eps > 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
 
@@ -63,7 +63,7 @@ class Recipe:
     pretrain: bool = False
 
     def __post_init__(self) -> None:
-        at_least(self, eps=0, attack_steps=1, hesim=0, learning_rate=0)
+        check_at_least(self, eps=0, attack_steps=1, hesim=0, learning_rate=0)
         shares = (self.clean, self.adversarial, self.noisy)
         if not (min(shares) >= 0 and 0 < sum(shares) < math.inf):
             raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
@@ -105,8 +105,8 @@ class Budget:
     per_class: int = 60
 
     def __post_init__(self) -> None:
-        at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
-        at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
+        check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
+        check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
 
 
 SMOKE = Budget(

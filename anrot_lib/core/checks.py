@@ -5,8 +5,6 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 
-__all__ = ["UserError", "check_images"]
-
 
 def check_images(images: Tensor, name: str = "images") -> Tensor:
     """Return `images` unchanged if they are what the whole library works on, else raise UserError.

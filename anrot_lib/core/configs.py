@@ -1,4 +1,4 @@
-"""TODO."""
+"""Settings as dataclasses: range checks, changes, JSON, and a key for what is stored under them."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from anrot_lib.core.errors import UserError
 
 
-def at_least(settings: Any, **least: float) -> None:
+def check_at_least(settings: Any, **least: float) -> None:
     """UserError for the first of these fields that is not a finite number of at least so much."""
     for name, low in least.items():
         value = getattr(settings, name)
@@ -35,12 +35,12 @@ def to_dict(settings: Any) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
 
 
-def key_of(*parts: Any) -> str:
+def make_key(*parts: Any) -> str:
     """A short name for settings: equal settings, equal name."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+def list_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Names of the settings whose values differ; of a recipe, those of its fields."""
     old, new = ({**s, **(s.get("recipe") or {})} for s in (old, new))
     return sorted(k for k in old.keys() | new.keys() if k != "recipe" and old.get(k) != new.get(k))

@@ -4,6 +4,7 @@ import ctypes
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -89,7 +90,7 @@ def memory_status(name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """bf16 autocast, or none for fp32. Divergences and losses step out of it by themselves."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 

@@ -1,8 +1,8 @@
 """Means over episodes with 95 % intervals, paired differences, curves. In per cent."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
@@ -46,12 +46,19 @@ def interval(values: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Inter
     sd = values.std(ddof=1)
     half = t_quantile(n) * sd / n**0.5
     low, high = np.percentile(bootstrap_means(values, seed), [2.5, 97.5]) if bootstrap else (np.nan, np.nan)
-    return Interval(*(float(v) for v in (values.mean(), half, low, high, sd)), n)
+    return Interval(
+        mean=float(values.mean()),
+        half_width=float(half),
+        bootstrap_low=float(low),
+        bootstrap_high=float(high),
+        sd=float(sd),
+        n=n,
+    )
 
 
 def share_half_width(per_cent: float, n: int) -> float:
     """Half-width of the 95 % interval of a share of n hits or misses, both in per cent, by the normal law."""
-    return 1.96 * (per_cent * (100 - per_cent) / n) ** 0.5
+    return 1.96 * math.sqrt(per_cent * (100 - per_cent) / n)
 
 
 def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
@@ -59,7 +66,8 @@ def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
     distinct, counts = np.unique(values, return_counts=True)
     rng = np.random.Generator(randomness.philox(seed, "bootstrap"))
     draws = rng.multinomial(len(values), counts / len(values), size=BOOTSTRAP_SAMPLES)
-    return draws @ distinct / len(values)
+    means: np.ndarray = draws @ distinct / len(values)
+    return means
 
 
 def paired(first: np.ndarray, second: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:
@@ -95,7 +103,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def tasks_for_precision(sd: float, half_width: float) -> int:
     """Episodes needed so that 1.96 sd / sqrt(n) <= half_width; both in points."""
-    return ceil((1.96 * sd / half_width) ** 2)
+    return math.ceil((1.96 * sd / half_width) ** 2)
 
 
 def area_under(x: np.ndarray, y: np.ndarray) -> float:

@@ -6,21 +6,24 @@ that were never registered. Nothing here calls those operators; declaring their 
 transforms and models import, and with them easyfsl.
 """
 
+import importlib
+from types import ModuleType
+
 import torch
 
 _declared: list[torch.library.Library] = []  # a torch.library.Library lives as long as its Python object
 
 
-def load_torchvision():
+def load_torchvision() -> ModuleType:
     """Import and return torchvision, also beside a torch build without its compiled operators."""
     try:
-        import torchvision
+        return importlib.import_module("torchvision")
     except RuntimeError as error:
         if "torchvision::" not in str(error) or _declared:
             raise
-        library = torch.library.Library("torchvision", "DEF")
+        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch gives it no types
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            library.define(signature)  # type: ignore[no-untyped-call]  # nor this
         _declared.append(library)
-        import torchvision
-    return torchvision
+        return importlib.import_module("torchvision")

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Functions on nested containers of tensors: class models, scores, embeddings."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,9 +20,9 @@ def tree_map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     if isinstance(tree, dict):
         return {key: tree_map(function, value) for key, value in tree.items()}
     if isinstance(tree, (tuple, list)):
-        values = [tree_map(function, value) for value in tree]
-        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
-    if dataclasses.is_dataclass(tree):
+        members = [tree_map(function, value) for value in tree]
+        return type(tree)(*members) if hasattr(tree, "_fields") else type(tree)(members)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         values = {f.name: tree_map(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
         return dataclasses.replace(tree, **values)
     return tree

@@ -72,7 +72,7 @@ def _turn_hue(images: Tensor, angle: Tensor) -> Tensor:
     """Rotate the chroma of RGB images (..., 3, H, W) by angle (..., 1, 1, 1) in radians; brightness stays."""
     to_yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
     to_rgb = torch.linalg.inv(to_yiq).to(images)
-    y, i, q = torch.einsum("rc,...chw->...rhw", to_yiq.to(images), images).split(1, -3)
+    y, i, q = torch.split(torch.einsum("rc,...chw->...rhw", to_yiq.to(images), images), 1, -3)
     cos, sin = angle.cos(), angle.sin()
     turned = torch.cat([y, cos * i - sin * q, sin * i + cos * q], -3)
     return torch.einsum("rc,...chw->...rhw", to_rgb, turned)
@@ -91,7 +91,7 @@ def blur(images: Tensor, generator: torch.Generator, p: float = 0.5, sigma: tupl
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = torch.exp(-0.5 * (offsets / strength) ** 2).view(-1, 1, 2 * radius + 1)  # one an image
     kernel = (kernel / kernel.sum(-1, keepdim=True)).repeat_interleave(images.shape[-3], 0)
-    planes = images.reshape(1, -1, h, w)  # every plane of every image is a group with a kernel of its own
+    planes = images.reshape(1, -1, h, w)  # every plane of every image is a group with one kernel
     planes = F.conv2d(F.pad(planes, (radius,) * 4, "reflect"), kernel.unsqueeze(2), groups=len(kernel))
     blurred = F.conv2d(planes, kernel.unsqueeze(3), groups=len(kernel)).clamp(0, 1)
     return torch.where(_uniform(images, generator) < p, blurred.view(images.shape), images)
@@ -172,7 +172,7 @@ def _beta(shape: torch.Size, alpha: float, generator: torch.Generator) -> Tensor
     """Beta(alpha, alpha) draws. torch has none that takes a generator, so one draw of it seeds numpy's."""
     if not alpha > 0:
         raise UserError(f"alpha of the Beta distribution must be above 0, got {alpha}")
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device).item())
     return torch.from_numpy(np.asarray(np.random.default_rng(seed).beta(alpha, alpha, tuple(shape))))
 
 

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ class EpisodeRows:
         return len(self.classes)
 
     def __getitem__(self, item: slice) -> "EpisodeRows":
-        return EpisodeRows(*(array[item] for array in self.arrays()))
+        return EpisodeRows(self.classes[item], self.support[item], self.query[item])
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.classes, self.support, self.query
@@ -141,11 +142,15 @@ class EpisodeSampler:
         n = self.n_tasks - start if n is None else n
         blocks = [self._draw(min(BLOCK, start + n - at), at) for at in range(start, start + n, BLOCK)]
         blocks = blocks or [self._draw(0, start)]
-        return EpisodeRows(*(np.concatenate(parts) for parts in zip(*(b.arrays() for b in blocks), strict=True)))
+        return EpisodeRows(
+            np.concatenate([b.classes for b in blocks]),
+            np.concatenate([b.support for b in blocks]),
+            np.concatenate([b.query for b in blocks]),
+        )
 
     def _draw(self, n: int, start: int) -> EpisodeRows:
         classes, table, counts = self._rows_of_class
-        # Philox counts: task t owns its own stretch of the stream, so any slice can be drawn by itself.
+        # Philox counts: task t owns one stretch of the stream, so any slice can be drawn by itself.
         words = len(classes) + self.n_way * table.shape[1]
         stride = -(-words // 4)  # Philox-4x64 gives four words a counter step
         bits = randomness.philox(self.seed, self.stream)
@@ -187,7 +192,12 @@ class EpisodeManifest:
         cls, image_set: ImageSet, split: str, n_way: int, n_shot: int, n_query: int, n_tasks: int, seed: int
     ) -> "EpisodeManifest":
         sampler = EpisodeSampler(
-            *(image_set.labels, n_way, n_shot, n_query, n_tasks, seed),
+            image_set.labels,
+            n_way,
+            n_shot,
+            n_query,
+            n_tasks,
+            seed,
             rows=image_set.rows(split),
             stream=f"manifest-{split}",
         )
@@ -201,7 +211,7 @@ class EpisodeManifest:
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array, dtype="<i8").tobytes())
         return digest.hexdigest()
 
-    def recipe(self) -> dict:
+    def recipe(self) -> dict[str, Any]:
         """What a result record stores: the recipe and the hash, not the rows."""
         return {k: v for k, v in asdict(self).items() if k != "rows"} | {"hash": self.hash}
 

@@ -17,8 +17,9 @@ SCHEMA = 1
 HEADER_BYTES = 128  # the room numpy gives the header of an array of four dimensions
 BLOCK_BYTES = 1 << 24  # images are read, hashed and written in pieces of about this size
 FILES = {"images.npy", "set.json", "quarantine.csv"}  # all that a set's folder may hold
-KEYS = ("name", "images", "sha256", "labels", "class_names", "splits", "levels", "level_names")
-KEYS += ("files", "provenance")
+KEYS = (
+    "name", "images", "sha256", "labels", "class_names", "splits", "levels", "level_names", "files", "provenance",
+)  # fmt: skip
 
 
 def blocks(images: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -108,8 +109,9 @@ def map_images(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
 
 
 def map_file(path: Path) -> np.ndarray:
-    """An .npy file of our own making as a read-only memory map."""
-    return np.load(path, mmap_mode="r")
+    """An .npy file that this package wrote, as a read-only memory map."""
+    mapped: np.ndarray = np.load(path, mmap_mode="r")
+    return mapped
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -121,7 +123,7 @@ def refuse_other_files(folder: Path) -> None:
 
 
 def publish(work: Path, folder: Path, images: str = "images.npy") -> None:
-    """Move a finished set from the folder it was made in to its own; set.json last.
+    """Move a finished set from the folder in which it was made to its place; set.json last.
 
     Without set.json a folder is no set, so there never are new pixels beside old labels.
     """

@@ -1,6 +1,6 @@
 """Which classes train, validate and test: standard class lists checked by hash, and drawn splits.
 
-The lists are plain data in `class_splits/` (not `splits/`: that would be this module's own name).
+The lists are plain data in `class_splits/` (not `splits/`: that is the name of this module).
 A split of a set is a mapping {"train": classes, "val": classes, "test": classes}; no class is in
 two of them. The guard (`guard.py`) refuses splits that break this.
 """
@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from typing import Any
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.randomness import raw
@@ -39,7 +40,7 @@ def split_hash(mapping: Mapping[str, Iterable[str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def flatten(classes: Mapping, level: str | None) -> Split:
+def flatten(classes: Mapping[str, Any], level: str | None) -> Split:
     """Class names of each split, out of the grouped lists of a file.
 
     An alphabet prefixes its characters (Omniglot), a superclass does not (CIFAR-100).
@@ -53,11 +54,12 @@ def flatten(classes: Mapping, level: str | None) -> Split:
     }
 
 
-def _read(name: str) -> dict:
+def _read(name: str) -> dict[str, Any]:
     if name not in NAMES:
         raise UserError(f"no standard split is named {name!r}; choose one of {', '.join(NAMES)}")
     folder = resources.files("anrot_lib.data").joinpath("class_splits")
-    return json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
+    record: dict[str, Any] = json.loads(folder.joinpath(f"{name}.json").read_text("utf-8"))
+    return record
 
 
 def standard(name: str) -> Split:
@@ -79,7 +81,7 @@ def standard(name: str) -> Split:
 
 def source(name: str) -> str:
     """Where a standard split comes from, in one line."""
-    return _read(name)["source"]
+    return str(_read(name)["source"])
 
 
 def groups(name: str) -> dict[str, str]:
@@ -153,13 +155,13 @@ def _index(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         for key in spellings(name):
             owners.setdefault(key, set()).add(name)
-    return {key: next(iter(found)) for key, found in owners.items() if len(found) == 1}
+    return {key: next(iter(members)) for key, members in owners.items() if len(members) == 1}
 
 
 def match(class_names: Sequence[str], name: str) -> list[str | None]:
     """The class of the standard split `name` that each of a set's classes means, or None."""
     index = _index(member for members in standard(name).values() for member in members)
-    return [next((index[key] for key in spellings(own) if key in index), None) for own in class_names]
+    return [next((index[key] for key in spellings(given) if key in index), None) for given in class_names]
 
 
 def assign(
@@ -175,7 +177,7 @@ def assign(
     meant, split = match(class_names, name), standard(name)
     _refuse_twins(class_names, meant, name)
     missing = sorted({m for members in split.values() for m in members} - set(meant))
-    unknown = [own for own, found in zip(class_names, meant, strict=True) if found is None]
+    unknown = [given for given, meaning in zip(class_names, meant, strict=True) if meaning is None]
     complaints = []
     if missing and not subset:
         complaints.append(f"it lacks {listed(missing)}")
@@ -184,7 +186,7 @@ def assign(
     if complaints:
         raise UserError(f"the set does not fit the split {name}: {'; '.join(complaints)}")
     part_of = {member: part for part, members in split.items() for member in members}
-    parts = [part_of.get(found or "") for found in meant]
+    parts = [part_of.get(meaning or "") for meaning in meant]
     indices = {s: tuple(i for i, part in enumerate(parts) if part == s) for s in SPLITS}
     for part in ("train", "test"):
         if not indices[part]:
@@ -194,12 +196,12 @@ def assign(
 
 def _refuse_twins(class_names: Sequence[str], meant: Sequence[str | None], name: str) -> None:
     first: dict[str, str] = {}
-    for own, found in zip(class_names, meant, strict=True):
-        if found in first:
-            twins = f"{first[found]!r} and {own!r}"
-            raise UserError(f"{twins} are both class {found!r} of the split {name}; merge them")
-        if found is not None:
-            first[found] = own
+    for given, meaning in zip(class_names, meant, strict=True):
+        if meaning in first:
+            twins = f"{first[meaning]!r} and {given!r}"
+            raise UserError(f"{twins} are both class {meaning!r} of the split {name}; merge them")
+        if meaning is not None:
+            first[meaning] = given
 
 
 def listed(names: Sequence[str], limit: int = 8) -> str:

@@ -12,7 +12,7 @@ from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.core import checkpoints, randomness
-from anrot_lib.core.configs import key_of, to_dict
+from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.paths import file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
@@ -173,7 +173,7 @@ def train_surrogate(setting: Setting) -> Surrogate:
     A training that was killed goes on with the next epoch.
     """
     seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
-    key = key_of(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
+    key = make_key(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
     path = setting.work / f"surrogate-{key}.pt"
     state = checkpoints.load(path) if path.is_file() else None
     train = partial(

@@ -19,7 +19,7 @@ from torch import Tensor
 from anrot_lib import settings
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core import checkpoints, configs
-from anrot_lib.core.configs import key_of
+from anrot_lib.core.configs import make_key
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
@@ -218,7 +218,7 @@ def test(
     head = fitted_head(variant, net.backbone.out_channels, scores["val"], query_labels(manifests["val"]))
     columns, shares = clean_columns(setting.budget, manifest, head, scores["test"])
     fused = FewShotNet(net.backbone, head).eval().to(setting.device)
-    journal = key_of(trained["checkpoint"], {k: v.tolist() for k, v in head.fusion.state_dict().items()})
+    journal = make_key(trained["checkpoint"], {k: v.tolist() for k, v in head.fusion.state_dict().items()})
     row = f"{variant}-seed-{recipe.seed}"
     columns |= evaluate_row(setting, row, fused, manifest, journal, attacks_of(setting.protocol, setting.budget))
     weights = (head.fusion.weights * head.fusion.log_scale.exp()).tolist()

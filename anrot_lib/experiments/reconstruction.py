@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices, paths, randomness
-from anrot_lib.core.configs import key_of, to_dict
+from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
 from anrot_lib.data.image_set import ImageSet
@@ -188,7 +188,7 @@ def real_features(experiment: Experiment) -> tuple[Tensor, list[dict[str, float]
     """Features of the test images, then of further test images for the floor, and the floors; computed once."""
     image_set, extractor = experiment.image_set, experiment.extractor
     count = min(2 * experiment.test_images, len(image_set.rows("test")))
-    key = key_of(extractor.about(), image_set.sha256, image_set.split_hash, count, experiment.seed)
+    key = make_key(extractor.about(), image_set.sha256, image_set.split_hash, count, experiment.seed)
     path = experiment.work / f"real-{key}.pt"
     if path.is_file():
         content = checkpoints.load(path)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import differing, to_dict
+from anrot_lib.core.configs import list_differences, to_dict
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
@@ -241,7 +241,7 @@ class _Run:
     def restore(self, state: dict[str, Any], path: Path) -> None:
         settings = state.get("settings") or {}
         if settings != self.settings:
-            names = ", ".join(differing(settings, self.settings))
+            names = ", ".join(list_differences(settings, self.settings))
             raise UserError(
                 f"{path} is the checkpoint of another training (different {names}); "
                 "give another --tag to keep both, or delete it to start anew"

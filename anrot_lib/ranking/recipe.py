@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from anrot_lib.core.configs import at_least
+from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import names
 from anrot_lib.ranking.distances import MARGINS
@@ -69,7 +69,8 @@ class RankingRecipe:
             raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
         least = dict.fromkeys(("eps", "step", "margin", "learning_rate", "weight_decay", "structure_weight"), 0)
         least |= dict.fromkeys(("eta", "batch", "size", "embedding"), 1)
-        at_least(self, **least, stored=self.size, epochs=0, pretrain_epochs=0, boost=0, shift_weight=0, barlow_weight=0)
+        least |= dict.fromkeys(("epochs", "pretrain_epochs", "boost", "shift_weight", "barlow_weight"), 0)
+        check_at_least(self, **least, stored=self.size)
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if not self.limit > 0:

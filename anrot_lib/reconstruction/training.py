@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import at_least, differing, to_dict
+from anrot_lib.core.configs import check_at_least, list_differences, to_dict
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.divergences.measures import NAMES
@@ -50,7 +50,7 @@ class VaeRecipe:
     subset_seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
+        check_at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
         if self.divergence not in NAMES:
             raise UserError(f"unknown divergence {self.divergence!r}; choose one of {', '.join(NAMES)}")
 
@@ -207,7 +207,7 @@ class Run:
         if (settings := state.get("settings") or {}) != self.settings:
             flat = [{**s, **s.get("vae", {}), "vae": None} for s in (settings, self.settings)]
             raise UserError(
-                f"{path} is the checkpoint of another training (different {', '.join(differing(*flat))}); "
+                f"{path} is the checkpoint of another training (different {', '.join(list_differences(*flat))}); "
                 "give another --tag to keep both, or delete it to start anew"
             )
         self.net.load_state_dict(state["weights"])

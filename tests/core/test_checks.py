@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from anrot_lib.core.checks import check_images
-from anrot_lib.core.errors import UserError
-from anrot_lib.core.errors import UserError as SameError
+from anrot_lib.core.errors import UserError, escape_control
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8, 6), (4, 3, 8, 8), (2, 5, 3, 1, 8, 8), (0, 3, 8, 8)])
@@ -54,6 +53,21 @@ def test_one_bad_pixel_is_enough(bad):
         check_images(images)
 
 
-def test_there_is_one_user_error():
-    assert SameError is UserError
-    assert not issubclass(UserError, (ValueError, OSError)), "a handler of those must not swallow it"
+def test_a_user_error_is_a_value_error_and_no_error_of_the_system():
+    assert issubclass(UserError, ValueError), "easyfsl's sampler raises ValueError where ours raises UserError"
+    assert not issubclass(UserError, OSError), "a handler of a full disk must not swallow it"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a\nb\r\tc", r"a\nb\r\tc"),
+        ("\x1b[2J\x9b1m\x07\x00", r"\x1b[2J\x9b1m\x07\x00"),
+        ("\u202egpj.exe\u2028\ufeff\ud800", r"\u202egpj.exe\u2028\ufeff\ud800"),
+        ("crème brûlée 寿司\u3000é.jpg", "crème brûlée 寿司\u3000é.jpg"),
+    ],
+)
+def test_control_characters_in_names_are_escaped_in_every_message(name, shown):
+    """Line breaks would forge lines of output, escape sequences command the terminal; other names stay readable."""
+    assert escape_control(name) == shown
+    assert str(UserError(f"the class {name} is empty")) == f"the class {shown} is empty"

@@ -247,8 +247,8 @@ def test_a_copy_within_a_split_is_listed_but_no_error():
 
 def test_too_few_images_or_classes_are_named():
     short = small_set(per_class=5)
-    assert guard.too_few(short, n_shot=2, n_query=3, n_way=2).clean
-    report = guard.too_few(short, n_shot=3, n_query=3, n_way=2)
+    assert guard.find_shortages(short, n_shot=2, n_query=3, n_way=2).clean
+    report = guard.find_shortages(short, n_shot=3, n_query=3, n_way=2)
     assert [s.class_name for s in report.shortages] == list("abcdef")
     assert report.small_splits == {"train": 0, "val": 0, "test": 0}
     with pytest.raises(UserError, match=r"too few classes in train \(2 usable\)"):

@@ -38,7 +38,7 @@ def test_every_layout_is_recognised_and_gives_the_same_images(tmp_path, disk, la
     )
     assert pixels(listed) == expected
     assert listed.layout == {"split_folders": "split-folders", "pickles": "pickle"}.get(layout, layout)
-    assert "10 images of 5 classes" in listed.found and "\n" not in listed.found
+    assert "10 images of 5 classes" in listed.summary and "\n" not in listed.summary
 
 
 @pytest.mark.parametrize("protocol", range(2, 6))
@@ -87,7 +87,7 @@ def test_other_files_are_passed_over_and_counted(shop):
     (shop / "__MACOSX" / "000.png").write_bytes(b"text")
     listed = layouts.read(shop)
     assert sorted(listed.ignored) == ["mango/.DS_Store", "mango/README.txt", "mango/Thumbs.db", "notes.txt"]
-    assert len(listed.items) == 20 and "4 files that are no images" in listed.found
+    assert len(listed.items) == 20 and "4 files that are no images" in listed.summary
 
 
 def test_names_with_spaces_and_accents_are_composed(tmp_path, disk):
@@ -174,7 +174,7 @@ def test_omniglot_has_alphabets_one_channel_and_rotations_if_asked(tmp_path, dis
     listed = layouts.read(tmp_path)
     assert listed.class_names == ("Greek/character01", "Oriya/character02")
     assert listed.channels == 1 and listed.level_names == ("alphabet",)
-    turned = items.with_rotations(listed)
+    turned = items.add_rotations(listed)
     assert len(turned.class_names) == 8 and len(turned.items) == 16
     by_turn = {i.turn: decode(turned.open(i), 8, 1, i.turn)[..., 0] for i in turned.items}
     assert np.array_equal(by_turn[0], grey)
@@ -205,8 +205,8 @@ def test_tiered_archives_are_read_row_by_row(tmp_path, disk, kind):
     listed = layouts.read(tmp_path)
     assert listed.layout == "tiered" and listed.level_names == ("general",)
     for item in (*listed.items, listed.items[4], listed.items[1], listed.items[3]):  # back and forth
-        assert np.array_equal(decode(listed.open(item), 8), rows[item.index])
-        assert (item.class_name, item.levels, item.split) == ("dog" if item.index < 3 else "cat", ("pet",), "test")
+        assert np.array_equal(decode(listed.open(item), 8), rows[item.row])
+        assert (item.class_name, item.levels, item.split) == ("dog" if item.row < 3 else "cat", ("pet",), "test")
 
 
 def png(array):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from anrot_lib.core import checkpoints, paths
-from anrot_lib.core.configs import change, key_of, to_dict
+from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments import columns as testing
 from anrot_lib.experiments import rows as pipeline
@@ -116,7 +116,7 @@ def test_the_protocols_sigma_has_a_column_of_its_own():
 
 
 def test_equal_settings_have_equal_keys():
-    assert key_of({"a": 1, "b": 2}) == key_of({"b": 2, "a": 1}) != key_of({"a": 1, "b": 3})
+    assert make_key({"a": 1, "b": 2}) == make_key({"b": 2, "a": 1}) != make_key({"a": 1, "b": 3})
 
 
 def test_results_of_different_settings_do_not_meet(small_set, small_budget, anrot_home):

@@ -11,7 +11,7 @@ from anrot_lib.cli.commands.bench import bench
 from anrot_lib.cli.commands.prepare import prepare
 from anrot_lib.cli.commands.report import report
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import change, from_dict, key_of, to_dict
+from anrot_lib.core.configs import change, from_dict, make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shown
 from anrot_lib.experiments import columns
@@ -101,7 +101,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = change(get_method(arguments.method).recipe, **recipe_changes(arguments))
     if arguments.dry_run:
         return dry_run(setting, {arguments.method: recipe}, tests=False)
-    row = f"{arguments.method.replace(':', '-')}-{key_of(to_dict(recipe))}"
+    row = f"{arguments.method.replace(':', '-')}-{make_key(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if arguments.out:
         checkpoints.copy(path, arguments.out)

@@ -124,7 +124,7 @@ def dry_run(arguments: argparse.Namespace) -> int:
     found = preparing.plan(
         *(arguments.source, arguments.layout, size, arguments.split, arguments.seed), rotations=arguments.rotations
     )
-    print(f"{found.found}; {found.split}")
+    print(f"{found.source}; {found.split}")
     print(
         f"{found.images} images of {size} px: about {found.seconds / 60:.1f} min to decode, and about as much again to "
         f"look for copies; {found.bytes / 2**30:.2f} GiB on disk"

@@ -24,7 +24,7 @@ class Placement(NamedTuple):
     shift: Tensor  # (n, 2)
 
 
-def in_place(n: int) -> Placement:
+def start_in_place(n: int) -> Placement:
     return Placement(torch.ones(n, 2), torch.zeros(n, 2))
 
 
@@ -44,7 +44,8 @@ def cut(images: Tensor) -> Tensor:
 
 def draw(images: Tensor, place: Placement) -> Tensor:
     """Images (n, c, h, w) drawn in their partners' places, within the frame: shaped as by `cut`."""
-    grid = torch.stack(torch.broadcast_tensors(*_points(images, place)), -1)
+    x, y = _points(images, place)
+    grid = torch.stack([x.expand(-1, y.shape[1], -1), y.expand(-1, -1, x.shape[2])], -1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -56,7 +57,7 @@ def _points(images: Tensor, place: Placement) -> tuple[Tensor, Tensor]:
 
 
 def shared(images: Tensor, place: Placement) -> Tensor:
-    """(n, 1, h', w'): 1 where a drawn pixel lies within the frame of its own image too, else 0."""
+    """(n, 1, h', w'): 1 where a drawn pixel lies within the frame of its image too, else 0."""
     x, y = _points(images, place)
     inside = 1 - 2 * FRAME
     return ((x.abs() <= inside) & (y.abs() <= inside))[:, None].float()

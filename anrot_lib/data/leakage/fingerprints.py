@@ -1,15 +1,15 @@
 """Short fingerprints of images, and the pairs of images whose fingerprints agree, mirrored or not.
 
 A fingerprint is a cosine transform of a 16 x 16 thumbnail (luminance and two colour differences),
-whitened by the set's own statistics and weighted by how well each direction survives small shifts
+whitened by the statistics of the set and weighted by how well each direction survives small shifts
 and crops: within-copy covariance against covariance over the set, a linear discriminant. Mirroring
 an image changes the sign of the cosines of odd horizontal frequency only, so a fingerprint is kept
 in an even part e and an odd part o, and max over mirroring of the agreement of two images is
 e.e' + |o.o'|: one matrix product serves both orientations.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,15 @@ BLOCK = 1024  # images at once
 
 # Y, and the differences B - Y and R - Y scaled as in JPEG
 TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
+
+
+class ImageRows(Protocol):
+    """uint8 images (N, H, W, C): an array, or some rows of one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: slice | np.ndarray, /) -> np.ndarray: ...
 
 
 class Views(NamedTuple):
@@ -46,6 +55,13 @@ class Candidates(NamedTuple):
     mirrored: Tensor  # (P,) bool
     agreement: Tensor  # (P,) float32 in [-1, 1]
 
+    def take(self, rows: Tensor | slice) -> "Candidates":
+        return Candidates._make(column[rows] for column in self)
+
+    @classmethod
+    def concatenate(cls, parts: "Sequence[Candidates]") -> "Candidates":
+        return cls._make(torch.cat(columns) for columns in zip(*parts, strict=True))
+
 
 def to_float(images: np.ndarray) -> Tensor:
     """uint8 (n, H, W, C) -> float32 (n, 3, H, W) in [0, 255]; grey is repeated."""
@@ -64,7 +80,7 @@ def detail_side(height: int, width: int) -> int:
     return max(SIDE, side // max(1, round(side / DETAIL)))
 
 
-def views(images: np.ndarray) -> Views:
+def views(images: ImageRows) -> Views:
     """Thumbnails and details of uint8 images (N, H, W, C), read once, in blocks."""
     n, side = len(images), detail_side(*images.shape[1:3])
     kept = Views(
@@ -84,7 +100,7 @@ def views(images: np.ndarray) -> Views:
 def _cosines(n: int) -> Tensor:
     """Orthonormal cosine basis (n, 16): the n lowest frequencies."""
     grid = torch.arange(n)[:, None] * (torch.arange(SIDE)[None] + 0.5)
-    basis = torch.cos(torch.pi / SIDE * grid) * (2 / SIDE) ** 0.5
+    basis: Tensor = torch.cos(torch.pi / SIDE * grid) * (2 / SIDE) ** 0.5
     basis[0] *= 0.5**0.5
     return basis
 
@@ -96,7 +112,7 @@ def _spectra(x: Tensor) -> tuple[Tensor, Tensor]:
     grey = y @ ycc[:, 0] @ y.T
     colour = (c @ ycc[:, 1:] @ c.T).flatten(1, 2)
     even = [grey[:, :, 0::2].flatten(1)[:, 1:]]
-    even += [colour[:, :, 0::2].unflatten(1, (2, COLOUR)).flatten(2)[:, :, 1:].flatten(1)]
+    even += [colour[:, :, 0::2].reshape(len(x), 2, COLOUR, -1).flatten(2)[:, :, 1:].flatten(1)]
     odd = [grey[:, :, 1::2].flatten(1), colour[:, :, 1::2].flatten(1)]
     return torch.cat(even, 1), torch.cat(odd, 1)
 
@@ -114,7 +130,7 @@ def _moved(x: Tensor) -> Iterator[Tensor]:
         yield F.interpolate(crop, (h, w), mode="bilinear", antialias=True)
 
 
-def _sample(images: np.ndarray) -> Tensor:
+def _sample(images: ImageRows) -> Tensor:
     """Up to 2,000 images, the same for the same N, no larger than the moves need."""
     rows = np.argsort(raw(0, "fingerprints", len(images)), kind="stable")[:SAMPLE]
     return F.adaptive_avg_pool2d(to_float(images[np.sort(rows)]), detail_side(*images.shape[1:3]))
@@ -131,10 +147,11 @@ def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
     within = within + 1e-3 * torch.diag(torch.diag(total)) + torch.eye(len(total))
     whiten = torch.linalg.inv(torch.linalg.cholesky(total))
     ratio, axes = torch.linalg.eigh(whiten @ within @ whiten.T)
-    return (whiten.T @ axes * (1 - ratio).clamp(min=0)).float()
+    weighted: Tensor = whiten.T @ axes * (1 - ratio).clamp(min=0)
+    return weighted.float()
 
 
-def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
+def fingerprints(images: ImageRows, kept: Views) -> Fingerprints:
     """Fingerprints of uint8 images (N, H, W, C); `images` serve for the whitening only."""
     x = _sample(images)
     base = _spectra(F.adaptive_avg_pool2d(x, SIDE))
@@ -142,7 +159,7 @@ def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
     maps = [_discriminant(base[p], [m[p] - base[p] for m in moved]) for p in (0, 1)]
     blocks = [
         [part @ m for part, m in zip(_spectra(block.float()), maps, strict=True)]
-        for block in kept.thumbnails.split(BLOCK)
+        for block in torch.split(kept.thumbnails, BLOCK)
     ]
     even, odd = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
@@ -152,8 +169,8 @@ def fingerprints(images: np.ndarray, kept: Views) -> Fingerprints:
 def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
     n, step = len(prints.even), 2 * BLOCK
-    tiles = [_among_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]
-    return _among_best(Candidates(*(torch.cat(c) for c in zip(*tiles, strict=True))), most)
+    tiles = [_keep_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]
+    return _keep_best(Candidates.concatenate(tiles), most)
 
 
 def _tile(prints: Fingerprints, a: int, b: int, step: int, least: float) -> Candidates:
@@ -167,13 +184,13 @@ def _tile(prints: Fingerprints, a: int, b: int, step: int, least: float) -> Cand
     return Candidates(i + a, j + b, odd[i, j] < 0, score[i, j])
 
 
-def _among_best(found: Candidates, most: int) -> Candidates:
+def _keep_best(pairs: Candidates, most: int) -> Candidates:
     """The pairs that are among the `most` best of either of their images."""
-    keep = torch.zeros(len(found.first), dtype=torch.bool)
-    by_score = torch.argsort(found.agreement, descending=True, stable=True)
-    for rows in (found.first, found.second):
+    keep = torch.zeros(len(pairs.first), dtype=torch.bool)
+    by_score = torch.argsort(pairs.agreement, descending=True, stable=True)
+    for rows in (pairs.first, pairs.second):
         order = by_score[torch.argsort(rows[by_score], stable=True)]
         ordered = rows[order]
         place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
         keep[order[place < most]] = True
-    return Candidates(*(column[keep] for column in found))
+    return pairs.take(keep)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.near_copies import digests, identical, near_copies
 from anrot_lib.data.splits import SPLITS, listed
 
@@ -37,7 +38,7 @@ class Shortage(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What the guard found in a set."""
+    """The faults of a set and of its split."""
 
     pairs: tuple[Pair, ...]
     shortages: tuple[Shortage, ...]  # classes with fewer images than shots + queries
@@ -69,16 +70,16 @@ class Report:
         copies = ", ".join(f"{c[k]} {k}" for k in ("identical", "near", "mirrored"))
         text = f"{self.images} images: {copies} pairs of copies, {len(self.across)} across splits"
         if self.across:
-            text += f" ({self.told(self.across)})"
+            text += f" ({self.name_pairs(self.across)})"
         if self.shortages:
-            text += f"; too few images in {_told_shortages(self.shortages)}"
+            text += f"; too few images in {_list_shortages(self.shortages)}"
         if self.small_splits:
-            text += f"; too few classes in {_told_splits(self.small_splits)}"
+            text += f"; too few classes in {_list_splits(self.small_splits)}"
         if len(self.quarantine):
             text += f"; {len(self.quarantine)} images to leave out"
         return text
 
-    def told(self, pairs: Sequence[Pair], limit: int = 5) -> str:
+    def name_pairs(self, pairs: Sequence[Pair], limit: int = 5) -> str:
         """The first pairs by the names of their images."""
         shown = [f"{self.names[p.row_a]} = {self.names[p.row_b]}" for p in pairs[:limit]]
         return "; ".join(shown) + (f"; {len(pairs) - limit} more" if len(pairs) > limit else "")
@@ -111,7 +112,7 @@ def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
 
 
-def too_few(image_set, n_shot: int, n_query: int, n_way: int = 5) -> Report:
+def find_shortages(image_set: ImageSet, n_shot: int, n_query: int, n_way: int = 5) -> Report:
     """Classes with fewer than n_shot + n_query images, and splits with too few classes left."""
     return _report(image_set, (), np.empty(0, np.int64), n_shot + n_query, n_way)
 
@@ -131,16 +132,16 @@ def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarra
     for rows in groups.values():
         best = _best(rows, rank)
         links |= {_ordered(row, best): ("identical", 1.0) for row in rows if row != best}
-    unique = images if len(firsts) == len(images) else _Rows(images, np.array(firsts))
+    unique = images if len(firsts) == len(images) else SomeRows(images, np.array(firsts))
     for i, j, mirrored, score in near_copies(unique):
         a, b = (groups.get(hashes[firsts[k]], [firsts[k]]) for k in (i, j))
-        found = ("mirrored" if mirrored else "near", score)
-        links |= {_ordered(row, _best(b, rank)): found for row in a}
-        links |= {_ordered(row, _best(a, rank)): found for row in b}
+        link = ("mirrored" if mirrored else "near", score)
+        links |= {_ordered(row, _best(b, rank)): link for row in a}
+        links |= {_ordered(row, _best(a, rank)): link for row in b}
     return [Pair(i, j, *links[i, j], _across(rank[i], rank[j]), bool(labels[i] == labels[j])) for i, j in sorted(links)]
 
 
-class _Rows:
+class SomeRows:
     """Some rows of an array, read when asked for: a memory-mapped set is never copied whole."""
 
     def __init__(self, array: np.ndarray, rows: np.ndarray):
@@ -149,8 +150,9 @@ class _Rows:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index) -> np.ndarray:
-        return self.array[self.rows[index]]
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        rows: np.ndarray = self.array[self.rows[index]]
+        return rows
 
 
 def _ordered(a: int, b: int) -> tuple[int, int]:
@@ -172,20 +174,20 @@ def quarantine(pairs: Iterable[Pair], split_of_image: np.ndarray) -> np.ndarray:
     Of two copies the one in the earlier of train, val, test goes: test sets stay as published.
     """
     rank = {split: i for i, split in enumerate(SPLITS)}
-    rows = [sorted((p.row_a, p.row_b), key=lambda row: rank[split_of_image[row]]) for p in pairs if p.across]
+    rows = [sorted((p.row_a, p.row_b), key=lambda row: rank[str(split_of_image[row])]) for p in pairs if p.across]
     gone: set[int] = set()
-    for goes, stays in sorted(rows, key=lambda r: (-rank[split_of_image[r[1]]], r)):
+    for goes, stays in sorted(rows, key=lambda r: (-rank[str(split_of_image[r[1]])], r)):
         if stays not in gone:
             gone.add(goes)
     return np.array(sorted(gone), dtype=np.int64)
 
 
-def check(image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: str = "error") -> Report:
+def check(image_set: ImageSet, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: str = "error") -> Report:
     """Guard an ImageSet with a split before episodes of n_way classes are drawn from it.
 
-    mode "report" only says what it found. "quarantine" also lists the rows to leave out: copies
+    mode "report" only lists the faults. "quarantine" also lists the rows to leave out: copies
     across splits (from train first, then val, never test) and classes too small for
-    n_shot + n_query images. "error" raises UserError, naming what it found, unless all is well
+    n_shot + n_query images. "error" raises UserError, naming the faults, unless all is well
     but copies within a split. Classes in two splits, and after a quarantine too few classes for
     n_way, cannot be mended by leaving images out: an error in both modes.
     """
@@ -193,7 +195,7 @@ def check(image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: st
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if mode != "report":
         class_overlap(image_set.split_names)
-    split_of_image = split_names_of_images(image_set)
+    split_of_image = name_splits_of_images(image_set)
     pairs = duplicates(image_set.images, image_set.labels, split_of_image)
     gone = quarantine(pairs, split_of_image) if mode == "quarantine" else np.empty(0, np.int64)
     report = _report(image_set, pairs, gone, n_shot + n_query, n_way)
@@ -209,15 +211,16 @@ def check(image_set, n_shot: int = 1, n_query: int = 1, n_way: int = 5, mode: st
     return report
 
 
-def split_names_of_images(image_set) -> np.ndarray:
+def name_splits_of_images(image_set: ImageSet) -> np.ndarray:
     """(N,) "train", "val", "test", or "" for an image whose class is in no split."""
     names = np.full(len(image_set.class_names), "", dtype="<U5")
     for split, classes in image_set.splits.items():
         names[list(classes)] = split
-    return names[image_set.labels]
+    of_image: np.ndarray = names[image_set.labels]
+    return of_image
 
 
-def _report(image_set, pairs: Sequence[Pair], gone: np.ndarray, needed: int, n_way: int) -> Report:
+def _report(image_set: ImageSet, pairs: Sequence[Pair], gone: np.ndarray, needed: int, n_way: int) -> Report:
     kept = np.delete(np.asarray(image_set.labels), gone)
     counts = np.bincount(kept, minlength=len(image_set.class_names))
     shortages = tuple(
@@ -233,7 +236,7 @@ def _report(image_set, pairs: Sequence[Pair], gone: np.ndarray, needed: int, n_w
     return Report(tuple(pairs), shortages, small, gone.astype(np.int64), n, names)
 
 
-def _name(image_set, row: int) -> str:
+def _name(image_set: ImageSet, row: int) -> str:
     """ "train/apple/0012.png", or with the row number where there are no file names."""
     c = int(image_set.labels[row])
     split = next((s for s, classes in image_set.splits.items() if c in classes), "no split")
@@ -241,9 +244,9 @@ def _name(image_set, row: int) -> str:
     return f"{file} ({split})"
 
 
-def _told_shortages(shortages: Sequence[Shortage], limit: int = 8) -> str:
+def _list_shortages(shortages: Sequence[Shortage], limit: int = 8) -> str:
     return listed([f"{s.class_name}: {s.images}" for s in shortages], limit)
 
 
-def _told_splits(small: Mapping[str, int]) -> str:
+def _list_splits(small: Mapping[str, int]) -> str:
     return ", ".join(f"{split} ({n} usable)" for split, n in small.items())

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from anrot_lib.data.leakage import alignment, fingerprints
-from anrot_lib.data.leakage.fingerprints import Candidates, Views
+from anrot_lib.data.leakage.fingerprints import Candidates, ImageRows, Views
 
 COARSE = 0.75  # correlation of aligned thumbnails, below which no closer look is taken
 COARSE_PATCH = 36.0  # difference of a patch of these, of 255, above which none is taken
@@ -38,13 +38,18 @@ class Verdict(NamedTuple):
     recoloured: Tensor  # (P,) the same after the best gain and offset of each channel
     blank: Tensor  # (P,) share of pixels that are black or white, of the fuller image
 
+    @classmethod
+    def concatenate(cls, parts: "Sequence[Verdict]") -> "Verdict":
+        columns = zip(*parts, strict=True) if parts else [[torch.empty(0)]] * len(cls._fields)
+        return cls._make(torch.cat(list(column)) for column in columns)
+
 
 def digests(images: np.ndarray) -> list[bytes]:
     """A 128-bit digest of each image's pixels."""
-    return [hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest() for image in images]
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
 
 
-def near_copies(images: np.ndarray) -> list[tuple[int, int, bool, float]]:
+def near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
     """(row, later row, mirrored, score in [0, 1]) of each near-copy among uint8 (N, H, W, C).
 
     For images that differ from one another. The work grows with N^2 (matrix products over
@@ -54,12 +59,12 @@ def near_copies(images: np.ndarray) -> list[tuple[int, int, bool, float]]:
         return []
     with torch.no_grad():
         kept = fingerprints.views(images)
-        found = fingerprints.candidates(fingerprints.fingerprints(images, kept))
+        candidates = fingerprints.candidates(fingerprints.fingerprints(images, kept))
         with _one_thread():
-            found, verdict = verify(kept, found)
+            candidates, verdict = verify(kept, candidates)
         good = is_copy(verdict)
-    columns = found.first[good], found.second[good], found.mirrored[good], verdict.texture[good]
-    return sorted(zip(*(c.tolist() for c in columns), strict=True))
+    first, second = candidates.first[good].tolist(), candidates.second[good].tolist()
+    return sorted(zip(first, second, candidates.mirrored[good].tolist(), verdict.texture[good].tolist(), strict=True))
 
 
 @contextmanager
@@ -82,22 +87,17 @@ def is_copy(v: Verdict) -> Tensor:
     return (same | recoloured) & ((v.blank <= BLANK) | drawing)
 
 
-def verify(kept: Views, found: Candidates) -> tuple[Candidates, Verdict]:
+def verify(kept: Views, candidates: Candidates) -> tuple[Candidates, Verdict]:
     """The pairs that agree after alignment of their thumbnails, and a verdict on each."""
-    nothing = torch.empty(0)
-    survivors, verdicts = [], [Verdict(*[nothing] * 5)]
-    for start in range(0, len(found.first), CHUNK):
-        pairs = Candidates(*(column[start : start + CHUNK] for column in found))
+    survivors, verdicts = [candidates.take(slice(0))], [Verdict.concatenate([])]
+    for start in range(0, len(candidates.first), CHUNK):
+        pairs = candidates.take(slice(start, start + CHUNK))
         placed, good = _coarse(kept, pairs)
-        survivors.append(Candidates(*(column[good] for column in pairs)))
-        placed = alignment.Placement(*(p[good] for p in placed))
+        survivors.append(pairs.take(good))
+        placed = alignment.Placement(placed.scale[good], placed.shift[good])
         if good.any():
             verdicts.append(_judge(kept, survivors[-1], placed))
-    empty = Candidates(*(column[:0] for column in found))
-    return (
-        Candidates(*(torch.cat(c) for c in zip(empty, *survivors, strict=True))),
-        Verdict(*(torch.cat(c) for c in zip(*verdicts, strict=True))),
-    )
+    return Candidates.concatenate(survivors), Verdict.concatenate(verdicts)
 
 
 def _pair(plane: Tensor, pairs: Candidates) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor
     """Place the thumbnails on one another; which pairs deserve a closer look."""
     a, b = _pair(kept.thumbnails, pairs)
     grey_a, grey_b = fingerprints.luminance(a), fingerprints.luminance(b)
-    placed = alignment.align(grey_a, grey_b, alignment.in_place(len(a)), steps=5)
+    placed = alignment.align(grey_a, grey_b, alignment.start_in_place(len(a)), steps=5)
     mask = alignment.shared(a, placed)
     alike = alignment.correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
     _, patch, recoloured = _colours(a, b, placed)

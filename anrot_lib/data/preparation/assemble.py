@@ -77,7 +77,7 @@ def _redrawn(source: Source, choice: SplitChoice, items: list[Item], provenance:
     if choice.name != "random" or {i.class_name for i in usable} == set(source.class_names):
         return choice
     choice = choose(replace(source, items=usable), "random", provenance["options"]["seed"])
-    provenance["split"]["said"] = choice.said
+    provenance["split"]["said"] = choice.summary
     return choice
 
 
@@ -121,13 +121,13 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
 
 def describe_source(source: Source, choice: SplitChoice, options: dict[str, Any]) -> dict[str, Any]:
     """The provenance of a set, as far as it is known before its images are decoded."""
-    split = {"name": choice.name, "said": choice.said}
+    split = {"name": choice.name, "said": choice.summary}
     if choice.name == "random":
         split["seed"] = options["seed"]
     return {
         "source": source.folder.resolve().name,
         "layout": source.layout,
-        "found": source.found,
+        "found": source.summary,
         **known_for(choice.name, sum(not item.turn for item in source.items)),
         "split": split,
         "options": options,

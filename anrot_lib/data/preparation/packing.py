@@ -38,7 +38,7 @@ class Packing:
 
     done: int = 0
     bad: dict[int, str] = field(default_factory=dict)  # item number -> why it cannot be read
-    kinds: Counter = field(default_factory=Counter)  # conversions that were needed
+    kinds: Counter[str] = field(default_factory=Counter)  # conversions that were needed
 
     @property
     def kept(self) -> int:
@@ -118,7 +118,9 @@ def write(file: BinaryIO, pixels: list[np.ndarray]) -> None:
 
 
 def _decode_block(source: Source, numbers: range, size: int, pool: Executor) -> tuple[dict[str, Any], list[np.ndarray]]:
-    bad, kinds, pixels = [], Counter(), []
+    bad: list[tuple[int, str]] = []
+    kinds: Counter[str] = Counter()
+    pixels: list[np.ndarray] = []
     jobs = [_job(source, source.items[n], size) for n in numbers]
     for number, (image, note) in zip(numbers, pool.map(lambda job: job(), jobs), strict=True):
         if image is None:
@@ -131,7 +133,7 @@ def _decode_block(source: Source, numbers: range, size: int, pool: Executor) -> 
 
 def _job(source: Source, item: Item, size: int) -> Callable[[], tuple[np.ndarray | None, str]]:
     """A task for the pool. Files are read there; rows of arrays here, one file at a time."""
-    raw = source.open(item) if item.index >= 0 and not item.problem else None
+    raw = source.open(item) if item.row >= 0 and not item.problem else None
 
     def run() -> tuple[np.ndarray | None, str]:
         try:
@@ -149,7 +151,8 @@ def _job(source: Source, item: Item, size: int) -> Callable[[], tuple[np.ndarray
 
 def _resume(work: Path, key: str, image_bytes: int) -> Packing:
     """The state that journal and images agree on; both are cut back to it, or begun anew."""
-    state, lines, journal, images = Packing(), [], work / "journal.jsonl", work / "images.part"
+    state, journal, images = Packing(), work / "journal.jsonl", work / "images.part"
+    lines: list[dict[str, Any]] = []
     size = images.stat().st_size if images.is_file() else 0
     for line in _whole_lines(journal):
         if not lines and line != {"key": key}:

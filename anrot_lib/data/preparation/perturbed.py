@@ -46,7 +46,7 @@ def perturb(
         eps: if given, no pixel may move by more, in the range [0, 1].
         out: the folder to write, else paths.packed_dir()/<set>-<kind>.
         progress: called with images done and images in all.
-    Returns: the copy: same labels, splits and file names, own pixels and hash; its provenance holds
+    Returns: the copy: same labels, splits and file names, other pixels and hash; its provenance holds
         the source's hash.
     Raises:  UserError for images outside of [0, 1] or of another shape, a pixel moved by more than
         eps, and a full disk; nothing is visible then.

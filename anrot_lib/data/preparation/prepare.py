@@ -1,6 +1,6 @@
 """From somebody's folder of images to a packed ImageSet: read, split, decode, screen, store.
 
-The packed set lies in a folder of its own. While it is being made, a hidden folder beside it holds
+The packed set lies in one folder. While it is being made, a hidden folder beside it holds
 the images decoded so far, so that the same command goes on after a kill; the set comes last.
 """
 
@@ -20,7 +20,7 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import packing, screening
 from anrot_lib.data.preparation.assemble import Place, describe_source, finish, plain_set_name, storage_errors
 from anrot_lib.data.preparation.perturbed import perturb
-from anrot_lib.data.preparation.split_choice import SplitChoice, choose, with_superclasses
+from anrot_lib.data.preparation.split_choice import SplitChoice, add_superclasses, choose
 from anrot_lib.data.readers import items, layouts
 from anrot_lib.data.readers.decode import DECODER
 from anrot_lib.data.readers.items import Source
@@ -59,7 +59,7 @@ def prepare(
         progress: called with images done, images in all, seconds left.
         channels: 3 (RGB) or 1 (grey); by default 1 for Omniglot, else 3.
         rotations: add all classes turned by 90, 180 and 270 degrees as new ones (Omniglot).
-    Returns: the ImageSet; its provenance says what was found, chosen, converted and left out.
+    Returns: the ImageSet; its provenance says what was read, chosen, converted and left out.
     Raises:  UserError, one sentence, for every kind of bad input, a full disk included. Nothing
         half-written is visible then, and a set packed before stays as it was.
 
@@ -69,16 +69,16 @@ def prepare(
     _check_options(size, on_bad, on_duplicates, channels)
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
     choice = choose(listed, split, seed)
-    listed = with_superclasses(listed, choice)
+    listed = add_superclasses(listed, choice)
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
     return pack_source(listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress)
 
 
 class Plan(NamedTuple):
-    """What `prepare` would do: what it found, the split, images, bytes on disk, seconds of decoding."""
+    """What `prepare` would do: the layout that it reads, the split, images, bytes on disk, seconds of decoding."""
 
-    found: str
+    source: str
     split: str
     images: int
     bytes: int
@@ -97,8 +97,9 @@ def plan(
     """What `prepare` would do with these options, from a sample of the images. Writes nothing."""
     _check_options(size, screening.ON_BAD[0], screening.ON_DUPLICATES[0], channels)
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
-    said, n = choose(listed, split, seed).said, len(listed.items)
-    return Plan(listed.found, said, n, n * size * size * listed.channels, n * packing.trial(listed, size))
+    n = len(listed.items)
+    stored = n * size * size * listed.channels
+    return Plan(listed.summary, choose(listed, split, seed).summary, n, stored, n * packing.trial(listed, size))
 
 
 def pack_source(
@@ -113,7 +114,7 @@ def pack_source(
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
     name = plain_set_name(name)
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
-    log.info("%s: %s; %s", name, listed.found, choice.said)
+    log.info("%s: %s; %s", name, listed.summary, choice.summary)
     size = options["size"]
     key = _key(listed, size)
     marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
@@ -130,7 +131,7 @@ def pack_source(
 def _listed(source: Path, layout: str, channels: int | None, rotations: bool) -> Source:
     listed = layouts.read(source, layout)
     listed = replace(listed, channels=channels or listed.channels)
-    return items.with_rotations(listed) if rotations else listed
+    return items.add_rotations(listed) if rotations else listed
 
 
 def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | None) -> None:

@@ -64,7 +64,7 @@ def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> 
 
 def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[int, str], dict[str, Any]]:
     """Rows to leave out because of a copy in another split, and a report of all copies."""
-    split_of_image = guard.split_names_of_images(image_set)
+    split_of_image = guard.name_splits_of_images(image_set)
     pairs = _noted_pairs(image_set, split_of_image, note)
     listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
     across = [d for d in listed if d["across_splits"]]
@@ -139,7 +139,8 @@ def _lone(image_set: ImageSet, keep: np.ndarray) -> np.ndarray:
     """The kept rows whose class has no other kept image."""
     labels = image_set.labels[keep]
     counts = np.bincount(labels, minlength=len(image_set.class_names))
-    return keep[counts[labels] == 1]
+    lone: np.ndarray = keep[counts[labels] == 1]
+    return lone
 
 
 def _refuse(findings: Sequence[Finding], n: int, what: str) -> None:

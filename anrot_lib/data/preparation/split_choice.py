@@ -17,7 +17,7 @@ Names = dict[str, tuple[str, ...]]
 class SplitChoice(NamedTuple):
     name: str  # of a published split, or "folders" or "random"
     classes: Names
-    said: str  # what was chosen and why, in a sentence
+    summary: str  # what was chosen and why, in a sentence
 
 
 def choose(source: Source, split: str, seed: int) -> SplitChoice:
@@ -116,7 +116,7 @@ def counts(classes: Names) -> str:
     return ", ".join(f"{len(names)} {part}" for part, names in classes.items()) + " classes"
 
 
-def with_superclasses(source: Source, choice: SplitChoice) -> Source:
+def add_superclasses(source: Source, choice: SplitChoice) -> Source:
     """Add the level "superclass" where the published split knows it and the source does not."""
     groups = splits.groups(choice.name) if choice.name in ("cifar-fs", "fc100") else {}
     if source.level_names or not groups:
@@ -124,5 +124,5 @@ def with_superclasses(source: Source, choice: SplitChoice) -> Source:
     meant = dict(zip(source.class_names, splits.match(source.class_names, choice.name), strict=True))
     if not all(groups.get(meaning or "") for meaning in meant.values()):
         return source
-    items = tuple(i._replace(levels=(groups[meant[i.class_name]],)) for i in source.items)
+    items = tuple(i._replace(levels=(groups[meant[i.class_name] or ""],)) for i in source.items)
     return replace(source, items=items, level_names=("superclass",))

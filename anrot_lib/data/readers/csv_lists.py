@@ -41,10 +41,10 @@ def read_csv(folder: Path) -> Source:
         if where / name not in listed and where / name not in files
     ]
     n_classes = len({item.class_name for item in items})
-    found = f"{', '.join(p.name for p in files)}: {len(items)} images of {n_classes} classes"
+    summary = f"{', '.join(p.name for p in files)}: {len(items)} images of {n_classes} classes"
     if ignored:
-        found += f"; {len(ignored)} files that they do not list were passed over"
-    return Source(folder, "csv", found, tuple(items), tuple(ignored))
+        summary += f"; {len(ignored)} files that they do not list were passed over"
+    return Source(folder, "csv", summary, tuple(items), tuple(ignored))
 
 
 def _read_one(path: Path) -> list[Item]:
@@ -67,12 +67,12 @@ def _column(row: dict[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _item(path: Path, line: int, row: dict[str, str], columns: dict[str, str | None]) -> Item:
-    file, label = ((row[columns[what]] or "").strip() for what in ("file", "label"))
+    file, label = ((row[columns[what] or ""] or "").strip() for what in ("file", "label"))
     if not file or not label:
         raise UserError(f"{path}, line {line}: the filename or the label is empty")
-    found, problem = _locate(path, file)
+    image, problem = _locate(path, file)
     split = _split(path, line, row, columns["split"])
-    return Item(plain_name(label), plain_name(file), found, split=split, problem=problem)
+    return Item(plain_name(label), plain_name(file), image, split=split, problem=problem)
 
 
 def _split(path: Path, line: int, row: dict[str, str], column: str | None) -> str | None:

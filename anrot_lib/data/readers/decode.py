@@ -49,7 +49,7 @@ def open_image(raw: bytes) -> tuple[Image.Image, str]:
     if not raw:
         raise BadImage("the file is empty")
     try:
-        image = Image.open(io.BytesIO(raw), formats=_formats())
+        image: Image.Image = Image.open(io.BytesIO(raw), formats=_formats())
         if image.width * image.height > MAX_PIXELS:
             raise BadImage(f"{image.width} x {image.height} pixels are too many")
         kind = "animated" if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else ""

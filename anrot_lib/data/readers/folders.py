@@ -72,8 +72,8 @@ def read_split_folders(folder: Path) -> Source:
         raise UserError(f"{folder} has no folders train, val and test with a folder a class in each")
     items, ignored = [], []
     for split, path in parts.items():
-        found, others = list_classes(path, folder, split)
-        items += found
+        members, others = list_classes(path, folder, split)
+        items += members
         ignored += others
     what = f"folders {', '.join(path.name for path in parts.values())} with a folder for each class"
     return _source(folder, "split-folders", what, items, ignored)
@@ -101,11 +101,11 @@ def read_omniglot(folder: Path) -> Source:
         raise UserError(f"{folder} has neither images_background nor images_evaluation (Omniglot)")
     items, ignored = [], []
     for side in sides:
-        found, others = list_classes(side, folder)
-        items += [item._replace(levels=(item.class_name.split("/")[0],)) for item in found]
+        members, others = list_classes(side, folder)
+        items += [item._replace(levels=(item.class_name.split("/")[0],)) for item in members]
         ignored += others
-    found = _say("Omniglot, characters in folders of their alphabets", items, ignored)
-    return Source(folder, "omniglot", found, tuple(items), tuple(ignored), ("alphabet",), 1)
+    summary = _say("Omniglot, characters in folders of their alphabets", items, ignored)
+    return Source(folder, "omniglot", summary, tuple(items), tuple(ignored), ("alphabet",), 1)
 
 
 def _source(folder: Path, layout: str, what: str, items: list[Item], ignored: list[str]) -> Source:
@@ -114,12 +114,12 @@ def _source(folder: Path, layout: str, what: str, items: list[Item], ignored: li
     if grouped:
         items = [item._replace(levels=(item.class_name.rsplit("/", 1)[0],)) for item in items]
     level_names = ("group",) if grouped else ()
-    found = _say(what, items, ignored)
-    return Source(folder, layout, found, tuple(items), tuple(ignored), level_names)
+    summary = _say(what, items, ignored)
+    return Source(folder, layout, summary, tuple(items), tuple(ignored), level_names)
 
 
 def _say(what: str, items: list[Item], ignored: list[str]) -> str:
-    """What was found, in one sentence."""
+    """What the folder was taken for, in one sentence."""
     n_classes = len({item.class_name for item in items})
     passed = f"; {len(ignored)} files that are no images were passed over" if ignored else ""
     return f"{what}: {len(items)} images of {n_classes} classes{passed}"

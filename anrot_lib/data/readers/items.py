@@ -22,14 +22,14 @@ class Item(NamedTuple):
     """One image of a source.
 
     file is its name in the source (relative, "/" between parts); path the file it is read from and
-    index the row there, or -1 if the file is the image; split the train, val or test it was stored
+    row its number there, or -1 if the file is the image; split the train, val or test it was stored
     under; levels its further labels; turn a rotation in degrees; problem why it cannot be read.
     """
 
     class_name: str
     file: str
     path: Path
-    index: int = -1
+    row: int = -1
     split: str | None = None
     levels: tuple[str, ...] = ()
     turn: int = 0
@@ -42,11 +42,11 @@ def read_file(item: Item) -> bytes:
 
 @dataclass(frozen=True)
 class Source:
-    """A folder of somebody's images, listed: `found` says in one sentence what it was taken for."""
+    """A folder of somebody's images, listed: `summary` says in one sentence what it was taken for."""
 
     folder: Path
     layout: str
-    found: str
+    summary: str
     items: tuple[Item, ...]
     ignored: tuple[str, ...] = ()  # files that are no images, by name
     level_names: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Source:
         for item in self.items:
             if item.path not in stats:
                 stats[item.path] = _stamp(item.path)
-            parts = (*item[:2], item.index, item.split, *item.levels, item.turn, item.problem)
+            parts = (*item[:2], item.row, item.split, *item.levels, item.turn, item.problem)
             digest.update(repr((*parts, stats[item.path])).encode())
         return digest.hexdigest()
 
@@ -86,29 +86,32 @@ class Newest:
     """Open files one at a time: the one before is let go before the next is read."""
 
     def __init__(self, read: Callable[[Path], Any]):
-        self.read, self.path, self.rows = read, None, None
+        self.read = read
+        self.path: Path | None = None
+        self.rows: Any = None
 
     def __call__(self, item: Item) -> bytes | np.ndarray:
         if item.path != self.path:
             self.path = self.rows = None
             self.rows = self.read(item.path)
             self.path = item.path
-        return self.rows[item.index]
+        image: bytes | np.ndarray = self.rows[item.row]
+        return image
 
     def close(self) -> None:
         """Let go of the file opened last."""
         self.path = self.rows = None
 
 
-def with_rotations(source: Source) -> Source:
+def add_rotations(source: Source) -> Source:
     """Add the images turned by 90, 180 and 270 degrees as new classes ("alphabet/character@90")."""
     turned = (
         item._replace(class_name=f"{item.class_name}@{turn}", file=f"{item.file}@{turn}", turn=turn)
         for turn in (90, 180, 270)
         for item in source.items
     )
-    found = f"{source.found}; turned by 90, 180 and 270 degrees they make new classes"
-    return replace(source, items=(*source.items, *turned), found=found)
+    summary = f"{source.summary}; turned by 90, 180 and 270 degrees they make new classes"
+    return replace(source, items=(*source.items, *turned), summary=summary)
 
 
 def plain_name(name: str) -> str:

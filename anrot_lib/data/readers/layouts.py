@@ -20,12 +20,12 @@ from anrot_lib.data.readers.folders import (
     split_folders,
     unwrap,
 )
-from anrot_lib.data.readers.items import Item, Source, with_rotations
+from anrot_lib.data.readers.items import Item, Source, add_rotations
 from anrot_lib.data.readers.pickles import cifar_folder, mini_pickles, read_cifar100, read_mini_pickle
 from anrot_lib.data.readers.tiered import read_tiered, tiered_files
 
 __all__ = ["CATALOGUE", "LAYOUTS", "Item", "Source", "detect", "download", "read"]
-__all__ += ["with_rotations"]
+__all__ += ["add_rotations"]
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -43,9 +43,9 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Source], Callable[[Path], bool]]] = {
 
 
 def read(source: Path | str, layout: str = "auto") -> Source:
-    """List the images of a folder in one of the LAYOUTS, found out by itself for "auto".
+    """List the images of a folder in one of the LAYOUTS, recognised for "auto".
 
-    `found` of the answer says in a sentence what the folder was taken for. Raises UserError for a
+    `summary` of the answer says in a sentence what the folder was taken for. Raises UserError for a
     missing or empty folder, an archive, an unknown layout, a folder that does not have the layout
     asked for, and one without a single image.
     """

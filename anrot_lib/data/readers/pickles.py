@@ -18,12 +18,12 @@ from anrot_lib.data.readers.unpickle import keyed, text
 
 def mini_pickles(folder: Path) -> dict[str, Path]:
     """mini-imagenet-cache-train.pkl and its like, by split."""
-    found = {}
+    files = {}
     for path in sorted(folder.glob("*.p*kl*")):
         part = re.search(r"cache[-_](\w+)\.p(?:ic)?kle?$", path.name.lower())
         if part and part[1] in SPLIT_OF:
-            found[SPLIT_OF[part[1]]] = path
-    return {split: found[split] for split in ("train", "val", "test") if split in found}
+            files[SPLIT_OF[part[1]]] = path
+    return {split: files[split] for split in ("train", "val", "test") if split in files}
 
 
 def read_mini_pickle(folder: Path) -> Source:
@@ -34,24 +34,24 @@ def read_mini_pickle(folder: Path) -> Source:
     items = [item for split, path in files.items() for item in _mini_items(split, path)]
     names = ", ".join(path.name for path in files.values())
     n_classes = len({item.class_name for item in items})
-    found = f"mini-ImageNet pickles {names}: {len(items)} images of {n_classes} classes"
-    return Source(folder, "pickle", found, tuple(items), open=Newest(lambda p: _mini(p)[0]))
+    summary = f"mini-ImageNet pickles {names}: {len(items)} images of {n_classes} classes"
+    return Source(folder, "pickle", summary, tuple(items), open=Newest(lambda p: _mini(p)[0]))
 
 
 def _mini(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
     content = keyed(unpickle.read(path), path, "image_data", "class_dict")
     images = _pixels(content["image_data"], path)
-    classes = keyed(content["class_dict"], path, *())
+    classes = keyed(content["class_dict"], path)
     return images, {plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
 
 
 def _mini_items(split: str, path: Path) -> list[Item]:
     _, classes = _mini(path)
     items = [Item(name, f"{split}/{row}", path, row, split) for name, rows in classes.items() for row in rows]
-    items.sort(key=lambda item: item.index)
+    items.sort(key=lambda item: item.row)
     for a, b in itertools.pairwise(items):
-        if a.index == b.index:
-            raise UserError(f"{path}: image {a.index} is in {a.class_name!r} and {b.class_name!r}")
+        if a.row == b.row:
+            raise UserError(f"{path}: image {a.row} is in {a.class_name!r} and {b.class_name!r}")
     return items
 
 
@@ -64,7 +64,8 @@ def _pixels(images: Any, path: Path) -> np.ndarray:
         images = images.transpose(0, 2, 3, 1)
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         raise UserError(f"{path}: the images must be uint8 (N, H, W, 3), not {images.shape}")
-    return images
+    pixels: np.ndarray = images
+    return pixels
 
 
 def _row_numbers(rows: Any, images: np.ndarray, path: Path) -> list[int]:
@@ -89,9 +90,9 @@ def read_cifar100(folder: Path) -> Source:
     meta = keyed(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
     names = {kind: [text(n) for n in meta[f"{kind}_label_names"]] for kind in ("fine", "coarse")}
     items = [item for part in ("train", "test") for item in _cifar_items(where / part, names)]
-    found = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
+    summary = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
     opener = Newest(lambda path: _cifar(path)[0])
-    return Source(where, "cifar100", found, tuple(items), (), ("superclass",), open=opener)
+    return Source(where, "cifar100", summary, tuple(items), (), ("superclass",), open=opener)
 
 
 def _cifar(path: Path) -> tuple[np.ndarray, dict[str, Any]]:

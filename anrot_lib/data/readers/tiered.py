@@ -15,7 +15,7 @@ from anrot_lib.data.readers.unpickle import keyed, text
 
 def tiered_files(folder: Path) -> dict[str, tuple[Path, Path]]:
     """(images, labels) by split: <split>_images.npz or _images_png.pkl, and <split>_labels.pkl."""
-    found = {}
+    files = {}
     for split in ("train", "val", "test"):
         images = (folder / f"{split}_images.npz", folder / f"{split}_images_png.pkl")
         path, labels = (
@@ -23,8 +23,8 @@ def tiered_files(folder: Path) -> dict[str, tuple[Path, Path]]:
             folder / f"{split}_labels.pkl",
         )
         if path is not None and labels.is_file():
-            found[split] = (path, labels)
-    return found
+            files[split] = (path, labels)
+    return files
 
 
 def read_tiered(folder: Path) -> Source:
@@ -40,8 +40,8 @@ def read_tiered(folder: Path) -> Source:
     items = [item for split, pair in files.items() for item in _tiered_items(split, *pair)]
     n_classes = len({item.class_name for item in items})
     kinds = ", ".join(images.name for images, _ in files.values())
-    found = f"tieredImageNet archives {kinds}: {len(items)} images of {n_classes} classes"
-    return Source(folder, "tiered", found, tuple(items), (), ("general",), open=Newest(_tiered_rows))
+    summary = f"tieredImageNet archives {kinds}: {len(items)} images of {n_classes} classes"
+    return Source(folder, "tiered", summary, tuple(items), (), ("general",), open=Newest(_tiered_rows))
 
 
 def _tiered_rows(path: Path) -> Any:
@@ -105,7 +105,7 @@ class NpzRows:
         size = int(np.prod(self.shape[1:]))
         try:
             while self.next <= row:
-                data = self.file.read(size)
+                data = self.file.read(size) if self.file else b""
                 self.next += 1
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path} is damaged: {error}") from None

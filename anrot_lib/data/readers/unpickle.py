@@ -15,9 +15,9 @@ import numpy as np
 from anrot_lib.core.errors import UserError
 
 
-def _dtype(*args: Any) -> np.dtype:
+def _dtype(*args: Any) -> np.dtype[Any]:
     """numpy.dtype, but not for arrays of Python objects: those are pickles inside the pickle."""
-    dtype = np.dtype(*args)
+    dtype: np.dtype[Any] = np.dtype(*args)
     if dtype.hasobject:
         raise pickle.UnpicklingError("arrays of Python objects are not read")
     return dtype
@@ -100,7 +100,7 @@ def keyed(value: Any, path: Path, *needed: str) -> dict[str, Any]:
     """A pickled dict with text for keys; UserError unless it has all that are needed."""
     if not isinstance(value, dict):
         raise UserError(f"{path} holds a {type(value).__name__}, not a dict with {needed[0]!r}")
-    value = {text(key): entry for key, entry in value.items()}
-    if missing := [key for key in needed if key not in value]:
-        raise UserError(f"{path} has no {missing[0]!r} (it has {', '.join(sorted(value)) or 'none'})")
-    return value
+    entries = {text(key): entry for key, entry in value.items()}
+    if missing := [key for key in needed if key not in entries]:
+        raise UserError(f"{path} has no {missing[0]!r} (it has {', '.join(sorted(entries)) or 'none'})")
+    return entries

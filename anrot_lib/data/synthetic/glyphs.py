@@ -1,4 +1,4 @@
-"""What makes a synthetic class a class: shape, stroke, texture and colours, each drawn on its own.
+"""What makes a synthetic class a class: shape, stroke, texture and colours, each drawn independently.
 
 `style` draws the factors of a class, `fields` renders them once into signed distances on a grid,
 from which every image of the class is sampled. All classes draw from the same factors, so what is
@@ -139,7 +139,7 @@ def stroke(style: Style, body: Array, arc: Array) -> Array:
 def emblem(style: Style, x: Array, y: Array) -> Array:
     """A small mark in the middle of the body, in ink."""
     size, thin = style.emblem_size, 0.4 * style.emblem_size
-    radius = np.sqrt(x * x + y * y)
+    radius: Array = np.sqrt(x * x + y * y)
     bar = np.maximum(np.abs(x) - 1.3 * size, np.abs(y) - thin)
     match style.emblem:
         case "disc":
@@ -152,7 +152,8 @@ def emblem(style: Style, x: Array, y: Array) -> Array:
             return np.minimum(bar, np.maximum(np.abs(y) - 1.3 * size, np.abs(x) - thin))
         case "pair":
             off = np.abs(x) - 0.9 * size
-            return np.sqrt(off * off + y * y) - 0.6 * size
+            middle: Array = np.sqrt(off * off + y * y)
+            return middle - 0.6 * size
     return np.full_like(x, REACH)
 
 
@@ -174,7 +175,8 @@ def dotted(x: Array, y: Array, style: Style) -> Array:
     row = np.floor(y / p)
     u = x / p + 0.5 * row
     u, v = u - np.floor(u) - 0.5, y / p - row - 0.5
-    return (np.sqrt(u * u + v * v) - 0.5 * np.sqrt(style.duty) * 0.9) * p
+    distance: Array = (np.sqrt(u * u + v * v) - 0.5 * np.sqrt(style.duty) * 0.9) * p
+    return distance
 
 
 def ringed(x: Array, y: Array, style: Style) -> Array:

@@ -34,7 +34,8 @@ class Draws:
         self._values = iter(uniforms(seed, name, n).tolist())
 
     def between(self, low: float, high: float) -> float:
-        return low + (high - low) * next(self._values)
+        value: float = next(self._values)
+        return low + (high - low) * value
 
     def integer(self, low: int, high: int) -> int:
         """An integer from low to high, both included."""
@@ -77,7 +78,7 @@ def around(n: int) -> Array:
     return np.arange(n) / n
 
 
-def one(points: Array | list) -> Outline:
+def one(points: Array | list[tuple[float, float]]) -> Outline:
     return Outline((np.asarray(points, np.float64),), closed=True)
 
 

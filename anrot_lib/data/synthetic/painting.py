@@ -34,13 +34,14 @@ def draw(c: int, indices: NDArray[np.integer], size: int = 32, seed: int = 0) ->
 
 
 def draw_plain(c: int, indices: NDArray[np.integer], size: int = 16, seed: int = 0) -> NDArray[np.uint8]:
-    """Figures of class c alone, white on black, each in a pose of its own: uint8 (n, size, size, 1)."""
+    """Figures of class c alone, white on black, each in another pose: uint8 (n, size, size, 1)."""
     template = glyphs.fields(glyphs.style(seed, c), max(64, size))
     rows = [outlines.uniforms(seed, f"plain/image/{c}/{int(i)}", POSE_WORDS) for i in indices]
     x, y = _grid(size)
     (body, ink, _), pixel = _posed(_Columns(np.asarray(rows, np.float64)), x, y, template, 2 / size)
     cover = np.maximum(_cover(body, pixel), _cover(ink, pixel))
-    return np.floor(cover * np.float32(255) + np.float32(0.5)).astype(np.uint8).reshape(-1, size, size, 1)
+    pixels: NDArray[np.uint8] = np.floor(cover * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return pixels.reshape(-1, size, size, 1)
 
 
 def _grid(size: int) -> tuple[Plane, Plane]:
@@ -56,7 +57,8 @@ class _Columns:
         self._columns: Iterator[NDArray[np.float64]] = iter(numbers.T)
 
     def between(self, low: float, high: float) -> Plane:
-        return (low + (high - low) * next(self._columns)).astype(np.float32)[:, None]
+        column: Plane = (low + (high - low) * next(self._columns)).astype(np.float32)[:, None]
+        return column
 
     def colour(self, low: float, high: float) -> Plane:
         return np.stack([self.between(low, high) for _ in range(3)])
@@ -81,7 +83,7 @@ def _paint(style: glyphs.Style, template: Plane, numbers: NDArray[np.float64], s
     _blend(image, colours[1], cover * _cover(texture, np.maximum(pixel, style.softness)))
     _blend(image, colours[2], _cover(ink, pixel))
     _light(u, x, y, image)
-    pixels = np.floor(np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    pixels: NDArray[np.uint8] = np.floor(np.clip(image, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return pixels.transpose(1, 2, 0).reshape(-1, size, size, 3)
 
 
@@ -92,7 +94,8 @@ def _blend(image: Plane, colour: Plane, cover: Plane) -> None:
 
 def _cover(distance: Plane, pixel: Plane | float) -> Plane:
     """Share of a pixel that lies behind an edge at this signed distance."""
-    return np.clip(np.float32(0.5) - distance / pixel, 0, 1)
+    share: Plane = np.clip(np.float32(0.5) - distance / pixel, 0, 1)
+    return share
 
 
 def _background(u: _Columns, x: Plane, y: Plane, knots: Plane) -> Plane:
@@ -161,13 +164,15 @@ def _lerp2(field: Plane, at: NDArray[np.int32], n: int, u: Plane, v: Plane) -> P
     above, below = field[at], field[at + n]
     above += (field[at + 1] - above) * u
     below += (field[at + n + 1] - below) * u
-    return above + (below - above) * v
+    value: Plane = above + (below - above) * v
+    return value
 
 
 def _colour(u: _Columns, colour: glyphs.Colour) -> Plane:
     """A class colour with the jitter of one image, (3, n, 1)."""
     centre = np.asarray(colour, np.float32)[:, None, None]
-    return np.clip(centre + u.colour(-0.18, 0.18), 0, 1)
+    jittered: Plane = np.clip(centre + u.colour(-0.18, 0.18), 0, 1)
+    return jittered
 
 
 def _light(u: _Columns, x: Plane, y: Plane, image: Plane) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import differing, key_of
+from anrot_lib.core.configs import list_differences, make_key
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.ranking import embedders
 from anrot_lib.ranking.data.batches import Sampler
@@ -79,7 +79,7 @@ def initial(
             "or at least one epoch by --pretrain-epochs"
         )
     settings = classifier_settings(recipe, data, precision)
-    file = None if folder is None else folder / f"classifier-{name.backbone}-{key_of(settings)}.pt"
+    file = None if folder is None else folder / f"classifier-{name.backbone}-{make_key(settings)}.pt"
     pretrain(net, recipe, data, settings, file, torch.device(device), precision, progress)
     epochs = f"{recipe.pretrain_epochs} epoch{'s' if recipe.pretrain_epochs > 1 else ''}"
     return net, f"scratch, then a classifier of the {data.train.classes} training classes for {epochs}"
@@ -328,7 +328,7 @@ class Run:
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         if state.get("settings") != self.settings:
-            names = ", ".join(differing(state.get("settings") or {}, self.settings))
+            names = ", ".join(list_differences(state.get("settings") or {}, self.settings))
             raise UserError(
                 f"{path} is the checkpoint of another training (different {names}); "
                 "give another --tag to keep both, or delete it to start anew"
