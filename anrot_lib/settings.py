@@ -7,22 +7,28 @@ a loss weight.
 import math
 import os
 from dataclasses import dataclass
+from typing import Annotated
 
 from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.options import PIXELS, Option
+
+PRECISIONS = ("auto", "fp32", "bf16")
+SCHEDULES = ("cosine", "constant")
+MIXES = ("mixup", "cutmix")
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How accuracy is asked for. eps in units of the pixel range (8/255), sigma likewise."""
+    """How accuracy is measured. eps, step and sigma are in units of the pixel range."""
 
-    way: int = 5
-    shot: int = 5
+    way: Annotated[int, Option("classes in an episode")] = 5
+    shot: Annotated[int, Option("support images of each class")] = 5
     seed: int = 0
-    eps: float = 8 / 255
+    eps: Annotated[float, Option("radius of the attacks; PGD takes steps of a quarter of it", metavar=PIXELS)] = 8 / 255
     step: float = 2 / 255
     steps: int = 20
-    sigma: float = 0.1
+    sigma: Annotated[float, Option("standard deviation of the noise, in units of the pixel range")] = 0.1
     curve_eps: tuple[float, ...] = (*(k / 255 for k in (0, 1, 2, 4, 8, 16)), 0.10, 0.20, 0.30)
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 
@@ -43,24 +49,26 @@ class Recipe:
     """
 
     method: str = "anrot"
-    clean: float = 1.0
-    adversarial: float = 0.0
-    noisy: float = 0.0
-    eps: float = 8 / 255
-    attack_steps: int = 1
-    sigma_low: float = 0.1
-    sigma_high: float = 0.1
-    hesim: float = 0.5
+    clean: Annotated[float, Option("weight of the clean queries in the loss")] = 1.0
+    adversarial: Annotated[float, Option("weight of the adversarial queries in the loss")] = 0.0
+    noisy: Annotated[float, Option("weight of the noisy queries in the loss")] = 0.0
+    eps: Annotated[float, Option("radius of the training attack", metavar=PIXELS, flags=("--train-eps",))] = 8 / 255
+    attack_steps: Annotated[int, Option("steps of the training attack: 1 is FGSM with a random start, more is PGD")] = 1
+    sigma_low: Annotated[float, Option("least standard deviation of the training noise")] = 0.1
+    sigma_high: Annotated[float, Option("greatest standard deviation of the training noise")] = 0.1
+    hesim: Annotated[float, Option("weight of the Hesim loss")] = 0.5
     temperature: float = 0.1
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
+    learning_rate: Annotated[float, Option("learning rate of Adam")] = 1e-3
+    schedule: Annotated[str, Option("course of the learning rate", choices=SCHEDULES)] = "cosine"
     clip: float = 10.0
-    augment: tuple[str, ...] = ()
-    two_views: bool = False
-    mix: str | None = None
-    attention: bool | None = None
+    augment: Annotated[
+        tuple[str, ...], Option("augmentations of the training images: flip, rotate90, color_jitter, blur")
+    ] = ()
+    two_views: Annotated[bool, Option("add a jittered and blurred view beside each clean query")] = False
+    mix: Annotated[str | None, Option("mix pairs of clean queries", choices=MIXES)] = None
+    attention: Annotated[bool | None, Option("switch the attention gates of the encoder on or off")] = None
     seed: int = 0
-    pretrain: bool = False
+    pretrain: Annotated[bool, Option("train the encoder as a classifier of the training classes first")] = False
 
     def __post_init__(self) -> None:
         check_at_least(self, eps=0, attack_steps=1, hesim=0, learning_rate=0)
@@ -71,35 +79,35 @@ class Recipe:
             raise UserError(f"sigma must satisfy 0 <= low <= high, got {self.sigma_low} and {self.sigma_high}")
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
-        if self.mix not in (None, "mixup", "cutmix"):
+        if self.mix not in (None, *MIXES):
             raise UserError(f"unknown mix {self.mix!r}; choose mixup or cutmix")
-        if self.schedule not in ("cosine", "constant"):
+        if self.schedule not in SCHEDULES:
             raise UserError(f"unknown schedule {self.schedule!r}; choose cosine or constant")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Sizes and lengths. `precision` is "fp32", "bf16" or "auto" (bf16 where the processor multiplies it natively).
-
-    It applies to training; accuracies are always computed in fp32.
-    """
+    """Sizes and lengths. `precision` is that of training; accuracies are always computed in fp32."""
 
     preset: str
-    size: int
-    encoder: str
-    episodes: int
+    size: Annotated[int, Option("side of the images in pixels")]
+    encoder: Annotated[str, Option("resnet12_anrot, resnet12, conv4, conv64f or tiny")]
+    episodes: Annotated[int, Option("length of the training in episodes")]
     train_query: int
     episodes_per_step: int
     pretrain_steps: int
     validate_every: int
     validation_tasks: int
-    clean_tasks: int
+    clean_tasks: Annotated[int, Option("test episodes without an attack")]
     clean_query: int
-    attacked_tasks: int
+    attacked_tasks: Annotated[int, Option("test episodes under attack")]
     attacked_query: int
     curve_tasks: int
     surrogate_epochs: int
-    precision: str
+    precision: Annotated[
+        str,
+        Option("arithmetic of training; auto is bf16 where the hardware has it", choices=PRECISIONS),
+    ]
     # the embedded synthetic set, where no data are named
     classes: int = 100
     per_class: int = 60

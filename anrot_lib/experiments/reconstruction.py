@@ -25,7 +25,8 @@ from anrot_lib.divergences.measures import NAMES, to_standard
 from anrot_lib.reconstruction import autoencoders, frechet, training
 from anrot_lib.reconstruction.autoencoders import Vae, terms
 from anrot_lib.reconstruction.extractors import Extractor, as_pixels
-from anrot_lib.reconstruction.training import Paused, VaeRecipe, pick
+from anrot_lib.reconstruction.recipe import VaeRecipe
+from anrot_lib.reconstruction.training import Paused, pick
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_data, describe_run, parameter_count
 

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import measures, stable
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.ranking.names import METRICS
 
-METRICS = ("N", "C", "E", "H")
-MARGINS = {"N": 0.2, "C": 0.2, "E": 1.0, "H": 0.1}
 LOG_VAR_BOUND = 4.0
 
 

@@ -25,6 +25,8 @@ DISTANCES = {"et": "thresholded Euclidean", "l2": "Euclidean", "kl": "Kullback-L
 DEFENSES = {"": "vanilla", "d": "EST", "p": "ACT", "e": "SES", "m": "min-max", "amd": "min-max", "r": "REST"}
 # Suffixes of the original code that were tried and given up by its authors; refused by name, not as a typing mistake.
 LEFT_OUT = ("t", "a", "df", "pf", "px", "pbt", "hmix", "ramd", "amdsemi", "fatnone", "fatamd", "fatamdsemi")
+METRICS = ("N", "C", "E", "H")
+MARGINS = {"N": 0.2, "C": 0.2, "E": 1.0, "H": 0.1}  # of the triplet loss, under each metric
 BATCHES = {"p": "pairs", "c": "classes", "t": "triples"}
 
 

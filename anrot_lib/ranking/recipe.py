@@ -1,16 +1,17 @@
-"""Every number of a training of a ranking model, as one typed record; defaults follow from the name."""
+"""The training of a ranking model in numbers; the defaults follow from its name. Loads no torch."""
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.options import PIXELS, Option
 from anrot_lib.ranking import names
-from anrot_lib.ranking.distances import MARGINS
-from anrot_lib.ranking.names import Name
+from anrot_lib.ranking.names import MARGINS, Name
 
 PARITIES = ("fixed", "robrank")
+ATTACK_PRECISIONS = ("fp32", "bf16")
 GRADUAL = ("lga", "lga2", "lga0.5", "boost")
 STRUCTURE_WEIGHTS = {"cub": 0.5, "cars": 0.5, "sop": 0.05}
 
@@ -19,48 +20,41 @@ STRUCTURE_WEIGHTS = {"cub": 0.5, "cars": 0.5, "sop": 0.05}
 class RankingRecipe:
     """A training in full. Build one with `recipe(name)`, which knows the published numbers.
 
-    eps, step          of the training attack, in units of the pixel range; eta: its number of steps (a single step
-                       has length eps)
-    margin             of the triplet loss and of the miners
-    destination        what hardness the attack aims at: "" as the name says, or "lga", "lga2", "lga0.5", "boost",
-                       a miner's letter, or a number from -2 to 2
     limit, boost       of the gradual destinations: the loss at which they are weakest; xi of "boost"
-    structure_weight   of the intra-class structure loss; structure_margin: its margin
+    structure_margin   of the intra-class structure loss
     shift_weight       of the embedding shift in SES
-    batch              items in a batch: pairs, images or triples
-    size, stored       side of the images that the net sees, and of those that crops are cut from
-    freeze_bn          batch norms keep their statistics; pretrain_epochs: of the classifier that they come from when
-                       there are no ImageNet weights
-    parity             "fixed", or "robrank": with the oddities of the original code
-    attack_precision   arithmetic of the attack's passes: "fp32" or "bf16"
+    stored             side of the images that crops are cut from
     """
 
     name: str
-    eps: float
-    step: float
-    eta: int
-    margin: float
-    learning_rate: float
-    weight_decay: float
-    batch: int
-    epochs: int
-    size: int
+    eps: Annotated[float, Option("radius of the training attack", metavar=PIXELS)]
+    step: Annotated[float, Option("length of one step of the attack; a single step has length eps", metavar=PIXELS)]
+    eta: Annotated[int, Option("steps of the attack")]
+    margin: Annotated[float, Option("margin of the triplet loss and of the miners")]
+    learning_rate: Annotated[float, Option("learning rate")]
+    weight_decay: Annotated[float, Option("weight decay")]
+    batch: Annotated[int, Option("items in a batch: pairs, images or triples")]
+    epochs: Annotated[int, Option("passes over the training images; 0 keeps the net as it begins")]
+    size: Annotated[int, Option("side of the images that the net sees, for 224 px backbones")]
     stored: int
     flip: bool
     embedding: int
-    freeze_bn: bool
-    pretrain_epochs: int
-    destination: str = ""
+    freeze_bn: Annotated[bool, Option("batch norms keep their statistics")]
+    pretrain_epochs: Annotated[int, Option("epochs of the classifier that stands in for missing ImageNet weights")]
+    destination: Annotated[
+        str,
+        Option("hardness to aim at: lga, lga2, lga0.5, boost, a miner (r m s d h) or a number in [-2, 2]"),
+    ] = ""
     limit: float = 0.2
     boost: float = 0.1
-    structure_weight: float = 0.5
+    structure_weight: Annotated[float, Option("weight of the intra-class structure loss")] = 0.5
     structure_margin: float = 0.0
     shift_weight: float = 1.0
     barlow_weight: float = 1e-5
     beta: float = 0.6  # of the margin loss, learnt at a rate of its own
     beta_rate: float = 5e-4
-    parity: str = "fixed"
-    attack_precision: str = "fp32"
+    parity: Annotated[str, Option("robrank: with the oddities of the original code", choices=PARITIES)] = "fixed"
+    attack_precision: Annotated[str, Option("arithmetic of the attack", choices=ATTACK_PRECISIONS)] = "fp32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,7 +73,7 @@ class RankingRecipe:
             )
         if self.parity not in PARITIES:
             raise UserError(f"unknown parity {self.parity!r}; choose fixed or robrank")
-        if self.attack_precision not in ("fp32", "bf16"):
+        if self.attack_precision not in ATTACK_PRECISIONS:
             raise UserError(f"unknown precision of the attack {self.attack_precision!r}; choose fp32 or bf16")
         if self.destination and name.hardness is None:
             raise UserError(f"{self.name} manipulates no hardness, so it has no destination to set")

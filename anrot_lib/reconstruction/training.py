@@ -21,38 +21,17 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import check_at_least, list_differences, to_dict
+from anrot_lib.core.configs import list_differences, to_dict
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.divergences.measures import NAMES
 from anrot_lib.reconstruction.autoencoders import Terms, Vae, terms
+from anrot_lib.reconstruction.recipe import VaeRecipe
 
 LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
 # Waiting until it no longer moves at a constant rate would take hours. So the length is fixed beforehand, and the rate
 # falls to 0 along half a cosine, after a ramp at the beginning.
 WARM = 0.05
 IMAGES_PER_PASS = 256
-
-
-@dataclass(frozen=True)
-class VaeRecipe:
-    """How an autoencoder is trained. `subset_seed` chooses the images, `seed` the weights, the order and the noise."""
-
-    divergence: str = "hellinger2"
-    beta: float = 0.1
-    seed: int = 0
-    model: str = "published"
-    batch: int = 128
-    learning_rate: float = 2e-3  # the highest of the training, see `rate`
-    train_images: int = 12_800
-    validation_images: int = 1_000
-    epochs: int = 40
-    subset_seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
-        if self.divergence not in NAMES:
-            raise UserError(f"unknown divergence {self.divergence!r}; choose one of {', '.join(NAMES)}")
 
 
 def pick(image_set: ImageSet, split: str, count: int, seed: int) -> Tensor:

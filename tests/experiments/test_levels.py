@@ -382,7 +382,7 @@ def test_the_verb_prints_a_table_and_a_verdict(home, capsys):
     assert main.main(words("--variants", "pixel+part", "--tag", "try")) == 0
     said = capsys.readouterr().out
     assert "pixels + parts" in said and "Of 1 other combinations" in said
-    folder = home / "results" / "small-16px-5way-1shot-smoke-levels-try"
+    folder = home / "runs" / "small-16px-5way-1shot-smoke-levels-try"
     assert sorted(p.name for p in folder.iterdir()) == ["pixel+part-seed-0.json", "pixel-seed-0.json"]
 
 
@@ -390,7 +390,7 @@ def test_a_dry_run_says_how_long_and_writes_nothing(home, capsys):
     assert main.main(words("--variants", "part", "--dry-run")) == 0
     said = capsys.readouterr().out
     assert "together about" in said and "training" in said
-    assert not (home / "results").exists() and not (home / "checkpoints").exists()
+    assert not (home / "runs").exists() and not (home / "checkpoints").exists()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.publish import readme
 from anrot_lib.reconstruction import extractors, frechet, training
-from anrot_lib.reconstruction.training import Paused, VaeRecipe
+from anrot_lib.reconstruction.recipe import VaeRecipe
+from anrot_lib.reconstruction.training import Paused
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
 

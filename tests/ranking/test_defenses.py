@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.ranking.distances import MARGINS, distance, hardness
+from anrot_lib.ranking.distances import distance, hardness
+from anrot_lib.ranking.names import MARGINS
 from anrot_lib.ranking.recipe import recipe
 from anrot_lib.ranking.training import defenses
 from anrot_lib.ranking.training.defenses import alignment, away_from, embed, manipulate, maximise, together

@@ -9,8 +9,8 @@ from pytorch_metric_learning.miners import TripletMarginMiner
 from torch.nn import functional as F
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.ranking.distances import MARGINS, cdist, normalise
-from anrot_lib.ranking.names import KINDS, parse_loss
+from anrot_lib.ranking.distances import cdist, normalise
+from anrot_lib.ranking.names import KINDS, MARGINS, parse_loss
 from anrot_lib.ranking.recipe import recipe
 from anrot_lib.ranking.training import losses
 from anrot_lib.ranking.training.losses import RankingDistance, structure_loss, triplet_loss

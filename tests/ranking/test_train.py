@@ -170,7 +170,7 @@ def test_the_command_trains_writes_a_record_and_goes_on(tmp_path, monkeypatch, c
     shown = capsys.readouterr().out
     assert "HM[S,LGA], 60 training images of 10 classes" in shown
     assert "R@1" in shown
-    (file,) = (tmp_path / "home/results").rglob("*.json")
+    (file,) = (tmp_path / "home/runs").rglob("*.json")
     record = results.read(file)
     assert record["recipe"]["eta"] == 2
     assert record["training"]["steps"] == 2
@@ -191,7 +191,7 @@ def test_the_commands_of_the_table_run_on_generated_images(tmp_path, monkeypatch
     WRITERS[dataset](tmp_path / "images")
     words = ["retrieve", "train", "-C", name, "--data", str(tmp_path / "images"), "--epochs", "1", "--eta", "2"]
     assert main.main([*words, "--batch", "4", "--size", "32", "--pretrain-epochs", "1"]) == 0
-    (file,) = (tmp_path / "home/results").rglob("*.json")
+    (file,) = (tmp_path / "home/runs").rglob("*.json")
     record = results.read(file)
     assert record["row"] == ("HM[S,LGA]+ICS" if name.split(":")[1].endswith("i") else "HM[S,LGA]")
     assert "not comparable" in capsys.readouterr().out

@@ -14,7 +14,8 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.reconstruction import autoencoders, training
 from anrot_lib.reconstruction.autoencoders import Posterior, Terms, Vae, terms
-from anrot_lib.reconstruction.training import Paused, VaeRecipe, moved, pick, rate, train
+from anrot_lib.reconstruction.recipe import VaeRecipe
+from anrot_lib.reconstruction.training import Paused, moved, pick, rate, train
 from anrot_lib.records.describe import parameter_count
 
 RECIPE = VaeRecipe(model="small", batch=32, train_images=96, validation_images=24, epochs=4, learning_rate=3e-3)

@@ -18,7 +18,8 @@ from anrot_lib.experiments.reconstruction import Experiment
 from anrot_lib.fewshot import encoders, pretraining
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.extractors import Extractor
-from anrot_lib.reconstruction.training import Paused, VaeRecipe, train
+from anrot_lib.reconstruction.recipe import VaeRecipe
+from anrot_lib.reconstruction.training import Paused, train
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 

@@ -21,7 +21,7 @@ from anrot_lib.fewshot.classifier import FewShotNet, build_net
 from anrot_lib.reconstruction import frechet, training
 from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
 from anrot_lib.reconstruction.extractors import as_pixels, of_encoder
-from anrot_lib.reconstruction.training import VaeRecipe
+from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records.timing import interleave, write_timing
 from anrot_lib.settings import Recipe
 

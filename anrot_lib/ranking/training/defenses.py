@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascend import ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
-from anrot_lib.ranking.distances import MARGINS, distance, hardness, normalise
+from anrot_lib.ranking.distances import distance, hardness, normalise
+from anrot_lib.ranking.names import MARGINS
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training import destinations, losses
 from anrot_lib.ranking.training.destinations import Destination

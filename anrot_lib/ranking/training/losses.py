@@ -13,7 +13,8 @@ from pytorch_metric_learning.regularizers import LpRegularizer, ZeroMeanRegulari
 from torch import Tensor, nn
 
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.ranking.distances import MARGINS, cdist, distance, hardness, normalise
+from anrot_lib.ranking.distances import cdist, distance, hardness, normalise
+from anrot_lib.ranking.names import MARGINS
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training.miners import Triplets, mine
 
