@@ -1,9 +1,9 @@
-"""What every test has: a data root of its own, one thread, hypothesis without chance, small images."""
+"""What every test has: a separate data root, one thread, hypothesis without chance, small images."""
 
 import os
 
-# One thread a process: sums come out in the same order everywhere, and two workers do not get in
-# each other's way. The variable is also for the processes that tests start.
+# One thread a process, unless the caller sets another number: two workers do not get in each other's way.
+# The variable is also for the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import shutil
@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import torch
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 hypothesis.settings.register_profile("anrot", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("anrot")
 
