@@ -9,13 +9,14 @@ ARGS  ?=
 PIP_OPTIONS := --no-input --disable-pip-version-check -c requirements-lock.txt
 LAB_ARGS ?=
 NUMBERS ?=
+EXTRAS := course,dev,attacks,site
 
 .PHONY: help setup run lab check test notebooks nbval site lock clean
 
 help:
 	@echo 'make run    the whole pipeline, small: a table of clean and robust accuracies (ARGS="..." is passed on)'
 	@echo 'make lab    the notebooks in JupyterLab (LAB_ARGS="..." is passed on)'
-	@echo 'make check  style, unit and property tests: for every edit'
+	@echo 'make check  style, imports, types, spelling, unit and property tests: for every edit'
 	@echo 'make test   everything, slow tests and notebooks too: what CI calls'
 	@echo 'make notebooks  run the sources in notebooks/src and write the notebooks (NUMBERS="06 07": some)'
 	@echo 'make nbval  the committed notebooks against a fresh run; part of make test'
@@ -41,10 +42,15 @@ test: $(READY) style
 	$(PY) -m pytest -n $(JOBS)
 	$(MAKE) nbval
 
-.PHONY: style
+.PHONY: style types
 style: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --output-format concise .
+	.venv/bin/codespell
+	.venv/bin/lint-imports --no-logo
+
+types: $(READY)
+	$(PY) -m mypy
 
 # The sources, run and written as what is committed. One alone: make notebooks NUMBERS=06.
 notebooks: $(READY)
@@ -61,22 +67,25 @@ site: $(READY)
 	$(PY) -m anrot_lib report --site
 
 # What is installed now, whatever the old lock says, as far as every platform can install it: local version
-# tags (+cpu), CUDA parts and this project itself stay out.
+# tags (+cpu), CUDA parts and this project itself stay out. requirements.txt repeats what pyproject.toml declares.
 lock:
 	$(PY) -m pip freeze --all --exclude-editable > requirements-lock.tmp
 	@{ echo '# The tried set, every package with its version, to be used as constraints:'; \
-	  echo '#   pip install -c requirements-lock.txt -e ".[dev,attacks,site]"'; \
+	  echo '#   pip install -c requirements-lock.txt -e ".[$(EXTRAS)]"'; \
 	  echo '# Written by "make lock". It must also suit Python 3.11.0 (a test says so).'; \
 	  sed -e '/ @ /d' -e 's/+[A-Za-z0-9.]*$$//' -e '/^nvidia-/d' -e '/^cuda-/d' -e '/^triton==/d' \
 	    -e '/^anrot[-_]lib/d' requirements-lock.tmp; } > requirements-lock.txt
 	@rm requirements-lock.tmp
+	@{ echo '# The library and the course; pyproject.toml is where to change it, "make lock" writes it here.'; \
+	  $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print(*p["dependencies"], *p["optional-dependencies"]["course"], sep="\n")'; } > requirements.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find anrot_lib tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A venv without pip (interrupted, or its Python is gone) is made anew; a whole one is only brought up to date.
-$(READY): pyproject.toml requirements.txt requirements-lock.txt
+$(READY): pyproject.toml requirements-lock.txt
 	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 	  seen=; found=; \
 	  for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -94,7 +103,7 @@ $(READY): pyproject.toml requirements.txt requirements-lock.txt
 	  "$$found" -m venv --clear .venv; \
 	fi
 	$(PY) -m pip install $(PIP_OPTIONS) --upgrade pip
-	$(PY) -m pip install $(PIP_OPTIONS) -e '.[dev,attacks,site]'
+	$(PY) -m pip install $(PIP_OPTIONS) -e '.[$(EXTRAS)]'
 	@mkdir -p .venv/share/jupyter/lab/settings  # JupyterLab shall not ask whether it may fetch news
 	@printf '%s\n' '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' \
 	  > .venv/share/jupyter/lab/settings/overrides.json

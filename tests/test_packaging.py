@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -23,9 +24,16 @@ import anrot_lib
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "anrot_lib"
-BUILT_FROM = ("pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md")
+BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "art": "adversarial-robustness-toolbox"}
+# What may import the packages of an extra, inside functions; everything else has the library's dependencies alone.
+USES_EXTRA = {"attacks/external.py": "attacks", "course/lesson.py": "course", "publish/website.py": "site"}
+UNIX_ONLY = ["resource", "fcntl", "pwd", "grp", "termios"]
+JUPYTER = ["IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "jupyterlab", "jupytext"]
+JUPYTER += ["nbclient", "nbconvert", "nbformat", "nbval", "traitlets", "latex2mathml", "pdoc", "art", "ot"]
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|root)/|(?<![\w.])/(home|Users)/[a-z]\w*/")
 REGISTRY_HOST = re.compile(r"\b(pypi\.org|pythonhosted\.org|npmjs\.org|debian\.org|crates\.io)\b")
@@ -79,13 +87,45 @@ def test_one_version():
     assert citation[1] == changes[1] == anrot_lib.__version__
 
 
-def test_every_import_is_declared():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    lines += extras["optional-dependencies"]["attacks"] + extras["optional-dependencies"]["site"]
+def test_every_import_is_declared_where_it_is_used():
+    undeclared = {}
+    for file in PACKAGE.rglob("*.py"):
+        extra = USES_EXTRA.get(file.relative_to(PACKAGE).as_posix())
+        declared = requirement_names(PROJECT["dependencies"] + EXTRAS.get(extra, []))
+        used = imported_names(file) - set(sys.stdlib_module_names) - {"anrot_lib"}
+        if missing := {normalised(DISTRIBUTIONS.get(name, name)) for name in used} - declared:
+            undeclared[file.name] = missing
+    assert not undeclared
+
+
+def test_every_dependency_of_the_library_is_imported():
     used = set().union(*(imported_names(file) for file in PACKAGE.rglob("*.py")))
-    used -= set(sys.stdlib_module_names) | {"anrot_lib"}
-    assert {normalised(DISTRIBUTIONS.get(name, name)) for name in used} <= requirement_names(lines)
+    used = {normalised(DISTRIBUTIONS.get(name, name)) for name in used}
+    # torchmetrics builds the Inception net from torch-fidelity.
+    assert requirement_names(PROJECT["dependencies"]) - used == {"torch-fidelity"}
+
+
+def test_requirements_list_the_library_and_the_course():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    assert [line for line in lines if not line.startswith("#")] == PROJECT["dependencies"] + EXTRAS["course"]
+
+
+def test_environment_gives_the_oldest_python_and_the_same_installation_as_make():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text("utf-8"))
+    python, pip, delegated = environment["dependencies"]
+    assert python.replace("=", ">=") == f"python{PROJECT['requires-python']}" and pip == "pip"
+    extras = re.search(r"^EXTRAS := (\S+)$", (ROOT / "Makefile").read_text("utf-8"), re.M)[1]
+    assert delegated == {"pip": ["-c requirements-lock.txt", f"-e .[{extras}]"]}
+    assert set(extras.split(",")) == set(EXTRAS)
+
+
+@pytest.mark.parametrize("name", ["Python", "torch"])
+def test_readme_states_the_range_of_versions_that_is_declared(name: str):
+    declared = {Requirement(line).name: str(Requirement(line).specifier) for line in PROJECT["dependencies"]}
+    declared["Python"] = PROJECT["requires-python"]
+    oldest = re.fullmatch(r">=([\d.]+)", declared[name])[1]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert re.search(rf"\b{name} {re.escape(oldest)} or later", readme)
 
 
 def test_lock_pins_every_direct_requirement_and_nothing_of_one_platform():
@@ -95,17 +135,13 @@ def test_lock_pins_every_direct_requirement_and_nothing_of_one_platform():
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
     pinned = requirement_names(pins)
     assert not {name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))}
-    wanted = requirement_names((ROOT / "requirements.txt").read_text("utf-8").splitlines())
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for lines in extras["optional-dependencies"].values():
-        wanted |= requirement_names(lines)
+    wanted = requirement_names(PROJECT["dependencies"]).union(*map(requirement_names, EXTRAS.values()))
     assert wanted - {"setuptools"} <= pinned  # setuptools comes with Python or with torch
 
 
 def test_lock_suits_the_oldest_python_that_is_declared():
     """Also its first release: Debian 12 has 3.11.2, and some packages ask for a later 3.11."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    oldest = declared["requires-python"].removeprefix(">=") + ".0"
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
     lock = (ROOT / "requirements-lock.txt").read_text("utf-8").splitlines()
     pins = (Requirement(line) for line in lock if line and not line.startswith("#"))
     unfit = []
@@ -161,16 +197,17 @@ def test_import_is_light(record_property):
         assert not [name for name in banned if name in modules]
 
 
-def test_all_modules_load_where_unix_only_modules_are_missing():
-    """As on Windows."""
+@pytest.mark.parametrize("missing", [UNIX_ONLY, JUPYTER], ids=["as on Windows", "without any extra"])
+def test_all_modules_load_where_modules_are_missing(missing: list[str]):
     names = [path.relative_to(ROOT).with_suffix("").parts for path in sorted(PACKAGE.rglob("*.py"))]
     modules = [".".join(n for n in parts if n != "__init__") for parts in names if parts[-1] != "__main__"]
     code = (
-        "import sys, importlib; sys.modules.update(dict.fromkeys(['resource', 'fcntl', 'pwd', 'grp', 'termios']));"
+        f"import sys, importlib; sys.modules.update(dict.fromkeys({missing}));"
         f"[importlib.import_module(name) for name in {modules}];"
         "from anrot_lib.core import devices; devices.memory_status = lambda name: None; print(devices.peak_memory())"
     )
-    assert run(sys.executable, "-c", code, cwd=ROOT).strip() == "None" and len(modules) > 100
+    printed = run(sys.executable, "-c", code, cwd=ROOT).strip()
+    assert (printed == "None") == ("resource" in missing) and len(modules) > 100
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +283,8 @@ def test_wheel_runs_the_pipeline(stranger):
     said = stranger("anrot", *words.split())
     assert "ANROT, trained on the mixture" in said and "prototypes (Euclid)" in said
     code = (
-        "from anrot_lib import course, paths, results; course.net('mixture');"
+        "from anrot_lib.core import paths; from anrot_lib.course import catalogue; from anrot_lib.records import results;"
+        "catalogue.net('mixture');"
         "print(len(results.read_all(next(paths.runs_dir().glob('*-wheel')))))"
     )
     assert stranger("python", "-c", code).split()[-1] == "2"
@@ -263,3 +301,18 @@ def test_wheel_has_both_ways_to_the_command_line(stranger):
 def test_console_script_is_declared():
     (script,) = importlib.metadata.entry_points(group="console_scripts", name="anrot")
     assert script.value == "anrot_lib.cli.main:main"
+
+
+@pytest.mark.slow
+def test_wheel_asks_for_no_jupyter_and_needs_none(built: Path, stranger):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode("utf-8").splitlines()
+    wanted = [Requirement(line.removeprefix("Requires-Dist: ")) for line in lines if line.startswith("Requires-Dist: ")]
+    assert {w.name for w in wanted if not w.marker} == {Requirement(line).name for line in PROJECT["dependencies"]}
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({JUPYTER})); import anrot_lib.core.devices;"
+        "from anrot_lib.cli.main import main; main(['--help'])"
+    )
+    assert "prepare" in stranger("python", "-c", code)

@@ -11,8 +11,6 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import nbformat
-
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
@@ -84,7 +82,7 @@ def build(out: Path) -> Path:
 def _check(out: Path) -> None:
     if not (ROOT / "README.md").is_file():
         raise UserError("the site is made of a checkout's notebooks and README.md; run this in one")
-    if missing := [name for name in ("pdoc", "latex2mathml") if find_spec(name) is None]:
+    if missing := [name for name in ("pdoc", "latex2mathml", "nbconvert") if find_spec(name) is None]:
         raise UserError(f"the site needs {' and '.join(missing)}: pip install 'anrot-lib[site]'")
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not (out / ".anrot-site").is_file():
         raise UserError(f"{out} exists and is no site of this kit; name an empty or a new folder")
@@ -125,6 +123,7 @@ def _readme(out: Path) -> str:
 
 
 def _notebook(notebook: catalogue.Notebook) -> str:
+    import nbformat
     from nbconvert.exporters import HTMLExporter
 
     book = nbformat.read(ROOT / "notebooks" / f"{notebook.stem}.ipynb", as_version=4)

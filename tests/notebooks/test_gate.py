@@ -51,7 +51,7 @@ def test_one_changed_number_is_found(copy):
 def test_a_broken_library_function_is_found(copy, tmp_path):
     library = tmp_path / "broken" / "anrot_lib"
     shutil.copytree(ROOT / "anrot_lib", library, ignore=shutil.ignore_patterns("__pycache__"))
-    module = library / "bhattacharyya.py"
+    module = library / "divergences" / "diagonal.py"
     text = module.read_text("utf-8")
     assert "mul_(4)" in text
     module.write_text(text.replace("mul_(4)", "mul_(8)"), "utf-8")  # the classic slip: half of the means' term
