@@ -45,6 +45,7 @@ from anrot_lib.divergences.diagonal import (
     pairwise_bhattacharyya,
 )
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.names import NAMES
 from anrot_lib.divergences.simplex import (
     _pairwise_simplex_bhattacharyya,
     _pairwise_simplex_hellinger,
@@ -52,8 +53,6 @@ from anrot_lib.divergences.simplex import (
     _simplex_kl,
 )
 from anrot_lib.divergences.stable import _hellinger2, hellinger_of
-
-NAMES = ("hellinger", "hellinger2", "bhattacharyya", "kl", "wasserstein2")
 
 
 @full_precision

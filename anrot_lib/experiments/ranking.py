@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices, paths
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shown
 from anrot_lib.data.episodes import EpisodeSampler
@@ -19,7 +20,7 @@ from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.ranking import gallery, names, retrieval
 from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
-from anrot_lib.ranking.recipe import RankingRecipe, to_dict
+from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training.loop import Trained
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_run, describe_threat, parameter_count

@@ -21,7 +21,8 @@ from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.divergences.measures import NAMES, to_standard
+from anrot_lib.divergences.measures import to_standard
+from anrot_lib.divergences.names import NAMES
 from anrot_lib.reconstruction import autoencoders, frechet, training
 from anrot_lib.reconstruction.autoencoders import Vae, terms
 from anrot_lib.reconstruction.extractors import Extractor, as_pixels

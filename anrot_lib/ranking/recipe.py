@@ -1,6 +1,5 @@
 """The training of a ranking model in numbers; the defaults follow from its name. Loads no torch."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ STRUCTURE_WEIGHTS = {"cub": 0.5, "cars": 0.5, "sop": 0.05}
 
 @dataclass(frozen=True)
 class RankingRecipe:
-    """A training in full. Build one with `recipe(name)`, which knows the published numbers.
+    """A training in full. Build one with `build_recipe(name)`, which knows the published numbers.
 
     limit, boost       of the gradual destinations: the loss at which they are weakest; xi of "boost"
     structure_margin   of the intra-class structure loss
@@ -77,7 +76,7 @@ class RankingRecipe:
             raise UserError(f"unknown precision of the attack {self.attack_precision!r}; choose fp32 or bf16")
         if self.destination and name.hardness is None:
             raise UserError(f"{self.name} manipulates no hardness, so it has no destination to set")
-        destination_of(self.destination)
+        parse_destination(self.destination)
 
     @property
     def parsed(self) -> Name:
@@ -94,7 +93,7 @@ class RankingRecipe:
         return f"{source},{aim}]{rest.partition(']')[2]}"
 
 
-def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
+def build_recipe(name: Name | str, **changes: Any) -> RankingRecipe:
     """The published recipe of a name, with those `changes` that are not None.
 
     28 px: eps 77/255, step 3/255, 32 steps (fewer do not reach eps). 224 px: eps 8/255, step 1/255, 8 steps, which is
@@ -123,7 +122,7 @@ def recipe(name: Name | str, **changes: Any) -> RankingRecipe:
     return RankingRecipe(**values | changes)
 
 
-def destination_of(text: str) -> str | float:
+def parse_destination(text: str) -> str | float:
     """A destination as words write it: "", a gradual one's name, a miner's letter, or a number in [-2, 2]."""
     if text == "" or text in GRADUAL or text in names.MINERS:
         return text
@@ -137,7 +136,3 @@ def destination_of(text: str) -> str | float:
             "or a hardness from -2 to 2"
         )
     return value
-
-
-def to_dict(made: RankingRecipe) -> dict[str, Any]:
-    return dataclasses.asdict(made)

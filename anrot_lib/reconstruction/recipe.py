@@ -6,6 +6,7 @@ from typing import Annotated
 from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
+from anrot_lib.divergences.names import NAMES
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,5 @@ class VaeRecipe:
 
     def __post_init__(self) -> None:
         check_at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
-        from anrot_lib.divergences.measures import NAMES  # it loads torch
-
         if self.divergence not in NAMES:
             raise UserError(f"unknown divergence {self.divergence!r}; choose one of {', '.join(NAMES)}")

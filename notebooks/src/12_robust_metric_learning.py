@@ -97,7 +97,7 @@ def train_small(name, epochs, **changes):
     """The net, and (loss, destination) of every step. The name says the defense; its backbone is replaced by ours."""
     torch.manual_seed(0)
     net, batches = small(), Sampler(train.labels, batch=32, kind="p", seed=0)
-    made = recipe.recipe(f"synthetic:{name}:ptripletN", eps=8 / 255, step=4 / 255, eta=4, batch=32, **changes)
+    made = recipe.build_recipe(f"synthetic:{name}:ptripletN", eps=8 / 255, step=4 / 255, eta=4, batch=32, **changes)
     defense, optimiser, history = defenses.build(made), torch.optim.Adam(net.parameters(), lr=1e-3), []
     for epoch in lesson.track(range(epochs), name):
         for k, rows in enumerate(batches.epoch(epoch)):
@@ -176,7 +176,7 @@ class Circle(nn.Module):
         return images.flatten(1) - 0.5
 
 
-limits = recipe.recipe("synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24)
+limits = recipe.build_recipe("synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24)
 for aim, route in routes.items():
     library = defenses.manipulate(Circle(), toy[:, :, None, None], torch.full((2,), aim), defenses.threat_of(limits))
     torch.testing.assert_close(route[-1], library[:, :, 0, 0])

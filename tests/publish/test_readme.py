@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from anrot_lib.core import configs
 from anrot_lib.core.errors import UserError
 from anrot_lib.publish import readme
 from anrot_lib.ranking import recipe
@@ -50,7 +51,7 @@ def ranking_record(committed_record, collapsed):
         "name": name,
         "checkpoint": {"sha256": "0" * 64, "steps": 10, "of": 10},
         "protocol": {"attacks": attacks, "queries": 2, "seed": 0, "parity": "fixed", "profile": "rob28", "gallery": 99},
-        "recipe": recipe.to_dict(recipe.recipe(name)),
+        "recipe": configs.to_dict(recipe.build_recipe(name)),
         "parameters": 1,
         "clean": {"R@1": 87.66, "chance": 10.0, "mean cosine": 0.1},
         "numbers": dict.fromkeys((*ers.NUMBERS, "GTM robrank"), number),

@@ -1,13 +1,15 @@
 """The grammar of names: every token, round trip, and one sentence for what is no name."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import names
 from anrot_lib.ranking.names import Hardness, Loss, parse
-from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.recipe import build_recipe
 
 SEED_NAMES = [f"{d}:rres18ghmets{tail}:ptripletN" for d in ("cub", "cars", "sop") for tail in ("m", "mi")]
 SUFFIXES = [
@@ -102,7 +104,7 @@ def test_alignments_that_never_trained_are_said(suffix, warned):
 
 
 def test_published_numbers():
-    small, large = recipe("fashion:rc2f2ghmetsm:ptripletN"), recipe("sop:rres18ghmetsmi:ptripletN")
+    small, large = build_recipe("fashion:rc2f2ghmetsm:ptripletN"), build_recipe("sop:rres18ghmetsmi:ptripletN")
     assert (small.eps, small.step, small.eta, small.batch, small.epochs) == (77 / 255, 3 / 255, 32, 128, 8)
     assert (large.eps, large.step, large.eta, large.batch, large.epochs) == (8 / 255, 1 / 255, 8, 56, 75)
     assert (large.learning_rate, large.weight_decay, large.freeze_bn, large.structure_weight) == (
@@ -112,29 +114,29 @@ def test_published_numbers():
         0.05,
     )
     assert (large.size, large.stored) == (224, 256)
-    assert recipe("cub:rres18ghmetsmi:ptripletN").structure_weight == 0.5
-    assert recipe("cub:rres18:ctripletN").batch == 112
-    assert recipe("cub:rres18:ttripletN").epochs == 50
-    assert recipe("cub:rres18:ptripletE").margin == 1.0
+    assert build_recipe("cub:rres18ghmetsmi:ptripletN").structure_weight == 0.5
+    assert build_recipe("cub:rres18:ctripletN").batch == 112
+    assert build_recipe("cub:rres18:ttripletN").epochs == 50
+    assert build_recipe("cub:rres18:ptripletE").margin == 1.0
 
 
 def test_the_title_names_the_destination_that_is_aimed_at():
     name = "cub:rres18ghmetsmi:ptripletN"
-    assert recipe(name).title == "HM[S,LGA]+ICS"
-    assert recipe(name, destination="-0.1").title == "HM[S,-0.1]+ICS"
-    assert recipe(name, destination="lga2").title == "HM[S,LGA2]+ICS"
+    assert build_recipe(name).title == "HM[S,LGA]+ICS"
+    assert build_recipe(name, destination="-0.1").title == "HM[S,-0.1]+ICS"
+    assert build_recipe(name, destination="lga2").title == "HM[S,LGA2]+ICS"
 
 
 def test_the_original_codes_numbers():
-    assert recipe("cub:rres18hmetrm:ptripletN", parity="robrank").eta == 32
-    assert recipe("fashion:rc2f2m:ptripletN", parity="robrank").eta == 7
-    assert not recipe("cub:rres18d:ptripletN", parity="robrank").freeze_bn
-    assert recipe("cub:rres18d:ptripletN").freeze_bn
+    assert build_recipe("cub:rres18hmetrm:ptripletN", parity="robrank").eta == 32
+    assert build_recipe("fashion:rc2f2m:ptripletN", parity="robrank").eta == 7
+    assert not build_recipe("cub:rres18d:ptripletN", parity="robrank").freeze_bn
+    assert build_recipe("cub:rres18d:ptripletN").freeze_bn
 
 
 def test_changes_are_checked():
-    assert recipe("cub:rres18:ptripletN", size=112).stored == 128
-    assert recipe("cub:rres18hmetsm:ptripletN", destination="-0.1").destination == "-0.1"
+    assert build_recipe("cub:rres18:ptripletN", size=112).stored == 128
+    assert build_recipe("cub:rres18hmetsm:ptripletN", destination="-0.1").destination == "-0.1"
     for changes, why in [
         ({"eps": 2.0}, "k/255"),
         ({"eta": 0}, "eta must be at least 1"),
@@ -143,8 +145,13 @@ def test_changes_are_checked():
         ({"stored": 100}, "stored must be at least 224"),
     ]:
         with pytest.raises(UserError, match=why):
-            recipe("cub:rres18:ptripletN", **changes)
+            build_recipe("cub:rres18:ptripletN", **changes)
     with pytest.raises(UserError, match="unknown destination"):
-        recipe("cub:rres18hmetsm:ptripletN", destination="3")
+        build_recipe("cub:rres18hmetsm:ptripletN", destination="3")
     with pytest.raises(UserError, match="takes 28 px"):
-        recipe("fashion:rc2f2:ptripletN", size=32)
+        build_recipe("fashion:rc2f2:ptripletN", size=32)
+
+
+def test_recipes_are_read_without_torch():
+    code = "import sys, anrot_lib.ranking.recipe, anrot_lib.reconstruction.recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from torch import nn
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.ranking.distances import distance, hardness
 from anrot_lib.ranking.names import MARGINS
-from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import defenses
 from anrot_lib.ranking.training.defenses import alignment, away_from, embed, manipulate, maximise, together
 from anrot_lib.ranking.training.destinations import Constant, Custom, Mined
@@ -73,7 +73,7 @@ def hardness_of(net, triplets):
 
 def defense_of(suffix, destination=None, metric="N", **changes):
     changes = {"eps": EPS, "step": 0.01, "eta": 6} | changes
-    return defenses.build(recipe(f"own:rres18{suffix}:ptriplet{metric}", **changes), destination)
+    return defenses.build(build_recipe(f"own:rres18{suffix}:ptriplet{metric}", **changes), destination)
 
 
 def test_the_objective_of_known_hardness():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import destinations
 from anrot_lib.ranking.training.destinations import Boosted, Constant, Custom, Gradual, Mined
 
@@ -55,7 +55,7 @@ def test_checkpoints_keep_the_loss():
 
 
 def of(suffix, **changes):
-    return destinations.build(recipe(f"cub:rres18{suffix}:ptripletN", **changes))
+    return destinations.build(build_recipe(f"cub:rres18{suffix}:ptripletN", **changes))
 
 
 def test_which_recipe_has_which():

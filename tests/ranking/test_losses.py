@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import cdist, normalise
 from anrot_lib.ranking.names import KINDS, MARGINS, parse_loss
-from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import losses
 from anrot_lib.ranking.training.losses import RankingDistance, structure_loss, triplet_loss
 
@@ -35,7 +35,7 @@ def batch(width=2, seed=0, d=8):
 
 
 def loss_of(name, **changes):
-    return losses.build(recipe(f"cub:rres18:{name}", **changes))
+    return losses.build(build_recipe(f"cub:rres18:{name}", **changes))
 
 
 def generator():

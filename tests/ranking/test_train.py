@@ -10,7 +10,7 @@ from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.ranking import embedders
 from anrot_lib.ranking.data.sets import load, of_image_set
-from anrot_lib.ranking.recipe import recipe
+from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import loop
 from anrot_lib.ranking.training.loop import train
 from anrot_lib.records import results
@@ -26,7 +26,7 @@ def digits(tmp_path_factory):
 
 
 def small(suffix="ghmetsmi", loss="ptripletN", **changes):
-    return recipe(f"fashion:rlenet{suffix}:{loss}", **({"epochs": 2, "batch": 24, "eta": 3} | changes))
+    return build_recipe(f"fashion:rlenet{suffix}:{loss}", **({"epochs": 2, "batch": 24, "eta": 3} | changes))
 
 
 def r_at_1(net, data):
@@ -138,27 +138,27 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(digits, tmp_path, mo
 def test_frozen_statistics_come_from_a_classifier(tmp_path):
     data = of_image_set(synthetic(n_classes=20, per_class=4, size=37), 32)
     lengths = {"size": 32, "stored": 37, "pretrain_epochs": 1, "epochs": 1, "batch": 20}
-    made = recipe("own:rres18:ptripletN", **lengths)
+    made = build_recipe("own:rres18:ptripletN", **lengths)
     net, start = loop.initial(made, data, folder=tmp_path)
     assert start == "scratch, then a classifier of the 15 training classes for 1 epoch"
     norm = net.batch_norms()[0]
     assert norm.running_mean.abs().max() > 0
     steps = []
-    other = recipe("own:rres18ghmetsmi:ptripletN", **lengths)
+    other = build_recipe("own:rres18ghmetsmi:ptripletN", **lengths)
     again, _ = loop.initial(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
     assert same(net.state_dict(), again.state_dict()) and not steps  # it is not trained again
-    loop.initial(recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
+    loop.initial(build_recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
     assert len(list(tmp_path.glob("classifier-rres18-*.pt"))) == 2
     trained = train(data, made, tmp_path / "net.pt")
     assert torch.equal(trained.net.batch_norms()[0].running_mean, norm.running_mean)
     with pytest.raises(UserError, match="give --weights"):
-        loop.initial(recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
-    assert loop.initial(recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
+        loop.initial(build_recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
+    assert loop.initial(build_recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
 
 
 def test_images_of_another_size_are_refused(digits):
     with pytest.raises(UserError, match="224 px"):
-        train(digits, recipe("own:rres18:ptripletN"))
+        train(digits, build_recipe("own:rres18:ptripletN"))
 
 
 def test_the_command_trains_writes_a_record_and_goes_on(tmp_path, monkeypatch, capsys):

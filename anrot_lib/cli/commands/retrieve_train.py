@@ -13,7 +13,7 @@ from anrot_lib.core.progress import bar, shown
 from anrot_lib.experiments.ranking import evaluate, file_name, training_record
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
-from anrot_lib.ranking.recipe import RankingRecipe, recipe
+from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.training.loop import Trained, train
 from anrot_lib.records import results
 from anrot_lib.reports import tables
@@ -26,7 +26,7 @@ TRIAL_STEPS = 3
 def settle(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
     """Recipe and images of a command; a set of one's own decides the side of its images."""
     name = names.parse(arguments.config)
-    made = recipe(name, **{option: getattr(arguments, option) for option in RECIPE_OPTIONS})
+    made = build_recipe(name, **{option: getattr(arguments, option) for option in RECIPE_OPTIONS})
     own = name.dataset not in (*names.DATASETS_28, *names.DATASETS_224)
     size = arguments.size if own else made.size
     data = retrieve_attack.load_images(arguments, name.dataset, size, made.stored)

@@ -14,7 +14,7 @@ from anrot_lib.core import devices
 from anrot_lib.core.progress import bar
 from anrot_lib.ranking.attacks import names, suite
 from anrot_lib.ranking.data.sets import Part, RankingSet
-from anrot_lib.ranking.recipe import RankingRecipe, recipe
+from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.score import testing
 from anrot_lib.ranking.training.defenses import embed
 from anrot_lib.ranking.training.loop import Run, initial
@@ -63,7 +63,7 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     precision = devices.resolve_precision("auto", device)
     variants: dict[str, Callable[[int], None]] = {}
     for title, (name, destination) in STEPS.items():
-        made: RankingRecipe = recipe(name, eta=eta, destination=destination)
+        made: RankingRecipe = build_recipe(name, eta=eta, destination=destination)
         run = begun(data, made, precision)
         variants[title] = lambda k, run=run: run.advance()
     net, batch = run.net, data.train.batch(np.arange(3 * made.batch))
@@ -85,7 +85,7 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
     Their limit is 32 passes of each, forward and backward down to the pixels. GTM runs once, not under both parities.
     """
     data, device = noise(images), torch.device("cpu")
-    run = begun(data, recipe(STEPS["undefended"][0]), "fp32")
+    run = begun(data, build_recipe(STEPS["undefended"][0]), "fp32")
     subject = testing.subject_of(run.net, run.net.metric, data.test, device, bar)
     protocol = testing.Protocol(names.profile("rob28"), queries)
     rows = suite.queries_of(subject.gallery, queries, 0)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.ranking.names import MINERS
-from anrot_lib.ranking.recipe import RankingRecipe, destination_of
+from anrot_lib.ranking.recipe import RankingRecipe, parse_destination
 
 FIRST_LOSS = 2.0
 POWERS = {"lga": 1.0, "lga2": 2.0, "lga0.5": 0.5}
@@ -117,7 +117,7 @@ def build(recipe: RankingRecipe) -> Destination | None:
     that, "fixed" lets the gradual destination work.
     """
     hard = recipe.parsed.hardness
-    chosen = destination_of(recipe.destination) or ("lga" if hard.gradual else hard.destination)
+    chosen = parse_destination(recipe.destination) or ("lga" if hard.gradual else hard.destination)
     if isinstance(chosen, float):
         return Constant(chosen)
     if chosen in POWERS:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import list_differences, make_key
+from anrot_lib.core.configs import list_differences, make_key, to_dict
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.ranking import embedders
 from anrot_lib.ranking.data.batches import Sampler
 from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.embedders import Embedder
-from anrot_lib.ranking.recipe import RankingRecipe, to_dict
+from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training import defenses
 from anrot_lib.ranking.training.defenses import Defense
 from anrot_lib.ranking.training.destinations import Destination
