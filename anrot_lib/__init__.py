@@ -1,3 +1,85 @@
-"""Adversarially and naturally robust few-shot learning: the library behind the ANROT-HELANet course."""
+"""Adversarially and naturally robust few-shot learning: the library behind the ANROT-HELANet course.
+
+    import anrot_lib as anrot
+
+    photos = anrot.prepare("photos", split="random")  # a folder with one folder of images a class
+    net = anrot.train(photos, "anrot").net
+    print(anrot.evaluate(net, photos))
+
+The names below are all that most work needs. They are loaded when they are first used, so that the command line's help
+does not wait for torch. What is beyond them is in the rooms, the packages of this one.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anrot_lib.attacks.gradient import attack
+    from anrot_lib.attacks.threat import ThreatModel
+    from anrot_lib.data.episodes import EpisodeManifest
+    from anrot_lib.data.image_set import ImageSet
+    from anrot_lib.data.preparation.prepare import prepare
+    from anrot_lib.data.synthetic.figures import synthetic
+    from anrot_lib.experiments.accuracy import evaluate, train
+    from anrot_lib.fewshot.classifier import FewShotNet, create_net
+    from anrot_lib.fewshot.heads.contract import Head
+    from anrot_lib.fewshot.methods import register_method
+    from anrot_lib.fewshot.nets import load_net, save_net
+    from anrot_lib.reports.comparison import compare
+    from anrot_lib.settings import Protocol, Recipe, preset
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "EpisodeManifest": "data.episodes",
+    "FewShotNet": "fewshot.classifier",
+    "Head": "fewshot.heads.contract",
+    "ImageSet": "data.image_set",
+    "Protocol": "settings",
+    "Recipe": "settings",
+    "ThreatModel": "attacks.threat",
+    "attack": "attacks.gradient",
+    "compare": "reports.comparison",
+    "create_net": "fewshot.classifier",
+    "evaluate": "experiments.accuracy",
+    "load_net": "fewshot.nets",
+    "prepare": "data.preparation.prepare",
+    "preset": "settings",
+    "register_method": "fewshot.methods",
+    "save_net": "fewshot.nets",
+    "synthetic": "data.synthetic.figures",
+    "train": "experiments.accuracy",
+}
+
+__all__ = [
+    "EpisodeManifest",
+    "FewShotNet",
+    "Head",
+    "ImageSet",
+    "Protocol",
+    "Recipe",
+    "ThreatModel",
+    "attack",
+    "compare",
+    "create_net",
+    "evaluate",
+    "load_net",
+    "prepare",
+    "preset",
+    "register_method",
+    "save_net",
+    "synthetic",
+    "train",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

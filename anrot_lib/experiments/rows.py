@@ -42,6 +42,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, d
             progress=lambda step, _, numbers: bar(step * size, numbers),
             encoder_state=encoder_state,
         )
+    loss = get_method(recipe.method).metric_loss
     about = {
         "seconds": round(found.seconds, 2),
         "seconds_per_step": round(found.seconds_per_step, 5),
@@ -50,6 +51,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, d
         "best_step": found.best_step,
         "precision": setting.precision,
         "alarms": found.alarms,
+        **({} if loss is None else {"loss": training.check_metric_loss(loss, recipe)}),
         "history": [rounded(point) for point in found.history],
     }
     save_net(path, found.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about)

@@ -83,7 +83,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
         return self.head.score(model, query_maps)
 
 
-def build_net(
+def create_net(
     encoder: str,
     method: str,
     in_channels: int = 3,

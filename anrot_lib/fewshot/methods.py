@@ -14,6 +14,7 @@ from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
 from anrot_lib.settings import Recipe
 
 if TYPE_CHECKING:
+    from anrot_lib.fewshot.episode_loss import MetricLoss
     from anrot_lib.fewshot.heads.contract import Head
 
 EASYFSL = "easyfsl:"
@@ -30,6 +31,7 @@ class Method:
     colour       its colour in figures, "#RRGGBB"; None takes one that is free.
     publication  where it is published; "" for a variant of this project.
     in_table     whether `anrot run` trains and tests it when no rows are named.
+    metric_loss  a loss in Hesim's place, of (embeddings (B, D), labels (B,)); None for Hesim itself.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Method:
     colour: str | None = None
     publication: str = ""
     in_table: bool = False
+    metric_loss: "MetricLoss | None" = None
 
 
 _METHODS: dict[str, Method] = {}
@@ -100,22 +103,29 @@ def sort_methods(names: Iterable[str]) -> list[str]:
 
 def register_method(
     name: str,
-    build: "Callable[[int], Head]",
+    head: "str | Callable[[int], Head]",
     *,
     recipe: Recipe | None = None,
+    metric_loss: "MetricLoss | None" = None,
     title: str | None = None,
     colour: str | None = None,
     publication: str = "",
     replace: bool = False,
 ) -> Method:
-    """Make a head known by a name, wherever a method is named in this process: nets, recipes, tables, figures.
+    """Make a method of your own known by a name, wherever methods are named in this process.
 
-    build     a `Head` class or function: number of channels -> head.
-    recipe    how it is trained; None trains clean, without Hesim. Its method is set to `name`.
-    title     None takes the name.
+    head         a `Head` class, a function of the number of channels that returns a head, or the name of a method
+                 whose head and recipe are taken.
+    recipe       how it is trained; None takes the named method's, else clean training without Hesim. Its field
+                 `method` is set to `name`.
+    metric_loss  a loss in Hesim's place, beside the cross-entropy and weighted by `recipe.hesim`: a function, or any
+                 loss of pytorch-metric-learning without weights, of (embeddings (B, D), labels (B,)).
+    title        its name in tables and figures; None takes `name`.
+    colour       "#RRGGBB" in figures; None takes a free one.
 
-    The head is tried on random feature maps first. UserError for a name that is taken (unless `replace`), a head
-    that does not follow the contract, or one whose scores depend on the other queries without saying so.
+    A checkpoint of it can be read once it is registered again. The head is tried on random feature maps first.
+    UserError for a name that is taken (unless `replace`), a head that does not keep the contract, or one whose scores
+    of a query depend on the other queries without declaring it.
     """
     from anrot_lib.fewshot.heads.trial import check_head  # it loads torch
 
@@ -123,9 +133,13 @@ def register_method(
         raise UserError(f"the name of a method is a word without : + @ / \\ and spaces, got {name!r}")
     if name in _METHODS and not replace:
         raise UserError(f"there is a method {name!r} already; take another name, or pass replace=True")
+    if isinstance(head, str):
+        build, default = get_method(head).build, get_method(head).recipe
+    else:
+        build, default = head, Recipe(hesim=0.0)
     check_head(name, build)
-    recipe = dataclasses.replace(recipe or Recipe(hesim=0.0), method=name)
-    return _add(Method(name, build, recipe, title or name, colour, publication))
+    recipe = dataclasses.replace(recipe or default, method=name)
+    return _add(Method(name, build, recipe, title or name, colour, publication, metric_loss=metric_loss))
 
 
 def _add(method: Method) -> Method:

@@ -6,7 +6,7 @@ from typing import Any
 
 from anrot_lib.core.checkpoints import load, save
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.fewshot.classifier import FewShotNet, create_net
 
 
 def architecture(net: FewShotNet, method: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     content = load(path)
     if missing := {"net", "state", "about"} - set(content):
         raise UserError(f"{path} holds no net ({', '.join(sorted(missing))} missing); give one that train wrote")
-    net = build_net(**content["net"])
+    net = create_net(**content["net"])
     try:
         net.load_state_dict(content["state"])
     except RuntimeError as error:

@@ -17,7 +17,7 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import NotFinite
 from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.settings import Budget, Recipe
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pretrain(
     rows = image_set.rows("train")
     classes, targets = np.unique(image_set.labels[rows], return_inverse=True)
     init = randomness.generator(recipe.seed, "init")
-    encoder = build_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init).backbone
+    encoder = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init).backbone
     layer = nn.Linear(encoder.out_channels, len(classes))
     nn.init.normal_(layer.weight, std=encoder.out_channels**-0.5, generator=init)
     nn.init.zeros_(layer.bias)

@@ -23,8 +23,9 @@ from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import nets
-from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.episode_loss import MetricLoss, build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.validation import overfits_to_fgsm, validate
 from anrot_lib.settings import Budget, Protocol, Recipe
 
@@ -68,13 +69,15 @@ def train(
     checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
     progress       called as progress(steps done, steps in all, numbers to show).
     encoder_state  weights from classical pre-training (`pretraining.pretrain`), if the recipe asks for it.
-    metric_loss    a loss of your own in Hesim's place, also weighted by recipe.hesim: a function, or any loss of
+    metric_loss    None for the method's; else a loss in Hesim's place, weighted by recipe.hesim: a function or loss of
                    pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
                    heads with Gaussians are [mean, var]. A checkpoint knows it by its name, without its settings.
 
     Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
     the checkpoint belongs to other settings, the set has too few classes or images, or the loss cannot be used.
     """
+    if metric_loss is None:
+        metric_loss = get_method(recipe.method).metric_loss
     run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss)
     if checkpoint is not None and checkpoint.is_file():
         run.restore(checkpoints.load(checkpoint), checkpoint)
@@ -137,7 +140,7 @@ class _Run:
         )
         channels = image_set.images.shape[-1]
         init = randomness.generator(recipe.seed, "init")
-        self.net = build_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
+        self.net = create_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss

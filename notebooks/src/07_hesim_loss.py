@@ -109,9 +109,9 @@ print("with cosine similarity equal to NTXentLoss:", bool(torch.allclose(ours, t
 # encoder with random weights, once through the trained one.
 
 # %%
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 
-untrained = build_net("tiny", "anrot", attention=True, generator=P.generator("weights")).eval()
+untrained = create_net("tiny", "anrot", attention=True, generator=P.generator("weights")).eval()
 with torch.no_grad():
     first = gaussian_embeddings(untrained.head.describe(untrained.encode(episode.query[0])))
 before, after = Hesim(0.1)(first, labels), Hesim(0.1)(embeddings, labels)

@@ -36,7 +36,7 @@ from anrot_lib.course import lesson
 from anrot_lib.course.exercises import check
 from anrot_lib.data import noise
 from anrot_lib.fewshot import episode_loss, evaluation, methods, nets, training
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.settings import Protocol, Recipe
 
@@ -71,7 +71,7 @@ print(f"attack: {threat.name}, {threat.steps} step of {threat.step * 255:.0f}/25
 # %%
 episode = P.episodes(1, way=5, shot=5, query=10, split="train", image_set=P.image_set)
 channels = episode.query.shape[2]
-net = build_net(P.budget.encoder, "anrot", channels, generator=P.generator("weights")).train()
+net = create_net(P.budget.encoder, "anrot", channels, generator=P.generator("weights")).train()
 versions = episode_loss.query_versions(net, episode, recipe, P.generator)
 print({name: tuple(images.shape[1:3]) for name, images in versions.items()})
 moved = (versions["adversarial"] - versions["clean"]).abs().max()

@@ -9,12 +9,12 @@ import torch
 from anrot_lib.core import checkpoints
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import nets
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.methods import list_heads
 
 
 def net_of(method="anrot", **options):
-    net = build_net("tiny", method, generator=torch.Generator().manual_seed(0), **options)
+    net = create_net("tiny", method, generator=torch.Generator().manual_seed(0), **options)
     with torch.no_grad():
         net.encode(torch.rand(4, net.backbone.in_channels, 16, 16))  # batch norms away from 0 and 1
     return net

@@ -201,7 +201,7 @@ def test_prototypes_learn_it_but_not_all_of_it():
     from anrot_lib.core.configs import change
     from anrot_lib.data.episodes import EpisodeManifest
     from anrot_lib.fewshot import evaluation, training
-    from anrot_lib.fewshot.classifier import build_net
+    from anrot_lib.fewshot.classifier import create_net
     from anrot_lib.settings import SMOKE, Protocol, Recipe
 
     image_set, protocol = synthetic(SMOKE.classes, SMOKE.per_class, SMOKE.size), Protocol(shot=1)
@@ -211,7 +211,7 @@ def test_prototypes_learn_it_but_not_all_of_it():
     def accuracy(net):
         return evaluation.count_clean(net.eval(), image_set, rows).mean() / 75
 
-    untrained = accuracy(build_net(SMOKE.encoder, "prototypes", generator=torch.Generator().manual_seed(0)))
+    untrained = accuracy(create_net(SMOKE.encoder, "prototypes", generator=torch.Generator().manual_seed(0)))
     budgets = (change(SMOKE, episodes=SMOKE.episodes // 3), SMOKE)
     short, whole = (accuracy(training.train(image_set, recipe, budget, protocol).net) for budget in budgets)
     assert untrained + 0.05 < short < whole - 0.02 and 0.45 < whole < 0.85

@@ -298,9 +298,9 @@ def home(images, tmp_path, monkeypatch):
 
 
 def _few_shot_net():
-    from anrot_lib.fewshot.classifier import build_net
+    from anrot_lib.fewshot.classifier import create_net
 
-    return build_net("tiny", "anrot", generator=torch.Generator().manual_seed(0)).eval()
+    return create_net("tiny", "anrot", generator=torch.Generator().manual_seed(0)).eval()
 
 
 def words(home, *more):

@@ -8,7 +8,7 @@ from torch import nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeSampler
-from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
 from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.methods import build_head, list_heads
@@ -28,7 +28,7 @@ def episode(small_set):
 
 def net_of(method, episode) -> FewShotNet:
     """A tiny net in eval mode whose batch norms have seen these images, so that its maps are spread."""
-    net = build_net("tiny", method, generator=rng())
+    net = create_net("tiny", method, generator=rng())
     with torch.no_grad():
         net.encode(episode.query)
     return net.eval()
@@ -128,7 +128,7 @@ def test_it_says_whether_it_is_transductive(episode):
 
 def test_queries_before_a_support_set_are_an_error():
     with pytest.raises(UserError, match="process_support_set"):
-        build_net("tiny", "anrot")(torch.rand(2, 3, 16, 16))
+        create_net("tiny", "anrot")(torch.rand(2, 3, 16, 16))
 
 
 def test_images_outside_the_contract_are_an_error(net, episode):
@@ -202,14 +202,14 @@ def test_all_weights_come_from_the_generator(method):
     def weights(seed, global_seed):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(global_seed)
-            return torch.cat([p.flatten() for p in build_net("tiny", method, generator=rng(seed)).parameters()])
+            return torch.cat([p.flatten() for p in create_net("tiny", method, generator=rng(seed)).parameters()])
 
     assert torch.equal(weights(0, 1), weights(0, 2))
     assert not torch.equal(weights(0, 1), weights(1, 1))
 
 
 def test_the_head_fits_the_encoder():
-    net = build_net("resnet12_anrot", "variational", in_channels=1, attention=False)
+    net = create_net("resnet12_anrot", "variational", in_channels=1, attention=False)
     assert net.head.to_mean.in_features == 256
     assert net.backbone.in_channels == 1
     assert not net.backbone.attention

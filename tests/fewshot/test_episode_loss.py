@@ -12,7 +12,7 @@ from anrot_lib.core import randomness
 from anrot_lib.data import augmentation, noise
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.fewshot import episode_loss
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.settings import Recipe
 
 MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_high=0.2)
@@ -51,7 +51,7 @@ def task(small_set):
 
 
 def net_for(recipe, seed=0):
-    return build_net("tiny", recipe.method, generator=randomness.generator(seed, "init")).train()
+    return create_net("tiny", recipe.method, generator=randomness.generator(seed, "init")).train()
 
 
 def loss_of(net, task, recipe, hesim=None):

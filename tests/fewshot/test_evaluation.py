@@ -13,7 +13,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.data.image_set import from_arrays
 from anrot_lib.fewshot import evaluation
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 
 EPS = 8 / 255
 WAY, QUERY = 5, 4
@@ -62,7 +62,7 @@ METHODS = (
 
 @pytest.mark.parametrize("method", METHODS)
 def test_clean_counts_are_those_of_a_plain_loop(method, small_training, small_set, rows):
-    net = build_net("tiny", method, generator=randomness.generator(1, "init"))
+    net = create_net("tiny", method, generator=randomness.generator(1, "init"))
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
     counts = evaluation.count_clean(net, small_set, rows[:6])
@@ -237,7 +237,7 @@ def test_the_attacks_random_stream_belongs_to_the_tasks(small_net, small_set, ro
 
 
 def test_a_method_that_looks_at_all_queries_is_attacked_as_a_whole(small_training, small_set, rows):
-    net = build_net("tiny", "published", generator=randomness.generator(1, "init"))
+    net = create_net("tiny", "published", generator=randomness.generator(1, "init"))
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
     assert net.is_transductive()

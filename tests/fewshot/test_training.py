@@ -14,7 +14,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import episode_loss as mixture
 from anrot_lib.fewshot import training
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.nets import load_net, save_net
 from anrot_lib.settings import Protocol, Recipe
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name(what, one_checkpoint)
 
 
 def test_a_bare_net_is_not_taken_for_a_training(small_set, small_budget, tmp_path):
-    save_net(tmp_path / "net.pt", build_net("tiny", "anrot"), "anrot")
+    save_net(tmp_path / "net.pt", create_net("tiny", "anrot"), "anrot")
     with pytest.raises(UserError, match="another training"):
         training.train(small_set, Recipe(), small_budget, PROTOCOL, tmp_path / "net.pt")
 

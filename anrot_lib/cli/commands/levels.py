@@ -10,7 +10,7 @@ from anrot_lib.core.progress import bar, shown
 from anrot_lib.experiments import levels as level_study
 from anrot_lib.experiments.setting import Setting, experiment_folder, make_manifest
 from anrot_lib.fewshot import evaluation, training
-from anrot_lib.fewshot.classifier import FewShotNet, build_net, folded
+from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 from anrot_lib.settings import Protocol
@@ -97,7 +97,7 @@ def _timed(setting: Setting, variants: list[str]) -> tuple[float, float]:
     """Seconds of all levels for one episode, and of one attack step for one query, summed over the variants."""
     image_set, protocol = setting.image_set, setting.protocol
     manifest = level_study.splits_of(setting, make_manifest(setting))["test"]
-    net = folded(build_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
+    net = folded(create_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
     names = [name for name in level_study.LEVELS if any(name in v.split("+") for v in variants)]
     started = time.perf_counter()
     scores = dict(level_study.measured(setting, net, manifest, names))

@@ -17,7 +17,7 @@ from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import episode_loss, evaluation
 from anrot_lib.fewshot.attention import Attention
-from anrot_lib.fewshot.classifier import FewShotNet, build_net
+from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.reconstruction import frechet, training
 from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
 from anrot_lib.reconstruction.extractors import as_pixels, of_encoder
@@ -61,7 +61,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     where = torch.device(device)
 
     def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
-        net = build_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
+        net = create_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
         net = as_published(net) if published else net
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=not published)
         hesim = episode_loss.build_hesim(recipe, net.head)
@@ -111,7 +111,7 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
     """
     per_class, classes = 600, 20
     pixels = synthetic(n_classes=classes, per_class=images // classes, size=size)
-    net = build_net("resnet12_anrot", "anrot", generator=randomness.generator(0, "init")).eval()
+    net = create_net("resnet12_anrot", "anrot", generator=randomness.generator(0, "init")).eval()
     found = evaluation.describe(net, pixels, np.arange(images))
     tiled = evaluation.Descriptions(
         np.arange(per_class * classes), tree_map(lambda t: t.repeat(per_class * classes // images, 1), found.values)
@@ -201,7 +201,7 @@ def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, tim
     the encoder alone on floats in memory. Both are timed on `timed` images and counted for all, the distance of the
     features of 2 x 10,000 images in full: with the encoder's own number of features and with Inception's 2,048.
     """
-    net = build_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
+    net = create_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
     extractor = of_encoder(net.backbone, "resnet12_anrot")
     rng = randomness.generator(0, "distance")
     floats = torch.rand(timed, 3, size, size, generator=rng).contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ import torch
 
 from anrot_lib.attacks.gradient import fgsm
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.crops import N_PARTS, PartGraph, boxes, crops
 from anrot_lib.fewshot.methods import build_head
@@ -56,7 +56,7 @@ def test_the_graph_hears_the_whole_class_or_only_itself():
 
 @pytest.fixture(scope="module")
 def net():
-    net = build_net("tiny", "mml-2022", generator=rng())
+    net = create_net("tiny", "mml-2022", generator=rng())
     with torch.no_grad():
         net.encode(torch.rand(20, 3, 32, 32, generator=rng()))
     return net.eval()

@@ -11,7 +11,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.covariance import estimate
 from anrot_lib.divergences.measures import pairwise
 from anrot_lib.fewshot import encoders
-from anrot_lib.fewshot.classifier import build_net
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.levels import head as levels
 from anrot_lib.fewshot.levels.distribution import MEASURES, DistributionLevel
 from anrot_lib.fewshot.levels.head import MultiLevelHead
@@ -300,7 +300,7 @@ def test_the_model_holds_the_support_maps_once():
 
 def test_training_a_net_with_every_level_improves_it():
     """Ten steps of a tiny net on one episode: the loss falls, every level has a share, and shares add up to 1."""
-    net = build_net("tiny", "mml", generator=rng())
+    net = create_net("tiny", "mml", generator=rng())
     images = torch.rand(1, 10, 3, 32, 32, generator=rng())
     labels = torch.arange(5).repeat(2)[None]
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

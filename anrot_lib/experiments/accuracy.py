@@ -1,0 +1,162 @@
+"""Train and test one net without writing a record: what `anrot_lib.train` and `anrot_lib.evaluate` are."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core import devices
+from anrot_lib.core.progress import Progress, bar
+from anrot_lib.core.statistics import Interval, interval
+from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.experiments.columns import TASKS_PER_PART, noise_name
+from anrot_lib.fewshot import training
+from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.episode_loss import MetricLoss
+from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
+from anrot_lib.fewshot.methods import get_method
+from anrot_lib.fewshot.pretraining import pretrain
+from anrot_lib.settings import Budget, Protocol, Recipe, preset
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracies of a net on stored test episodes, in per cent, each with its 95 % interval over episodes.
+
+    clean     on unchanged images.
+    attacked  by the name of the threat model, such as "PGD-20 8/255 query".
+    noisy     by sigma, in units of the pixel range.
+    correct   correct queries of each episode, by the name of the column; paired with those of any other net that was
+              tested on a manifest of equal hash.
+    """
+
+    clean: Interval
+    attacked: Mapping[str, Interval]
+    noisy: Mapping[float, Interval]
+    correct: Mapping[str, np.ndarray]
+    manifest: EpisodeManifest
+
+    def __str__(self) -> str:
+        lines = {"clean": self.clean, **self.attacked, **{noise_name(sigma): i for sigma, i in self.noisy.items()}}
+        width = max(map(len, lines))
+        return "\n".join(
+            f"{name:<{width}}  {accuracy.mean:5.1f} ± {accuracy.half_width:.1f} %  ({accuracy.n} episodes)"
+            for name, accuracy in lines.items()
+        )
+
+
+def train(
+    image_set: ImageSet,
+    method: str | Recipe = "anrot",
+    protocol: Protocol | None = None,
+    budget: Budget | None = None,
+    *,
+    metric_loss: MetricLoss | None = None,
+    checkpoint: Path | None = None,
+    device: str = "auto",
+    progress: Progress = bar,
+) -> training.Training:
+    """Train a net on the "train" classes, and select it on the "val" classes: `train(...).net`, in eval mode.
+
+    method       a name ("anrot" is trained on the mixture of clean, attacked and noisy queries, "anrot-clean" is not),
+                 or a Recipe.
+    protocol     way, shot and seed of the episodes; None takes `Protocol()`.
+    budget       sizes and lengths; None takes `preset()`.
+    metric_loss  a loss of your own in Hesim's place, of (embeddings (B, D), labels (B,)).
+    checkpoint   a file that keeps the state: a training that was killed goes on from there.
+
+    UserError for an unknown method, a set with too few classes or images, or a checkpoint of other settings; NotFinite
+    when the loss diverges.
+    """
+    recipe = method if isinstance(method, Recipe) else get_method(method).recipe
+    protocol, budget = protocol or Protocol(), budget or preset()
+    on = devices.resolve_device(device)
+    precision = devices.resolve_precision(budget.precision, on)
+    encoder_state = None
+    if recipe.pretrain:
+        with progress("pre-train", budget.pretrain_steps) as update:
+            encoder_state, _ = pretrain(image_set, recipe, budget, None, on, precision, update)
+    steps = max(1, budget.episodes // budget.episodes_per_step)
+    with progress(f"train {recipe.method}", steps) as update:
+        return training.train(
+            image_set,
+            recipe,
+            budget,
+            protocol,
+            checkpoint,
+            device=on,
+            precision=precision,
+            progress=lambda step, _, numbers: update(step, numbers),
+            encoder_state=encoder_state,
+            metric_loss=metric_loss,
+        )
+
+
+def evaluate(
+    net: FewShotNet,
+    image_set: ImageSet,
+    protocol: Protocol | None = None,
+    budget: Budget | None = None,
+    *,
+    threats: Sequence[ThreatModel] | None = None,
+    sigmas: Sequence[float] | None = None,
+    device: str = "auto",
+    progress: Progress = bar,
+) -> Evaluation:
+    """Accuracy of a net on stored episodes of the "test" classes: clean, under white-box attacks, under noise.
+
+    protocol  way, shot and seed of the episodes, and the default attacks; None takes `Protocol()`.
+    budget    how many episodes and queries; None takes `preset()`. Attacked and noisy columns are on the first
+              `attacked_tasks` episodes.
+    threats   the attacks; None takes FGSM and PGD on the queries with eps, step and steps of the protocol.
+    sigmas    of Gaussian noise on the queries; None takes that of the protocol.
+
+    The counts are those that `anrot run` records for the same net, protocol and budget. The net stays as it is.
+    UserError for a set with too few test classes or images.
+    """
+    protocol, budget = protocol or Protocol(), budget or preset()
+    if threats is None:
+        strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
+        threats = [fgsm(protocol.eps, target="query"), strong]
+    sigmas = [protocol.sigma] if sigmas is None else sigmas
+    tasks = max(budget.clean_tasks, budget.attacked_tasks)
+    manifest = EpisodeManifest.make(
+        image_set, "test", protocol.way, protocol.shot, budget.clean_query, tasks, protocol.seed
+    )
+    few = manifest.rows[: budget.attacked_tasks].with_queries(budget.attacked_query)
+    on = devices.resolve_device(device)
+    evaluator = Evaluator(deepcopy(net).eval().to(on), image_set, on)
+    correct: dict[str, np.ndarray] = {}
+    with progress("test", 1 + len(threats) + len(sigmas)) as update:
+        correct["clean"] = evaluator.count_clean(manifest.rows)
+        update(1, {"column": "clean"})
+        for threat in threats:
+            correct[threat.name] = _count_attacked(evaluator, few, threat, protocol.seed)
+            update(len(correct), {"column": threat.name})
+        for sigma in sigmas:
+            name = noise_name(sigma)
+            correct[name] = evaluator.count_changed(few, gaussian_noise(sigma, protocol.seed))
+            update(len(correct), {"column": name})
+    per_task = few.query[0].size
+    return Evaluation(
+        clean=interval(correct["clean"] / manifest.rows.query[0].size),
+        attacked={threat.name: interval(correct[threat.name] / per_task) for threat in threats},
+        noisy={sigma: interval(correct[noise_name(sigma)] / per_task) for sigma in sigmas},
+        correct=correct,
+        manifest=manifest,
+    )
+
+
+def _count_attacked(evaluator: Evaluator, rows: EpisodeRows, threat: ThreatModel, seed: int) -> np.ndarray:
+    if threat.eps == 0:
+        return evaluator.count_clean(rows)
+    parts = [
+        evaluator.count_attacked(rows[start : start + TASKS_PER_PART], threat, seed, start)
+        for start in range(0, len(rows), TASKS_PER_PART)
+    ]
+    return np.concatenate(parts)

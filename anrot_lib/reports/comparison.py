@@ -1,0 +1,74 @@
+"""Methods against each other on the same episodes: trained, tested, recorded, and drawn as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anrot_lib.core import devices
+from anrot_lib.core.configs import to_dict
+from anrot_lib.core.progress import Progress, bar
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.experiments.rows import run_rows
+from anrot_lib.experiments.setting import Setting, experiment_folder
+from anrot_lib.fewshot.methods import get_method, list_rows
+from anrot_lib.records import results
+from anrot_lib.reports import tables
+from anrot_lib.settings import Budget, Protocol, preset
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The records of methods that were tested on the same episodes. `print` shows them as a table."""
+
+    records: list[tables.Record]
+    paths: list[Path]
+
+    def __str__(self) -> str:
+        return f"{tables.as_text(*tables.table(self.records))}\n\n{tables.caption(self.records[0])}"
+
+    def _repr_markdown_(self) -> str:
+        return f"{tables.as_markdown(*tables.table(self.records))}\n\n{tables.caption(self.records[0])}"
+
+    def differences(self, reference: str) -> str:
+        """Paired differences to a method, in points, with 95 % intervals: can two methods be told apart?"""
+        return tables.as_text(*tables.differences(self.records, reference))
+
+
+def compare(
+    image_set: ImageSet,
+    methods: Sequence[str] | None = None,
+    protocol: Protocol | None = None,
+    budget: Budget | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    tag: str = "",
+    device: str = "auto",
+    progress: Progress = bar,
+) -> Comparison:
+    """Train methods, test them on the same stored episodes, and write a record of each, as `anrot run` does.
+
+    methods   names of methods; None takes the rows of the main table.
+    protocol  way, shot, seed and attacks; None takes `Protocol()`.
+    budget    sizes and lengths; None takes `preset()`.
+    columns   what is tested, by name or its first words: "clean", "FGSM", "noise 0.10"; None takes the columns of the
+              main table: clean, FGSM, PGD, transferred FGSM, noise.
+    tag       goes into the name of the folder of records, which is below data/runs.
+
+    What was killed goes on from its last checkpoint, and what has been recorded for the same settings is not run again.
+    """
+    protocol, budget = protocol or Protocol(), budget or preset()
+    on = devices.resolve_device(device)
+    main = tables.main_columns({"protocol": to_dict(protocol)}).values()
+    setting = Setting(
+        image_set,
+        protocol,
+        budget,
+        on,
+        devices.resolve_precision(budget.precision, on),
+        progress,
+        experiment_folder(image_set, protocol, budget, tag),
+        tuple(main if columns is None else columns),
+    )
+    recipes = list_rows() if methods is None else {name: get_method(name).recipe for name in methods}
+    paths = run_rows(setting, recipes)
+    return Comparison([results.read(path) for path in paths], paths)
