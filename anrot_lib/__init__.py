@@ -10,8 +10,9 @@ The names below are all that most work needs. They are loaded when they are firs
 does not wait for torch. What is beyond them is in the rooms, the packages of this one.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from anrot_lib.core.lazy import attach
 
 if TYPE_CHECKING:
     from anrot_lib.attacks.gradient import attack
@@ -29,27 +30,6 @@ if TYPE_CHECKING:
     from anrot_lib.settings import Protocol, Recipe, preset
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "EpisodeManifest": "data.episodes",
-    "FewShotNet": "fewshot.classifier",
-    "Head": "fewshot.heads.contract",
-    "ImageSet": "data.image_set",
-    "Protocol": "settings",
-    "Recipe": "settings",
-    "ThreatModel": "attacks.threat",
-    "attack": "attacks.gradient",
-    "compare": "reports.comparison",
-    "create_net": "fewshot.classifier",
-    "evaluate": "experiments.accuracy",
-    "load_net": "fewshot.nets",
-    "prepare": "data.preparation.prepare",
-    "preset": "settings",
-    "register_method": "fewshot.methods",
-    "save_net": "fewshot.nets",
-    "synthetic": "data.synthetic.figures",
-    "train": "experiments.accuracy",
-}
 
 __all__ = [
     "EpisodeManifest",
@@ -73,13 +53,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "attacks.gradient": ["attack"],
+        "attacks.threat": ["ThreatModel"],
+        "data.episodes": ["EpisodeManifest"],
+        "data.image_set": ["ImageSet"],
+        "data.preparation.prepare": ["prepare"],
+        "data.synthetic.figures": ["synthetic"],
+        "experiments.accuracy": ["evaluate", "train"],
+        "fewshot.classifier": ["FewShotNet", "create_net"],
+        "fewshot.heads.contract": ["Head"],
+        "fewshot.methods": ["register_method"],
+        "fewshot.nets": ["load_net", "save_net"],
+        "reports.comparison": ["compare"],
+        "settings": ["Protocol", "Recipe", "preset"],
+    },
+)

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.configs import check_at_least, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
@@ -176,9 +176,12 @@ PAPER = Budget(
 PRESETS = {budget.preset: budget for budget in (SMOKE, LAPTOP, PAPER)}
 
 
-def preset(name: str | None = None) -> Budget:
-    """The budget of a name, of `$ANROT_PRESET` for None, of smoke if that is unset. UserError for an unknown name."""
+def preset(name: str | None = None, **changes: int | str) -> Budget:
+    """The budget of a name, of `$ANROT_PRESET` for None, of smoke if that is unset; `changes` replace its fields.
+
+    UserError for an unknown name or field.
+    """
     name = name or os.environ.get("ANROT_PRESET") or "smoke"
     if name not in PRESETS:
         raise UserError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return PRESETS[name] if not changes else from_dict(Budget, to_dict(PRESETS[name]) | changes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib.fewshot import classifier, methods
+from anrot_lib.fewshot import methods
 from anrot_lib.settings import Protocol
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "your_own.md"
@@ -24,17 +24,24 @@ def test_every_block_is_short():
     assert len(lengths) == 6 and max(lengths) <= LONGEST
 
 
+def test_five_imports_are_enough():
+    lines = [line for block in blocks() for line in block.splitlines() if line.startswith(("import ", "from "))]
+    assert 1 <= len(lines) <= 5
+
+
 @pytest.mark.slow
-def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch):
-    monkeypatch.setattr(classifier, "METHODS", dict(methods.METHODS))  # so that no other test meets the new one
+def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))  # so that no other test meets the new ones
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     namespace: dict = {"__name__": "your_own"}
     started = time.process_time()
     for number, block in enumerate(blocks()):
         exec(compile(block, f"{PAGE.name}, block {number}", "exec"), namespace)
     assert time.process_time() - started < SECONDS
-    rows = {record["row"]: record for record in namespace["records"]}
-    assert list(rows) == ["anrot-clean", "laplace", "own loss"]
-    assert rows["laplace"]["recipe"]["method"] == "laplace" and rows["own loss"]["training"]["loss"] == "hard_triplets"
+    rows = {record["row"]: record for record in namespace["comparison"].records}
+    assert list(rows) == ["anrot-clean", "laplace", "triplets"]
+    assert rows["laplace"]["recipe"]["method"] == "laplace" and rows["triplets"]["training"]["loss"] == "hard_triplets"
     assert len({record["manifest"]["hash"] for record in rows.values()}) == 1
     counts = [tuple(record["columns"]["clean"]["correct"]) for record in rows.values()]
     assert len(set(counts)) == 3, "two of the rows are the same net"
@@ -42,9 +49,11 @@ def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch):
         clean = record["columns"]["clean"]
         assert clean["mean"] - clean["half_width"] > 100 / Protocol().way, "no better than chance"
     table = capsys.readouterr().out
-    headings = next(line for line in table.splitlines() if "clean" in line).split()
+    evaluated = [line.split("  ")[0] for line in table.splitlines()[:4]]
+    assert evaluated == ["clean", "FGSM 8/255 query", "PGD-20 8/255 query", "noise 0.10 query"]
+    headings = next(line for line in table.splitlines() if "step cost" in line).split()
     assert {"FGSM", "PGD-20", "noise"} <= set(headings)
-    for name in ("laplace", "own loss"):
+    for name in ("Laplace prototypes", "ANROT with hard triplets"):
         row = next(line for line in table.splitlines() if line.startswith(name))
         assert row.count("±") == 4, "clean, FGSM, PGD and noise"
-    assert table.count("own loss") == 2, "in the table and in that of the differences"
+    assert table.count("ANROT with hard triplets") == 2, "in the table and in that of the differences"

@@ -13,6 +13,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import Surrogate, train_on_base
 from anrot_lib.core import checkpoints, randomness
 from anrot_lib.core.configs import make_key, to_dict
+from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
@@ -71,6 +72,15 @@ def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
 def asked(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
     """The columns of a setting that it asks for."""
     return [c for c in columns_of(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+
+
+def check_asked(setting: Setting) -> None:
+    """UserError if a column that the setting asks for does not exist."""
+    names = [column.name for column in columns_of(setting.protocol, setting.budget)]
+    for words in setting.columns or ():
+        if not any(replace(setting, columns=(words,)).asks(name) for name in names):
+            known = ", ".join(sorted({name.split()[0].rstrip(",") for name in names}))
+            raise UserError(f"unknown column {words!r}; choose from {known}, or a whole name such as {names[2]!r}")
 
 
 def evaluate_row(

@@ -8,6 +8,7 @@ from anrot_lib.core import devices
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.progress import Progress, bar
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.rows import run_rows
 from anrot_lib.experiments.setting import Setting, experiment_folder
 from anrot_lib.fewshot.methods import get_method, list_rows
@@ -54,6 +55,7 @@ def compare(
               main table: clean, FGSM, PGD, transferred FGSM, noise.
     tag       goes into the name of the folder of records, which is below data/runs.
 
+    UserError for an unknown method or column, before anything is trained.
     What was killed goes on from its last checkpoint, and what has been recorded for the same settings is not run again.
     """
     protocol, budget = protocol or Protocol(), budget or preset()
@@ -69,6 +71,7 @@ def compare(
         experiment_folder(image_set, protocol, budget, tag),
         tuple(main if columns is None else columns),
     )
+    check_asked(setting)
     recipes = list_rows() if methods is None else {name: get_method(name).recipe for name in methods}
     paths = run_rows(setting, recipes)
     return Comparison([results.read(path) for path in paths], paths)

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from dataclasses import replace
 from typing import Any
 
 from anrot_lib import settings
@@ -10,7 +9,7 @@ from anrot_lib.cli.commands.prepare import load_data
 from anrot_lib.core import configs, devices
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar
-from anrot_lib.experiments import columns
+from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.setting import Setting, check_half_width, experiment_folder
 
 
@@ -26,11 +25,7 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     folder = experiment_folder(image_set, protocol, budget, arguments.tag, getattr(arguments, "reference", False))
     chosen = tuple(arguments.columns) if arguments.columns else None
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
-    names = [column.name for column in columns.columns_of(protocol, budget)]
-    for words in chosen or ():
-        if not any(replace(setting, columns=(words,)).asks(name) for name in names):
-            known = ", ".join(sorted({name.split()[0].rstrip(",") for name in names}))
-            raise UserError(f"unknown column {words!r}; choose from {known}, or a whole name such as {names[2]!r}")
+    check_asked(setting)
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
         + ", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items())
