@@ -13,6 +13,7 @@ does not wait for torch. What is beyond them is in the rooms, the packages of th
 from typing import TYPE_CHECKING
 
 from anrot_lib.core.lazy import attach
+from anrot_lib.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from anrot_lib.attacks.gradient import attack
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from anrot_lib.fewshot.nets import load_net, save_net
     from anrot_lib.reports.comparison import compare
     from anrot_lib.settings import Protocol, Recipe, preset
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EpisodeManifest",

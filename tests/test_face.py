@@ -30,7 +30,7 @@ def test_there_are_at_most_18_names_and_each_has_a_docstring():
 
 def test_type_checkers_see_the_names_that_are_offered():
     source = Path(anrot.__file__).read_text("utf-8")
-    seen = source.split("if TYPE_CHECKING:")[1].split("__version__")[0]
+    seen = source.split("if TYPE_CHECKING:")[1].split("__all__")[0]
     names = {
         name.strip() for line in seen.splitlines() if "import" in line for name in line.split("import")[1].split(",")
     }
@@ -63,6 +63,13 @@ def test_a_comparison_is_a_table_of_records(compared, small_set, small_budget):
     before = [path.stat().st_mtime_ns for path in compared.paths]
     again = anrot.compare(small_set, ["prototypes", "anrot-clean"], PROTOCOL, small_budget, device="cpu", tag="face")
     assert [path.stat().st_mtime_ns for path in again.paths] == before, "what is recorded is not run again"
+
+
+def test_unknown_methods_and_columns_are_refused_before_anything_is_trained(small_set, small_budget):
+    with pytest.raises(UserError, match="unknown method 'anrto'"):
+        anrot.compare(small_set, ["anrto"], PROTOCOL, small_budget)
+    with pytest.raises(UserError, match=r"unknown column 'PGD'; choose from .*PGD-3"):
+        anrot.compare(small_set, ["anrot"], PROTOCOL, small_budget, columns=["PGD"])
 
 
 def test_an_evaluation_counts_what_a_record_counts(compared, small_set, small_budget, anrot_home):

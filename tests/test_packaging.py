@@ -81,7 +81,7 @@ def imported_names(file: Path) -> set[str]:
 
 def test_one_version():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert declared["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "anrot_lib.__version__"
+    assert declared["tool"]["setuptools"]["dynamic"]["version"]["attr"] == "anrot_lib.core.version.__version__"
     citation = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)
     changes = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
     assert citation[1] == changes[1] == anrot_lib.__version__

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from anrot_lib import __version__
 from anrot_lib.cli.options import retrieve
 from anrot_lib.cli.options.bench import WHAT_TO_TIME
 from anrot_lib.cli.options.levels import _levels
@@ -14,6 +13,7 @@ from anrot_lib.cli.options.prepare import _prepare
 from anrot_lib.cli.options.reconstruct import _reconstruct
 from anrot_lib.cli.options.shared import _common, _recipe
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.version import __version__
 from anrot_lib.fewshot.methods import describe_names, list_rows
 
 

@@ -17,8 +17,8 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import TASKS_PER_PART, noise_name
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.episode_loss import MetricLoss
 from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
+from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.pretraining import pretrain
 from anrot_lib.settings import Budget, Protocol, Recipe, preset

@@ -17,10 +17,9 @@ from anrot_lib.data.episodes import Episode
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.heads.contract import Head
-from anrot_lib.fewshot.hesim import Hesim, gaussian_embeddings
+from anrot_lib.fewshot.hesim import Hesim, MetricLoss, gaussian_embeddings
 from anrot_lib.settings import Recipe
 
-MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> scalar, as Hesim
 MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
 
 

@@ -5,6 +5,8 @@ embeddings, after ANROT-HELANet (arXiv 2509.11220), corrected: on embeddings ins
 applied before the exponential. Every miner, reducer and reference set of pytorch-metric-learning works with it.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from pytorch_metric_learning.distances import BaseDistance
@@ -16,6 +18,8 @@ from torch import Tensor
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
 from anrot_lib.divergences.measures import pairwise, terms
+
+MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> a scalar
 
 
 def gaussian_embeddings(gaussian: Gaussian) -> Tensor:

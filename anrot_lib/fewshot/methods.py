@@ -14,8 +14,8 @@ from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
 from anrot_lib.settings import Recipe
 
 if TYPE_CHECKING:
-    from anrot_lib.fewshot.episode_loss import MetricLoss
     from anrot_lib.fewshot.heads.contract import Head
+    from anrot_lib.fewshot.hesim import MetricLoss
 
 EASYFSL = "easyfsl:"
 

@@ -24,7 +24,8 @@ from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
-from anrot_lib.fewshot.episode_loss import MetricLoss, build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.fewshot.episode_loss import build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.validation import overfits_to_fgsm, validate
 from anrot_lib.settings import Budget, Protocol, Recipe

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from anrot_lib import __version__
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
+from anrot_lib.core.version import __version__
 from anrot_lib.data.image_set import ImageSet
 
 
