@@ -5,23 +5,20 @@ from torch import nn
 from anrot_lib.attacks.ascend import ascend, frozen
 from anrot_lib.attacks.gradient import cross_entropy, fgsm, loss_only, pgd
 from anrot_lib.core.errors import UserError
+from tests.helpers import rng
 
 PGD = pgd(0.1, 6, 0.03, 3, "query")
 PGD_CLEAN = pgd(0.1, 6, 0.03, 1, "query", random_start=False)
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def images(n=6, dtype=torch.float64):
-    return torch.rand(n, 3, 6, 6, generator=generator(1), dtype=dtype)
+    return torch.rand(n, 3, 6, 6, generator=rng(1), dtype=dtype)
 
 
 def small_net(dtype=torch.float64):
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Softplus(), nn.Flatten(), nn.Linear(96, 4))
     for parameter in net.parameters():
-        nn.init.normal_(parameter, std=0.5, generator=generator(2))
+        nn.init.normal_(parameter, std=0.5, generator=rng(2))
     return net.to(dtype).eval()
 
 
@@ -57,8 +54,8 @@ def test_attacks_raise_the_loss_and_a_no_op_does_not_pass():
     x, net = images(), small_net()
     objective = loss_only(cross_entropy(net, torch.arange(6) % 4))
     for threat in (PGD, PGD_CLEAN, fgsm(0.1, "query"), fgsm(0.1, "query", random_start=True)):
-        check_ascent(lambda x, t=threat: ascend(objective, x, t, generator()).images, objective, x, 0.1)
-    for lazy in (lambda x: x, lambda x: PGD.random_start(x, generator())):
+        check_ascent(lambda x, t=threat: ascend(objective, x, t, rng()).images, objective, x, 0.1)
+    for lazy in (lambda x: x, lambda x: PGD.random_start(x, rng())):
         with pytest.raises(AssertionError, match="raises no loss"):
             check_ascent(lazy, objective, x, 0.1)
     with pytest.raises(AssertionError):
@@ -68,8 +65,8 @@ def test_attacks_raise_the_loss_and_a_no_op_does_not_pass():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_linear_loss_ends_at_the_best_point_of_the_ball(norm):
     x = images() * 0.2 + 0.4  # away from the box
-    weight = torch.randn(3, 6, 6, generator=generator(), dtype=torch.float64)
-    found = ascend(linear(weight), x, pgd(0.1, 12, 0.04, 2, "query", norm=norm), generator())
+    weight = torch.randn(3, 6, 6, generator=rng(), dtype=torch.float64)
+    found = ascend(linear(weight), x, pgd(0.1, 12, 0.04, 2, "query", norm=norm), rng())
     best = 0.1 * (weight.sign() if norm == "linf" else weight / weight.norm())
     torch.testing.assert_close(found.images, x + best.expand_as(x))
     torch.testing.assert_close(found.loss, linear(weight)(found.images, None))
@@ -90,9 +87,7 @@ def test_fgsm_is_one_step_and_costs_one_pass():
 @pytest.mark.parametrize("start", [True, False])
 def test_keep_last_costs_exactly_its_steps(start):
     objective = Counting(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long)))
-    ascend(
-        objective, images(), pgd(0.1, 5, 0.03, 1, "query", random_start=start), generator(), keep="last", stop="beaten"
-    )
+    ascend(objective, images(), pgd(0.1, 5, 0.03, 1, "query", random_start=start), rng(), keep="last", stop="beaten")
     assert (objective.calls, objective.gradients) == (5, 5)
     assert all(active is None for _, active in objective.rows)
 
@@ -100,7 +95,7 @@ def test_keep_last_costs_exactly_its_steps(start):
 @pytest.mark.parametrize(("threat", "calls", "gradients"), [(PGD_CLEAN, 8, 6), (PGD, 2 + 3 * 7, 1 + 3 * 6)])
 def test_keep_best_costs_one_pass_a_step_and_a_look_at_the_end(threat, calls, gradients):
     objective = Counting(loss_only(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long))))
-    ascend(objective, images(), threat, generator())
+    ascend(objective, images(), threat, rng())
     assert (objective.calls, objective.gradients) == (calls, gradients)
 
 
@@ -114,7 +109,7 @@ def test_a_full_step_from_the_image_is_not_looked_at_twice():
 def test_the_best_of_all_candidates_is_kept_for_each_unit(threat):
     objective = Counting(loss_only(cross_entropy(small_net(), torch.arange(6) % 4)))
     x = images()
-    found = ascend(objective, x, threat, generator())
+    found = ascend(objective, x, threat, rng())
     seen = torch.stack([objective.objective(points, None) for points, _ in objective.rows])
     torch.testing.assert_close(found.loss, seen.max(0).values)
     torch.testing.assert_close(objective.objective(found.images, None), found.loss)
@@ -126,7 +121,7 @@ def test_the_best_of_all_candidates_is_kept_for_each_unit(threat):
 def test_a_loss_that_only_falls_keeps_the_clean_image():
     x = images() * 0.2 + 0.4
     bumpy = lambda points, active: -(points - x).abs().sum((-3, -2, -1))  # noqa: E731
-    found = ascend(bumpy, x, pgd(0.1, 3, 0.05, 2, "query"), generator())
+    found = ascend(bumpy, x, pgd(0.1, 3, 0.05, 2, "query"), rng())
     assert torch.equal(found.images, x)
 
 
@@ -136,7 +131,7 @@ def test_dropping_beaten_units_finds_the_same_successes_with_fewer_images():
     labels[:5] = (labels[:5] + 1) % 4  # beaten from the start
     full, dropping = (Counting(cross_entropy(net, labels)) for _ in range(2))
     threat = pgd(0.02, 6, 0.005, 3, "query")
-    kept, left = ascend(full, x, threat, generator()), ascend(dropping, x, threat, generator(), stop="beaten")
+    kept, left = ascend(full, x, threat, rng()), ascend(dropping, x, threat, rng(), stop="beaten")
     assert 5 < kept.beaten.sum() < 40
     assert torch.equal(kept.beaten, left.beaten)
     assert torch.equal(left.beaten, net(left.images).argmax(1) != labels)
@@ -152,7 +147,7 @@ def test_all_beaten_ends_the_search_but_not_the_stream_of_numbers():
     x, net = images(), small_net()
     states = []
     for labels in (net(x).argmax(1), (net(x).argmax(1) + 1) % 4):
-        g, objective = generator(), Counting(cross_entropy(net, labels))
+        g, objective = rng(), Counting(cross_entropy(net, labels))
         ascend(objective, x, pgd(1e-4, 4, 1e-4, 2, "query"), g, stop="beaten")
         states.append(g.get_state())
     assert objective.calls == 1
@@ -176,8 +171,8 @@ def test_a_beaten_candidate_wins_over_a_larger_loss():
 def test_chunks_change_the_size_of_a_pass_and_nothing_else(chunk, stop):
     x, net = images(10), small_net()
     objective = Counting(cross_entropy(net, torch.arange(10) % 4))
-    whole = ascend(objective.objective, x, PGD, generator(), stop=stop)
-    parts = ascend(objective, x, PGD, generator(), stop=stop, chunk=chunk)
+    whole = ascend(objective.objective, x, PGD, rng(), stop=stop)
+    parts = ascend(objective, x, PGD, rng(), stop=stop, chunk=chunk)
     torch.testing.assert_close(whole.images, parts.images)
     torch.testing.assert_close(whole.loss, parts.loss)
     assert max(len(points) for points, _ in objective.rows) <= chunk
@@ -185,10 +180,10 @@ def test_chunks_change_the_size_of_a_pass_and_nothing_else(chunk, stop):
 
 def test_units_may_be_groups_of_images_or_everything():
     x = images(6).unflatten(0, (2, 3))
-    weight = torch.randn(3, 6, 6, generator=generator(), dtype=torch.float64)
-    alone = ascend(linear(weight), x, PGD, generator())
-    groups = ascend(lambda p, a: linear(weight)(p, a).mean(1), x, PGD, generator())
-    everything = ascend(lambda p, a: linear(weight)(p, a).mean(), x, PGD, generator())
+    weight = torch.randn(3, 6, 6, generator=rng(), dtype=torch.float64)
+    alone = ascend(linear(weight), x, PGD, rng())
+    groups = ascend(lambda p, a: linear(weight)(p, a).mean(1), x, PGD, rng())
+    everything = ascend(lambda p, a: linear(weight)(p, a).mean(), x, PGD, rng())
     assert (alone.loss.shape, groups.loss.shape, everything.loss.shape) == ((2, 3), (2,), ())
     for found in (groups, everything):
         torch.testing.assert_close(found.images, alone.images)
@@ -199,7 +194,7 @@ def test_warm_start_counts_as_a_candidate_inside_the_ball():
     objective = loss_only(cross_entropy(net, torch.arange(6) % 4))
     small = ascend(objective, x, PGD_CLEAN)
     wide = pgd(0.2, 1, 1e-9, 2, "query")
-    warm = ascend(objective, x, wide, generator(), start=small.images)
+    warm = ascend(objective, x, wide, rng(), start=small.images)
     assert (warm.loss >= small.loss - 1e-6).all()
     shrunk = ascend(objective, x, fgsm(0.01, "query"), start=small.images).images
     assert (shrunk - x).abs().max() <= 0.01 + 1e-12
@@ -207,7 +202,7 @@ def test_warm_start_counts_as_a_candidate_inside_the_ball():
 
 def test_same_generator_same_points_and_another_one_others():
     objective = cross_entropy(small_net(), torch.arange(6) % 4)
-    runs = [ascend(objective, images(), PGD, generator(seed), keep="last").images for seed in (5, 5, 6)]
+    runs = [ascend(objective, images(), PGD, rng(seed), keep="last").images for seed in (5, 5, 6)]
     assert torch.equal(runs[0], runs[1])
     assert not torch.equal(runs[0], runs[2])
 
@@ -215,14 +210,14 @@ def test_same_generator_same_points_and_another_one_others():
 def test_global_random_state_is_not_touched():
     net = small_net()  # its constructors do draw from it
     state = torch.get_rng_state()
-    ascend(cross_entropy(net, torch.arange(6) % 4), images(), PGD, generator())
+    ascend(cross_entropy(net, torch.arange(6) % 4), images(), PGD, rng())
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_zero_eps_returns_the_images():
     x = images()
     for threat in (fgsm(0.0, "query"), fgsm(0.0, "query", random_start=True), pgd(0.0, 5, 0.01, 2, "query")):
-        assert torch.equal(ascend(cross_entropy(small_net(), torch.arange(6) % 4), x, threat, generator()).images, x)
+        assert torch.equal(ascend(cross_entropy(small_net(), torch.arange(6) % 4), x, threat, rng()).images, x)
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
@@ -230,7 +225,7 @@ def test_works_inside_a_context_without_gradients(context):
     net, x = small_net(), images()
     expected = ascend(cross_entropy(net, torch.arange(6) % 4), x, PGD_CLEAN).images
     with context():
-        y = torch.rand(6, 3, 6, 6, generator=generator(1), dtype=torch.float64)
+        y = torch.rand(6, 3, 6, 6, generator=rng(1), dtype=torch.float64)
         found = ascend(cross_entropy(net, torch.arange(6) % 4), y, PGD_CLEAN)
     assert torch.equal(found.images, expected)
 
@@ -253,27 +248,27 @@ def test_channels_last_and_bf16_autocast():
 def test_a_nan_loss_is_an_error():
     x = images()
     with pytest.raises(FloatingPointError, match="NaN"):
-        ascend(lambda p, a: p.sum((1, 2, 3)) * float("nan"), x, PGD, generator())
+        ascend(lambda p, a: p.sum((1, 2, 3)) * float("nan"), x, PGD, rng())
 
 
 def test_a_nan_gradient_stays_finite():
     masked_root = lambda p, a: (p - p).pow(0.5).sum((1, 2, 3)) + p.sum((1, 2, 3)).nan_to_num()  # noqa: E731
-    found = ascend(masked_root, images(), PGD, generator())
+    found = ascend(masked_root, images(), PGD, rng())
     assert torch.isfinite(found.images).all()
 
 
 def test_mistakes_of_the_caller_are_named():
     x = images()
     with pytest.raises(ValueError, match="detached"):
-        ascend(lambda p, a: p.detach().sum((1, 2, 3)), x, PGD, generator())
+        ascend(lambda p, a: p.detach().sum((1, 2, 3)), x, PGD, rng())
     with pytest.raises(ValueError, match="leading shape"):
-        ascend(lambda p, a: p.sum((1, 2, 3))[:2], x, PGD, generator())
+        ascend(lambda p, a: p.sum((1, 2, 3))[:2], x, PGD, rng())
     with pytest.raises(ValueError, match="beaten"):
-        ascend(lambda p, a: p.sum((1, 2, 3)), x, PGD, generator(), stop="beaten")
+        ascend(lambda p, a: p.sum((1, 2, 3)), x, PGD, rng(), stop="beaten")
     with pytest.raises(ValueError, match="stop"):
-        ascend(lambda p, a: p.sum((1, 2, 3)), x, PGD, generator(), stop="early")
+        ascend(lambda p, a: p.sum((1, 2, 3)), x, PGD, rng(), stop="early")
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        ascend(lambda p, a: p.sum((1, 2, 3)), x + 1, PGD, generator())
+        ascend(lambda p, a: p.sum((1, 2, 3)), x + 1, PGD, rng())
     with pytest.raises(UserError, match="generator"):
         ascend(lambda p, a: p.sum((1, 2, 3)), x, PGD)
 
@@ -305,10 +300,10 @@ def test_frozen_leaves_no_trace_of_a_train_mode_attack():
     def guarded(net):
         with frozen(net):
             assert not any(p.requires_grad for p in net.parameters())
-            ascend(cross_entropy(net, labels), images(), PGD, generator())
+            ascend(cross_entropy(net, labels), images(), PGD, rng())
 
     def bare(net):
-        ascend(cross_entropy(net, labels), images(), PGD, generator())
+        ascend(cross_entropy(net, labels), images(), PGD, rng())
 
     check_untouched(guarded)
     with pytest.raises(AssertionError, match="state changed"):  # batch norm moved: the check can fail
@@ -334,7 +329,7 @@ def test_a_graph_from_before_the_attack_can_still_run_backward():
         loss = each(images()).square().mean()
         if attacked:
             with frozen(each):
-                ascend(cross_entropy(each, torch.arange(6) % 4), images(), PGD, generator())
+                ascend(cross_entropy(each, torch.arange(6) % 4), images(), PGD, rng())
         loss.backward()
     for a, b in zip(net.parameters(), twin.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
@@ -375,11 +370,11 @@ def thresholded(weight, level):
 @pytest.mark.parametrize("keep", ["last", "best"])
 @pytest.mark.parametrize("threat", [PGD_CLEAN, PGD], ids=lambda t: t.name)
 def test_still_units_leave_and_nothing_changes(keep, threat):
-    x, weight = images(), torch.rand(3, 6, 6, generator=generator(3), dtype=torch.float64)
+    x, weight = images(), torch.rand(3, 6, 6, generator=rng(3), dtype=torch.float64)
     level = linear(weight)(x, None) + torch.tensor([-1.0, 0.0, 0.5, 1.0, 2.0, 50.0], dtype=torch.float64)
     whole, leaving = Counting(thresholded(weight, level)), Counting(thresholded(weight, level))
-    expected = ascend(whole, x, threat, generator(), keep=keep).images
-    found = ascend(leaving, x, threat, generator(), keep=keep, stop="still").images
+    expected = ascend(whole, x, threat, rng(), keep=keep).images
+    found = ascend(leaving, x, threat, rng(), keep=keep, stop="still").images
     assert torch.equal(found, expected)
     assert torch.equal(found[:2], x[:2]) or threat.restarts > 1
     assert sum(len(rows) for rows, _ in leaving.rows) < sum(len(rows) for rows, _ in whole.rows)

@@ -6,12 +6,9 @@ import torch
 from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core.trees import pick, tree_map
+from tests.helpers import rng
 
 EPS = 0.06
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def threats(target):
@@ -45,18 +42,18 @@ def check_attack(toy, attack, threat):
 def test_attacks_lower_the_accuracy_and_a_no_op_does_not_pass(toy, target):
     assert toy.accuracy(toy.episode) > 0.8
     for threat in threats(target):
-        check_attack(toy, lambda e, t=threat: attack_episodes(toy.net, e, t, generator()), threat)
+        check_attack(toy, lambda e, t=threat: attack_episodes(toy.net, e, t, rng()), threat)
     threat = threats(target)[0]
     with pytest.raises(AssertionError, match="lowers no accuracy"):
         check_attack(toy, lambda e: e, threat)
     with pytest.raises(AssertionError, match="outside the ball"):
-        check_attack(toy, lambda e: attack_episodes(toy.net, e, pgd(0.2, 2, 0.2, 1, target), generator()), threat)
+        check_attack(toy, lambda e: attack_episodes(toy.net, e, pgd(0.2, 2, 0.2, 1, target), rng()), threat)
 
 
 def test_both_is_at_least_as_strong_as_either(toy):
     losses = {}
     for target in ("query", "support", "both"):
-        found = attack_episodes(toy.net, toy.episode, pgd(EPS, 10, EPS / 4, 1, target), generator())
+        found = attack_episodes(toy.net, toy.episode, pgd(EPS, 10, EPS / 4, 1, target), rng())
         losses[target] = toy.loss(found).mean(1)
     assert (losses["both"] >= losses["query"]).all()
     assert (losses["both"] >= losses["support"]).all()
@@ -66,7 +63,7 @@ def test_both_is_at_least_as_strong_as_either(toy):
 @pytest.mark.parametrize("target", ["query", "support", "both"])
 def test_pgd_is_never_below_fgsm_nor_below_the_clean_loss(toy, target):
     one, many = (
-        toy.loss(attack_episodes(toy.net, toy.episode, threat, generator()))
+        toy.loss(attack_episodes(toy.net, toy.episode, threat, rng()))
         for threat in (fgsm(EPS, target), pgd(EPS, 5, EPS / 4, 2, target))
     )
     clean = toy.loss(toy.episode)
@@ -79,9 +76,9 @@ def test_pgd_is_never_below_fgsm_nor_below_the_clean_loss(toy, target):
 def test_dropping_beaten_queries_gives_the_same_verdicts_for_fewer_images(toy):
     threat = pgd(0.02, 8, 0.005, 2, "query")
     toy.net.images_seen = 0
-    full = attack_episodes(toy.net, toy.episode, threat, generator())
+    full = attack_episodes(toy.net, toy.episode, threat, rng())
     cost, toy.net.images_seen = toy.net.images_seen, 0
-    dropping = attack_episodes(toy.net, toy.episode, threat, generator(), stop="beaten")
+    dropping = attack_episodes(toy.net, toy.episode, threat, rng(), stop="beaten")
     assert toy.net.images_seen < 0.9 * cost
     # The run without stop keeps the largest loss, which may forget a success of a candidate with a smaller one.
     assert toy.accuracy(dropping) <= toy.accuracy(full)
@@ -101,10 +98,10 @@ def test_dropping_gives_what_every_query_alone_would_get(toy):
 def test_the_support_set_is_encoded_once(toy):
     e, n = toy.episode.labels.shape
     toy.net.images_seen = 0
-    attack_episodes(toy.net, toy.episode, pgd(EPS, 5, EPS / 4, 1, "query"), generator(), keep="last")
+    attack_episodes(toy.net, toy.episode, pgd(EPS, 5, EPS / 4, 1, "query"), rng(), keep="last")
     assert toy.net.images_seen == e * 10 + 5 * e * n
     toy.net.images_seen = 0
-    attack_episodes(toy.net, toy.episode, pgd(EPS, 5, EPS / 4, 1, "support"), generator(), keep="last")
+    attack_episodes(toy.net, toy.episode, pgd(EPS, 5, EPS / 4, 1, "support"), rng(), keep="last")
     assert toy.net.images_seen == e * n + 5 * e * 10
 
 
@@ -130,9 +127,7 @@ def test_a_model_that_is_there_already_is_used_and_its_graph_left_alone(toy):
 @pytest.mark.parametrize("max_images", [1, 7, 45])
 def test_bounding_the_images_of_a_pass_changes_no_result(toy, target, max_images):
     threat = pgd(EPS, 3, EPS / 2, 2, target)
-    whole, parts = (
-        attack_episodes(toy.net, toy.episode, threat, generator(), max_images=m) for m in (None, max_images)
-    )
+    whole, parts = (attack_episodes(toy.net, toy.episode, threat, rng(), max_images=m) for m in (None, max_images))
     torch.testing.assert_close(whole.query, parts.query)
     torch.testing.assert_close(whole.support, parts.support)
 
@@ -141,7 +136,7 @@ def test_the_images_of_a_pass_are_bounded(toy, monkeypatch):
     sizes, encode = [], toy.net.encode
     monkeypatch.setattr(toy.net, "encode", lambda x: (sizes.append(len(x)), encode(x))[1])
     for target in ("query", "support", "both"):
-        attack_episodes(toy.net, toy.episode, pgd(EPS, 2, EPS / 2, 1, target), generator(), max_images=30)
+        attack_episodes(toy.net, toy.episode, pgd(EPS, 2, EPS / 2, 1, target), rng(), max_images=30)
     assert max(sizes) == 30
 
 
@@ -151,11 +146,11 @@ def test_missing_shots_stay_out_of_the_attack(toy, target):
     mask[:, ::2, 1] = False
     support = torch.where(mask[..., None, None, None], toy.episode.support, torch.zeros(()).double())
     episode = dataclasses.replace(toy.episode, mask=mask, support=support)
-    found = attack_episodes(toy.net, episode, pgd(EPS, 4, EPS / 3, 1, target), generator())
+    found = attack_episodes(toy.net, episode, pgd(EPS, 4, EPS / 3, 1, target), rng())
     assert not found.support[~mask].any()
     assert (found.support[mask] != support[mask]).any()
     garbage = dataclasses.replace(episode, support=support.masked_fill(~mask[..., None, None, None], 1.0))
-    other = attack_episodes(toy.net, garbage, pgd(EPS, 4, EPS / 3, 1, target), generator())
+    other = attack_episodes(toy.net, garbage, pgd(EPS, 4, EPS / 3, 1, target), rng())
     torch.testing.assert_close(other.support[mask], found.support[mask])
 
 
@@ -165,9 +160,9 @@ def test_queries_that_influence_one_another_are_attacked_together(toy, monkeypat
     monkeypatch.setattr(head, "batch_dependent", True, raising=False)
     monkeypatch.setattr(head, "score", lambda model, maps: score(model, maps - 0.1 * maps.mean(1, keepdim=True)))
     threat = pgd(EPS, 5, EPS / 4, 1, "query")
-    check_attack(toy, lambda e: attack_episodes(toy.net, e, threat, generator(), stop="beaten"), threat)
-    whole = attack_episodes(toy.net, toy.episode, threat, generator(), max_images=25).query
-    torch.testing.assert_close(whole, attack_episodes(toy.net, toy.episode, threat, generator()).query)
+    check_attack(toy, lambda e: attack_episodes(toy.net, e, threat, rng(), stop="beaten"), threat)
+    whole = attack_episodes(toy.net, toy.episode, threat, rng(), max_images=25).query
+    torch.testing.assert_close(whole, attack_episodes(toy.net, toy.episode, threat, rng()).query)
 
 
 @pytest.mark.parametrize("target", ["query", "support", "both"])
@@ -175,7 +170,7 @@ def test_the_net_is_left_as_it_was(toy, target):
     net = toy.net.train()
     try:
         state = {k: v.clone() for k, v in net.state_dict().items()}
-        attack_episodes(net, toy.episode, pgd(EPS, 2, EPS / 2, 1, target), generator())
+        attack_episodes(net, toy.episode, pgd(EPS, 2, EPS / 2, 1, target), rng())
         assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
         assert all(p.grad is None and p.requires_grad for p in net.parameters())
         assert all(m.training for m in net.modules())
@@ -186,10 +181,10 @@ def test_the_net_is_left_as_it_was(toy, target):
 @pytest.mark.parametrize("target", ["query", "support", "both"])
 def test_same_generator_same_episode_also_in_inference_mode(toy, target):
     threat = fgsm(EPS, target, random_start=True)  # its points depend on the start; PGD's often end in one corner
-    first = attack_episodes(toy.net, toy.episode, threat, generator())
+    first = attack_episodes(toy.net, toy.episode, threat, rng())
     with torch.inference_mode():
-        second = attack_episodes(toy.net, tree_map(torch.clone, toy.episode), threat, generator())
-    third = attack_episodes(toy.net, toy.episode, threat, generator(1))
+        second = attack_episodes(toy.net, tree_map(torch.clone, toy.episode), threat, rng())
+    third = attack_episodes(toy.net, toy.episode, threat, rng(1))
     for name in ("support", "query"):
         assert torch.equal(getattr(first, name), getattr(second, name))
         assert torch.equal(getattr(first, name), getattr(third, name)) == (threat.target not in (name, "both"))
@@ -198,7 +193,7 @@ def test_same_generator_same_episode_also_in_inference_mode(toy, target):
 def test_losses_returned_are_those_of_the_images_returned(toy):
     threat = pgd(EPS, 3, EPS / 2, 2, "both")
     for attacker in (attack_support, attack_both):
-        support, query, found = attacker(toy.net, toy.episode, threat, generator())
+        support, query, found = attacker(toy.net, toy.episode, threat, rng())
         episode = dataclasses.replace(toy.episode, support=support, query=query)
         torch.testing.assert_close(found.loss, toy.loss(episode).mean(1))
 

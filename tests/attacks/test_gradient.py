@@ -5,18 +5,15 @@ import torch
 from torch import nn
 
 from anrot_lib.attacks.gradient import attack, cross_entropy, fgsm, margin_loss, pgd
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 @pytest.fixture(scope="module")
 def classifier():
     """A small conv net in fp32 that has learnt to tell four noisy patterns apart."""
-    patterns = torch.rand(4, 3, 8, 8, generator=generator()) * 0.2 + 0.4
+    patterns = torch.rand(4, 3, 8, 8, generator=rng()) * 0.2 + 0.4
     labels = torch.arange(40) % 4
-    x = (patterns[labels] + 0.05 * torch.randn(40, 3, 8, 8, generator=generator(1))).clamp(0, 1)
+    x = (patterns[labels] + 0.05 * torch.randn(40, 3, 8, 8, generator=rng(1))).clamp(0, 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), nn.Linear(288, 4))
@@ -36,7 +33,7 @@ def accuracy(net, x, labels):
 
 
 def test_margin_loss_in_any_leading_shape_and_at_least_fp32():
-    logits = torch.randn(2, 5, 3, generator=generator()).bfloat16()
+    logits = torch.randn(2, 5, 3, generator=rng()).bfloat16()
     labels = torch.zeros(2, 5, dtype=torch.long)
     loss, wrong = margin_loss(logits, labels)
     assert loss.dtype == torch.float32
@@ -47,7 +44,7 @@ def test_margin_loss_in_any_leading_shape_and_at_least_fp32():
 def test_attacks_order_as_their_strength(classifier):
     net, x, labels = classifier
     rows = [
-        accuracy(net, attack(net, x, labels, threat, generator()).images, labels)
+        accuracy(net, attack(net, x, labels, threat, rng()).images, labels)
         for threat in (fgsm(0, "query"), fgsm(0.06, "query"), pgd(0.06, 10, 0.015, 2, "query"))
     ]
     assert rows[0] > 0.95
@@ -58,7 +55,7 @@ def test_attacks_order_as_their_strength(classifier):
 def test_without_stop_the_loss_decides_and_with_it_the_verdict(classifier):
     net, x, labels = classifier
     threat = pgd(0.03, 10, 0.008, 1, "query")
-    strongest, first = (attack(net, x, labels, threat, generator(), stop=stop) for stop in (None, "beaten"))
+    strongest, first = (attack(net, x, labels, threat, rng(), stop=stop) for stop in (None, "beaten"))
     assert strongest.beaten is None
     fast = attack(net, x, labels, fgsm(0.03, "query")).images
     objective = cross_entropy(net, labels)
@@ -68,23 +65,23 @@ def test_without_stop_the_loss_decides_and_with_it_the_verdict(classifier):
 
 
 def test_index_names_the_episode_of_each_image():
-    prototypes = torch.randn(3, 2, 12, generator=generator())
+    prototypes = torch.randn(3, 2, 12, generator=rng())
 
     class Bound(nn.Module):
         def forward(self, images, index=None):
             chosen = prototypes[:1].expand(len(images), -1, -1) if index is None else prototypes[index]
             return torch.einsum("bd,bwd->bw", images.flatten(1), chosen)
 
-    x, index = torch.rand(9, 3, 2, 2, generator=generator()), torch.arange(9) % 3
+    x, index = torch.rand(9, 3, 2, 2, generator=rng()), torch.arange(9) % 3
     labels = torch.arange(9) % 2
     threat = pgd(0.02, 4, 0.01, 1, "query")
-    together = attack(Bound(), x, labels, threat, generator(), index=index, stop="beaten")
+    together = attack(Bound(), x, labels, threat, rng(), index=index, stop="beaten")
     weights = prototypes[index, 1 - labels] - prototypes[index, labels]  # a linear margin: its sign is the attack
     expected = (x + 0.02 * weights.sign().view_as(x)).clamp(0, 1)
     stayed = ~together.beaten
     assert 0 < stayed.sum() < 9
     torch.testing.assert_close(together.images[stayed], expected[stayed])
-    first, same = (attack(Bound(), x, labels, threat, generator(), index=i).images for i in (None, 0 * index))
+    first, same = (attack(Bound(), x, labels, threat, rng(), index=i).images for i in (None, 0 * index))
     assert torch.equal(first, same)
 
 

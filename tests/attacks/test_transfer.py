@@ -9,6 +9,7 @@ from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.transfer import Surrogate, train_on_base, train_surrogate, transfer, transfer_episodes
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.randomness import generator
+from tests.helpers import Killed
 
 EPS = 0.1
 
@@ -60,10 +61,6 @@ def test_same_generator_same_weights_and_uint8_or_a_provider_will_do(data):
         assert torch.equal(value, states[1][name])
         assert torch.equal(value, states[2][name])
     assert not torch.equal(states[0]["layers.0.weight"], other["layers.0.weight"])
-
-
-class Killed(Exception):
-    pass
 
 
 def test_a_killed_training_goes_on_with_the_next_epoch_to_the_same_weights(data):

@@ -12,12 +12,9 @@ from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.matching import by_class
 from anrot_lib.fewshot.levels.part import part_similarity
 from anrot_lib.fewshot.methods import build_head, list_heads
+from tests.helpers import rng
 
 F64 = torch.float64
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def one(mean, cov):

@@ -9,12 +9,9 @@ from torch.nn.functional import cross_entropy, one_hot
 from anrot_lib.fewshot.heads.gaussian import GaussianHead
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.fewshot.heads.published import PublishedHead, hellinger_distance, hesim
+from tests.helpers import rng
 
 CONSTANT = 126 * math.log(2)
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def by_the_formula(x, y):

@@ -8,14 +8,11 @@ from torch.nn import functional as F
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import augmentation
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 def pictures(*shape, seed=0):
-    return torch.rand(*shape, generator=generator(seed))
+    return torch.rand(*shape, generator=rng(seed))
 
 
 SHAPES = [(6, 1, 8, 8), (6, 3, 8, 8), (2, 3, 3, 8, 8), (3, 7, 7)]
@@ -26,7 +23,7 @@ SHAPES = [(6, 1, 8, 8), (6, 3, 8, 8), (2, 3, 3, 8, 8), (3, 7, 7)]
 def test_shape_range_and_repeatability(name, seed, shape):
     images = pictures(*shape, seed=seed)
     kept = images.clone()
-    first, second, other = (augmentation.AUGMENTATIONS[name](images, generator(s)) for s in (seed, seed, seed + 1))
+    first, second, other = (augmentation.AUGMENTATIONS[name](images, rng(s)) for s in (seed, seed, seed + 1))
     assert first.shape == images.shape
     assert first.dtype == images.dtype
     assert first.min() >= 0
@@ -40,36 +37,36 @@ def test_shape_range_and_repeatability(name, seed, shape):
 def test_every_image_draws_for_itself(name):
     """Eight copies of one image do not come out as eight equal images, and a batch does not depend on its content."""
     copies = pictures(1, 3, 8, 8).expand(8, -1, -1, -1)
-    out = augmentation.AUGMENTATIONS[name](copies, generator())
+    out = augmentation.AUGMENTATIONS[name](copies, rng())
     assert len({row.numpy().tobytes() for row in out}) > 1
     mixed = copies.clone()
     mixed[1:] = pictures(7, 3, 8, 8, seed=1)
-    torch.testing.assert_close(augmentation.AUGMENTATIONS[name](mixed, generator())[0], out[0])
+    torch.testing.assert_close(augmentation.AUGMENTATIONS[name](mixed, rng())[0], out[0])
 
 
 def test_flip_mirrors_half_of_the_images():
     images = pictures(400, 1, 2, 3)
-    out = augmentation.flip(images, generator())
+    out = augmentation.flip(images, rng())
     mirrored = (out == images.flip(-1)).flatten(1).all(1)
     assert ((out == images).flatten(1).all(1) ^ mirrored).all()
     assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.1)
-    assert torch.equal(augmentation.flip(images, generator(), p=0), images)
-    assert torch.equal(augmentation.flip(images, generator(), p=1), images.flip(-1))
+    assert torch.equal(augmentation.flip(images, rng(), p=0), images)
+    assert torch.equal(augmentation.flip(images, rng(), p=1), images.flip(-1))
 
 
 def test_rotations_are_by_90_and_270_degrees_only():
     images = pictures(400, 3, 4, 4)
-    out = augmentation.rotate90(images, generator())
+    out = augmentation.rotate90(images, rng())
     shares = [(out == images.rot90(k, (-2, -1))).flatten(1).all(1).float().mean().item() for k in range(4)]
     assert shares == pytest.approx([0.5, 0.25, 0, 0.25], abs=0.08)
     assert sum(shares) == pytest.approx(1)
     with pytest.raises(UserError, match="square"):
-        augmentation.rotate90(pictures(2, 3, 4, 5), generator())
+        augmentation.rotate90(pictures(2, 3, 4, 5), rng())
 
 
 def jitter_only(images, **one):
     return augmentation.color_jitter(
-        images, generator(), **({"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0} | one)
+        images, rng(), **({"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0} | one)
     )
 
 
@@ -90,7 +87,7 @@ def test_color_jitter_changes_only_what_it_is_asked_to():
         one_channel = images[:, :1]
         torch.testing.assert_close(jitter_only(one_channel, **change), one_channel)
     with pytest.raises(UserError, match="contrast"):
-        augmentation.color_jitter(images, generator(), contrast=1.5)
+        augmentation.color_jitter(images, rng(), contrast=1.5)
 
 
 def test_hue_turns_back():
@@ -103,28 +100,28 @@ def test_hue_turns_back():
 def test_blur_is_a_convolution_with_a_gaussian_of_its_sigma():
     image = torch.zeros(1, 1, 31, 31)
     image[..., 15, 15] = 1
-    out = augmentation.blur(image, generator(), p=1, sigma=(1.5, 1.5))
+    out = augmentation.blur(image, rng(), p=1, sigma=(1.5, 1.5))
     offsets = torch.arange(-15, 16.0)
     assert out.sum().item() == pytest.approx(1, abs=1e-5)
     variance = (out[0, 0].sum(0) * offsets**2).sum().item()
     assert variance == pytest.approx(1.5**2, rel=0.05)
     torch.testing.assert_close(out, out.transpose(-2, -1))
     flat = torch.full((2, 3, 5, 5), 0.7)
-    torch.testing.assert_close(augmentation.blur(flat, generator(), p=1), flat)
+    torch.testing.assert_close(augmentation.blur(flat, rng(), p=1), flat)
     images = pictures(50, 3, 9, 9)
-    assert torch.equal(augmentation.blur(images, generator(), p=0), images)
+    assert torch.equal(augmentation.blur(images, rng(), p=0), images)
     roughness = lambda x: x.diff(dim=-1).abs().mean((1, 2, 3))  # noqa: E731
-    assert (roughness(augmentation.blur(images, generator(), p=1, sigma=(1, 2))) < 0.6 * roughness(images)).all()
+    assert (roughness(augmentation.blur(images, rng(), p=1, sigma=(1, 2))) < 0.6 * roughness(images)).all()
     with pytest.raises(UserError, match="sigma"):
-        augmentation.blur(images, generator(), sigma=(0, 1))
+        augmentation.blur(images, rng(), sigma=(0, 1))
 
 
 def test_two_views_differ_from_each_other():
     images = pictures(4, 3, 8, 8)
-    first, second = augmentation.two_views(images, generator())
+    first, second = augmentation.two_views(images, rng())
     assert first.shape == second.shape == images.shape
     assert (first != second).flatten(1).any(1).all()
-    again = augmentation.two_views(images, generator(), augmentation.flip)
+    again = augmentation.two_views(images, rng(), augmentation.flip)
     assert all(((view == images) | (view == images.flip(-1))).all() for view in again)
 
 
@@ -133,7 +130,7 @@ def test_two_views_differ_from_each_other():
 def test_mixing_accounts_for_every_image(mix, seed, shape):
     labels = torch.arange(shape[-4]).expand(shape[:-3])
     images = pictures(*shape, seed=seed)
-    mixed = mix(images, labels, generator(seed))
+    mixed = mix(images, labels, rng(seed))
     assert mixed.images.shape == images.shape
     assert mixed.images.min() >= 0
     assert mixed.images.max() <= 1
@@ -152,7 +149,7 @@ def test_mixing_accounts_for_every_image(mix, seed, shape):
         moved = (mixed.other_labels != labels)[..., None, None] & ~kept
         share = 1 - moved.float().mean((-2, -1))
         torch.testing.assert_close(share[mixed.other_labels != labels], mixed.weight[mixed.other_labels != labels])
-    again = mix(images, labels, generator(seed))
+    again = mix(images, labels, rng(seed))
     assert all(torch.equal(a, b) for a, b in zip(mixed, again, strict=True))
 
 
@@ -160,14 +157,14 @@ def test_mixing_weights_follow_their_beta_distribution():
     labels = torch.zeros(4000, dtype=torch.long)
     images = torch.rand(4000, 1, 2, 2)
     for alpha in (0.2, 1.0, 4.0):
-        weight = augmentation.mixup(images, labels, generator(), alpha).weight
+        weight = augmentation.mixup(images, labels, rng(), alpha).weight
         assert weight.mean().item() == pytest.approx(0.5, abs=0.03)
         assert weight.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.08)
 
 
 def test_the_loss_of_a_mixture_weighs_both_labels():
-    mixed = augmentation.cutmix(pictures(2, 6, 3, 8, 8), torch.arange(6).expand(2, 6) % 3, generator())
-    logits = torch.randn(2, 6, 3, generator=generator())
+    mixed = augmentation.cutmix(pictures(2, 6, 3, 8, 8), torch.arange(6).expand(2, 6) % 3, rng())
+    logits = torch.randn(2, 6, 3, generator=rng())
     one, other = (
         F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         for labels in (mixed.labels, mixed.other_labels)
@@ -179,18 +176,18 @@ def test_the_loss_of_a_mixture_weighs_both_labels():
 
 def test_mixing_refuses_labels_that_do_not_fit():
     with pytest.raises(UserError, match="labels"):
-        augmentation.mixup(pictures(4, 3, 8, 8), torch.zeros(3, dtype=torch.long), generator())
+        augmentation.mixup(pictures(4, 3, 8, 8), torch.zeros(3, dtype=torch.long), rng())
     with pytest.raises(UserError, match="alpha"):
-        augmentation.cutmix(pictures(4, 3, 8, 8), torch.zeros(4, dtype=torch.long), generator(), alpha=0)
+        augmentation.cutmix(pictures(4, 3, 8, 8), torch.zeros(4, dtype=torch.long), rng(), alpha=0)
 
 
 def test_a_pipeline_runs_its_parts_in_order_from_one_generator():
     images = pictures(2, 3, 3, 8, 8)
-    g = generator()
+    g = rng()
     expected = augmentation.rotate90(augmentation.flip(images, g), g)
-    assert torch.equal(augmentation.pipeline(("flip", "rotate90"))(images, generator()), expected)
-    assert torch.equal(augmentation.pipeline(())(images, generator()), images)
+    assert torch.equal(augmentation.pipeline(("flip", "rotate90"))(images, rng()), expected)
+    assert torch.equal(augmentation.pipeline(())(images, rng()), images)
     with pytest.raises(UserError, match="flip, rotate90, color_jitter, blur"):
         augmentation.pipeline(("flip", "cutout"))
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        augmentation.pipeline(("flip",))(images - 1, generator())
+        augmentation.pipeline(("flip",))(images - 1, rng())

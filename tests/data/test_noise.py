@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import noise
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 def check_moments(noisy_of, sigma):
@@ -26,14 +23,14 @@ def check_moments(noisy_of, sigma):
 
 @pytest.mark.parametrize("sigma", [0.05, 0.3])
 def test_moments_are_those_of_the_censored_normal(sigma):
-    check_moments(lambda x, s: noise.gaussian(x, s, generator()), sigma)
+    check_moments(lambda x, s: noise.gaussian(x, s, rng()), sigma)
 
 
 def test_clipping_on_one_side_only_does_not_pass():
     """The published step clips at 255: on [0, 1] data that is no clipping from above."""
 
     def published(images, sigma):
-        return (images + sigma * torch.randn(images.shape, generator=generator(), dtype=images.dtype)).clamp(0, 255)
+        return (images + sigma * torch.randn(images.shape, generator=rng(), dtype=images.dtype)).clamp(0, 255)
 
     with pytest.raises(AssertionError, match="mean"):
         check_moments(published, 0.3)
@@ -59,8 +56,8 @@ def test_the_mean_of_uniform_pixels_does_not_move():
     seed=st.integers(0, 99), sigma=st.floats(0, 2), shape=st.sampled_from([(1, 4, 4), (2, 3, 5, 4), (2, 3, 1, 4, 4)])
 )
 def test_shape_range_and_repeatability(seed, sigma, shape):
-    images = torch.rand(shape, generator=generator(seed))
-    first, second = (noise.gaussian(images, sigma, generator(seed)) for _ in range(2))
+    images = torch.rand(shape, generator=rng(seed))
+    first, second = (noise.gaussian(images, sigma, rng(seed)) for _ in range(2))
     assert first.shape == images.shape
     assert first.dtype == images.dtype
     assert first.min() >= 0
@@ -69,33 +66,33 @@ def test_shape_range_and_repeatability(seed, sigma, shape):
 
 
 def test_zero_sigma_changes_nothing_and_each_image_has_its_own():
-    images = torch.rand(2, 3, 1, 8, 8, generator=generator())
-    assert torch.equal(noise.gaussian(images, 0.0, generator()), images)
+    images = torch.rand(2, 3, 1, 8, 8, generator=rng())
+    assert torch.equal(noise.gaussian(images, 0.0, rng()), images)
     sigma = torch.tensor([[0.0, 0.01, 0.1], [0.2, 0.0, 0.3]])
-    change = (noise.gaussian(images, sigma, generator()) - images).abs().mean((-3, -2, -1))
+    change = (noise.gaussian(images, sigma, rng()) - images).abs().mean((-3, -2, -1))
     assert torch.equal(change.flatten().argsort(stable=True), sigma.flatten().argsort(stable=True))
     assert not change[sigma == 0].any()
 
 
 def test_sigma_is_drawn_for_each_image_in_its_range():
     images = torch.rand(500, 2, 1, 2, 2)
-    sigma = noise.uniform_sigma(images, 0.05, 0.3, generator())
+    sigma = noise.uniform_sigma(images, 0.05, 0.3, rng())
     assert sigma.shape == (500, 2)
     assert 0.05 <= sigma.min() < 0.06
     assert 0.29 < sigma.max() <= 0.3
-    assert noise.gaussian(images, sigma, generator()).shape == images.shape
+    assert noise.gaussian(images, sigma, rng()).shape == images.shape
 
 
 def test_bad_input_is_named():
     images = torch.rand(2, 3, 4, 4)
     for sigma in (-0.1, float("nan"), torch.tensor([0.1, -0.1])):
         with pytest.raises(UserError, match="sigma"):
-            noise.gaussian(images, sigma, generator())
+            noise.gaussian(images, sigma, rng())
     with pytest.raises(UserError, match="shape"):
-        noise.gaussian(images, torch.rand(3), generator())
+        noise.gaussian(images, torch.rand(3), rng())
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        noise.gaussian(images * 255, 0.1, generator())
+        noise.gaussian(images * 255, 0.1, rng())
     with pytest.raises(UserError, match="sigma"):
-        noise.uniform_sigma(images, 0.3, 0.1, generator())
+        noise.uniform_sigma(images, 0.3, 0.1, rng())
     with pytest.raises(UserError, match="sigma"):
         noise.censored_moments(images, 0.0)

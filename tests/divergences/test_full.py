@@ -10,14 +10,11 @@ from anrot_lib.divergences import linalg, pairs, wasserstein
 from anrot_lib.divergences.covariance import dense, estimate
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.divergences.measures import PAIRWISE, pairwise
+from tests.helpers import rng
 
 F64 = torch.float64
 NAMES = tuple(name for kind, name in PAIRWISE if kind == "full")
 SYMMETRIC = tuple(name for name in NAMES if name != "kl")
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def one(mean, cov, dtype=F64):

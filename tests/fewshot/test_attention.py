@@ -4,10 +4,7 @@ import pytest
 import torch
 
 from anrot_lib.fewshot.attention import Attention, ChannelAttention, MeanAndMax, SpatialAttention
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 @pytest.mark.parametrize("layout", ["channels last", "channels first"])

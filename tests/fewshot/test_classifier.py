@@ -12,12 +12,9 @@ from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
 from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.methods import build_head, list_heads
+from tests.helpers import rng
 
 WAY, SHOT, QUERY, TASKS = 5, 2, 3, 3
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,10 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.attention import Attention
 from anrot_lib.records.describe import parameter_count
+from tests.helpers import rng
 
 NAMES = tuple(encoders.BUILDERS)
 SMALL = tuple(name for name in NAMES if name != "resnet12")  # whose 12 million numbers take a second to draw
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def empty(name, **options):

@@ -14,23 +14,13 @@ from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.fewshot import episode_loss
 from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.settings import Recipe
+from tests.helpers import same
 
 MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_high=0.2)
 
 
 def draw(name):
     return randomness.generator(0, name)
-
-
-def same(a, b):
-    """Equal nested dicts, lists, tensors and numbers, bit by bit."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def snapshot(net):

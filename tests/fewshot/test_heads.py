@@ -16,6 +16,7 @@ from anrot_lib.fewshot.heads.easyfsl import methods as easyfsl_methods
 from anrot_lib.fewshot.heads.gaussian import GaussianHead, VariationalHead
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.fewshot.methods import build_head, list_heads
+from tests.helpers import rng
 
 E, WAY, SHOT, N, C = 2, 4, 3, 6, 16
 EASYFSL = tuple(easyfsl_methods())
@@ -23,10 +24,6 @@ UNTRAINED = ("easyfsl:MatchingNetworks", "easyfsl:FEAT")  # layers still random
 FINE_TUNING_STEPS = 10  # 200 would take a second a call
 METHODS = [name for name in list_heads() if name != "mml-2022"]  # which takes images, not maps
 NAMES = (*METHODS, *(f"easyfsl:{name}" for name in EASYFSL))
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @functools.cache

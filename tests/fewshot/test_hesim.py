@@ -20,12 +20,9 @@ from torch.nn.functional import normalize
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import Gaussian
 from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+from tests.helpers import rng
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 0, 2])
-
-
-def rng(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def gaussians(n=10, c=8, seed=0, spread=1.0, dtype=torch.float32):

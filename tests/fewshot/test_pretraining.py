@@ -7,12 +7,9 @@ from anrot_lib.core import checkpoints, errors
 from anrot_lib.core.configs import change
 from anrot_lib.fewshot import pretraining, training
 from anrot_lib.settings import Protocol, Recipe
+from tests.helpers import Killed
 
 BASE = Recipe(method="prototypes", hesim=0.0, pretrain=True)
-
-
-class Killed(Exception):
-    pass
 
 
 def kill_at(step):

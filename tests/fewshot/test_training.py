@@ -18,6 +18,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.nets import load_net, save_net
 from anrot_lib.settings import Protocol, Recipe
+from tests.helpers import Killed, same
 
 PROTOCOL = Protocol(way=5, shot=1)
 MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_high=0.2)
@@ -30,27 +31,12 @@ RECIPES = {
 }
 
 
-class Killed(Exception):
-    """Stands for a kill -9: nothing in the library catches it."""
-
-
 def kill_at(step):
     def progress(done, total, numbers):
         if done == step:
             raise Killed
 
     return progress
-
-
-def same(a, b):
-    """Equal nested dicts, lists, tensors and numbers, bit by bit."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 # Resume

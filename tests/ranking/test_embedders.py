@@ -6,10 +6,7 @@ import torch
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import embedders
 from anrot_lib.records.describe import parameter_count
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 @pytest.mark.parametrize(("backbone", "count"), [("rc2f2", 3_789_184), ("rres18", 11_439_168)])
@@ -19,7 +16,7 @@ def test_parameters(backbone, count):
 
 @pytest.mark.parametrize("backbone", ["rc2f2", "rlenet"])
 def test_small_backbones(backbone):
-    net = embedders.build(backbone, "E", dim=128, generator=generator())
+    net = embedders.build(backbone, "E", dim=128, generator=rng())
     assert net(torch.rand(2, 1, 28, 28)).shape == (2, 128)
     assert net.metric == "E"
     for images in (torch.rand(2, 3, 28, 28), torch.rand(2, 1, 32, 32)):
@@ -29,7 +26,7 @@ def test_small_backbones(backbone):
 
 @pytest.mark.parametrize("backbone", ["rres18", "rres50", "rmnas05", "rmnas10", "reffb0", "rswint"])
 def test_large_backbones(backbone):
-    net = embedders.build(backbone, freeze_bn=True, generator=generator()).train()
+    net = embedders.build(backbone, freeze_bn=True, generator=rng()).train()
     rows = net(torch.rand(2, 3, 64, 64))
     assert rows.shape == (2, 512)
     rows.sum().backward()
@@ -51,7 +48,7 @@ def test_inception_bn_is_named_unavailable():
 
 
 def test_frozen_batch_norms_keep_statistics_and_learn_weights():
-    net = embedders.build("rres18", freeze_bn=True, generator=generator()).train()
+    net = embedders.build("rres18", freeze_bn=True, generator=rng()).train()
     statistics = [norm.running_mean.clone() for norm in net.batch_norms()]
     net(torch.rand(4, 3, 64, 64)).square().sum().backward()
     assert all(torch.equal(a, norm.running_mean) for a, norm in zip(statistics, net.batch_norms(), strict=True))
@@ -64,7 +61,7 @@ def test_frozen_batch_norms_keep_statistics_and_learn_weights():
 
 def test_initial_weights_follow_the_generator_and_leave_the_global_one_alone():
     before = torch.random.get_rng_state()
-    first, second, other = (embedders.build("rc2f2", generator=generator(seed)) for seed in (1, 1, 2))
+    first, second, other = (embedders.build("rc2f2", generator=rng(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.trunk[0].weight, second.trunk[0].weight)
     assert not torch.equal(first.trunk[0].weight, other.trunk[0].weight)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -89,7 +86,7 @@ def test_weights_from_a_file(tmp_path):
 
 
 def test_a_checkpoint_gives_the_embedder_back(tmp_path):
-    net = embedders.build("rc2f2", "C", generator=generator()).eval()
+    net = embedders.build("rc2f2", "C", generator=rng()).eval()
     embedders.save(tmp_path / "net.pt", net, name="fashion:rc2f2:ptripletC")
     again, about = embedders.load(tmp_path / "net.pt")
     images = torch.rand(3, 1, 28, 28)

@@ -8,10 +8,7 @@ from pytorch_metric_learning.miners import TripletMarginMiner
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import cdist, normalise
 from anrot_lib.ranking.training.miners import MINERS, mine
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 def on_a_line(*places):
@@ -21,20 +18,20 @@ def on_a_line(*places):
 
 def draws(miner, embeddings, labels, metric="E", margin=0.2, n=200, parity="fixed"):
     """What was drawn for the first anchor: sets of positives and negatives."""
-    found = [mine(miner, embeddings, labels, metric, margin, generator(k), parity) for k in range(n)]
+    found = [mine(miner, embeddings, labels, metric, margin, rng(k), parity) for k in range(n)]
     return {t.positive[0].item() for t in found}, {t.negative[0].item() for t in found}
 
 
 def random_batch(seed, pairs=20, classes=6, d=16):
-    labels = torch.randint(classes, (pairs,), generator=generator(seed)).repeat_interleave(2)
-    return normalise(torch.randn(2 * pairs, d, generator=generator(seed + 1)), "N"), labels
+    labels = torch.randint(classes, (pairs,), generator=rng(seed)).repeat_interleave(2)
+    return normalise(torch.randn(2 * pairs, d, generator=rng(seed + 1)), "N"), labels
 
 
 @pytest.mark.parametrize("miner", [*MINERS, "D"])
 def test_anchors_are_the_even_rows_and_classes_are_right(miner):
     embeddings, labels = random_batch(0)
     for seed in range(20):
-        a, p, n = mine(miner, embeddings, labels, "N", 0.2, generator(seed))
+        a, p, n = mine(miner, embeddings, labels, "N", 0.2, rng(seed))
         assert a.tolist() == list(range(0, 40, 2))
         assert (labels[a] == labels[p]).all()
         spectral = miner == "D" and torch.equal(a, p)
@@ -59,9 +56,7 @@ def test_semihard_is_a_choice_from_that_of_pytorch_metric_learning():
     allowed = set(zip(*(i.tolist() for i in judge(embeddings, labels)), strict=True))
     some = 0
     for seed in range(10):
-        for triplet in zip(
-            *(i.tolist() for i in mine("m", embeddings, labels, "N", 0.2, generator(seed))), strict=True
-        ):
+        for triplet in zip(*(i.tolist() for i in mine("m", embeddings, labels, "N", 0.2, rng(seed))), strict=True):
             has_band = any(t[:2] == triplet[:2] for t in allowed)
             assert not has_band or triplet in allowed
             some += has_band
@@ -100,7 +95,7 @@ def test_distance_weights_are_those_of_the_sphere():
     weight = d ** (2 - 4) * (1 - d.square() / 4) ** (-(4 - 3) / 2)
     drawn = torch.zeros(6)
     for seed in range(3000):
-        drawn[mine("d", embeddings, labels, "N", 0.2, generator(seed)).negative[0] - 2] += 1
+        drawn[mine("d", embeddings, labels, "N", 0.2, rng(seed)).negative[0] - 2] += 1
     torch.testing.assert_close(drawn.double() / 3000, weight / weight.sum(), atol=0.03, rtol=0)
 
 
@@ -120,7 +115,7 @@ def test_one_class_never_fails_in_fixed_mode_and_negatives_come_from_the_whole_b
 def test_equal_embeddings_give_triplets_of_numbers():
     embeddings = normalise(torch.ones(8, 16), "N")
     for miner in MINERS:
-        assert (mine(miner, embeddings, torch.arange(4).repeat_interleave(2), "N", 0.2, generator()).negative >= 2)[0]
+        assert (mine(miner, embeddings, torch.arange(4).repeat_interleave(2), "N", 0.2, rng()).negative >= 2)[0]
 
 
 def test_a_negative_equal_to_the_anchor():
@@ -133,11 +128,11 @@ def test_a_negative_equal_to_the_anchor():
 def test_triplets_follow_the_seed():
     embeddings, labels = random_batch(9)
     for miner in MINERS:
-        first, second, other = (mine(miner, embeddings, labels, "N", 0.2, generator(seed)) for seed in (1, 1, 2))
+        first, second, other = (mine(miner, embeddings, labels, "N", 0.2, rng(seed)) for seed in (1, 1, 2))
         assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
         assert miner == "h" or not torch.equal(first.negative, other.negative)
 
 
 def test_an_odd_batch_is_refused():
     with pytest.raises(UserError, match="two rows a pair"):
-        mine("r", torch.zeros(3, 2), torch.zeros(3), "N", 0.2, generator())
+        mine("r", torch.zeros(3, 2), torch.zeros(3), "N", 0.2, rng())

@@ -1,7 +1,5 @@
 """A model's test as a whole, resumed after a kill; the checks for gradients that are of no use."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 import torch
@@ -15,13 +13,9 @@ from anrot_lib.ranking.score import masking
 from anrot_lib.ranking.score.ers import NUMBERS, ers
 from anrot_lib.ranking.score.masking import Effort, check, dead_gradients, falling, nes, not_lower
 from anrot_lib.ranking.score.testing import Protocol, attack_all, benign_numbers, summarise
+from tests.helpers import silent
 
 from .conftest import ToyEmbedder
-
-
-@contextmanager
-def silent(title, total):
-    yield lambda *_: None
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio  # noqa: E402
 from torchmetrics.image.fid import FrechetInceptionDistance  # noqa: E402
 from torchmetrics.image.kid import KernelInceptionDistance  # noqa: E402
 
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng  # noqa: E402
 
 
 def gaussian(n, d, seed, shift=0.0, scale=1.0):

@@ -17,13 +17,10 @@ from anrot_lib.reconstruction.autoencoders import Posterior, Terms, Vae, terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import Paused, moved, pick, rate, train
 from anrot_lib.records.describe import parameter_count
+from tests.helpers import rng
 
 RECIPE = VaeRecipe(model="small", batch=32, train_images=96, validation_images=24, epochs=4, learning_rate=3e-3)
 POINTS = [(3.0, 0.0), (0.0, 2 * math.log(2)), (-1.3, -2.0), (0.4, 1.0)]
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 # The nets

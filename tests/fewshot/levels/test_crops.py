@@ -9,10 +9,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.crops import N_PARTS, PartGraph, boxes, crops
 from anrot_lib.fewshot.methods import build_head
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
+from tests.helpers import rng
 
 
 def test_thirteen_boxes_in_the_image():

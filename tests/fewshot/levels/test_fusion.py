@@ -6,12 +6,9 @@ from torch.nn.functional import conv1d, cross_entropy
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.levels.fusion import MODES, Fusion, fit, level_shares
+from tests.helpers import rng
 
 LEVELS = ("distribution", "pixel", "part")
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def some(e=2, n=6, way=5, seed=0):

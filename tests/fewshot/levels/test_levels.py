@@ -19,12 +19,9 @@ from anrot_lib.fewshot.levels.matching import by_class
 from anrot_lib.fewshot.levels.part import PartLevel, part_similarity
 from anrot_lib.fewshot.levels.pixel import PixelLevel, pixel_matches, pixel_similarity
 from anrot_lib.fewshot.methods import build_head
+from tests.helpers import rng
 
 F64 = torch.float64
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def maps_of(*pixels):

@@ -6,12 +6,9 @@ import torch
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.benchmarks.levels import dense_similarity
 from anrot_lib.fewshot.levels.matching import ClassMaps, by_class, counted, nearest, similarity, unit
+from tests.helpers import rng
 
 F64 = torch.float64
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def vectors(*shape, seed=0, dtype=F64):
