@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(files: list[Path], setting: Setting, seconds: float) -> None:
     """The closing table, and where everything was written."""
-    from anrot_lib.publish import readme
+    from anrot_lib.publish import pages
     from anrot_lib.reports import figures  # they load matplotlib, which only this needs
 
     records = [results.read(file) for file in files]
@@ -51,7 +51,7 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     for record in records:
         for alarm in record["training"].get("alarms", []):
             print(f"{record['row']}: {alarm}")
-    for name, figure in readme.figures(setting.folder).items():
+    for name, figure in pages.choose_figures(setting.folder).items():
         print(f"figure: {shown(figures.save(figure(), setting.folder / name))}")
     print(f"records: {shown(setting.folder)}   checkpoints: {shown(setting.work)}   {seconds:.0f} s")
 

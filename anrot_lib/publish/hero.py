@@ -1,0 +1,57 @@
+"""The picture at the top of the README: one network trained two ways, under attack and under noise."""
+
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anrot_lib.core import paths
+from anrot_lib.publish.numbers import WEAK
+from anrot_lib.records import results
+from anrot_lib.reports import figures
+from anrot_lib.reports.tables import Record
+
+EXPERIMENT = "cifar-fs-32px-5way-5shot-laptop"
+ROWS = {"anrot": "trained on clean, attacked\nand noisy images", "anrot-clean": "trained on clean images"}
+FILE = Path("docs") / "images" / "robustness.png"
+
+
+def draw_figure(records: list[Record]) -> Figure:
+    """Accuracy over eps (PGD-10 on the queries) beside accuracy over sigma (Gaussian noise), with 95 % bands."""
+    chosen = {record["row"]: record for record in records if record["row"] in ROWS}
+    with matplotlib.rc_context(figures.STYLE), matplotlib.rc_context({"font.size": 10, "lines.linewidth": 2.2}):
+        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, kind in ((left, "eps"), (right, "sigma")):
+            for row in ROWS:
+                _draw_curve(axes, chosen[row], kind)
+            way = records[0]["protocol"]["way"]
+            axes.axhline(100 / way, linestyle=":", color="black", linewidth=1)
+            axes.set(ylim=(0, 75), xlim=(0, None))
+        right.text(0.3, 100 / way - 1.2, "chance", ha="right", va="top", fontsize=8.5)
+        left.set(xlabel="size of the attack, eps x 255 (PGD-10, L-inf)", ylabel="accuracy, %", xticks=(0, 2, 4, 8, 16))
+        right.set(xlabel="sigma of Gaussian noise, pixels in [0, 1]")
+        left.set_title("under attack", fontsize=10.5, loc="left")
+        right.set_title("under noise", fontsize=10.5, loc="left")
+        for row, place in (("anrot", (6.2, 54)), ("anrot-clean", (5.2, 8))):
+            left.text(place[0], place[1], ROWS[row], color=figures.colour(row), weight="bold", va="center")
+        protocol, data = records[0]["protocol"], records[0]["data"]["name"].upper()
+        figure.suptitle(f"{data}, {protocol['way']}-way {protocol['shot']}-shot: one network, trained two ways")
+    return figure
+
+
+def _draw_curve(axes: Axes, record: Record, kind: str) -> None:
+    x, mean, half, _ = figures.curve(record, kind)
+    near = x <= WEAK if kind == "eps" else x >= 0
+    x, mean, half = x[near] * (255 if kind == "eps" else 1), mean[near], half[near]
+    colour = figures.colour(record["row"])
+    axes.plot(x, mean, marker="o", markersize=4, color=colour)
+    axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
+
+
+def save(checkout: Path) -> None:
+    """Draw the picture from the records; nothing is drawn where they are not."""
+    records = results.read_all(paths.results_dir() / EXPERIMENT)
+    if set(ROWS) <= {record["row"] for record in records}:
+        figures.save(draw_figure(records), checkout / FILE)

@@ -1,0 +1,158 @@
+"""Marks in Markdown files: tables and numbers drawn from records, so that no measured number is typed by hand.
+
+`<!-- table: KIND ... -->` ... `<!-- end -->` holds a table, `<!-- number: KIND ... -->...<!-- end -->` a number within
+a sentence. The kinds are those of `TABLES` and `NUMBERS`; a table's KIND can also be the folder of an experiment below
+data/results, for its main table and caption. An argument that contains spaces stands in quotation marks.
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import catalogue
+from anrot_lib.fewshot.methods import get_method, list_rows
+from anrot_lib.publish import numbers, rooms
+from anrot_lib.publish.numbers import read_experiment
+from anrot_lib.records import results
+from anrot_lib.reports import levels, ranking, reconstruction, tables
+from anrot_lib.settings import preset
+
+MARK = re.compile(
+    r"(?P<open><!-- (?P<sort>table|number): (?P<what>[^>]+?) -->)(?P<old>.*?)(?P<close><!-- end -->)", re.DOTALL
+)
+Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments that follow it, and what draws it
+
+
+def draw_accuracy(name: str) -> str:
+    """Main table and caption of an experiment."""
+    records = read_experiment(name)
+    return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}."
+
+
+def draw_differences(name: str, row: str) -> str:
+    """Paired differences to a row of the same experiment."""
+    return tables.as_markdown(*tables.differences(read_experiment(name), row))
+
+
+def draw_commands(name: str) -> str:
+    """The commands that wrote the records of an experiment, or of one file, each once."""
+    path = paths.results_dir() / name
+    files = [path.with_name(f"{path.name}.json")] if not path.is_dir() else sorted(path.rglob("*.json"))
+    commands = dict.fromkeys(results.read(file)["run"]["command"] for file in files)
+    return "\n".join(["```sh", *commands, "```"])
+
+
+def draw_robustness(name: str) -> str:
+    """What the main table leaves out: attacks on support and on both sets, and what the curves come to."""
+    return numbers.robustness_table(read_experiment(name))
+
+
+def draw_levels(name: str) -> str:
+    """The experiment on levels, with its verdict."""
+    return levels.markdown(read_experiment(name))
+
+
+def draw_timing(file: str) -> str:
+    """A benchmark."""
+    return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{file}.json")))
+
+
+def draw_reconstruction(name: str) -> str:
+    """Claims beside measurements, or a line that there are none yet."""
+    return reconstruction.claims_text(results.read_all(paths.results_dir() / name, "reconstruction"))
+
+
+def draw_checks(file: str) -> str:
+    """Whether the gradient of a ranking model is masked."""
+    return tables.as_markdown(*ranking.checks(results.read(paths.results_dir() / f"{file}.json")), numbers=False)
+
+
+def draw_course() -> str:
+    """The notebooks and their questions, with links from the root of the repository."""
+    rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in catalogue.ready()]
+    return tables.as_markdown(["notebook", "question"], rows, numbers=False)
+
+
+def draw_methods() -> str:
+    """The rows of the main table: title, name, what they are trained on, and where they are published."""
+    rows = []
+    for method in (get_method(name) for name in list_rows()):
+        recipe = method.recipe
+        shares = {"clean": recipe.clean, "attacked": recipe.adversarial, "noisy": recipe.noisy}
+        queries = " + ".join(kind for kind, share in shares.items() if share)
+        loss = f"cross-entropy + {recipe.hesim:g} Hesim" if recipe.hesim else "cross-entropy"
+        rows.append([method.title, f"`{method.name}`", queries, loss, method.publication])
+    return tables.as_markdown(["row", "name", "queries in training", "loss", "published in"], rows, numbers=False)
+
+
+PRESETS = ("smoke", "laptop", "paper")
+
+
+def draw_presets() -> str:
+    """Sizes and lengths of the presets."""
+    budgets = [preset(name) for name in PRESETS]
+    lines = {
+        "image side, px": [f"{b.size}" for b in budgets],
+        "encoder": [b.encoder for b in budgets],
+        "training episodes": [f"{b.episodes:,}" for b in budgets],
+        "clean test episodes": [f"{b.clean_tasks:,}" for b in budgets],
+        "attacked test episodes x queries a class": [f"{b.attacked_tasks} x {b.attacked_query}" for b in budgets],
+    }
+    return tables.as_markdown(["", *PRESETS], [[name, *cells] for name, cells in lines.items()])
+
+
+TABLES: Kinds = {
+    "checks": ("FILE", draw_checks),
+    "commands": ("NAME", draw_commands),
+    "course": ("", draw_course),
+    "differences": ("NAME ROW", draw_differences),
+    "levels": ("NAME", draw_levels),
+    "methods": ("", draw_methods),
+    "presets": ("", draw_presets),
+    "ranking": ("NAME", numbers.ranking_tables),
+    "reconstruction": ("NAME", draw_reconstruction),
+    "robustness": ("NAME", draw_robustness),
+    "rooms": ("", rooms.draw_map),
+    "rooms-picture": ("", rooms.draw_picture),
+    "timing": ("FILE", draw_timing),
+}
+NUMBERS: Kinds = {
+    "accuracy": ("NAME ROW COLUMN", numbers.accuracy),
+    "checked-score": ("FILE pgd|worst", numbers.checked_score),
+    "difference": ("NAME ROW REFERENCE COLUMN", numbers.difference),
+    "first-rank": ("FILE", numbers.first_rank),
+    "halving": ("NAME ROW eps|sigma", numbers.halving),
+    "left-out": ("NAME", numbers.left_out),
+    "level-gain": ("NAME ROW", numbers.level_gain),
+    "score": ("FILE", numbers.score),
+    "speed": ("FILE VARIANT", numbers.speed),
+}
+
+
+def draw(what: str, sort: str = "table") -> str:
+    """The text between a mark's two comments. UserError for an unknown mark, or if there are no records.
+
+    sort: "table" or "number".
+    """
+    kinds = TABLES if sort == "table" else NUMBERS
+    kind, *arguments = shlex.split(what)
+    if sort == "table" and kind not in kinds and not arguments:
+        return draw_accuracy(kind)
+    if kind not in kinds or len(arguments) != len(kinds[kind][0].split()):
+        known = ", ".join(f"{name} {follows}".strip() for name, (follows, _) in kinds.items())
+        names = f"NAME, {known}" if sort == "table" else known
+        raise UserError(f"cannot draw the {sort} {what!r}; marks are: {names}")
+    return kinds[kind][1](*arguments)
+
+
+def redraw(text: str) -> str:
+    """The text of a Markdown file with all its marks drawn anew."""
+
+    def replace(mark: re.Match[str]) -> str:
+        drawn = draw(mark["what"], mark["sort"])
+        between = f"\n{drawn}\n" if mark["sort"] == "table" else drawn
+        return f"{mark['open']}{between}{mark['close']}"
+
+    return MARK.sub(replace, text)

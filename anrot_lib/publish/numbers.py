@@ -1,0 +1,151 @@
+"""What marks draw beyond the tables of `reports`: single numbers for sentences, and tables narrow enough for a page."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from anrot_lib.core import paths, statistics, units
+from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot.methods import title_method
+from anrot_lib.ranking.attacks import names
+from anrot_lib.records import results
+from anrot_lib.reports import figures, levels, ranking, tables
+from anrot_lib.reports.tables import Record
+
+T = TypeVar("T")
+WEAK = 16 / 255  # up to here an attack is hard to see; the published curves go on to 0.3
+
+
+def read_experiment(name: str, kind: str = "accuracy") -> list[Record]:
+    """The records of a kind in a folder below data/results. UserError if there are none."""
+    folder = paths.results_dir() / name
+    records = results.read_all(folder, kind)
+    if not records:
+        raise UserError(f"there are no result records in {folder}; run the experiment first")
+    return records
+
+
+def find_row(name: str, row: str) -> Record:
+    """The record of a row of an experiment. UserError if there is none."""
+    records = {record["row"]: record for record in read_experiment(name)}
+    if row not in records:
+        raise UserError(f"there is no record of {row!r} in {name}; there are {', '.join(records)}")
+    return records[row]
+
+
+def accuracy(name: str, row: str, column: str) -> str:
+    """ "32.0 ± 1.6": a column of the main table by the first word of its heading, such as clean, FGSM, PGD, noise."""
+    record = find_row(name, row)
+    names = [name for heading, name in tables.main_columns(record).items() if heading.startswith(column)]
+    names += [name for name in record["columns"] if name == column]
+    return tables.value(record["columns"].get(_only(names, column)))
+
+
+def difference(name: str, row: str, reference: str, column: str) -> str:
+    """ "-2.2 ± 0.4": the paired difference to a row on the same episodes."""
+    headings, rows = tables.differences(read_experiment(name), reference)
+    place = _only([k for k, heading in enumerate(headings) if k and heading.startswith(column)], column)
+    return _only([cells[place] for cells in rows if cells[0] == title_method(row)], row)
+
+
+def _only(matches: Sequence[T], name: str) -> T:
+    if len(matches) != 1:
+        raise UserError(f"{name!r} names {len(matches)} columns or rows where it has to name one")
+    return matches[0]
+
+
+def halving(name: str, row: str, kind: str) -> str:
+    """ "10.2/255": where a curve over eps or sigma falls to half its start."""
+    return _halving_point(find_row(name, row), kind)
+
+
+def _halving_point(record: Record, kind: str) -> str:
+    x, y = figures.curve(record, kind)[:2]
+    half = statistics.halving_point(x, y)
+    if half is None:
+        return f"above {x[-1]:g}"
+    return f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
+
+
+def left_out(name: str) -> str:
+    """How many images were left out of the data set of an experiment, because another split has a copy."""
+    return str(read_experiment(name)[0]["data"]["left_out"])
+
+
+def level_gain(name: str, row: str) -> str:
+    """ "+0.24 ± 0.08": accuracy of a combination of levels minus that of pixels alone, on the same episodes."""
+    gain, _ = levels.differences(levels.by_row(read_experiment(name)))[row]
+    return f"{gain.mean:+.2f} ± {gain.half_width:.2f}"
+
+
+def checked_score(file: str, which: str) -> str:
+    """The robustness score of a record of checks: by "pgd" alone, or by the "worst" attack of all."""
+    return f"{results.read(paths.results_dir() / f'{file}.json')[which]:.1f}"
+
+
+def score(file: str) -> str:
+    """ "43.6 ± 0.8": the robustness score of a ranking model."""
+    ers = results.read(paths.results_dir() / f"{file}.json")["ers"]
+    return f"{ers['value']:.1f} ± {ers['half_width']:.1f}"
+
+
+def first_rank(file: str) -> str:
+    """ "83.7": R@1 of a ranking model on clean images, in per cent."""
+    return f"{results.read(paths.results_dir() / f'{file}.json')['clean']['R@1']:.1f}"
+
+
+def speed(file: str, variant: str) -> str:
+    """How many times as fast as its reference a variant of a benchmark is."""
+    headings, rows = tables.timing(results.read(paths.results_dir() / f"{file}.json"))
+    place = _only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
+    return _only([cells[place] for cells in rows if cells[0] == variant], variant)
+
+
+def robustness_table(records: list[Record]) -> str:
+    """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
+    records = tables.in_order(records)
+    protocol = records[0]["protocol"]
+    attack = f"PGD-{protocol['steps']} {units.pixels(protocol['eps'])}"
+    headings = ["", f"{attack} on support", "on both", "mean over eps to 16/255", "eps that halves"]
+    headings += ["mean over sigma", "sigma that halves"]
+    rows = []
+    for record in records:
+        columns = record["columns"]
+        cells = [tables.value(columns.get(f"{attack} {target}")) for target in ("support", "both")]
+        for kind in ("eps", "sigma"):
+            if not figures.has_curve(record, kind):
+                cells += ["-", "-"]
+                continue
+            x, y = figures.curve(record, kind)[:2]
+            near = x <= WEAK if kind == "eps" else x >= 0
+            cells += [f"{statistics.area_under(x[near], y[near]):.1f}", _halving_point(record, kind)]
+        if set(cells) != {"-"}:
+            rows.append([title_method(record["row"]), *cells])
+    note = (
+        f"Curves under attack on {records[0]['budget']['curve_tasks']} episodes, under noise on as many as the table "
+        "above; means by trapezoids."
+    )
+    return f"{tables.as_markdown(headings, rows)}\n\n{note}"
+
+
+SCORES = ("R@1", "ERS", "at eps = 0", "mAP", "NMI", "few-shot", "few-shot, attacked")
+ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "GTT", "GTM as"))
+
+
+def ranking_tables(folder: str) -> str:
+    """Measured rows of ranking models: first the scores, then the ten attacks, and what every row was asked."""
+    records = read_experiment(folder, "ranking")
+    headings, rows = ranking.measured(records)
+
+    def choose(names: tuple[str, ...]) -> str:
+        chosen = [0] + [k for name in names for k, h in enumerate(headings) if h.rstrip("↑↓") == name]
+        return tables.as_markdown([headings[k] for k in chosen], [[row[k] for k in chosen] for row in rows])
+
+    asked = []
+    for record in records:
+        threat = names.parse(record["protocol"]["attacks"][0]).threat().name.removesuffix(" query")
+        gallery = record["protocol"]["gallery"]
+        asked.append(f"{record['data']['name']}, {threat}, all {gallery} test images in the gallery")
+    asked += [f"few-shot: {record['few_shot']['settings']['said']}" for record in records if "few_shot" in record]
+    note = "± the half-width of the 95 % interval, over test images or queries; at eps = 0: the ceiling of ERS"
+    caption = f"{'; '.join(dict.fromkeys(asked))}. {note}."
+    return "\n\n".join([choose(SCORES), caption, *(choose(attacks) for attacks in ATTACKS)])
