@@ -1,0 +1,1 @@
+"""What the published code does, restated, to be compared with what it says."""

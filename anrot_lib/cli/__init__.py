@@ -1,0 +1,1 @@
+"""The command line: options, which need no torch, and one function for each verb."""

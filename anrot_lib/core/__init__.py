@@ -1,0 +1,1 @@
+"""What every room uses: errors, checks, paths, random streams, statistics, devices, progress."""

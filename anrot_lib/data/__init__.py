@@ -1,0 +1,1 @@
+"""Images: readers, preparation, splits, the search for leaks, episodes, noise, augmentation."""

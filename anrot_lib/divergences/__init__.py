@@ -1,0 +1,1 @@
+"""Gaussians and the divergences between them, exact and differentiable at equality."""

@@ -1,0 +1,1 @@
+"""Few-shot classification: encoders, heads, losses, training, evaluation, prediction."""

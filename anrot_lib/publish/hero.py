@@ -20,8 +20,8 @@ FILE = Path("docs") / "images" / "robustness.png"
 def draw_figure(records: list[Record]) -> Figure:
     """Accuracy over eps (PGD-10 on the queries) beside accuracy over sigma (Gaussian noise), with 95 % bands."""
     chosen = {record["row"]: record for record in records if record["row"] in ROWS}
-    with matplotlib.rc_context(figures.STYLE), matplotlib.rc_context({"font.size": 10, "lines.linewidth": 2.2}):
-        figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    with matplotlib.rc_context(figures.STYLE):
+        figure = Figure(figsize=(7.5, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
         for axes, kind in ((left, "eps"), (right, "sigma")):
             for row in ROWS:
@@ -29,11 +29,11 @@ def draw_figure(records: list[Record]) -> Figure:
             way = records[0]["protocol"]["way"]
             axes.axhline(100 / way, linestyle=":", color="black", linewidth=1)
             axes.set(ylim=(0, 75), xlim=(0, None))
-        right.text(0.3, 100 / way - 1.2, "chance", ha="right", va="top", fontsize=8.5)
+        right.text(0.3, 100 / way - 1.2, "chance", ha="right", va="top", fontsize=8)
         left.set(xlabel="size of the attack, eps x 255 (PGD-10, L-inf)", ylabel="accuracy, %", xticks=(0, 2, 4, 8, 16))
         right.set(xlabel="sigma of Gaussian noise, pixels in [0, 1]")
-        left.set_title("under attack", fontsize=10.5, loc="left")
-        right.set_title("under noise", fontsize=10.5, loc="left")
+        left.set_title("under attack", fontsize=9.5, loc="left")
+        right.set_title("under noise", fontsize=9.5, loc="left")
         for row, place in (("anrot", (6.2, 54)), ("anrot-clean", (5.2, 8))):
             left.text(place[0], place[1], ROWS[row], color=figures.colour(row), weight="bold", va="center")
         protocol, data = records[0]["protocol"], records[0]["data"]["name"].upper()
@@ -46,7 +46,7 @@ def _draw_curve(axes: Axes, record: Record, kind: str) -> None:
     near = x <= WEAK if kind == "eps" else x >= 0
     x, mean, half = x[near] * (255 if kind == "eps" else 1), mean[near], half[near]
     colour = figures.colour(record["row"])
-    axes.plot(x, mean, marker="o", markersize=4, color=colour)
+    axes.plot(x, mean, marker="o", markersize=4, linewidth=2.2, color=colour)
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
 
 

@@ -36,7 +36,6 @@ def accuracy(name: str, row: str, column: str) -> str:
     """ "32.0 ± 1.6": a column of the main table by the first word of its heading, such as clean, FGSM, PGD, noise."""
     record = find_row(name, row)
     names = [name for heading, name in tables.main_columns(record).items() if heading.startswith(column)]
-    names += [name for name in record["columns"] if name == column]
     return tables.value(record["columns"].get(_only(names, column)))
 
 

@@ -59,20 +59,18 @@ def reduce_imports(imports: Mapping[str, set[str]]) -> dict[str, set[str]]:
 
 
 def draw_map() -> str:
-    """A table of rooms, highest floor first: what a room holds, and which rooms it imports."""
-    imports = find_imports()
-    order = [room for floor in read_floors() for room in floor]
+    """A table of the rooms and what they hold, highest floor first; rooms of one floor do not import one another."""
     rows = [
-        [f"`{room}`", describe(room), ", ".join(name for name in order if name in imports[room]) or "-"]
-        for room in order
+        [str(number), f"`{room}`", describe(room)]
+        for number, floor in zip(range(len(read_floors()), 0, -1), read_floors(), strict=True)
+        for room in floor
     ]
-    return tables.as_markdown(["room", "what it holds", "imports"], rows, numbers=False)
+    return tables.as_markdown(["floor", "room", "what it holds"], rows, numbers=False)
 
 
 def draw_picture() -> str:
     """A Mermaid picture of rooms and imports; arrows that a longer way implies are left out."""
     floors, arrows = read_floors(), reduce_imports(find_imports())
     lines = ["```mermaid", "flowchart TD"]
-    lines += [f"  {room}" for floor in floors for room in floor]
     lines += [f"  {room} --> {other}" for floor in floors for room in floor for other in sorted(arrows[room])]
     return "\n".join([*lines, "```"])

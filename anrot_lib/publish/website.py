@@ -1,4 +1,4 @@
-"""The static site: all notebooks, the result tables and an API reference as HTML that reads offline, light and dark.
+"""The static site: all pages, notebooks and an API reference as HTML that reads offline, light and dark.
 
 Notebooks are rendered by nbconvert, formulas become MathML (latex2mathml), the reference is made by pdoc. Nothing on a
 page is fetched from anywhere: no script, no font, no style sheet.
@@ -11,14 +11,17 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+<<<<<<< HEAD
 from anrot_lib.core import paths
+=======
+import nbformat
+
+>>>>>>> fbb5cde (Results move to generated pages; README of 140 lines with one figure; glossary, contributing, teaching, map of rooms)
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
-from anrot_lib.publish import readme
-from anrot_lib.records import results
-from anrot_lib.reports import levels, tables
+from anrot_lib.publish import pages
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = pages.CHECKOUT
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --paper: #ffffff; --line: #d0d7de; --soft: #f6f8fa; --link: #0550ae;
   --code: #1f2328; --word: #a0311d; --text: #0a5c36; --note: #57606a; --number: #6639ba; }
@@ -68,15 +71,21 @@ def build(out: Path) -> Path:
     out.mkdir(parents=True)
     (out / ".anrot-site").touch()
     (out / "style.css").write_text(STYLE, "utf-8")
-    _write(out, "index.html", "ANROT-HELANet", _readme(out))
-    for path in (ROOT / "docs").glob("*.md"):
-        title = path.stem.replace("_", " ").capitalize()
-        _write(out, f"{path.stem}.html", title, markdown(path.read_text("utf-8")))
+    for page in pages.PAGES:
+        source = ROOT / page.path
+        _write(out, page_name(source), page.title, _link(out, source, markdown(source.read_text("utf-8"))))
     for notebook in catalogue.ready():
-        _write(out, f"{notebook.stem}.html", notebook.title, _notebook(notebook))
-    _write(out, "results.html", "Results", _results())
-    _reference(out / "api")
+        source = ROOT / "notebooks" / f"{notebook.stem}.ipynb"
+        _write(out, page_name(source), notebook.title, _link(out, source, _render_notebook(source)))
+    _write_reference(out / "api")
     return out / "index.html"
+
+
+def page_name(source: Path) -> str:
+    """The file of the site that a page or notebook becomes: "results-cifar-fs.html" of docs/results/cifar-fs.md."""
+    parts = source.relative_to(ROOT).with_suffix("").parts
+    parts = tuple(part for part in parts if part not in ("docs", "notebooks", "README"))
+    return f"{'-'.join(parts).lower() or 'index'}.html"
 
 
 def _check(out: Path) -> None:
@@ -107,12 +116,27 @@ def markdown(text: str) -> str:
     return MarkdownWithMath(renderer=renderer).render(text)
 
 
-def _linked(text: str) -> str:
-    """Links to notebooks and documents lead to their pages."""
-    text = re.sub(r'href="(?:\.\./)?docs/(\w+)\.md(#[\w-]+)?"', r'href="\1.html\2"', text)
-    return re.sub(r'href="(?:notebooks/)?(\d\d_\w+)\.ipynb(#[\w-]+)?"', r'href="\1.html\2"', text)
+def _link(out: Path, source: Path, text: str) -> str:
+    """Let links to pages and notebooks lead to their pages of the site, and copy other files that `text` refers to."""
+    known = [ROOT / page.path for page in pages.PAGES]
+    known += [ROOT / "notebooks" / f"{notebook.stem}.ipynb" for notebook in catalogue.ready()]
+
+    def replace(link: re.Match[str]) -> str:
+        target = (source.parent / link["path"]).resolve()
+        if target in known:
+            name = page_name(target)
+        elif target.is_file() and target.is_relative_to(ROOT):
+            name = f"files/{'-'.join(target.relative_to(ROOT).parts)}"
+            (out / "files").mkdir(exist_ok=True)
+            shutil.copyfile(target, out / name)
+        else:
+            return link[0]
+        return f'{link["kind"]}="{name}{link["anchor"] or ""}"'
+
+    return re.sub(r'(?P<kind>href|src)="(?P<path>[^":#]+)(?P<anchor>#[^"]*)?"', replace, text)
 
 
+<<<<<<< HEAD
 def _readme(out: Path) -> str:
     text = (ROOT / "README.md").read_text("utf-8")
     for picture in re.findall(r"\]\((data/results/[^)]+\.png)\)", text):
@@ -124,36 +148,21 @@ def _readme(out: Path) -> str:
 
 def _notebook(notebook: catalogue.Notebook) -> str:
     import nbformat
+=======
+def _render_notebook(path: Path) -> str:
+>>>>>>> fbb5cde (Results move to generated pages; README of 140 lines with one figure; glossary, contributing, teaching, map of rooms)
     from nbconvert.exporters import HTMLExporter
 
-    book = nbformat.read(ROOT / "notebooks" / f"{notebook.stem}.ipynb", as_version=4)
-    exporter = HTMLExporter(template_name="basic", filters={"markdown2html": lambda context, source: markdown(source)})
-    exporter.register_filter("markdown2html", lambda source: markdown(source))
+    book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # nbconvert has no types
+        template_name="basic", filters={"markdown2html": lambda context, source: markdown(source)}
+    )
+    exporter.register_filter("markdown2html", markdown)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(book)
     return body
 
 
-def _results() -> str:
-    parts = ["<h1>Results</h1><p>Drawn from the records in <code>data/results</code>, with 95 % intervals.</p>"]
-    timings = []
-    for folder in sorted({path.parent for path in paths.results_dir().rglob("*.json")}):
-        name, records = folder.relative_to(paths.results_dir()).as_posix(), results.read_all(folder)
-        drawn = []
-        if levels.is_of_levels(records):
-            drawn.append(readme.levels(name))
-        if records and not levels.is_study(records):
-            drawn.append(readme.main_table(name))
-        for kind, draw in (("ranking", readme.ranking), ("reconstruction", readme.reconstruction)):
-            if results.read_all(folder, kind):
-                drawn.append(draw(name))
-        parts += [f"<h2>{html.escape(name)}</h2>{markdown(text)}" for text in drawn]
-        for timing in results.read_all(folder, kind="timing"):
-            title = html.escape(timing["what"])
-            timings.append(f"<h2>{title}</h2>{markdown(tables.as_markdown(*tables.timing(timing)))}")
-    return "\n".join(parts + timings)
-
-
-def _reference(folder: Path) -> None:
+def _write_reference(folder: Path) -> None:
     """The API reference by pdoc; the module with the published code's re-statement is in it, too."""
     import pdoc
     import pdoc.render
@@ -172,15 +181,15 @@ def _reference(folder: Path) -> None:
 
 
 def _navigation(current: str) -> str:
-    pages = [("index.html", "Start"), ("results.html", "Results"), ("your_own.html", "Your own images, head, loss")]
-    pages += [("design.html", "How it is built"), ("api/index.html", "API reference")]
+    texts = [(page_name(ROOT / page.path), page.title) for page in pages.PAGES]
+    texts.append(("api/index.html", "API reference"))
     notebooks = [(f"{n.stem}.html", f"{n.number:02d} {n.title}") for n in catalogue.ready()]
 
     def items(entries: list[tuple[str, str]]) -> str:
         here = ' aria-current="page"'
         return "".join(f'<li><a href="{p}"{here if p == current else ""}>{t}</a></li>' for p, t in entries)
 
-    return f'<nav aria-label="Pages"><ul>{items(pages)}</ul><ul>{items(notebooks)}</ul></nav>'
+    return f'<nav aria-label="Pages"><ul>{items(texts)}</ul><ul>{items(notebooks)}</ul></nav>'
 
 
 def _write(out: Path, name: str, title: str, body: str) -> None:
@@ -188,6 +197,6 @@ def _write(out: Path, name: str, title: str, body: str) -> None:
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<link rel="stylesheet" href="style.css"></head>\n<body><div class="page">{_navigation(name)}'
-        f"<main>{_linked(body)}</main></div></body></html>\n"
+        f"<main>{body}</main></div></body></html>\n"
     )
     (out / name).write_text(page, "utf-8")

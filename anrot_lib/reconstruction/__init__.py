@@ -1,0 +1,1 @@
+"""Variational autoencoders that differ in their divergence, and Fréchet distances."""

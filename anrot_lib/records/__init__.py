@@ -1,0 +1,1 @@
+"""Result records: their schema, reading and writing them, journals for resuming."""

@@ -20,7 +20,7 @@ from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, folded
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.head import MultiLevelHead
-from anrot_lib.publish import readme
+from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol
@@ -356,10 +356,10 @@ def test_a_mark_draws_table_caption_and_verdict(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "exp"
     for r in MADE:
         results.write(folder / f"{r['row'].removeprefix('levels:')}-seed-0.json", r)
-    text = readme.draw("levels exp")
+    text = marks.draw("levels exp")
     assert text == level_report.markdown(results.read_all(folder))
     assert text.startswith("| levels | clean |") and text.endswith(level_report.verdict(MADE))
-    assert readme.figures(folder) == {}, "15 curves are no picture"
+    assert pages.choose_figures(folder) == {}, "15 curves are no picture"
 
 
 # --- the verb ---

@@ -22,7 +22,7 @@ from anrot_lib.experiments import reconstruction
 from anrot_lib.experiments.reconstruction import Experiment, recipes_of, row_of
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.nets import save_net
-from anrot_lib.publish import readme
+from anrot_lib.publish import marks
 from anrot_lib.reconstruction import extractors, frechet, training
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import Paused
@@ -473,5 +473,5 @@ def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(fi
 
 
 def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):
-    assert readme.draw("reconstruction gone-32px-reconstruction-laptop") == reconstruct_report.NOT_YET
+    assert marks.draw("reconstruction gone-32px-reconstruction-laptop") == reconstruct_report.NOT_YET
     assert reconstruct_report.claims_text([]) == reconstruct_report.NOT_YET

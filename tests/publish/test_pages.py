@@ -1,13 +1,16 @@
-"""The README's numbers are what the committed records say, and its links lead somewhere."""
+"""The pages say what the committed records say, their links lead somewhere, and the README stays short."""
 
+import importlib
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from anrot_lib.core import configs
 from anrot_lib.core.errors import UserError
-from anrot_lib.publish import readme
+from anrot_lib.publish import hero, marks, pages, rooms
 from anrot_lib.ranking import recipe
 from anrot_lib.ranking.attacks import names
 from anrot_lib.ranking.score import ers
@@ -16,6 +19,9 @@ from anrot_lib.records import results
 from anrot_lib.reports import levels, reconstruction
 
 ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+CIFAR, PHOTOS = (f"{name}-32px-5way-5shot-laptop" for name in ("cifar-fs", "mini-imagenet"))
+RESULTS = sorted((ROOT / "docs" / "results").glob("*.md"))
 
 
 @pytest.fixture
@@ -23,19 +29,122 @@ def committed(monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(ROOT / "data"))
 
 
-def test_the_tables_say_what_the_records_say(committed):
-    text = (ROOT / "README.md").read_text("utf-8")
-    marks = readme.MARK.findall(text)
-    assert len(marks) >= 4
-    assert readme.report(check=True) == 0, "out of date: run `anrot report`"
+def read(path):
+    return (ROOT / path).read_text("utf-8")
 
 
-def test_a_changed_number_is_noticed(committed):
-    text = (ROOT / "README.md").read_text("utf-8")
-    number = re.search(r"\d+\.\d ± \d+\.\d", text)
-    changed = text.replace(number[0], "99.9 ± 0.1", 1)
-    drawn = readme.MARK.sub(lambda m: f"{m[1]}{readme.draw(m['what'])}\n{m[3]}", changed)
-    assert drawn != changed and drawn == text
+def test_the_pages_say_what_the_records_say(committed):
+    drawn = [mark["sort"] for path in pages.list_pages() for mark in marks.MARK.finditer(path.read_text("utf-8"))]
+    assert drawn.count("table") >= 40 and drawn.count("number") >= 30
+    assert pages.report(check=True) == 0, "out of date: run `anrot report`"
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/results/cifar-fs.md"])
+@pytest.mark.parametrize("pattern", [r"\d+\.\d ± \d+\.\d", r"(?<=PGD -->)\d+\.\d ± \d+\.\d"])
+def test_a_changed_number_is_noticed(committed, path, pattern):
+    """In a table, and in a sentence."""
+    text = read(path)
+    changed = re.sub(pattern, "99.9 ± 0.1", text, count=1)
+    assert changed != text and marks.redraw(changed) == text
+
+
+def test_every_page_is_listed_and_every_listed_page_is_there():
+    listed = {page.path for page in pages.PAGES}
+    assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS} == listed | {"CHANGELOG.md"}
+    index = read("docs/results/README.md")
+    assert all(f"]({path.name})" in index for path in RESULTS if path.name != "README.md")
+
+
+def test_every_reference_record_is_on_a_page(committed):
+    """No experiment is measured and then not shown."""
+    shown = {
+        word
+        for path in RESULTS
+        for m in marks.MARK.finditer(path.read_text("utf-8"))
+        for word in shlex.split(m["what"])
+    }
+    folder = ROOT / "data" / "results"
+    for path in sorted(folder.rglob("*.json")):
+        name = path.relative_to(folder)
+        assert {name.parent.as_posix(), name.with_suffix("").as_posix()} & shown, f"{name} is on no page"
+
+
+def test_no_measured_number_is_typed():
+    """What has a decimal point or a ± stands in a mark, in code, or is a number that the setting fixes."""
+    fixed = {"0.1", "0.5"}  # sigma of the noise column, weight of Hesim
+    for path in [ROOT / "README.md", *RESULTS]:
+        text = marks.MARK.sub("", path.read_text("utf-8"))
+        text = re.sub(r"```.*?```|`[^`\n]*`|\]\([^)]*\)|ps?://\S+", "", text, flags=re.DOTALL)
+        typed = {number for number in re.findall(r"\d+\.\d+", text) if number not in fixed}
+        typed -= {"3.11", "3.14", "2.13"} if path.name == "README.md" else set()  # versions
+        assert not typed and not re.search(r"± ?\d", text), f"{path}: {typed}"
+
+
+def test_tables_are_narrow_enough_to_read():
+    for path in DOCUMENTS:
+        for line in path.read_text("utf-8").splitlines():
+            if line.startswith("| ---"):
+                assert line.count("|") - 1 <= 10, f"{path}: {line}"
+
+
+def test_the_readme_is_short_and_has_what_people_look_for():
+    text = read("README.md")
+    assert len(text.splitlines()) <= 160
+    for needed in ("make run", "make test", "make lab", "anrot prepare", "@article", "@inproceedings", "CITATION.cff"):
+        assert needed in text
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(example.splitlines()) <= 8
+    assert f"]({hero.FILE.as_posix()})" in text and (ROOT / hero.FILE).is_file()
+
+
+def test_the_readme_example_runs(capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {"__name__": "example"})
+
+
+def test_every_image_has_a_description():
+    for path in DOCUMENTS:
+        assert all(len(text) > 40 for text in re.findall(r"!\[([^\]]*)\]\(", path.read_text("utf-8"))), path
+
+
+def test_every_name_of_the_glossary_is_in_the_library():
+    rows = [line.split(" | ") for line in read("docs/glossary.md").splitlines() if line.startswith("| **")]
+    assert 40 <= len(rows) <= 60 and all(len(row) == 3 for row in rows)
+    for row in rows:
+        for name in re.findall(r"`([a-z_.A-Z0-9]+)`", row[2]):
+            assert resolves(f"anrot_lib.{name}"), f"{row[0]}: there is no {name}"
+
+
+def resolves(name):
+    """Whether a dotted name is a module, or an attribute or annotated field of what is found on the way."""
+    module, _, rest = name.partition(".")
+    thing = importlib.import_module(module)
+    for part in rest.split("."):
+        module = f"{module}.{part}"
+        if hasattr(thing, part):
+            thing = getattr(thing, part)
+        elif part in getattr(thing, "__annotations__", {}):
+            return True
+        elif importlib.util.find_spec(module) is not None:
+            thing = importlib.import_module(module)
+        else:
+            return False
+    return True
+
+
+def test_the_map_of_rooms_is_complete_and_imports_point_down():
+    floors = rooms.read_floors()
+    height = {room: len(floors) - k for k, floor in enumerate(floors) for room in floor}
+    package = ROOT / "anrot_lib"
+    assert set(height) - {"settings"} == {path.parent.name for path in package.glob("*/__init__.py")}
+    imports = rooms.find_imports()
+    assert all(height[other] < height[room] for room, others in imports.items() for other in others)
+    assert len(imports["cli"]) > 5 and imports["core"] == set()
+
+
+def test_arrows_that_a_longer_path_implies_are_left_out():
+    imports = {"a": {"b", "c", "d"}, "b": {"c"}, "c": set(), "d": {"c"}}
+    assert rooms.reduce_imports(imports) == {"a": {"b", "d"}, "b": {"c"}, "c": set(), "d": {"c"}}
 
 
 def ranking_record(committed_record, collapsed):
@@ -64,17 +173,20 @@ def test_scores_of_rankings_are_drawn_from_their_records(tmp_path, monkeypatch):
     folder = ROOT / "data" / "results" / "synthetic-32px-5way-5shot-smoke"
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     with pytest.raises(UserError, match="there are no result records"):
-        readme.draw("ranking ranking")
+        marks.draw("ranking ranking")
     for name, collapsed in (("one", False), ("two", True)):
         record = ranking_record(results.read(folder / "anrot.json"), collapsed)
         results.write(tmp_path / "results" / "ranking" / f"{name}.json", record)
-    drawn = readme.draw("ranking ranking")
+    drawn = marks.draw("ranking ranking")
     rows = [line for line in drawn.splitlines() if line.startswith("| fashion")]
-    assert len(rows) == 2 and all("| 87.7 ± 6.5 |" in row for row in rows)
+    assert len(rows) == 6, "two models in three tables: scores, and the attacks in two parts"
+    assert all(row.count("12.3") == 5 for row in rows[2:4]) and all(row.count("12.3") == 6 for row in rows[4:])
+    rows = rows[:2]
+    assert all("| 87.7 ± 6.5 |" in row for row in rows)
     assert "43.2 ± 0.5 |" in rows[0] and "43.2 ± 0.5 collapsed" in rows[1] and "91.5" in rows[0]
     assert "77/255" in drawn and "all 99 test images" in drawn
     with pytest.raises(UserError, match="ranking NAME"):
-        readme.draw("ranking")
+        marks.draw("ranking")
 
 
 def of(name, kind):
@@ -117,11 +229,38 @@ def test_what_is_said_of_the_birds_holds():
         assert attacked(record)[0] < attacked(before)[1]
 
 
-def test_every_link_to_a_file_leads_somewhere():
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        links = re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8"))
-        missing = [link for link in links if not (document.parent / link).exists()]
-        assert not missing, f"{document.name}: {missing}"
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_to_a_file_leads_somewhere(document):
+    text = document.read_text("utf-8")
+    missing = [
+        link for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text) if not (document.parent / link).exists()
+    ]
+    assert not missing
+    for link, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", text):
+        headings = re.findall(r"^#+ (.*)$", (document.parent / link if link else document).read_text("utf-8"), re.M)
+        assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_what_the_pages_say_first_holds(committed):
+    """The short lists above the tables: who is ahead, and on which side of chance."""
+    accuracy = {
+        row: {c: float(marks.draw(f"accuracy {CIFAR} {row} {c}", "number").split()[0]) for c in ("clean", "PGD")}
+        for row in ("anrot", "anrot-clean", "fgsm-only")
+    }
+    assert accuracy["anrot"]["PGD"] > 20 > accuracy["anrot-clean"]["PGD"]
+    photos = {row: marks.draw(f"accuracy {PHOTOS} {row} PGD", "number").split(" ± ") for row in accuracy}
+    low, high = ({row: float(m) + sign * float(h) for row, (m, h) in photos.items()} for sign in (-1, 1))
+    assert low["fgsm-only"] > 20 > high["anrot"] > low["anrot"] > high["anrot-clean"]
+    blocks = [
+        float(marks.draw(f'speed bench/levels-{net} "{level}, by blocks"', "number"))
+        for net in ("conv64f", "resnet12")
+        for level in ("part", "pixel")
+    ]
+    assert f"{max(blocks):.2f}" in read("docs/results/speed.md").split("```")[0] and min(blocks) > 1
+    fashion = {r["name"]: r for r in of("ranking/fashion-28px", "ranking")}
+    none, est, act, hm = (fashion[f"fashion:rc2f2{d}:ptripletN"] for d in ("", "d", "p", "ghmetsm"))
+    assert none["ers"]["value"] < est["ers"]["value"] < hm["ers"]["value"] < act["ers"]["value"]
+    assert max(est["clean"]["R@1"], act["clean"]["R@1"]) < hm["clean"]["R@1"] < none["clean"]["R@1"]
 
 
 def test_what_is_said_of_levels_trained_together_holds():

@@ -13,7 +13,7 @@ from anrot_lib.core.statistics import interval, paired
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
 from anrot_lib.fewshot.methods import list_methods, title_method
-from anrot_lib.publish import readme
+from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema, timing
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.reports import tables
@@ -302,7 +302,7 @@ after
 def test_marks_are_drawn_from_the_records(stored):
     file = stored / "x.md"
     file.write_text(TEXT, "utf-8")
-    assert readme.refresh(file)
+    assert pages.refresh(file)
     text = file.read_text("utf-8")
     assert "99.9" not in text
     for drawn in (
@@ -320,12 +320,12 @@ def test_marks_are_drawn_from_the_records(stored):
 def test_drawing_twice_changes_nothing_until_a_record_does(stored):
     file = stored / "x.md"
     file.write_text(TEXT, "utf-8")
-    readme.refresh(file)
+    pages.refresh(file)
     before = file.read_text("utf-8")
-    assert not readme.refresh(file)
+    assert not pages.refresh(file)
     assert file.read_text("utf-8") == before
     results.write(paths.results_dir() / "exp" / "anrot.json", record("anrot", 5))
-    assert readme.refresh(file)
+    assert pages.refresh(file)
     assert "+6.2 ± 0.0" in file.read_text("utf-8")
 
 
@@ -339,35 +339,40 @@ def test_drawing_twice_changes_nothing_until_a_record_does(stored):
         ("levels", "cannot draw the table 'levels'"),
         ("timing bench/gone", r"gone\.json is not a result record"),
         ("exp anrot", "cannot draw the table 'exp anrot'"),
+        ("number: accuracy exp anrot", "cannot draw the number 'accuracy exp anrot'"),
+        ("number: accuracy exp gone clean", "no record of 'gone' in exp"),
+        ("number: accuracy exp anrot blue", "'blue' names 0 columns"),
     ],
 )
 def test_a_wrong_mark_is_an_error_and_leaves_the_file(stored, what, message):
     file = stored / "x.md"
-    file.write_text(f"<!-- table: {what} -->\nold\n<!-- end -->\n", "utf-8")
+    mark = what if what.startswith("number: ") else f"table: {what}"
+    file.write_text(f"<!-- {mark} -->\nold\n<!-- end -->\n", "utf-8")
     with pytest.raises(UserError, match=message):
-        readme.refresh(file)
+        pages.refresh(file)
     assert "old" in file.read_text("utf-8")
 
 
 def test_a_file_without_marks_stays_as_it_is(stored):
     file = stored / "x.md"
     file.write_text("plain <!-- a comment --> text\n", "utf-8")
-    assert not readme.refresh(file)
+    assert not pages.refresh(file)
 
 
-def test_report_checks_without_writing_and_draws(stored, monkeypatch):
+def test_report_checks_without_writing_and_draws(stored):
     checkout = stored / "checkout"
-    (checkout / "anrot_lib" / "publish").mkdir(parents=True)
-    monkeypatch.setattr(readme, "__file__", str(checkout / "anrot_lib" / "publish" / "readme.py"))
+    (checkout / "docs" / "results").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no README\.md"):
-        readme.report()
-    file = checkout / "README.md"
+        pages.report(checkout=checkout)
+    (checkout / "README.md").write_text("nothing to draw\n", "utf-8")
+    file = checkout / "docs" / "results" / "README.md"
     file.write_text(TEXT, "utf-8")
-    assert readme.report(check=True) == 1
+    assert pages.report(check=True, checkout=checkout) == 1
     assert file.read_text("utf-8") == TEXT
-    assert readme.report() == 0
+    assert pages.find_stale(checkout) == [file]
+    assert pages.report(checkout=checkout) == 0
     assert "99.9" not in file.read_text("utf-8")
-    assert readme.report(check=True) == 0
+    assert pages.report(check=True, checkout=checkout) == 0
 
 
 # What curves come to
@@ -391,12 +396,12 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
     for one in (made, plain):
         one["columns"].pop("noise 0.10 query")
         results.write(tmp_path / "results" / "exp" / f"{one['row']}.json", one)
-    text = readme.draw("robustness exp").splitlines()
+    text = marks.draw("robustness exp").splitlines()
     assert text[0].startswith("|  | PGD-20 8/255 on support | on both | mean over eps to 16/255 | eps that halves |")
     assert text[2] == "| ANROT, trained on the mixture | 20.0 ± 0.0 | 10.0 ± 0.0 | 45.0 | 8.0/255 | - | - |"
     assert text[3] == "", "a row with nothing to show is left out"
     whole = record("hela-vfa")
     whole["columns"] |= columns | both | {"clean, attacked tasks": results.column(np.array([64] * 6), 80, 1.0)}
     results.write(tmp_path / "results" / "exp" / "hela-vfa.json", whole)
-    row = next(line for line in readme.draw("robustness exp").splitlines() if line.startswith("| HELA-VFA"))
+    row = next(line for line in marks.draw("robustness exp").splitlines() if line.startswith("| HELA-VFA"))
     assert " - " not in row, "a row with everything to show is not"
