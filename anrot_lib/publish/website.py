@@ -11,12 +11,6 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-<<<<<<< HEAD
-from anrot_lib.core import paths
-=======
-import nbformat
-
->>>>>>> fbb5cde (Results move to generated pages; README of 140 lines with one figure; glossary, contributing, teaching, map of rooms)
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.publish import pages
@@ -136,30 +130,16 @@ def _link(out: Path, source: Path, text: str) -> str:
     return re.sub(r'(?P<kind>href|src)="(?P<path>[^":#]+)(?P<anchor>#[^"]*)?"', replace, text)
 
 
-<<<<<<< HEAD
-def _readme(out: Path) -> str:
-    text = (ROOT / "README.md").read_text("utf-8")
-    for picture in re.findall(r"\]\((data/results/[^)]+\.png)\)", text):
-        name = picture.removeprefix("data/results/").replace("/", "-")
-        shutil.copyfile(ROOT / picture, out / name)
-        text = text.replace(picture, name)
-    return markdown(text)
-
-
-def _notebook(notebook: catalogue.Notebook) -> str:
-    import nbformat
-=======
 def _render_notebook(path: Path) -> str:
->>>>>>> fbb5cde (Results move to generated pages; README of 140 lines with one figure; glossary, contributing, teaching, map of rooms)
+    import nbformat
     from nbconvert.exporters import HTMLExporter
 
-    book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]  # nbconvert has no types
-        template_name="basic", filters={"markdown2html": lambda context, source: markdown(source)}
-    )
+    # nbformat and nbconvert carry no types
+    book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(template_name="basic")  # type: ignore[no-untyped-call]
     exporter.register_filter("markdown2html", markdown)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(book)
-    return body
+    return str(body)
 
 
 def _write_reference(folder: Path) -> None:

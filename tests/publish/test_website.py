@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from anrot_lib.course import catalogue
 from anrot_lib.publish import pages, website
 
 ROOT = pages.CHECKOUT
@@ -32,7 +33,8 @@ def test_no_two_pages_have_one_name():
 def test_links_lead_to_pages_of_the_site_and_to_copies(tmp_path):
     text = (
         '<a href="../glossary.md">a</a> <a href="README.md#how">b</a> <a href="../../notebooks/09_testing.ipynb">c</a> '
-        '<img src="../images/robustness.png"> <a href="https://arxiv.org">d</a> <a href="#here">e</a> <a href="gone.md">f</a>'
+        '<img src="../images/robustness.png"> <a href="https://arxiv.org">d</a> <a href="#here">e</a> '
+        '<a href="gone.md">f</a>'
     )
     linked = website._link(tmp_path, ROOT / "docs" / "results" / "levels.md", text)
     targets = re.findall(r'(?:href|src)="([^"]*)"', linked)
@@ -42,3 +44,22 @@ def test_links_lead_to_pages_of_the_site_and_to_copies(tmp_path):
         *("https://arxiv.org", "#here", "gone.md"),
     ]
     assert (tmp_path / copy).read_bytes() == (ROOT / "docs" / "images" / "robustness.png").read_bytes()
+
+
+@pytest.mark.slow
+def test_every_link_of_the_site_leads_to_a_file_of_the_site(tmp_path, monkeypatch):
+    """Without the API reference, which takes longest; tests/browser opens that, too."""
+
+    def write_reference(folder):
+        folder.mkdir()
+        (folder / "index.html").touch()
+
+    monkeypatch.setattr(website, "_write_reference", write_reference)
+    site = website.build(tmp_path / "site").parent
+    assert len(list(site.glob("*.html"))) == len(pages.PAGES) + len(catalogue.ready())
+    for page in site.glob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text("utf-8")):
+            target = link.split("#")[0] or page.name
+            inside = "://" not in target and not target.startswith("data:")
+            assert not inside or (site / target).is_file(), f"{page.name}: the link to {target} leads nowhere"
+    assert (site / "06_hellinger_distance.html").read_text("utf-8").count("<math") > 10, "formulas are MathML"
