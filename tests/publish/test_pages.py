@@ -7,9 +7,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from anrot_lib import settings
 from anrot_lib.core import configs
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.publish import hero, marks, pages, rooms
 from anrot_lib.ranking import recipe
 from anrot_lib.ranking.attacks import names
@@ -97,9 +100,25 @@ def test_the_readme_is_short_and_has_what_people_look_for():
     assert f"]({hero.FILE.as_posix()})" in text and (ROOT / hero.FILE).is_file()
 
 
-def test_the_readme_example_runs(capsys):
+@pytest.mark.slow
+def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
+    """On a folder of few classes, and with lengths that only show that it runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
+    drawn = synthetic(n_classes=32, per_class=20)
+    for k, (pixels, label) in enumerate(zip(drawn.images, drawn.labels, strict=True)):
+        place = tmp_path / "photos" / drawn.class_names[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{k}.png")
+    lengths = {"episodes": 4, "clean_tasks": 4, "attacked_tasks": 2, "attacked_query": 1, "surrogate_epochs": 1}
+    smoke = configs.change(settings.PRESETS["smoke"], **lengths, train_query=3, clean_query=3, validation_tasks=2)
+    monkeypatch.setitem(settings.PRESETS, "smoke", smoke)
+    monkeypatch.delenv("ANROT_PRESET", raising=False)
     (example,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
     exec(compile(example, "README.md", "exec"), {"__name__": "example"})
+    printed = capsys.readouterr().out
+    for needed in ("clean", "FGSM 8/255 query", "noise 0.10", "prototypes (Euclid)", "ANROT, trained on the mixture"):
+        assert needed in printed
 
 
 def test_every_image_has_a_description():
