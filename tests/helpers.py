@@ -1,8 +1,17 @@
 """What tests of several rooms share."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+
+PATIENCE = 900  # seconds until a process that never reaches the point of the kill counts as hung
 
 
 class Killed(Exception):
@@ -32,3 +41,24 @@ def never(*_, **__):
 def silent(title: str, total: int):
     """A progress display that shows nothing."""
     yield lambda *_: None
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "anrot_lib", *map(str, words)]
+
+
+def kill_when(reached: Callable[[], object], home: Path, *words: object) -> None:
+    """Start `anrot WORDS` and kill -9 it as soon as `reached()`; it must not have ended by itself before."""
+    log = home / "stderr.txt"
+    with open(log, "w") as stderr:
+        environment = os.environ | {"ANROT_HOME": str(home)}
+        process = subprocess.Popen(command(*words), env=environment, stdout=stderr, stderr=stderr)
+        started = time.monotonic()
+        try:
+            while not reached():
+                assert process.poll() is None, f"ended too early: {log.read_text()}"
+                assert time.monotonic() - started < PATIENCE
+                time.sleep(0.002)
+        finally:
+            process.kill()
+        assert process.wait() == -signal.SIGKILL, "it was through before the kill"

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +18,12 @@ from anrot_lib.data import image_set
 from anrot_lib.fewshot import nets
 from anrot_lib.records import results
 from anrot_lib.settings import Recipe
+from tests.helpers import PATIENCE, command, kill_when
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9"),
 ]
-PATIENCE = 900  # seconds until a process that never reaches the point of the kill counts as hung
 TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--device", "cpu")
 
 
@@ -37,32 +35,10 @@ def homes(tmp_path, small_set):
     return tmp_path / "killed", tmp_path / "whole"
 
 
-def command(words):
-    return [sys.executable, "-m", "anrot_lib", *map(str, words)]
-
-
-def environment(home):
-    return os.environ | {"ANROT_HOME": str(home), "OMP_NUM_THREADS": "1"}
-
-
-def kill_when(reached, home, *words):
-    """Start a command and kill -9 it as soon as `reached()`; it must not have ended by itself before."""
-    with open(home / "stderr.txt", "w") as said:
-        process = subprocess.Popen(command(words), env=environment(home), stdout=said, stderr=said)
-        started = time.monotonic()
-        try:
-            while not reached():
-                assert process.poll() is None, f"ended too early: {(home / 'stderr.txt').read_text()}"
-                assert time.monotonic() - started < PATIENCE
-                time.sleep(0.002)
-        finally:
-            process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was through before the kill"
-
-
 def again(home, *words):
     """The same command, undisturbed; its output."""
-    done = subprocess.run(command(words), env=environment(home), capture_output=True, text=True, timeout=PATIENCE)
+    environment = os.environ | {"ANROT_HOME": str(home)}
+    done = subprocess.run(command(*words), env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

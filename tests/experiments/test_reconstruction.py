@@ -1,12 +1,7 @@
 """The experiment on reconstructions: its plan, records, slices, report, figures and command; a real kill -9."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -28,14 +23,9 @@ from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import Paused
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
+from tests.helpers import kill_when, silent
 
 BASE = VaeRecipe(model="small", batch=64, train_images=192, validation_images=32, epochs=2)
-PATIENCE = 300
-
-
-@contextmanager
-def silent(title, total):
-    yield lambda *_: None
 
 
 @pytest.fixture(scope="module")
@@ -392,20 +382,9 @@ def test_run_goes_on_to_reconstruct(home, monkeypatch):
 def test_a_kill_and_the_same_command_again(home, monkeypatch, where):
     """Killed while a checkpoint or a half-finished test lies there; in the end weights and records are the same."""
     more = ("--epochs", "12", "--train-images", "640")
-    command = [sys.executable, "-m", "anrot_lib", *words(home, *more)]
     work = home / "checkpoints" / "small-16px-reconstruction-smoke"
     pattern = {"training": "*-training.pt", "testing": "*-tested.pt"}[where]
-    with open(home / "said.txt", "w") as said:
-        process = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=said, stderr=said)
-        started = time.monotonic()
-        try:
-            while not list(work.glob(pattern)):
-                assert process.poll() is None, (home / "said.txt").read_text()
-                assert time.monotonic() - started < PATIENCE
-                time.sleep(0.002)
-        finally:
-            process.kill()
-        assert process.wait() == -signal.SIGKILL, "it was through before the kill"
+    kill_when(lambda: list(work.glob(pattern)), home, *words(home, *more))
     assert len(list((home / "runs").rglob("*.json"))) < 2
     assert main.main(words(home, *more)) == 0
     killed = {path.name: results.read(path) for path in (home / "runs").rglob("*.json")}
