@@ -126,7 +126,7 @@ def robustness_table(records: list[Record]) -> str:
     return f"{tables.as_markdown(headings, rows)}\n\n{note}"
 
 
-SCORES = ("R@1", "ERS", "at eps = 0", "mAP", "NMI", "few-shot", "few-shot, attacked")
+SCORES = ("R@1", "ERS", "at eps = 0", "R@2", "mAP", "mAP@10", "NMI", "few-shot", "few-shot, attacked")
 ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "GTT", "GTM as"))
 
 
