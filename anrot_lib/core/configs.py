@@ -40,7 +40,7 @@ def make_key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def list_differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Names of the settings whose values differ; of a recipe, those of its fields."""
-    old, new = ({**s, **(s.get("recipe") or {})} for s in (old, new))
-    return sorted(k for k in old.keys() | new.keys() if k != "recipe" and old.get(k) != new.get(k))
+def list_differences(old: dict[str, Any], new: dict[str, Any], recipe: str = "recipe") -> list[str]:
+    """Names of the settings whose values differ; of the entry `recipe`, those of its fields."""
+    old, new = ({**s, **(s.get(recipe) or {})} for s in (old, new))
+    return sorted(k for k in old.keys() | new.keys() if k != recipe and old.get(k) != new.get(k))

@@ -21,7 +21,7 @@ from anrot_lib.ranking import gallery, names, retrieval
 from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe
-from anrot_lib.ranking.training.loop import Trained
+from anrot_lib.ranking.training.loop import TrainedEmbedder
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_run, describe_threat, parameter_count
 
@@ -144,7 +144,7 @@ def file_name(made: RankingRecipe, data: RankingSet, tag: str) -> str:
 
 
 def training_record(
-    made: RankingRecipe, data: RankingSet, trained: Trained, device: torch.device, precision: str
+    made: RankingRecipe, data: RankingSet, trained: TrainedEmbedder, device: torch.device, precision: str
 ) -> dict[str, object]:
     """The record of a training."""
     return {

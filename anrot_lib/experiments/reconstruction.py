@@ -20,6 +20,7 @@ from anrot_lib.core import checkpoints, devices, paths, randomness
 from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
+from anrot_lib.core.resumable import Paused
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.divergences.names import NAMES
@@ -27,7 +28,7 @@ from anrot_lib.reconstruction import autoencoders, frechet, training
 from anrot_lib.reconstruction.autoencoders import Vae, terms
 from anrot_lib.reconstruction.extractors import Extractor, as_pixels
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.reconstruction.training import Paused, pick
+from anrot_lib.reconstruction.training import pick
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_data, describe_run, parameter_count
 

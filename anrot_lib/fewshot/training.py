@@ -1,14 +1,11 @@
 """Episodic training on a mixture of clean, adversarial and noisy queries, resumable to the byte on a CPU.
 
-The loss of a step is `mixture.episode_loss`. Every random number of step k comes from streams named after k, so a run
-that was killed continues as if it had not been.
+The loss of a step is `episode_loss.episode_loss`; the loop is `core.resumable`.
 """
 
 import logging
 import math
 import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import list_differences, to_dict
-from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.core import devices, randomness
+from anrot_lib.core.configs import to_dict
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.resumable import ResumableTraining, StepProgress, copy_weights, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
@@ -34,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainedNet:
     """A finished training: the selected net, and what its record stores."""
 
     net: FewShotNet
@@ -61,14 +59,14 @@ def train(
     checkpoint: Path | None = None,
     device: torch.device | str = "cpu",
     precision: str = "fp32",
-    progress: Callable[[int, int, dict[str, float]], None] | None = None,
+    progress: StepProgress | None = None,
     encoder_state: dict[str, Tensor] | None = None,
     metric_loss: MetricLoss | None = None,
-) -> Training:
+) -> TrainedNet:
     """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
 
     checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
-    progress       called as progress(steps done, steps in all, numbers to show).
+    progress       called as progress(steps done, number of steps, numbers to show).
     encoder_state  weights from classical pre-training (`pretraining.pretrain`), if the recipe asks for it.
     metric_loss    None for the method's; else a loss in Hesim's place, weighted by recipe.hesim: a function or loss of
                    pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
@@ -79,23 +77,11 @@ def train(
     """
     if metric_loss is None:
         metric_loss = get_method(recipe.method).metric_loss
-    run = _Run(image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss)
-    if checkpoint is not None and checkpoint.is_file():
-        run.restore(checkpoints.load(checkpoint), checkpoint)
-    while run.step < run.n_steps:
-        started = time.perf_counter()
-        loss = run.advance()
-        run.step_seconds.append(time.perf_counter() - started)
-        if run.step % budget.validate_every == 0 or run.step == run.n_steps:
-            run.select()
-            run.seconds += time.perf_counter() - started
-            if checkpoint is not None:
-                checkpoints.save(checkpoint, run.state())
-        else:
-            run.seconds += time.perf_counter() - started
-        if progress is not None:
-            progress(run.step, run.n_steps, {"loss": loss, **run.latest()})
-    return run.finish()
+    training = FewShotTraining(
+        image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss
+    )
+    run_resumable(training, checkpoint, progress)
+    return training.finish()
 
 
 def check_metric_loss(loss: MetricLoss, recipe: Recipe) -> str:
@@ -108,30 +94,45 @@ def check_metric_loss(loss: MetricLoss, recipe: Recipe) -> str:
     return name
 
 
-class _Run:
-    """One training in progress: everything that a checkpoint has to hold, and how it moves by a step."""
+class FewShotTraining(ResumableTraining):
+    """One training in progress."""
 
-    def __init__(self, image_set, recipe, budget, protocol, device, precision, encoder_state, metric_loss):
-        self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
-        self.precision = precision
-        self.n_steps = max(1, budget.episodes // budget.episodes_per_step)
-        self.settings = {
+    def __init__(
+        self,
+        image_set: ImageSet,
+        recipe: Recipe,
+        budget: Budget,
+        protocol: Protocol,
+        device: torch.device,
+        precision: str,
+        encoder_state: dict[str, Tensor] | None = None,
+        metric_loss: MetricLoss | None = None,
+    ):
+        n_steps = max(1, budget.episodes // budget.episodes_per_step)
+        settings = {
             "recipe": to_dict(recipe),
             "data": image_set.sha256,
             "split": image_set.split_hash,
             "way": protocol.way,
             "shot": protocol.shot,
             "encoder": budget.encoder,
-            "steps": self.n_steps,
+            "steps": n_steps,
             "query": budget.train_query,
             "episodes_per_step": budget.episodes_per_step,
             "validate_every": budget.validate_every,
             "precision": precision,
         }
         if metric_loss is not None:
-            self.settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
+            settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
+        super().__init__(settings, n_steps)
+        self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
+        self.precision = precision
         self.sampler = EpisodeSampler(
-            *(image_set.labels, protocol.way, protocol.shot, budget.train_query, budget.episodes),
+            image_set.labels,
+            protocol.way,
+            protocol.shot,
+            budget.train_query,
+            budget.episodes,
             seed=recipe.seed,
             rows=image_set.rows("train"),
             stream="training",
@@ -147,16 +148,12 @@ class _Run:
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
         self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
-        self.step, self.seconds = 0, 0.0
-        self.step_seconds: list[float] = []
+        self.optimizers = (self.optimizer,)
         self.history: list[dict[str, Any]] = []
         self.alarms: list[str] = []
-        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": self._weights()}
+        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": copy_weights(self.net)}
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
-
-    def episode(self) -> Episode:
+    def draw_episode(self) -> Episode:
         size = self.budget.episodes_per_step
         episode = self.sampler.draw(size, start=self.step * size).to_episode(self.image_set, self.device)
         if self.augment is None:
@@ -166,8 +163,7 @@ class _Run:
             episode, support=self.augment(episode.support, generator), query=self.augment(episode.query, generator)
         )
 
-    def advance(self) -> float:
-        """One optimisation step; returns its loss. Raises NotFinite before the weights are touched."""
+    def compute_loss(self) -> Tensor:
         step = self.step
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, step, self.n_steps)
@@ -176,30 +172,24 @@ class _Run:
             return randomness.generator(self.recipe.seed, f"{name}/{step}")
 
         self.net.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        try:
-            with devices.autocast(self.device, self.precision):
-                loss = episode_loss(self.net, self.episode(), self.recipe, self.metric_loss, draw)
-        except FloatingPointError as error:  # the attack met the NaN first
-            raise self.not_finite() from error
-        value = loss.item()
-        if math.isfinite(value):
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
-            value = value if torch.isfinite(norm) else float("nan")
-        if not math.isfinite(value):
-            raise self.not_finite()
-        self.optimizer.step()
-        self.step += 1
-        return value
+        with devices.autocast(self.device, self.precision):
+            return episode_loss(self.net, self.draw_episode(), self.recipe, self.metric_loss, draw)
 
-    def not_finite(self) -> NotFinite:
+    def prepare_update(self) -> None:
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
+        if not torch.isfinite(norm):
+            raise self.not_finite()
+
+    def describe_kept(self) -> str:
         best = self.best["step"]
-        kept = f"the best net so far, of step {best}, is in the checkpoint" if best else "no net was selected before"
-        return NotFinite(
-            f"the loss is no longer finite at step {self.step + 1} of {self.n_steps}; {kept}; "
-            "try a smaller learning rate"
-        )
+        return f"the best net so far, of step {best}, is in the checkpoint" if best else "no net was selected before"
+
+    def finish_step(self) -> bool:
+        if self.step % self.budget.validate_every and self.step != self.n_steps:
+            return False
+        with self.timed():
+            self.select()
+        return True
 
     def select(self) -> None:
         """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
@@ -209,8 +199,8 @@ class _Run:
         except FloatingPointError as error:
             raise self.not_finite() from error
         point = {"step": self.step, **numbers}
-        if of_levels := self.net.head.shares():
-            point["shares"] = of_levels
+        if level_shares := self.net.head.shares():
+            point["shares"] = level_shares
         self.history.append(point)
         if alarm := overfits_to_fgsm(self.history):
             log.warning(alarm)
@@ -218,47 +208,36 @@ class _Run:
         shares = shares_of(self.recipe)
         score = sum(share * numbers[version] for version, share in shares.items())
         if score > self.best["score"]:
-            self.best = {"score": score, "step": self.step, "state": self._weights()}
+            self.best = {"score": score, "step": self.step, "state": copy_weights(self.net)}
 
-    def latest(self) -> dict[str, float]:
+    def latest_numbers(self) -> dict[str, float]:
         if not self.history:
             return {}
         numbers = {k: v for k, v in self.history[-1].items() if k not in ("step", "shares")}
         return numbers | {f"share of {k}": v for k, v in self.history[-1].get("shares", {}).items()}
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "settings": self.settings,
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
             "net": nets.architecture(self.net, self.recipe.method),
             "state": self.best["state"],
             "about": {"unfinished": f"selected at step {self.best['step']} of {self.n_steps}"},
-            "weights": self._weights(),
+            "weights": copy_weights(self.net),
             "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "step_seconds": self.step_seconds,
             "history": self.history,
             "alarms": self.alarms,
             "best": {"score": self.best["score"], "step": self.best["step"]},
         }
 
-    def restore(self, state: dict[str, Any], path: Path) -> None:
-        settings = state.get("settings") or {}
-        if settings != self.settings:
-            names = ", ".join(list_differences(settings, self.settings))
-            raise UserError(
-                f"{path} is the checkpoint of another training (different {names}); "
-                "give another --tag to keep both, or delete it to start anew"
-            )
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self.net.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds, self.step_seconds = state["step"], state["seconds"], state["step_seconds"]
         self.history, self.alarms = state["history"], state["alarms"]
         self.best = {**state["best"], "state": state["state"]}
 
-    def finish(self) -> Training:
+    def finish(self) -> TrainedNet:
         self.net.load_state_dict(self.best["state"])
         n_support = self.sampler.n_way * self.sampler.n_shot
         cost = cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
-        median = statistics.median(self.step_seconds)  # of the steps alone, without validation
-        return Training(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)
+        median = statistics.median(self.durations)  # without validation
+        return TrainedNet(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)

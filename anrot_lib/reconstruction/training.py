@@ -11,7 +11,6 @@ other divergences of `divergences.to_standard` stand in its place. Seeds, batche
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anrot_lib.core import checkpoints, devices, randomness
-from anrot_lib.core.configs import list_differences, to_dict
-from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.core import devices, randomness
+from anrot_lib.core.configs import to_dict
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.reconstruction.autoencoders import Terms, Vae, terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
@@ -62,10 +62,6 @@ def moved(losses: Sequence[float]) -> float:
     return (before - min(losses)) / abs(before)
 
 
-class Paused(Exception):
-    """The time of this slice is over; what was done is in the checkpoint."""
-
-
 @dataclass(frozen=True)
 class TrainedVae:
     """The net of the best validation epoch, in eval mode, and how it came about."""
@@ -89,118 +85,106 @@ def train(
 ) -> TrainedVae:
     """Train on the "train" classes for recipe.epochs; returns the net of the epoch with the best validation bound.
 
-    checkpoint  written after every epoch and on a pause; a run of the same settings goes on from it, to the same bits.
+    checkpoint  written after every epoch, every five minutes and on a pause; a run of the same settings goes on from
+                it, to the same bits.
     progress    called as progress(steps done, numbers to show).
     pause       asked after every step; True saves and raises Paused.
 
     Raises NotFinite, and UserError for a checkpoint of other settings or too few images.
     """
-    run = Run(image_set, recipe, torch.device(device), precision)
-    if checkpoint is not None and checkpoint.is_file():
-        run.restore(checkpoints.load(checkpoint), checkpoint)
-    while run.step < run.n_steps:
-        loss = run.advance()
-        if run.step % run.steps_per_epoch == 0:
-            run.validate()
-            if checkpoint is not None:
-                checkpoints.save(checkpoint, run.state())
-        if progress is not None:
-            progress(run.step, {"loss": loss, **({"validation": run.history[-1]["loss"]} if run.history else {})})
-        if pause is not None and pause():
-            if checkpoint is not None:
-                checkpoints.save(checkpoint, run.state())
-            raise Paused
-    run.net.load_state_dict(run.best)
-    speed = run.step * recipe.batch / max(run.step_seconds, 1e-9)
-    last = moved([point["loss"] for point in run.history])
-    return TrainedVae(run.net.eval(), run.history, run.best_epoch, last, run.seconds, speed)
+    training = VaeTraining(image_set, recipe, torch.device(device), precision)
+    show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
+    run_resumable(training, checkpoint, show, pause)
+    return training.finish()
 
 
-class Run:
+class VaeTraining(ResumableTraining):
     """One training in progress. Every random number of a step comes from a stream named after it."""
+
+    recipe_key = "vae"
 
     def __init__(self, image_set: ImageSet, recipe: VaeRecipe, device: torch.device, precision: str):
         self.image_set, self.recipe, self.device, self.precision = image_set, recipe, device, precision
         self.rows = pick(image_set, "train", recipe.train_images, recipe.subset_seed)
         self.validation = pick(image_set, "val", recipe.validation_images, recipe.subset_seed)
-        self.settings = {"vae": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
-        self.settings |= {"precision": precision}
+        self.steps_per_epoch = math.ceil(len(self.rows) / recipe.batch)
+        settings: dict[str, Any] = {"vae": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
+        super().__init__(settings | {"precision": precision}, recipe.epochs * self.steps_per_epoch)
         _, size, _, channels = image_set.images.shape
         init = randomness.generator(recipe.seed, "reconstruction/init")
         self.net = Vae(recipe.model, size, channels, init).to(device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
-        self.steps_per_epoch = math.ceil(len(self.rows) / recipe.batch)
-        self.n_steps = recipe.epochs * self.steps_per_epoch
-        self.step, self.seconds, self.step_seconds = 0, 0.0, 0.0
+        self.optimizers = (self.optimizer,)
         self.history: list[dict[str, float]] = []
-        self.best, self.best_epoch = self._weights(), 0
+        self.best, self.best_epoch = copy_weights(self.net), 0
 
-    def _weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.net.state_dict().items()}
-
-    def advance(self) -> float:
-        """One optimisation step; returns the mean loss of its images."""
-        started, recipe = time.perf_counter(), self.recipe
+    def compute_loss(self) -> Tensor:
+        """The mean loss of the images of the step."""
+        recipe = self.recipe
         epoch, place = divmod(self.step, self.steps_per_epoch)
         shuffle = randomness.generator(recipe.seed, f"reconstruction/order/{epoch}")
         order = torch.randperm(len(self.rows), generator=shuffle)
-        picked = self.rows[order[place * recipe.batch : (place + 1) * recipe.batch]]
-        images = self.image_set.batch(picked, self.device)
+        batch = self.rows[order[place * recipe.batch : (place + 1) * recipe.batch]]
+        images = self.image_set.batch(batch, self.device)
+        noise = randomness.generator(recipe.seed, f"reconstruction/noise/{self.step}")
         with devices.autocast(self.device, self.precision):
-            reconstruction, posterior = self.net(
-                images, randomness.generator(recipe.seed, f"reconstruction/noise/{self.step}")
-            )
-        loss = terms(images, reconstruction, posterior, recipe.divergence).loss(recipe.beta).mean()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise NotFinite(f"the loss is no longer finite at step {self.step + 1}; try a smaller learning rate")
+            reconstruction, posterior = self.net(images, noise)
+        return terms(images, reconstruction, posterior, recipe.divergence).loss(recipe.beta).mean()
+
+    def prepare_update(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(recipe, (self.step + 0.5) / self.n_steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        self.step += 1
-        self.step_seconds += time.perf_counter() - started
-        self.seconds += time.perf_counter() - started
-        return value
+            group["lr"] = rate(self.recipe, (self.step + 0.5) / self.n_steps)
+
+    def finish_step(self) -> bool:
+        if self.step % self.steps_per_epoch:
+            return False
+        with self.timed():
+            self.validate()
+        return True
 
     def validate(self) -> None:
         """The bound on the validation images, with the same noise every time; keeps the best weights."""
-        started = time.perf_counter()
         self.net.eval()
-        found = measure(self.net, self.image_set, self.validation, self.recipe, self.device)
+        bound = measure(self.net, self.image_set, self.validation, self.recipe, self.device)
         self.net.train()
-        loss = found.loss(self.recipe.beta).mean().item()
+        loss = bound.loss(self.recipe.beta).mean().item()
         if not self.history or loss < min(point["loss"] for point in self.history):
-            self.best, self.best_epoch = self._weights(), len(self.history) + 1
-        error, divergence = (part.mean().item() for part in found)
+            self.best, self.best_epoch = copy_weights(self.net), len(self.history) + 1
+        error, divergence = (part.mean().item() for part in bound)
         self.history.append({"loss": loss, "error": error, "divergence": divergence})
-        self.seconds += time.perf_counter() - started
 
-    def state(self) -> dict[str, Any]:
-        names = ("settings", "step", "seconds", "step_seconds", "history", "best", "best_epoch")
-        kept = {name: getattr(self, name) for name in names}
-        return kept | {"weights": self._weights(), "optimizer": self.optimizer.state_dict()}
+    def latest_numbers(self) -> dict[str, float]:
+        return {"validation": self.history[-1]["loss"]} if self.history else {}
 
-    def restore(self, state: dict[str, Any], path: Path) -> None:
-        if (settings := state.get("settings") or {}) != self.settings:
-            flat = [{**s, **s.get("vae", {}), "vae": None} for s in (settings, self.settings)]
-            raise UserError(
-                f"{path} is the checkpoint of another training (different {', '.join(list_differences(*flat))}); "
-                "give another --tag to keep both, or delete it to start anew"
-            )
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "history": self.history,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "weights": copy_weights(self.net),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
         self.net.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for name in ("step", "seconds", "step_seconds", "history", "best", "best_epoch"):
-            setattr(self, name, state[name])
+        self.history, self.best, self.best_epoch = state["history"], state["best"], state["best_epoch"]
+
+    def finish(self) -> TrainedVae:
+        self.net.load_state_dict(self.best)
+        speed = self.step * self.recipe.batch / max(sum(self.durations), 1e-9)
+        last = moved([point["loss"] for point in self.history])
+        return TrainedVae(self.net.eval(), self.history, self.best_epoch, last, self.seconds, speed)
 
 
 @torch.no_grad()
 def measure(net: Vae, image_set: ImageSet, rows: Tensor, recipe: VaeRecipe, device: torch.device | str) -> Terms:
     """Error and divergence of each of these images, from one sample of its posterior; the net in eval mode."""
     parts = []
-    for k, block in enumerate(rows.split(IMAGES_PER_PASS)):
+    for k, block in enumerate(torch.split(rows, IMAGES_PER_PASS)):
         images = image_set.batch(block, device)
         noise = randomness.generator(recipe.subset_seed, f"reconstruction/validation/{k}")
-        parts.append(terms(images, *net(images, noise), recipe.divergence))
-    return Terms(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+        reconstruction, posterior = net(images, noise)
+        parts.append(terms(images, reconstruction, posterior, recipe.divergence))
+    return Terms(torch.cat([part.error for part in parts]).cpu(), torch.cat([part.divergence for part in parts]).cpu())

@@ -100,7 +100,7 @@ def train_small(name, epochs, **changes):
     made = recipe.build_recipe(f"synthetic:{name}:ptripletN", eps=8 / 255, step=4 / 255, eta=4, batch=32, **changes)
     defense, optimiser, history = defenses.build(made), torch.optim.Adam(net.parameters(), lr=1e-3), []
     for epoch in lesson.track(range(epochs), name):
-        for k, rows in enumerate(batches.epoch(epoch)):
+        for k, rows in enumerate(batches.draw_epoch(epoch)):
             draw = lambda what, at=f"{epoch}/{k}": P.generator(f"{what}/{at}")  # noqa: E731
             loss = defense(net, train.batch(rows), train.labels[rows], draw)
             optimiser.zero_grad()
@@ -115,7 +115,7 @@ def train_small(name, epochs, **changes):
 EPOCHS = P.pick(12, 30, 60)
 nets, histories = {}, {}
 nets["vanilla"], histories["vanilla"] = train_small("rlenet", EPOCHS)
-batch = Sampler(train.labels, batch=64, kind="p", seed=1).epoch(0)[0]
+batch = Sampler(train.labels, batch=64, kind="p", seed=1).draw_epoch(0)[0]
 embedded, labels = defenses.benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
 MINERS = ("random", "semihard", "softhard", "distance", "hardest")
 mined = {}

@@ -11,6 +11,7 @@ import torch
 from anrot_lib.cli import main
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.resumable import Paused
 from anrot_lib.data import image_set
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments import reconstruction
@@ -20,7 +21,6 @@ from anrot_lib.fewshot.nets import save_net
 from anrot_lib.publish import marks
 from anrot_lib.reconstruction import extractors, frechet, training
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.reconstruction.training import Paused
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
 from tests.helpers import kill_when, silent

@@ -11,7 +11,7 @@ LABELS = torch.tensor([3, 1, 1, 0, 3, 3, 0, 1, 0, 2])
 
 def rows(sampler, epoch=0):
     width = {"p": 2, "c": 1, "t": 3}[sampler.kind]
-    return torch.cat(sampler.epoch(epoch)).view(-1, width)
+    return torch.cat(sampler.draw_epoch(epoch)).view(-1, width)
 
 
 @pytest.mark.parametrize("kind", ["p", "c", "t"])
@@ -20,7 +20,7 @@ def test_every_image_is_an_anchor_once(kind, parity):
     sampler = Sampler(LABELS, 4, kind, seed=0, parity=parity)
     assert sorted(rows(sampler)[:, 0].tolist()) == list(range(10))
     width = {"p": 2, "c": 1, "t": 3}[kind]
-    assert [len(batch) // width for batch in sampler.epoch(0)] == [4, 4, 2]
+    assert [len(batch) // width for batch in sampler.draw_epoch(0)] == [4, 4, 2]
     assert sampler.steps == 3
 
 

@@ -114,7 +114,7 @@ def test_a_prepared_set(home):
 def test_crops_are_parts_of_the_image_and_half_are_mirrored():
     part = of_image_set(synthetic(n_classes=20, per_class=6, size=20), 16).train
     numbers = torch.zeros(200, dtype=torch.int64)
-    crops = part.augmented(numbers, torch.Generator().manual_seed(0), flip=True)
+    crops = part.augment(numbers, torch.Generator().manual_seed(0), flip=True)
     whole = torch.from_numpy(part.images[part.rows[0]]).permute(2, 0, 1).float() / 255
     windows = whole.unfold(1, 16, 1).unfold(2, 16, 1).permute(1, 2, 0, 3, 4).reshape(-1, 3, 16, 16)
     plain = (crops.unsqueeze(1) == windows).flatten(2).all(2).any(1)
@@ -122,7 +122,7 @@ def test_crops_are_parts_of_the_image_and_half_are_mirrored():
     assert (plain | mirrored).all()
     assert 60 < mirrored.sum() < 140
     assert len({tuple(c.flatten()[:5].tolist()) for c in crops}) > 20
-    assert part.augmented(numbers, torch.Generator().manual_seed(0), flip=False).shape == crops.shape
+    assert part.augment(numbers, torch.Generator().manual_seed(0), flip=False).shape == crops.shape
 
 
 def test_the_centre_is_cut_for_testing():

@@ -224,7 +224,7 @@ def test_every_defense_trains(smooth_net, pairs, suffix):
     defense = defense_of(suffix)
     loss = defense(smooth_net, *pairs, draw)
     loss.backward()
-    defense.after()
+    defense.finish_step()
     assert torch.isfinite(loss)
     assert max(p.grad.abs().max() for p in smooth_net.parameters()) > 0
 
@@ -233,7 +233,7 @@ def test_the_gradual_destination_begins_weak_and_learns_the_loss_without_structu
     defense = defense_of("ghmetsmi")
     loss = defense(smooth_net, *pairs, draw)
     assert defense.numbers["destination"] == pytest.approx(-0.2)
-    defense.after()
+    defense.finish_step()
     told = defense.destination.last_loss.item()
     weight = defense.recipe.structure_weight
     assert told == pytest.approx(loss.item() - weight * defense.numbers["structure"], abs=1e-5)

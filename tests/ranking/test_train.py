@@ -12,6 +12,7 @@ from anrot_lib.ranking import embedders
 from anrot_lib.ranking.data.sets import load, of_image_set
 from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import loop
+from anrot_lib.ranking.training.initial import build_initial_net
 from anrot_lib.ranking.training.loop import train
 from anrot_lib.records import results
 
@@ -54,10 +55,10 @@ def test_a_killed_training_goes_on_to_the_same_bits(digits, tmp_path, stop):
 
 def test_the_gradual_adversarys_loss_comes_back(digits, tmp_path):
     done = train(digits, small(), tmp_path / "net.pt", steps=3)
-    told = done.defense.destination.last_loss.item()
-    run = loop.Run(digits, small(), torch.device("cpu"), "fp32", None, None)
-    run.restore(loop.checkpoints.load(tmp_path / "net.pt"), tmp_path / "net.pt")
-    assert run.defense.destination.last_loss.item() == told != 2.0
+    before = done.defense.destination.last_loss.item()
+    training = loop.RankingTraining(digits, small(), torch.device("cpu"))
+    training.resume(tmp_path / "net.pt")
+    assert training.defense.destination.last_loss.item() == before != 2.0
 
 
 def test_the_same_seed_gives_the_same_net_and_another_seed_another(digits):
@@ -114,7 +115,7 @@ def test_evaluation_comes_at_its_epochs_and_last(digits):
 def test_no_epoch_at_all_keeps_the_net_that_training_begins_with(digits, tmp_path):
     made = small("", epochs=0)
     trained = train(digits, made, tmp_path / "net.pt", evaluate=r_at_1)
-    begun, _ = loop.initial(made, digits)
+    begun, _ = build_initial_net(made, digits)
     assert same(trained.net.state_dict(), begun.state_dict()) and trained.steps == 0
     assert same(embedders.load(tmp_path / "net.pt")[0].state_dict(), begun.state_dict())
     assert [row["epoch"] for row in trained.history] == [0] and "R@1" in trained.history[0]
@@ -139,21 +140,21 @@ def test_frozen_statistics_come_from_a_classifier(tmp_path):
     data = of_image_set(synthetic(n_classes=20, per_class=4, size=37), 32)
     lengths = {"size": 32, "stored": 37, "pretrain_epochs": 1, "epochs": 1, "batch": 20}
     made = build_recipe("own:rres18:ptripletN", **lengths)
-    net, start = loop.initial(made, data, folder=tmp_path)
+    net, start = build_initial_net(made, data, folder=tmp_path)
     assert start == "scratch, then a classifier of the 15 training classes for 1 epoch"
     norm = net.batch_norms()[0]
     assert norm.running_mean.abs().max() > 0
     steps = []
     other = build_recipe("own:rres18ghmetsmi:ptripletN", **lengths)
-    again, _ = loop.initial(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
+    again, _ = build_initial_net(other, data, folder=tmp_path, progress=lambda *_: steps.append(_))
     assert same(net.state_dict(), again.state_dict()) and not steps  # it is not trained again
-    loop.initial(build_recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
+    build_initial_net(build_recipe(other.name, **lengths | {"pretrain_epochs": 2}), data, folder=tmp_path)
     assert len(list(tmp_path.glob("classifier-rres18-*.pt"))) == 2
     trained = train(data, made, tmp_path / "net.pt")
     assert torch.equal(trained.net.batch_norms()[0].running_mean, norm.running_mean)
     with pytest.raises(UserError, match="give --weights"):
-        loop.initial(build_recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
-    assert loop.initial(build_recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
+        build_initial_net(build_recipe("own:rres18:ptripletN", size=32, pretrain_epochs=0), data)
+    assert build_initial_net(build_recipe("own:rres18:ptripletN", size=32, freeze_bn=False), data)[1] == "scratch"
 
 
 def test_images_of_another_size_are_refused(digits):

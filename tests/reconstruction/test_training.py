@@ -11,11 +11,12 @@ from scipy.stats import norm
 
 from anrot_lib.core import checkpoints
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.resumable import Paused
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.reconstruction import autoencoders, training
 from anrot_lib.reconstruction.autoencoders import Posterior, Terms, Vae, terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.reconstruction.training import Paused, moved, pick, rate, train
+from anrot_lib.reconstruction.training import moved, pick, rate, train
 from anrot_lib.records.describe import parameter_count
 from tests.helpers import rng
 
@@ -190,7 +191,7 @@ def test_training_says_how_far_it_still_moved(small_set):
 
 def test_the_rate_falls_to_nothing_along_half_a_cosine(small_set):
     assert [rate(RECIPE, p) for p in (0, 0.025, 0.5, 1)] == pytest.approx([0, 1.4977e-3, 1.5e-3, 0], abs=1e-7)
-    run = training.Run(small_set, RECIPE, torch.device("cpu"), "fp32")
+    run = training.VaeTraining(small_set, RECIPE, torch.device("cpu"), "fp32")
     seen = []
     while run.step < run.n_steps:
         run.advance()

@@ -12,6 +12,7 @@ from anrot_lib.cli import main
 from anrot_lib.cli.commands.prepare import load_data
 from anrot_lib.core import configs, devices, paths, randomness
 from anrot_lib.core.progress import bar, shown
+from anrot_lib.core.resumable import Paused
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import reconstruction
 from anrot_lib.experiments.reconstruction import Experiment
@@ -19,7 +20,7 @@ from anrot_lib.fewshot import encoders, pretraining
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.extractors import Extractor
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.reconstruction.training import Paused, train
+from anrot_lib.reconstruction.training import train
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 

@@ -14,7 +14,7 @@ from anrot_lib.experiments.ranking import evaluate, file_name, training_record
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
-from anrot_lib.ranking.training.loop import Trained, train
+from anrot_lib.ranking.training.loop import TrainedEmbedder, train
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 
@@ -91,7 +91,7 @@ def _dry_run(made: RankingRecipe, data: RankingSet, device: torch.device, precis
     return 0
 
 
-def _show(trained: Trained) -> None:
+def _show(trained: TrainedEmbedder) -> None:
     """The epochs that were tested: the beginning, which has no loss yet, and the last one always are."""
     tested = [row for row in trained.history if "R@1" in row]
     headings = ["epoch", "loss", *(k for k in ("destination", "R@1", "R@2", "mAP", "mAP@10") if k in tested[-1])]

@@ -17,7 +17,7 @@ from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.score import testing
 from anrot_lib.ranking.training.defenses import embed
-from anrot_lib.ranking.training.loop import Run, initial
+from anrot_lib.ranking.training.loop import RankingTraining
 from anrot_lib.records.timing import interleave, write_timing
 
 # What is timed, and a destination in place of the name's. At hardness 2 no triplet ever arrives, so none is left out;
@@ -36,11 +36,11 @@ def noise(images: int, classes: int = 10) -> RankingSet:
     return RankingSet("noise", part, part)
 
 
-def begun(data: RankingSet, made: RankingRecipe, precision: str) -> Run:
+def begin_training(data: RankingSet, recipe: RankingRecipe, precision: str) -> RankingTraining:
     """A training that has made no step yet."""
-    run = Run(data, made, torch.device("cpu"), precision, None, None)
-    run.begin(*initial(made, data))
-    return run
+    training = RankingTraining(data, recipe, torch.device("cpu"), precision)
+    training.begin()
+    return training
 
 
 def passes(net: nn.Module, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
@@ -64,7 +64,7 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     variants: dict[str, Callable[[int], None]] = {}
     for title, (name, destination) in STEPS.items():
         made: RankingRecipe = build_recipe(name, eta=eta, destination=destination)
-        run = begun(data, made, precision)
+        run = begin_training(data, made, precision)
         variants[title] = lambda k, run=run: run.advance()
     net, batch = run.net, data.train.batch(np.arange(3 * made.batch))
 
@@ -85,7 +85,7 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
     Their limit is 32 passes of each, forward and backward down to the pixels. GTM runs once, not under both parities.
     """
     data, device = noise(images), torch.device("cpu")
-    run = begun(data, build_recipe(STEPS["undefended"][0]), "fp32")
+    run = begin_training(data, build_recipe(STEPS["undefended"][0]), "fp32")
     subject = testing.subject_of(run.net, run.net.metric, data.test, device, bar)
     protocol = testing.Protocol(names.profile("rob28"), queries)
     rows = suite.queries_of(subject.gallery, queries, 0)

@@ -177,7 +177,7 @@ def reconstruction_step(
         return once
 
     def step(precision: str, usual: bool = False) -> Callable[[int], None]:
-        run = training.Run(image_set, recipe, where, precision)
+        run = training.VaeTraining(image_set, recipe, where, precision)
         if usual:
             with_inner_bias(run.net)
         return lambda k: run.advance()

@@ -35,25 +35,33 @@ class Sampler:
         self.place = torch.empty_like(self.labels)
         self.place[self.by_class] = torch.arange(len(self.labels))
         self.place -= self.first
+        self._epoch: tuple[int, tuple[Tensor, ...]] = (-1, ())  # the last one drawn
 
     @property
     def steps(self) -> int:
         """Batches in an epoch."""
         return math.ceil(len(self.labels) / self.batch)
 
-    def epoch(self, number: int) -> tuple[Tensor, ...]:
+    def select(self, step: int) -> Tensor:
+        """The batch of a step, counted from the first epoch on."""
+        number, place = divmod(step, self.steps)
+        if self._epoch[0] != number:
+            self._epoch = number, self.draw_epoch(number)
+        return self._epoch[1][place]
+
+    def draw_epoch(self, number: int) -> tuple[Tensor, ...]:
         """The batches of an epoch: row numbers (2B,), (B,) or (3B,)."""
         generator = randomness.generator(self.seed, f"ranking/order/{number}")
         order = torch.randperm(len(self.labels), generator=generator)
         if self.kind == "c":
             items = order.unsqueeze(1)
         elif self.kind == "p":
-            items = torch.stack([order, self.partners(order, generator)], 1)
+            items = torch.stack([order, self._draw_partners(order, generator)], 1)
         else:
-            items = torch.stack([order, self.partners(order, generator), self._others(order, generator)], 1)
-        return tuple(part.flatten() for part in items.split(self.batch))
+            items = torch.stack([order, self._draw_partners(order, generator), self._draw_others(order, generator)], 1)
+        return tuple(part.flatten() for part in torch.split(items, self.batch))
 
-    def partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw_partners(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
         """An image of the class of each anchor (B,); a class of one image gives that image."""
         noise = torch.rand(len(anchors), generator=generator, dtype=torch.float64)
         counts, place = self.counts[anchors], self.place[anchors]
@@ -64,7 +72,7 @@ class Sampler:
             chosen += (chosen >= place) & (counts > 1)
         return self.by_class[self.first[anchors] + chosen]
 
-    def _others(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw_others(self, anchors: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.rand(len(anchors), generator=generator, dtype=torch.float64)
         if self.original:
             return (noise * len(self.labels)).long()

@@ -49,7 +49,7 @@ class Part:
         at = (pixels.shape[1] - self.size) // 2
         return as_floats(pixels[:, at : at + self.size, at : at + self.size].to(device))
 
-    def augmented(
+    def augment(
         self, numbers: np.ndarray | Tensor, generator: torch.Generator, flip: bool, device: str | torch.device = "cpu"
     ) -> Tensor:
         """The same with crops at random places, and mirrored left-right with probability 1/2 if `flip`."""

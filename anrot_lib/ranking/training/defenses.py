@@ -158,7 +158,7 @@ class Defense(nn.Module):
     def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
         raise NotImplementedError
 
-    def after(self) -> None:
+    def finish_step(self) -> None:
         """Called when the step is done, with the loss known to be finite."""
 
     def mined(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Triplets:
@@ -266,7 +266,7 @@ class HardnessManipulation(Defense):
             mined = hardness(*(rows[index] for index in chosen), self.metric)
         return self.destination(mined)
 
-    def after(self) -> None:
+    def finish_step(self) -> None:
         if self.destination is not None and self.last is not None:
             self.destination.update(self.last.item())
 

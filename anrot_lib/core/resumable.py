@@ -1,0 +1,188 @@
+"""One loop for every long training: it may be killed or paused at any step, and goes on to the same bits.
+
+A subclass of `ResumableTraining` says what a step computes and what a checkpoint holds. Every random number of step k
+comes from a stream named after k, so on a CPU a resumed training equals an undisturbed one to the byte.
+"""
+
+import contextlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anrot_lib.core import checkpoints
+from anrot_lib.core.configs import list_differences
+from anrot_lib.core.errors import NotFinite, UserError
+
+SAVE_SECONDS = 300  # a kill loses at most so much work
+
+# progress(steps done, number of all steps, numbers to show)
+StepProgress = Callable[[int, int, dict[str, float]], None]
+
+
+class Paused(Exception):
+    """The time of this slice is over; what was done is in the checkpoint."""
+
+
+def copy_weights(net: nn.Module) -> dict[str, Tensor]:
+    """A copy of a net's state on the CPU, which later steps do not change."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
+
+
+class ResumableTraining(ABC):
+    """A training in progress.
+
+    settings      all that the weights depend on, in plain values; a checkpoint of other settings is refused
+    n_steps       the number of all steps; step: of those done
+    optimizers    set by the subclass; each makes one update a step
+    durations     of the steps so far, in seconds; seconds: their sum, and that of what ran under `timed`
+    """
+
+    recipe_key: ClassVar[str] = "recipe"  # the entry of `settings` whose fields are compared one by one
+    title = ""  # what is trained, for messages: " of pre-training"
+    optimizers: Sequence[torch.optim.Optimizer]
+
+    def __init__(self, settings: dict[str, Any], n_steps: int):
+        self.settings, self.n_steps = settings, n_steps
+        self.step, self.seconds = 0, 0.0
+        self.durations: list[float] = []
+
+    @abstractmethod
+    def compute_loss(self) -> Tensor:
+        """The loss of step number `step`, a scalar. An attack may raise FloatingPointError for a NaN."""
+
+    def begin(self) -> None:  # noqa: B027 - not every training needs it
+        """Called before the first step, unless the training goes on from a checkpoint."""
+
+    def prepare_update(self) -> None:  # noqa: B027
+        """Called between the gradients and the update. Raise `not_finite()` for gradients that are not finite."""
+
+    def finish_update(self, loss: float) -> None:  # noqa: B027
+        """Called after the update, with the loss of the step."""
+
+    def finish_step(self) -> bool:
+        """Validate, where it is due. Returns whether a checkpoint is due."""
+        return False
+
+    def latest_numbers(self) -> dict[str, float]:
+        """What a progress bar shows beside the loss."""
+        return {}
+
+    def describe_kept(self) -> str:
+        """What is kept when the loss is not finite, as part of a sentence."""
+        return ""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """The content of a checkpoint, in tensors and plain values. Extend this one."""
+        return {
+            "settings": self.settings,
+            "step": self.step,
+            "seconds": self.seconds,
+            "step_seconds": self.durations,
+        }
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint. Extend this one."""
+        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        durations = state.get("step_seconds", [])  # older checkpoints hold their sum, or nothing
+        self.durations = durations if isinstance(durations, list) else [durations]
+
+    def not_finite(self) -> NotFinite:
+        kept = self.describe_kept()
+        return NotFinite(
+            f"the loss{self.title} is no longer finite at step {self.step + 1} of {self.n_steps}; "
+            f"{kept + '; ' if kept else ''}try a smaller learning rate"
+        )
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what runs here, such as validation, among `seconds`."""
+        started = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - started
+
+    def advance(self) -> float:
+        """One optimisation step; returns its loss. Raises NotFinite before the weights are touched."""
+        started = time.perf_counter()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        try:
+            loss = self.compute_loss()
+        except FloatingPointError as error:  # the attack met the NaN first
+            raise self.not_finite() from error
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self.not_finite()
+        if loss.requires_grad:
+            torch.autograd.backward(loss)
+            self.prepare_update()
+            for optimizer in self.optimizers:
+                optimizer.step()
+        self.finish_update(value)
+        self.step += 1
+        self.durations.append(time.perf_counter() - started)
+        self.seconds += self.durations[-1]
+        return value
+
+    def resume(self, checkpoint: Path, restart: bool = False) -> bool:
+        """Go on from a checkpoint file. UserError if it is one of other settings, or False if `restart` allows it."""
+        state = checkpoints.load(checkpoint)
+        settings = state.get("settings") or {}
+        if settings != self.settings:
+            if restart:
+                return False
+            names = ", ".join(list_differences(settings, self.settings, self.recipe_key))
+            raise UserError(
+                f"{checkpoint} is the checkpoint of another training (different {names}); "
+                "give another --tag to keep both, or delete it to start anew"
+            )
+        self.load_state_dict(state)
+        return True
+
+
+def run_resumable(
+    training: ResumableTraining,
+    checkpoint: Path | None = None,
+    progress: StepProgress | None = None,
+    pause: Callable[[], bool] | None = None,
+    max_steps: int | None = None,
+    restart: bool = False,
+) -> None:
+    """Advance a training to its end, from its checkpoint where there is one.
+
+    checkpoint  written, atomically, when the training says that it is due, every five minutes, and at a stop.
+    progress    called after every step.
+    pause       asked after every step; True saves and raises Paused.
+    max_steps   return after so many steps, as if killed; the checkpoint is written.
+    restart     start anew, in place of a UserError, where the checkpoint belongs to other settings.
+
+    Raises NotFinite for a loss that is not finite; the checkpoint stays as it was saved last.
+    """
+
+    def save() -> None:
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, training.state_dict())
+
+    if checkpoint is None or not checkpoint.is_file() or not training.resume(checkpoint, restart):
+        training.begin()
+        if training.n_steps == 0:
+            save()
+    end = training.n_steps if max_steps is None else min(training.n_steps, training.step + max_steps)
+    saved = time.monotonic()
+    while training.step < end:
+        loss = training.advance()
+        if training.finish_step() or training.step == end or time.monotonic() - saved > SAVE_SECONDS:
+            save()
+            saved = time.monotonic()
+        if progress is not None:
+            progress(training.step, training.n_steps, {"loss": loss, **training.latest_numbers()})
+        if pause is not None and pause():
+            save()
+            raise Paused
