@@ -107,7 +107,9 @@ def markdown(text: str) -> str:
             return body + "\n"
 
     renderer = Renderer(escape=False, allow_harmful_protocols=False)
-    return MarkdownWithMath(renderer=renderer).render(text)
+    page = MarkdownWithMath(renderer=renderer).render(text)
+    # anchors of headings as repositories show them, in lower case, so that one link suits both
+    return re.sub(r'(<h\d id="|href="#)([^"]*)', lambda anchor: anchor[1] + anchor[2].lower(), page)
 
 
 def _link(out: Path, source: Path, text: str) -> str:
@@ -125,7 +127,7 @@ def _link(out: Path, source: Path, text: str) -> str:
             shutil.copyfile(target, out / name)
         else:
             return link[0]
-        return f'{link["kind"]}="{name}{link["anchor"] or ""}"'
+        return f'{link["kind"]}="{name}{(link["anchor"] or "").lower()}"'
 
     return re.sub(r'(?P<kind>href|src)="(?P<path>[^":#]+)(?P<anchor>#[^"]*)?"', replace, text)
 

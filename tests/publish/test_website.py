@@ -57,9 +57,13 @@ def test_every_link_of_the_site_leads_to_a_file_of_the_site(tmp_path, monkeypatc
     monkeypatch.setattr(website, "_write_reference", write_reference)
     site = website.build(tmp_path / "site").parent
     assert len(list(site.glob("*.html"))) == len(pages.PAGES) + len(catalogue.ready())
+    anchors = {page.name: re.findall(r'id="([^"]+)"', page.read_text("utf-8")) for page in site.glob("*.html")}
     for page in site.glob("*.html"):
         for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text("utf-8")):
-            target = link.split("#")[0] or page.name
-            inside = "://" not in target and not target.startswith("data:")
-            assert not inside or (site / target).is_file(), f"{page.name}: the link to {target} leads nowhere"
+            if "://" in link or link.startswith("data:"):
+                continue
+            target, _, anchor = link.partition("#")
+            target = target or page.name
+            assert (site / target).is_file(), f"{page.name}: the link to {target} leads nowhere"
+            assert not anchor or anchor in anchors[target], f"{page.name}: there is no {link}"
     assert (site / "06_hellinger_distance.html").read_text("utf-8").count("<math") > 10, "formulas are MathML"
