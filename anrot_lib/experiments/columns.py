@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -23,11 +22,10 @@ from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.records.journal import Journal
+from anrot_lib.records.parts import ColumnAbout, ColumnRecord
 from anrot_lib.settings import Budget, Protocol
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
-
-
 CURVE_STEPS = 10
 
 
@@ -43,40 +41,38 @@ class Column:
     surrogate: bool = False
 
 
-def columns_of(protocol: Protocol, budget: Budget, clean_tasks: int | None = None) -> list[Column]:
+def list_columns(protocol: Protocol, budget: Budget, clean_tasks: int | None = None) -> list[Column]:
     """All columns of a record. The names stand in tables and figures, so they say what was done."""
-    attacked = {"tasks": budget.attacked_tasks, "query": budget.attacked_query}
-    short = {"tasks": budget.curve_tasks, "query": budget.attacked_query}
+    attacked = partial(Column, tasks=budget.attacked_tasks, query=budget.attacked_query)
+    short = partial(Column, tasks=budget.curve_tasks, query=budget.attacked_query)
     strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
     plain = fgsm(protocol.eps, target="query")
     columns = [
         Column("clean", clean_tasks or budget.clean_tasks, budget.clean_query),
-        Column("clean, attacked tasks", **attacked),
-        *(Column(threat.name, **attacked, threat=threat) for threat in (plain, strong)),
-        Column(f"transfer {plain.name}", **attacked, threat=plain, surrogate=True),
+        attacked("clean, attacked tasks"),
+        attacked(plain.name, threat=plain),
+        attacked(strong.name, threat=strong),
+        attacked(f"transfer {plain.name}", threat=plain, surrogate=True),
     ]
     for target in ("support", "both"):
         threat = replace(strong, target=target)
-        columns.append(Column(threat.name, **short, threat=threat))
-    columns += [noise_column(sigma, attacked) for sigma in sorted({*protocol.curve_sigma, protocol.sigma}) if sigma]
+        columns.append(short(threat.name, threat=threat))
+    sigmas = sorted({*protocol.curve_sigma, protocol.sigma})
+    columns += [attacked(name_noise_column(sigma), sigma=sigma) for sigma in sigmas if sigma]
     for eps in protocol.curve_eps:
         threat = pgd(eps, CURVE_STEPS, eps / 4, 1, target="query")
-        columns.append(Column(f"curve {threat.name}", **short, threat=threat))
+        columns.append(short(f"curve {threat.name}", threat=threat))
     return columns
 
 
-def noise_column(sigma: float, sizes: dict[str, int]) -> Column:
-    return Column(noise_name(sigma), **sizes, sigma=sigma)
-
-
-def asked(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
+def select_columns(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
     """The columns of a setting that it asks for."""
-    return [c for c in columns_of(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+    return [c for c in list_columns(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
 
 
 def check_asked(setting: Setting) -> None:
     """UserError if a column that the setting asks for does not exist."""
-    names = [column.name for column in columns_of(setting.protocol, setting.budget)]
+    names = [column.name for column in list_columns(setting.protocol, setting.budget)]
     for words in setting.columns or ():
         if not any(replace(setting, columns=(words,)).asks(name) for name in names):
             known = ", ".join(sorted({name.split()[0].rstrip(",") for name in names}))
@@ -90,36 +86,36 @@ def evaluate_row(
     manifest: EpisodeManifest,
     journal_key: str,
     columns: list[Column] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ColumnRecord]:
     """All columns of a net, resumable: finished parts are kept in a journal until the record is written.
 
-    columns: other questions than those of `columns_of` that the setting asks for.
+    columns: other questions than those of `list_columns` that the setting asks for.
     """
     if columns is None:
-        columns = asked(setting, manifest.n_tasks)
-    belongs_to = {"net": journal_key, "rows": manifest.hash}
-    belongs_to |= {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
+        columns = select_columns(setting, manifest.n_tasks)
+    settings = {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
+    belongs_to = {"net": journal_key, "rows": manifest.hash, **settings}
     journal = Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
     evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting))
-    costs = {column.name: passes(setting, column) for column in columns}
+    costs = {column.name: count_passes(setting, column) for column in columns}
     start = 0
     with setting.progress(f"test {row}", sum(costs.values())) as bar:
         for column in columns:
             bar(start, {"column": column.name})
             end = start + costs[column.name]
-            within = partial(_within, bar, start, end)
-            values[column.name] = _column(setting, evaluator, manifest, column, journal, within)
+            within = partial(_show_within, bar, start, end)
+            values[column.name] = _test_column(setting, evaluator, manifest, column, journal, within)
             start = end
         bar(start, {})
     return values
 
 
-def _within(bar: Callable[..., None], start: int, end: int, done: int) -> None:
+def _show_within(bar: Callable[..., None], start: int, end: int, done: int) -> None:
     bar(min(start + done, end))
 
 
-def passes(setting: Setting, column: Column) -> int:
+def count_passes(setting: Setting, column: Column) -> int:
     """Encoder passes that a column takes, forward = 1, if no query were beaten early: what bars and dry runs count."""
     if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
         return len(setting.image_set.rows("test")) if column.name == "clean" else 1
@@ -127,26 +123,27 @@ def passes(setting: Setting, column: Column) -> int:
     return column.tasks * setting.protocol.way * column.query * (1 + 2 * steps)
 
 
-def _column(
+def _test_column(
     setting: Setting,
     evaluator: Evaluator,
     manifest: EpisodeManifest,
     column: Column,
     journal: Journal,
     progress: Callable[[int], None],
-) -> dict[str, Any]:
+) -> ColumnRecord:
     rows = manifest.rows[: column.tasks].with_queries(column.query)
-    counts, seconds = [], 0.0
-    for start, part in _parts(rows, column):
+    counts: list[int] = []
+    seconds = 0.0
+    for start, part in _split_tasks(rows, column):
         key = f"{column.name} / {start}"
         if key not in journal:
             started = time.perf_counter()
-            correct = _counts(evaluator, part, column, setting.protocol.seed, start, progress)
+            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress)
             journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
-        progress(passes(setting, column) * (start + len(part)) // len(rows))
+        progress(count_passes(setting, column) * (start + len(part)) // len(rows))
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]
-    about: dict[str, Any] = {}
+    about: ColumnAbout = {}
     if column.threat is not None:
         about["threat"] = describe_threat(column.threat)
     if column.sigma is not None:
@@ -156,14 +153,14 @@ def _column(
     return results.column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
-def _parts(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
+def _split_tasks(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
     """Attacks go in parts; everything else is one pass over the distinct images."""
     white_box = column.threat is not None and not column.surrogate
     size = TASKS_PER_PART if white_box else len(rows)
     return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
 
 
-def _counts(
+def _count_correct(
     evaluator: Evaluator, rows: EpisodeRows, column: Column, seed: int, start: int, progress: Callable[[int], None]
 ) -> np.ndarray:
     """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
@@ -202,6 +199,6 @@ def train_surrogate(setting: Setting) -> Surrogate:
         return train(progress=bar)
 
 
-def noise_name(sigma: float) -> str:
+def name_noise_column(sigma: float) -> str:
     """The name of the column of a sigma: two decimals where they say it all, so that no two share a name."""
     return f"noise {sigma:.2f} query" if float(f"{sigma:.2f}") == sigma else f"noise {sigma:g} query"

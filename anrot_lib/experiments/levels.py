@@ -7,10 +7,8 @@ gives is another question:
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +31,8 @@ from anrot_lib.fewshot.levels.fusion import fit, level_shares
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, fit_levels, level_divergences
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.records import results
+from anrot_lib.records.parts import ColumnRecord, FusionRecord, TrainingRecord
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 ENCODER = "conv64f"
@@ -62,23 +62,23 @@ LENGTHS: dict[str, dict[str, int]] = {
 }
 
 
-def budget_of(preset: str | None = None) -> Budget:
+def make_budget(preset: str | None = None) -> Budget:
     """A preset's budget with the encoder and the lengths of this experiment."""
     budget = settings.preset(preset)
     return configs.change(budget, encoder=ENCODER, **LENGTHS[budget.preset])
 
 
-def recipe_of(seed: int) -> Recipe:
+def make_recipe(seed: int) -> Recipe:
     """Training of the encoder: pixels alone, clean."""
     return Recipe(method="dn4", hesim=0.0, seed=seed)
 
 
-def attacks_of(protocol: Protocol, budget: Budget) -> list[Column]:
+def list_attacks(protocol: Protocol, budget: Budget) -> list[Column]:
     """From weak to strong: PGD at small radii, then FGSM and PGD at the protocol's."""
-    sizes = {"tasks": budget.attacked_tasks, "query": budget.attacked_query}
     weak = [pgd(eps, WEAK_STEPS, eps / 4, 1, target="query") for eps in WEAK_EPS]
     strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
-    return [Column(t.name, **sizes, threat=t) for t in (*weak, fgsm(protocol.eps, target="query"), strong)]
+    threats = [*weak, fgsm(protocol.eps, target="query"), strong]
+    return [Column(t.name, budget.attacked_tasks, budget.attacked_query, threat=t) for t in threats]
 
 
 def check_variants(names: list[str]) -> list[str]:
@@ -88,50 +88,60 @@ def check_variants(names: list[str]) -> list[str]:
     return [name for name in VARIANTS if name in names or name == REFERENCE]
 
 
-def path_of(setting: Setting, variant: str, seed: int) -> Path:
-    return setting.folder / f"{variant}-seed-{seed}.json"
+def get_study_file(setting: Setting) -> Path:
+    return setting.folder / "study.json"
 
 
-def run(setting: Setting, seed: int, variants: list[str]) -> list[Path]:
-    """Train the encoder of a seed, then test and record every variant that has no record yet; all their paths.
+def run(setting: Setting, seed: int, variants: list[str]) -> list[AccuracyRecord]:
+    """Train the encoder of a seed, then test and record every variant that has no record yet; all their records.
 
     A kill loses at most a level's divergences, or a part of a column; the same call goes on.
     """
-    manifest, recipe = make_manifest(setting), recipe_of(seed)
+    manifest, recipe = make_manifest(setting), make_recipe(seed)
     net, trained, _ = pipeline.train_row(setting, f"encoder-seed-{seed}", recipe)
     net = folded(net.to(setting.device))
-    files = {variant: path_of(setting, variant, seed) for variant in variants}
-    wanted = [v for v, path in files.items() if not is_finished(path, setting, recipe, manifest, trained)]
+    rows = {variant: f"{variant}-seed-{seed}" for variant in variants}
+    records = find_finished(setting, rows.values(), recipe, manifest, trained)
+    wanted = [variant for variant, row in rows.items() if row not in records]
     needed = [name for name in LEVELS if any(name in variant.split("+") for variant in wanted)]
-    manifests = splits_of(setting, manifest)
+    manifests = make_manifests(setting, manifest)
     scores = {
-        split: level_scores(setting, net, split, episodes, trained["checkpoint"], seed, needed)
+        split: load_level_scores(setting, net, split, episodes, trained["checkpoint"], seed, needed)
         for split, episodes in manifests.items()
     }
     for variant in wanted:
-        results.write(files[variant], test(setting, variant, net, recipe, trained, manifests, scores))
-        (setting.work / f"{variant}-seed-{seed}-evaluation.jsonl").unlink(missing_ok=True)
-    return list(files.values())
+        row = rows[variant]
+        record = test(setting, variant, net, recipe, trained, manifests, scores)
+        results.write_row(get_study_file(setting), row, record)
+        (setting.work / f"{row}-evaluation.jsonl").unlink(missing_ok=True)
+    records = find_finished(setting, rows.values(), recipe, manifest, trained)
+    return [records[row] for row in rows.values()]
 
 
-def splits_of(setting: Setting, manifest: EpisodeManifest) -> dict[str, EpisodeManifest]:
+def make_manifests(setting: Setting, manifest: EpisodeManifest) -> dict[str, EpisodeManifest]:
     """The episodes that fusions are fitted to, and those that are tested on."""
     protocol, tasks = setting.protocol, setting.budget.validation_tasks
     sizes = (protocol.way, protocol.shot, VALIDATION_QUERY, tasks, protocol.seed)
     return {"val": EpisodeManifest.make(setting.image_set, "val", *sizes), "test": manifest}
 
 
-def is_finished(
-    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
-) -> bool:
-    """Whether a record of this variant on this very encoder, with all its columns, exists."""
-    asked = {column.name for column in attacks_of(setting.protocol, setting.budget)}
-    return pipeline.is_finished(
-        path, replace(setting, columns=("clean", "clean, attacked tasks")), recipe, manifest, trained
-    ) and asked <= set(results.read(path)["columns"])
+def find_finished(
+    setting: Setting, rows: Iterable[str], recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
+) -> dict[str, AccuracyRecord]:
+    """Row -> its record, of the rows that were measured on this very encoder with all columns."""
+    study = results.read_rows(get_study_file(setting))
+    columns = {"clean", "clean, attacked tasks"} | {a.name for a in list_attacks(setting.protocol, setting.budget)}
+    return {
+        row: record
+        for row in rows
+        if (record := study.get(row)) is not None
+        and record["kind"] == "accuracy"
+        and pipeline.answers(record, setting, recipe, manifest, trained)
+        and columns <= record["columns"].keys()
+    }
 
 
-def level_scores(
+def load_level_scores(
     setting: Setting,
     net: FewShotNet,
     split: str,
@@ -140,18 +150,18 @@ def level_scores(
     seed: int,
     levels: list[str],
 ) -> dict[str, Tensor]:
-    """`measured` levels of a split's episodes, each kept in a file beside the encoder and found there again."""
+    """Divergences of a split's episodes by level, each kept in a file beside the encoder and read from there."""
     asked = {"net": checkpoint, "rows": manifest.hash}
     files = {name: setting.work / f"levels-seed-{seed}-{split}-{name}.pt" for name in levels}
     kept = {name: checkpoints.load(path) for name, path in files.items() if path.is_file()}
-    found = {name: content["divergences"] for name, content in kept.items() if content["asked"] == asked}
-    for name, divergences in measured(setting, net, manifest, [n for n in levels if n not in found], split):
+    scores = {name: content["divergences"] for name, content in kept.items() if content["asked"] == asked}
+    for name, divergences in measure_levels(setting, net, manifest, [n for n in levels if n not in scores], split):
         checkpoints.save(files[name], {"asked": asked, "divergences": divergences})
-        found[name] = divergences
-    return found
+        scores[name] = divergences
+    return scores
 
 
-def measured(
+def measure_levels(
     setting: Setting, net: FewShotNet, manifest: EpisodeManifest, levels: list[str], title: str = "test"
 ) -> Iterator[tuple[str, Tensor]]:
     """(level, its divergences (tasks, queries, way)) of a manifest's episodes; every image is encoded once."""
@@ -163,24 +173,24 @@ def measured(
         maps = evaluation.describe(net, setting.image_set, used, setting.device, progress=accumulate(bar))
     labels = evaluation.support_labels(manifest.n_way, manifest.n_shot, 1).to(setting.device)
     for name in levels:
-        level, parts = {name: LEVELS[name]()}, []
+        level, parts = {name: LEVELS[name]()}, list[Tensor]()
         with setting.progress(f"{title} episodes, {name}", len(rows)) as bar, torch.no_grad():
             for block in evaluation.blocks(len(rows), TASKS_PER_PASS):
                 e = len(rows.classes[block])
                 model = fit_levels(level, maps.select(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
-                found = level_divergences(level, model, maps.select(rows.query[block].reshape(e, -1)))[name]
-                parts.append(found.cpu())
+                queries = maps.select(rows.query[block].reshape(e, -1))
+                parts.append(level_divergences(level, model, queries)[name].cpu())
                 bar(block.stop)
         yield name, torch.cat(parts)
 
 
-def query_labels(manifest: EpisodeManifest) -> Tensor:
+def make_query_labels(manifest: EpisodeManifest) -> Tensor:
     """(tasks, way x queries): queries stand in the order of their classes."""
     labels = torch.arange(manifest.n_way).repeat_interleave(manifest.n_query)
     return labels.expand(manifest.n_tasks, len(labels))
 
 
-def fitted_head(variant: str, channels: int, validation: Mapping[str, Tensor], labels: Tensor) -> MultiLevelHead:
+def fit_head(variant: str, channels: int, validation: Mapping[str, Tensor], labels: Tensor) -> MultiLevelHead:
     """The head of a variant with its fusion fitted to divergences (tasks, n, way) of validation queries."""
     head = MultiLevelHead(channels, {name: LEVELS[name]() for name in variant.split("+")})
     fit(head.fusion, validation, labels)
@@ -188,14 +198,14 @@ def fitted_head(variant: str, channels: int, validation: Mapping[str, Tensor], l
 
 
 @torch.no_grad()
-def clean_columns(
-    budget: Budget, manifest: EpisodeManifest, head: MultiLevelHead, found: Mapping[str, Tensor]
-) -> tuple[dict[str, Any], dict[str, float]]:
+def measure_clean(
+    budget: Budget, manifest: EpisodeManifest, head: MultiLevelHead, divergences: Mapping[str, Tensor]
+) -> tuple[dict[str, ColumnRecord], dict[str, float]]:
     """Columns of all episodes, and of the attacked ones with their queries, from test divergences; and the shares."""
     started = time.perf_counter()
-    contributions = head.fusion(*(found[name] for name in head.levels))
-    right = torch.stack(list(contributions.values())).sum(0).argmax(-1) == query_labels(manifest)
-    by_class = right.unflatten(1, (manifest.n_way, manifest.n_query))
+    contributions = head.fusion(*(divergences[name] for name in head.levels))
+    right = torch.stack(list(contributions.values())).sum(0).argmax(-1) == make_query_labels(manifest)
+    by_class = torch.unflatten(right, 1, (manifest.n_way, manifest.n_query))
     few = by_class[: budget.attacked_tasks, :, : budget.attacked_query]
     seconds = time.perf_counter() - started
     return {
@@ -209,23 +219,23 @@ def test(
     variant: str,
     net: FewShotNet,
     recipe: Recipe,
-    trained: dict[str, Any],
+    trained: TrainingRecord,
     manifests: dict[str, EpisodeManifest],
     scores: dict[str, dict[str, Tensor]],
-) -> dict[str, Any]:
+) -> AccuracyRecord:
     """The record of a variant on a trained, folded encoder, from its levels' divergences on both splits."""
     manifest = manifests["test"]
-    head = fitted_head(variant, net.backbone.out_channels, scores["val"], query_labels(manifests["val"]))
-    columns, shares = clean_columns(setting.budget, manifest, head, scores["test"])
+    head = fit_head(variant, net.backbone.out_channels, scores["val"], make_query_labels(manifests["val"]))
+    columns, shares = measure_clean(setting.budget, manifest, head, scores["test"])
     fused = FewShotNet(net.backbone, head).eval().to(setting.device)
     journal = make_key(trained["checkpoint"], {k: v.tolist() for k, v in head.fusion.state_dict().items()})
     row = f"{variant}-seed-{recipe.seed}"
-    columns |= evaluate_row(setting, row, fused, manifest, journal, attacks_of(setting.protocol, setting.budget))
+    columns |= evaluate_row(setting, row, fused, manifest, journal, list_attacks(setting.protocol, setting.budget))
     weights = (head.fusion.weights * head.fusion.log_scale.exp()).tolist()
-    fusion = {
+    fusion: FusionRecord = {
         "mode": head.fusion.mode,
         "weights": dict(zip(head.levels, [float(f"{w:.5g}") for w in weights], strict=True)),
         "shares": {name: round(share, 5) for name, share in shares.items()},
     }
-    about = trained | {"fusion": fusion}
+    about: TrainingRecord = {**trained, "fusion": fusion}
     return pipeline.make_record(setting, f"levels:{variant}", recipe, fused, manifest, about, columns)

@@ -1,7 +1,8 @@
 """From an image set to records: train a row's recipe, evaluate it on the stored episodes, write what came out."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -9,53 +10,69 @@ from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import file_stem
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.experiments.columns import asked, evaluate_row
+from anrot_lib.experiments.columns import evaluate_row, select_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.fewshot.pretraining import pretrain
-from anrot_lib.records import results, schema
-from anrot_lib.records.describe import describe_data, describe_run, later_run, parameter_count
+from anrot_lib.records import results
+from anrot_lib.records.describe import describe_data, describe_run, join_runs, parameter_count
+from anrot_lib.records.parts import (
+    BudgetRecord,
+    ColumnRecord,
+    ManifestRecord,
+    ProtocolRecord,
+    RecipeRecord,
+    TrainingRecord,
+    ValidationRecord,
+)
+from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Recipe
 
 
-def rounded(point: dict[str, Any]) -> dict[str, Any]:
-    """A point of the history as a record keeps it."""
-    return {k: rounded(v) if isinstance(v, dict) else round(v, 5) for k, v in point.items()}
+def round_validation(point: Mapping[str, Any]) -> ValidationRecord:
+    """A validation as a record keeps it, with five decimals."""
+    rounded = {k: round_validation(v) if isinstance(v, dict) else round(v, 5) for k, v in point.items()}
+    return cast(ValidationRecord, rounded)
 
 
-def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, dict[str, Any], Path]:
+def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, TrainingRecord, Path]:
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
     path = setting.work / f"{file_stem(row)}.pt"
     resume = setting.work / f"{file_stem(row)}-training.pt"
     encoder_state, pretraining_seconds = None, 0.0
     if recipe.pretrain:
-        encoder_state, pretraining_seconds = pretrained(setting, recipe)
+        encoder_state, pretraining_seconds = pretrain_encoder(setting, recipe)
     with setting.progress(f"train {row}", setting.budget.episodes) as bar:
         size = setting.budget.episodes_per_step
-        found = training.train(
-            *(setting.image_set, recipe, setting.budget, setting.protocol, resume),
+        trained = training.train(
+            setting.image_set,
+            recipe,
+            setting.budget,
+            setting.protocol,
+            resume,
             device=setting.device,
             precision=setting.precision,
             progress=lambda step, _, numbers: bar(step * size, numbers),
             encoder_state=encoder_state,
         )
     loss = get_method(recipe.method).metric_loss
-    about = {
-        "seconds": round(found.seconds, 2),
-        "seconds_per_step": round(found.seconds_per_step, 5),
+    about: TrainingRecord = {
+        "seconds": round(trained.seconds, 2),
+        "seconds_per_step": round(trained.seconds_per_step, 5),
         "pretraining_seconds": round(pretraining_seconds, 2),
-        "cost_limit": round(found.cost, 4),
-        "best_step": found.best_step,
+        "cost_limit": round(trained.cost, 4),
+        "best_step": trained.best_step,
         "precision": setting.precision,
-        "alarms": found.alarms,
-        **({} if loss is None else {"loss": training.check_metric_loss(loss, recipe)}),
-        "history": [rounded(point) for point in found.history],
+        "alarms": trained.alarms,
+        "history": [round_validation(point) for point in trained.history],
     }
-    save_net(path, found.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about)
-    return found.net, about | {"checkpoint": checkpoints.sha256(path)}, path
+    if loss is not None:
+        about["loss"] = training.check_metric_loss(loss, recipe)
+    save_net(path, trained.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about)
+    return trained.net, {**about, "checkpoint": checkpoints.sha256(path)}, path
 
 
 def make_record(
@@ -64,19 +81,19 @@ def make_record(
     recipe: Recipe,
     net: FewShotNet,
     manifest: EpisodeManifest,
-    trained: dict[str, Any],
-    columns: dict[str, Any],
-) -> dict[str, Any]:
+    trained: TrainingRecord,
+    columns: dict[str, ColumnRecord],
+) -> AccuracyRecord:
     return {
-        "schema": schema.SCHEMA_VERSION,
+        "schema": SCHEMA_VERSION,
         "kind": "accuracy",
         "row": row,
         "run": describe_run(devices.device_kind(setting.device)),
         "data": describe_data(setting.image_set),
-        "protocol": to_dict(setting.protocol),
-        "recipe": to_dict(recipe),
-        "budget": to_dict(setting.budget),
-        "manifest": manifest.recipe(),
+        "protocol": cast(ProtocolRecord, to_dict(setting.protocol)),
+        "recipe": cast(RecipeRecord, to_dict(recipe)),
+        "budget": cast(BudgetRecord, to_dict(setting.budget)),
+        "manifest": cast(ManifestRecord, manifest.recipe()),
         "parameters": parameter_count(net),
         "transductive": net.is_transductive(),
         "training": trained,
@@ -89,7 +106,7 @@ def finish_row(
     row: str,
     recipe: Recipe,
     net: FewShotNet,
-    trained: dict[str, Any],
+    trained: TrainingRecord,
     manifest: EpisodeManifest,
 ) -> Path:
     """Evaluate a trained row, write its record, and drop its journal.
@@ -97,15 +114,15 @@ def finish_row(
     Columns that a record of this very net, protocol and manifest has already are kept and not measured again.
     """
     path = setting.folder / f"{file_stem(row)}.json"
-    former = answer(path, setting, recipe, manifest, trained)
+    former = find_record(path, setting, recipe, manifest, trained)
     kept = {} if former is None else former["columns"]
-    wanted = [c for c in asked(setting, manifest.n_tasks) if c.name not in kept]
+    wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept]
     if former is not None and not wanted:
         return path
     columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
     record = make_record(setting, row, recipe, net, manifest, trained, columns)
     if former is not None:
-        record["run"] = later_run(former["run"], record["run"])
+        record["run"] = join_runs(former["run"], record["run"])
     results.write(path, record)
     (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
     return path
@@ -136,28 +153,34 @@ def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None
 
 
 def is_finished(
-    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
+    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
 ) -> bool:
     """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
-    record = answer(path, setting, recipe, manifest, trained)
-    return record is not None and {c.name for c in asked(setting, manifest.n_tasks)} <= set(record["columns"])
+    record = find_record(path, setting, recipe, manifest, trained)
+    return record is not None and {c.name for c in select_columns(setting, manifest.n_tasks)} <= set(record["columns"])
 
 
-def answer(
-    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: dict[str, Any]
-) -> dict[str, Any] | None:
-    """The record of this very net, protocol and manifest, with whichever columns; None if there is none."""
+def find_record(
+    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
+) -> AccuracyRecord | None:
+    """The record of this very net, protocol and manifest, with any columns; None if there is none."""
     if not path.is_file():
         return None
-    record = results.read(path)
-    same = (
+    record = results.read(path, "accuracy")
+    return record if answers(record, setting, recipe, manifest, trained) else None
+
+
+def answers(
+    record: AccuracyRecord, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
+) -> bool:
+    """Whether a record is of this very net, protocol and manifest."""
+    return (
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash
         and record["protocol"] == to_dict(setting.protocol)
         and record["recipe"] == to_dict(recipe)
         and record["budget"] == to_dict(setting.budget)
     )
-    return record if same else None
 
 
 def check_rows(names: list[str]) -> list[str]:
@@ -167,7 +190,7 @@ def check_rows(names: list[str]) -> list[str]:
     return names
 
 
-def pretrained(setting: "Setting", recipe: Recipe) -> tuple[dict[str, Tensor], float]:
+def pretrain_encoder(setting: Setting, recipe: Recipe) -> tuple[dict[str, Tensor], float]:
     """Pre-train for a setting, once for all rows that share seed, rate and attention switch."""
     base = Recipe(
         method="prototypes",
@@ -180,5 +203,5 @@ def pretrained(setting: "Setting", recipe: Recipe) -> tuple[dict[str, Tensor], f
     path = setting.work / "pretraining.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
         return pretrain(
-            *(setting.image_set, base, setting.budget, path, setting.device, setting.precision), progress=bar
+            setting.image_set, base, setting.budget, path, setting.device, setting.precision, progress=bar
         )

@@ -1,6 +1,5 @@
-"""TODO."""
+"""What a record says of a run: command, commit, versions and machine; the data; the threat model."""
 
-import dataclasses
 import os
 import platform
 import shlex
@@ -8,7 +7,6 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -16,40 +14,52 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.version import __version__
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.records.parts import CommandRecord, DataRecord, RunRecord, ThreatRecord
 
 
-def describe_threat(threat: ThreatModel) -> dict[str, Any]:
-    return dataclasses.asdict(threat) | {"name": threat.name}
-
-
-def describe_run(device: str) -> dict[str, Any]:
-    """What ran: command, commit ("+" appended when files were changed), versions, kind of device, memory at most."""
-    packages = ("torch", "torchvision", "numpy", "easyfsl", "pytorch-metric-learning")
-    versions = {name: version(name).split("+")[0] for name in packages}
-    command = ["anrot", *sys.argv[1:]] if sys.argv and "pytest" not in sys.argv[0] else ["anrot"]
-    peak = devices.peak_memory()
+def describe_threat(threat: ThreatModel) -> ThreatRecord:
     return {
-        "command": shlex.join(_no_machine_path(word) for word in command),
-        "commit": _commit(),
-        "versions": {"anrot_lib": __version__, "python": platform.python_version(), **versions},
-        "device": device,
-        **({} if peak is None else {"peak_gib": round(peak, 2)}),
+        "name": threat.name,
+        "norm": threat.norm,
+        "eps": threat.eps,
+        "step": threat.step,
+        "steps": threat.steps,
+        "restarts": threat.restarts,
+        "start": threat.start,
+        "target": threat.target,
     }
 
 
-def later_run(former: dict[str, Any], latest: dict[str, Any]) -> dict[str, Any]:
-    """The run of a record whose other columns a former run measured: "also" names the commands and commits of those."""
-    also = [*former.get("also", []), {key: former[key] for key in ("command", "commit")}]
-    return latest | {"also": also}
+def describe_run(device: str) -> RunRecord:
+    """What ran: command, commit (with a "+" if files were changed), versions, kind of device, peak memory if known."""
+    packages = ("torch", "torchvision", "numpy", "easyfsl", "pytorch-metric-learning")
+    versions = {name: version(name).split("+")[0] for name in packages}
+    command = ["anrot", *sys.argv[1:]] if sys.argv and "pytest" not in sys.argv[0] else ["anrot"]
+    record: RunRecord = {
+        "command": shlex.join(_strip_folders(word) for word in command),
+        "commit": _find_commit(),
+        "versions": {"anrot_lib": __version__, "python": platform.python_version(), **versions},
+        "device": device,
+    }
+    if (peak := devices.peak_memory()) is not None:
+        record["peak_gib"] = round(peak, 2)
+    return record
 
 
-def _no_machine_path(word: str) -> str:
-    """A record says what was run, not where on somebody's disk: of an absolute path the last part is kept."""
+def join_runs(former: RunRecord, latest: RunRecord) -> RunRecord:
+    """The latest run, with the commands and commits of former runs, which measured other columns, under "also"."""
+    first: CommandRecord = {"command": former["command"], "commit": former["commit"]}
+    also = [*former.get("also", []), first]
+    return {**latest, "also": also}
+
+
+def _strip_folders(word: str) -> str:
+    """A word of a command; of an absolute path only its last part: a record does not say where on a disk files lie."""
     option, equals, value = word.rpartition("=")  # also of --data=PATH
     return f"{option}{equals}.../{Path(value).name}" if os.path.isabs(value) else word
 
 
-def _commit() -> str:
+def _find_commit() -> str:
     here = Path(__file__).resolve().parents[1]  # the package
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -61,8 +71,8 @@ def _commit() -> str:
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def describe_data(image_set: ImageSet) -> dict[str, Any]:
-    about = {
+def describe_data(image_set: ImageSet) -> DataRecord:
+    record: DataRecord = {
         "name": image_set.name,
         "sha256": image_set.sha256,
         "split_hash": image_set.split_hash,
@@ -71,10 +81,10 @@ def describe_data(image_set: ImageSet) -> dict[str, Any]:
         "classes": {split: len(classes) for split, classes in image_set.splits.items()},
     }
     if licence := image_set.provenance.get("licence"):
-        about["licence"] = str(licence)
+        record["licence"] = str(licence)
     if left_out := image_set.provenance.get("quarantine"):
-        about["left_out"] = len(left_out)
-    return about
+        record["left_out"] = len(left_out)
+    return record
 
 
 def parameter_count(module: nn.Module) -> int:

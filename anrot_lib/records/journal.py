@@ -1,7 +1,8 @@
-"""TODO."""
+"""The journal of an unfinished evaluation: a killed run goes on with the next part."""
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ class Journal:
     something else starts empty.
     """
 
-    def __init__(self, path: Path, belongs_to: dict[str, Any]):
-        self.path, self.parts = Path(path), {}
+    def __init__(self, path: Path, belongs_to: Mapping[str, Any]):
+        self.path = Path(path)
+        self.parts: dict[str, Any] = {}
         belongs_to = json.loads(json.dumps(belongs_to))  # as it will be read: tuples are lists then
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self._lines()
+        lines = self._read_lines()
         if lines and lines[0] == {"belongs_to": belongs_to}:
             self.parts = {line["key"]: line["value"] for line in lines[1:]}
         with paths.atomic_write(self.path) as temporary:  # without the cut line, so that appending is safe
             kept = [{"belongs_to": belongs_to}, *({"key": k, "value": v} for k, v in self.parts.items())]
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def _read_lines(self) -> list[Any]:
         if not self.path.is_file():
             return []
         lines = []

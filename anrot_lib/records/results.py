@@ -1,48 +1,111 @@
-"""Result records: one JSON a run, one schema, checked on writing and on reading. Tables are drawn from these only.
+"""Result records in files: one JSON a row, or one a study where a study has dozens of rows. Tables are drawn from them.
 
 A record keeps the correct counts of every episode as integers, so means, intervals and paired differences can be
 computed again from it. Journals keep the parts of an evaluation that is not finished, for resuming.
 """
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
+from filelock import FileLock
+from typing_extensions import Unpack
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import interval
-from anrot_lib.records.schema import validate
+from anrot_lib.records import studies
+from anrot_lib.records.parts import ColumnAbout, ColumnRecord
+from anrot_lib.records.schema import (
+    AccuracyRecord,
+    RankingChecksRecord,
+    RankingRecord,
+    ReconstructionRecord,
+    Record,
+    TimingRecord,
+    validate,
+)
+
+_NUMBERS = re.compile(r"\[\n\s*((?:[-+.\deE]+,\s+)*[-+.\deE]+)\n\s*\]")  # as `json.dumps` indents a list of numbers
 
 
-def write(path: Path, record: dict[str, Any]) -> None:
-    """Check and write a record, atomically. Lists of counts stand on one line, so that a diff stays readable."""
-    text = json.dumps(validate(record, str(path)), indent=1, sort_keys=True, ensure_ascii=False)
-    for column in record.get("columns", {}).values():
-        spread = json.dumps(column["correct"], indent=1).replace("\n", "\n   ")
-        text = text.replace(spread, json.dumps(column["correct"]))
-    if scores := record.get("queries"):
-        text = text.replace(json.dumps(scores, indent=1).replace("\n", "\n "), json.dumps(scores))
+def write(path: Path, record: Record) -> None:
+    """Check and write a record, atomically."""
+    _write_json(path, validate(record, str(path)))
+
+
+def write_row(path: Path, name: str, record: Record) -> None:
+    """Add a record to the file of a study under a name, or replace it there; atomic, and safe with other writers."""
+    validate(record, f"{path}, {name}")
+    lock = paths.checkpoints_dir() / f"{path.parent.name}-{path.stem}.lock"  # it stays, so not beside the records
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        _write_json(path, studies.pack(read_rows(path) | {name: record}))
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Keys are sorted and lists of numbers stand on one line, so that a difference between two files is readable."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
+    text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
     with paths.atomic_write(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Read and check a record. UserError if it is missing, cut short or does not follow the schema."""
+def _read_json(path: Path) -> dict[str, Record]:
+    """Name -> record of a file: its rows if it is a study, else the one record under its own name."""
     try:
-        return validate(json.loads(Path(path).read_text("utf-8")), str(path))
+        content = json.loads(Path(path).read_text("utf-8"))
+        rows = studies.unpack(content) if studies.is_study(content) else {path.stem: content}
+        return {name: validate(row, f"{path}, {name}" if len(rows) > 1 else str(path)) for name, row in rows.items()}
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a result record: {error}") from error
 
 
-def read_all(folder: Path, kind: str = "accuracy") -> list[dict[str, Any]]:
-    """All records of a kind below a folder, in the order of their paths."""
-    records = (read(path) for path in sorted(Path(folder).rglob("*.json")))
-    return [record for record in records if record["kind"] == kind]
+def read_rows(path: Path) -> dict[str, Record]:
+    """Name -> record of a study; empty if there is no such file yet. UserError as `read`."""
+    return _read_json(path) if path.is_file() else {}
 
 
-def column(counts: np.ndarray, queries: int, seconds: float, **about: Any) -> dict[str, Any]:
+@overload
+def read(path: Path, kind: Literal["accuracy"]) -> AccuracyRecord: ...
+@overload
+def read(path: Path, kind: Literal["ranking"]) -> RankingRecord: ...
+@overload
+def read(path: Path, kind: Literal["ranking-checks"]) -> RankingChecksRecord: ...
+@overload
+def read(path: Path, kind: Literal["timing"]) -> TimingRecord: ...
+@overload
+def read(path: Path, kind: None = None) -> Record: ...
+def read(path: Path, kind: str | None = None) -> Record:
+    """The one record of a file. UserError if it is missing, cut short, faulty, a study, or of another kind."""
+    rows = _read_json(Path(path))
+    if len(rows) != 1:
+        raise UserError(f"{path} holds {len(rows)} records, not one")
+    (record,) = rows.values()
+    if kind not in (None, record["kind"]):
+        raise UserError(f"{path} is a record of the kind {record['kind']}, not {kind}")
+    return record
+
+
+@overload
+def read_all(folder: Path, kind: Literal["accuracy"] = "accuracy") -> list[AccuracyRecord]: ...
+@overload
+def read_all(folder: Path, kind: Literal["reconstruction"]) -> list[ReconstructionRecord]: ...
+@overload
+def read_all(folder: Path, kind: Literal["ranking"]) -> list[RankingRecord]: ...
+@overload
+def read_all(folder: Path, kind: Literal["timing"]) -> list[TimingRecord]: ...
+@overload
+def read_all(folder: Path, kind: str) -> list[Record]: ...
+def read_all(folder: Path, kind: str = "accuracy") -> Any:
+    """All records of a kind in the files below a folder, in the order of their paths; rows of a study by name."""
+    files = sorted(Path(folder).rglob("*.json"))
+    return [record for path in files for record in _read_json(path).values() if record["kind"] == kind]
+
+
+def column(counts: np.ndarray, queries: int, seconds: float, **about: Unpack[ColumnAbout]) -> ColumnRecord:
     """One column of a record from the correct counts (E,) of its episodes."""
     stats = interval(np.asarray(counts) / queries)
     return {
@@ -56,6 +119,6 @@ def column(counts: np.ndarray, queries: int, seconds: float, **about: Any) -> di
     }
 
 
-def accuracies(column: dict[str, Any]) -> np.ndarray:
+def accuracies(column: ColumnRecord) -> np.ndarray:
     """Per-episode accuracies in [0, 1] of a record's column."""
-    return np.asarray(column["correct"]) / column["queries"]
+    return np.asarray(column["correct"]) / np.float64(column["queries"])

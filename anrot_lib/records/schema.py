@@ -1,196 +1,141 @@
-"""TODO."""
+"""The kinds of records as types, and their validation: exact keys, exact types, ranges of numbers."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 
-import fastjsonschema
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import NotRequired, TypedDict
 
-SCHEMA_VERSION = 1
+from anrot_lib.records import parts
 
-
-_HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
-
-
-_NUMBER, _TEXT, _OBJECT, _COUNT = {"type": "number"}, {"type": "string"}, {"type": "object"}, {"type": "integer"}
+SCHEMA_VERSION: Literal[1] = 1
+EXACT = ConfigDict(extra="forbid", strict=True)
 
 
-def _exactly(required: dict[str, Any], optional: dict[str, Any] | None = None) -> dict[str, Any]:
-    """JSON schema of an object with these keys and no others."""
-    properties = required | (optional or {})
-    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+class _Head(TypedDict):
+    schema: Literal[1]
+    run: parts.RunRecord
 
 
-_COLUMN = _exactly(
-    {
-        "correct": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2},
-        "queries": {"type": "integer", "minimum": 1},
-        "mean": {"type": "number", "minimum": 0, "maximum": 100},
-        "half_width": {"type": "number", "minimum": 0},
-        "bootstrap": {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2},
-        "seconds": {"type": "number", "minimum": 0},
-    },
-    {"threat": _OBJECT, "sigma": _NUMBER, "surrogate": _OBJECT},
+@with_config(EXACT)
+class AccuracyRecord(_Head):
+    """Accuracies of a trained net on stored episodes."""
+
+    kind: Literal["accuracy"]
+    row: str
+    data: parts.DataRecord
+    protocol: parts.ProtocolRecord
+    recipe: parts.RecipeRecord
+    budget: parts.BudgetRecord
+    manifest: parts.ManifestRecord
+    parameters: int
+    transductive: bool
+    training: parts.TrainingRecord
+    columns: dict[str, parts.ColumnRecord]
+
+
+@with_config(EXACT)
+class ReconstructionRecord(_Head):
+    """An autoencoder, and how far its reconstructions are from the test images."""
+
+    kind: Literal["reconstruction"]
+    row: str
+    data: parts.DataRecord
+    vae: parts.VaeRecord
+    test: parts.VaeTestRecord
+    parameters: int
+    training: parts.VaeTrainingRecord
+    extractor: parts.ExtractorRecord
+    divergences: dict[str, float]
+    decoded: Annotated[dict[str, parts.DecodedRecord], Field(min_length=1)]
+    floor: parts.FloorRecord
+
+
+@with_config(EXACT)
+class RankingTrainingRecord(_Head):
+    """The training of a ranking model."""
+
+    kind: Literal["ranking-training"]
+    row: str
+    data: parts.DataRecord
+    recipe: parts.RankingRecipeRecord
+    parameters: int
+    training: parts.RankingStepsRecord
+
+
+class RankingHead(_Head):
+    """What every test of a ranking model says first."""
+
+    row: str
+    name: str
+    data: parts.DataRecord
+    checkpoint: parts.CheckpointRecord
+    protocol: parts.RankingProtocolRecord
+
+
+@with_config(EXACT)
+class RankingRecord(RankingHead):
+    """Retrieval on clean images, the attacked numbers, and the robustness score of every query."""
+
+    kind: Literal["ranking"]
+    recipe: parts.RankingRecipeRecord
+    parameters: int
+    clean: dict[str, float]
+    numbers: Annotated[dict[str, parts.AttackedRecord], Field(min_length=10)]
+    ers: parts.ErsRecord
+    queries: Annotated[list[float], Field(min_length=2)]
+    few_shot: NotRequired[parts.FewShotRecord]
+
+
+@with_config(EXACT)
+class RankingChecksRecord(RankingHead):
+    """Checks whether a robustness score rests on a masked gradient; scores under PGD and the worst attack."""
+
+    kind: Literal["ranking-checks"]
+    pgd: float
+    worst: float
+    passed: bool
+    checks: dict[str, parts.CheckRecord]
+    seconds: float
+    other: NotRequired[parts.NetRecord]
+
+
+@with_config(EXACT)
+class TimingRecord(_Head):
+    """Seconds of variants measured in turn. Only ratios within one record mean anything."""
+
+    kind: Literal["timing"]
+    what: str
+    settings: parts.TimingSettingsRecord
+    seconds: dict[str, parts.QuartilesRecord]
+
+
+Record: TypeAlias = (
+    AccuracyRecord | ReconstructionRecord | RankingTrainingRecord | RankingRecord | RankingChecksRecord | TimingRecord
 )
-
-
-_LIST = {"type": "array", "items": _OBJECT}
-
-
-_RUN = _exactly(
-    {"command": _TEXT, "commit": _TEXT, "versions": _OBJECT, "device": _TEXT}, {"peak_gib": _NUMBER, "also": _LIST}
-)
-
-
-_DATA = _exactly(
-    {"name": _TEXT, "sha256": _HASH, "split_hash": _HASH, "size": _COUNT, "images": _COUNT, "classes": _OBJECT},
-    {"licence": _TEXT, "left_out": _COUNT, "rows_hash": _HASH},
-)
-
-
-_INTERVAL = _exactly({"value": _NUMBER, "half_width": _NUMBER})
-
-
-_DECODED = _exactly(  # of one way of decoding: the sample or the mean of the posterior
-    {
-        **dict.fromkeys(("squared_error", "psnr", "ssim", "kernel"), _INTERVAL),
-        "frechet": _exactly(
-            {"value": _NUMBER, "half_width": _NUMBER, "resampled": {"type": "array", "items": _NUMBER}}
-        ),
-        "over_images": _LIST,
-        "seconds": {"type": "number", "minimum": 0},
-    }
-)
-
-
-_SHARES = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}  # of levels
-
-
-_TRAINING = {  # more may stand here
-    "type": "object",
-    "properties": {
-        "history": {"type": "array", "items": {"type": "object", "properties": {"shares": _SHARES}}},
-        # of levels put on a trained encoder: weight x scale of each, its share on the test episodes
-        "fusion": _exactly({"mode": _TEXT, "weights": _OBJECT, "shares": _SHARES}),
-    },
-}
-
-
-_HEAD = {"schema": {"const": SCHEMA_VERSION}, "run": _RUN}
-
-
-_NUMBERS = {"type": "object", "additionalProperties": _NUMBER}
-
-
-_ATTACKED = _exactly({"attack": _TEXT, **dict.fromkeys(("benign", "attacked", "half_width", "seconds"), _NUMBER)})
-
-
-_TESTED = {  # of a ranking model: what it is, on which images, what was asked
-    **_HEAD,
-    **dict.fromkeys(("row", "name"), _TEXT),
-    "data": _DATA,
-    "checkpoint": _exactly({"sha256": _HASH, "steps": _COUNT, "of": _COUNT}, {"start": _TEXT}),  # older ones lack it
-    "protocol": _OBJECT,
-}
-
-
-SCHEMAS = {
-    "accuracy": _exactly(
-        {
-            **_HEAD,
-            "kind": {"const": "accuracy"},
-            "row": _TEXT,
-            "data": _DATA,
-            "protocol": _OBJECT,
-            "recipe": _OBJECT,
-            "budget": _OBJECT,
-            "manifest": _OBJECT,
-            "parameters": _COUNT,
-            "transductive": {"type": "boolean"},
-            "training": _TRAINING,
-            "columns": {"type": "object", "additionalProperties": _COLUMN},
-        }
-    ),
-    "reconstruction": _exactly(
-        {
-            **_HEAD,
-            "kind": {"const": "reconstruction"},
-            "row": _TEXT,
-            "data": _DATA,
-            "vae": _OBJECT,
-            "test": _OBJECT,
-            "parameters": _COUNT,
-            "training": _OBJECT,
-            "extractor": _exactly({"name": _TEXT, "sha256": _HASH, "features": _COUNT, "resize": _TEXT}),
-            "divergences": {"type": "object", "additionalProperties": _NUMBER},
-            "decoded": {"type": "object", "additionalProperties": _DECODED, "minProperties": 1},
-            "floor": _exactly({"images": _COUNT, "value": _NUMBER, "measured": {"type": "boolean"}, "points": _LIST}),
-        }
-    ),
-    "ranking-training": _exactly(
-        {
-            **_HEAD,
-            "kind": {"const": "ranking-training"},
-            "row": _TEXT,
-            "data": _DATA,
-            "recipe": _OBJECT,
-            "parameters": _COUNT,
-            "training": _exactly(
-                {
-                    "steps": _COUNT,
-                    **dict.fromkeys(("seconds", "seconds_per_step"), _NUMBER),
-                    **dict.fromkeys(("precision", "start", "note"), _TEXT),
-                    "history": _LIST,
-                }
-            ),
-        }
-    ),
-    "ranking": _exactly(
-        {
-            **_TESTED,
-            "kind": {"const": "ranking"},
-            "recipe": _OBJECT,
-            "parameters": _COUNT,
-            "clean": _NUMBERS,
-            "numbers": {"type": "object", "additionalProperties": _ATTACKED, "minProperties": 10},
-            "ers": _OBJECT,
-            "queries": {"type": "array", "items": _NUMBER, "minItems": 2},  # the score of each
-        },
-        {"few_shot": _exactly({"settings": _OBJECT, "columns": {"type": "object", "additionalProperties": _COLUMN}})},
-    ),
-    "ranking-checks": _exactly(
-        {
-            **_TESTED,
-            "kind": {"const": "ranking-checks"},
-            **dict.fromkeys(("pgd", "worst"), _NUMBER),
-            "passed": {"type": "boolean"},
-            "checks": {"type": "object", "additionalProperties": {"type": "object", "required": ["passed"]}},
-            "seconds": _NUMBER,
-        },
-        {"other": _OBJECT},
-    ),
-    "timing": _exactly({**_HEAD, "kind": {"const": "timing"}, "what": _TEXT, "settings": _OBJECT, "seconds": _OBJECT}),
-}
+KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}
 
 
 @functools.cache
-def _check(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    # Compiled, because a report reads a hundred records, and an interpreting validator takes 25 ms for each.
-    return fastjsonschema.compile(SCHEMAS[kind], use_default=False, use_formats=False)
+def _build_adapter(kind: str) -> TypeAdapter[Record]:
+    return TypeAdapter(KINDS[kind])
 
 
-def validate(record: dict[str, Any], where: str = "the record") -> dict[str, Any]:
-    """The record, if it follows the schema of its kind; ValueError with the place of the first fault if not."""
+def validate(record: Any, where: str = "the record") -> Record:
+    """The record itself, if it is of the type of its kind; ValueError with the place of the first fault if not."""
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: a record is a JSON object, found {type(record).__name__}")
-    if record.get("kind") not in SCHEMAS:
-        raise ValueError(f"{where}: unknown kind {record.get('kind')!r}; known are {', '.join(SCHEMAS)}")
+        raise ValueError(f"{where}: a record is a JSON object, not {type(record).__name__}")
+    if record.get("kind") not in KINDS:
+        raise ValueError(f"{where}: unknown kind {record.get('kind')!r}; known are {', '.join(KINDS)}")
     try:
-        _check(record["kind"])(record)
-    except fastjsonschema.JsonSchemaValueException as error:
-        raise ValueError(f"{where}: record{error.message.removeprefix('data')}") from error
+        _build_adapter(record["kind"]).validate_python(record)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in fault["loc"])
+        raise ValueError(f"{where}: record{place}: {fault['msg']}") from error
     columns = record.get("columns", {}) | record.get("few_shot", {}).get("columns", {})
     for name, column in columns.items():
         if max(column["correct"]) > column["queries"]:
             raise ValueError(f"{where}: column {name!r} has more correct answers than queries in an episode")
-    return record
+    valid: Record = record  # type: ignore[assignment]  # checked above; the parsed copy would turn 1 into 1.0
+    return valid

@@ -2,30 +2,33 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
 
 from anrot_lib.core import devices, paths
-from anrot_lib.records import results, schema
+from anrot_lib.records import results
 from anrot_lib.records.describe import describe_run
+from anrot_lib.records.parts import QuartilesRecord, TimingSettingsRecord
+from anrot_lib.records.schema import SCHEMA_VERSION, TimingRecord
 
-# Settings of a record:
-# "reference": the variant that the others are compared with, or variant -> its own; "reference_title": what to call it
-# "limits": variant -> [variant, factor], what cannot be gone below
-PEAK = "peak MiB above the features"  # variant -> MiB
+PEAK: Final = "peak MiB above the features"  # the setting that holds variant -> MiB
+Variants = Mapping[str, Callable[[int], object]]  # each is called with the number of the repeat
 
 
-def write_timing(name: str, what: str, settings: dict, seconds: dict, device: torch.device) -> Path:
+def write_timing(
+    name: str, what: str, settings: TimingSettingsRecord, seconds: dict[str, QuartilesRecord], device: torch.device
+) -> Path:
     """Write a timing record to data/runs/bench/NAME.json, with the load that the machine had."""
-    record = {
-        "schema": schema.SCHEMA_VERSION,
+    record: TimingRecord = {
+        "schema": SCHEMA_VERSION,
         "kind": "timing",
         "what": what,
         "run": describe_run(devices.device_kind(device)),
-        "settings": settings | {"load_average": round(os.getloadavg()[0], 2)},
+        "settings": {**settings, "load_average": round(os.getloadavg()[0], 2)},
         "seconds": seconds,
     }
     path = paths.runs_dir() / "bench" / f"{name}.json"
@@ -33,7 +36,7 @@ def write_timing(name: str, what: str, settings: dict, seconds: dict, device: to
     return path
 
 
-def interleave(variants: dict[str, Callable[[int], None]], repeats: int) -> dict[str, dict[str, float]]:
+def interleave(variants: Variants, repeats: int) -> dict[str, QuartilesRecord]:
     """Median and quartiles of each variant, one repeat of each in turn, after one unmeasured round."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for k in range(repeats + 1):
@@ -41,9 +44,9 @@ def interleave(variants: dict[str, Callable[[int], None]], repeats: int) -> dict
             started = time.perf_counter()
             once(k)
             seconds[name].append(time.perf_counter() - started)
-    return {
-        name: dict(
-            zip(("low", "median", "high"), (float(q) for q in np.quantile(s[1:], (0.25, 0.5, 0.75))), strict=True)
-        )
-        for name, s in seconds.items()
-    }
+    return {name: _find_quartiles(measured[1:]) for name, measured in seconds.items()}
+
+
+def _find_quartiles(seconds: list[float]) -> QuartilesRecord:
+    low, median, high = (float(q) for q in np.quantile(seconds, (0.25, 0.5, 0.75)))
+    return {"low": low, "median": median, "high": high}

@@ -13,7 +13,7 @@ import numpy as np
 from anrot_lib.core.configs import from_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, holm, interval, paired, paired_p
-from anrot_lib.experiments.levels import LEVELS, VARIANTS, attacks_of
+from anrot_lib.experiments.levels import LEVELS, VARIANTS, list_attacks
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
 from anrot_lib.fewshot.methods import title_method
@@ -74,7 +74,7 @@ def attack_names(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
         return [name for name in tables.main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
-    columns = attacks_of(from_dict(Protocol, record["protocol"]), from_dict(Budget, record["budget"]))
+    columns = list_attacks(from_dict(Protocol, record["protocol"]), from_dict(Budget, record["budget"]))
     return [column.name for column in columns]
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import t_quantile
-from anrot_lib.experiments.reconstruction import Experiment, row_of
+from anrot_lib.experiments.reconstruction_plan import Experiment, name_row
 from anrot_lib.reconstruction import autoencoders
 from anrot_lib.reconstruction.training import moved, pick
 from anrot_lib.reports import figures, pictures, tables
@@ -298,7 +298,7 @@ def picture_figure(experiment: Experiment, columns: int = 10, decoding: str = "m
     images = experiment.image_set.batch(rows)
     shown = {"original": images}
     for recipe in chosen:
-        net, _ = autoencoders.load(experiment.work / f"{row_of(recipe)}.pt")
+        net, _ = autoencoders.load(experiment.work / f"{name_row(recipe)}.pt")
         posterior = net.encode(images)
         z = posterior.mean if decoding == "mean" else posterior.sample(experiment.draw("pictures"))
         shown[TITLES[recipe.divergence]] = net.decode(z)

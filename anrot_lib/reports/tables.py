@@ -6,7 +6,7 @@ from typing import Any
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import paired
 from anrot_lib.core.units import pixels
-from anrot_lib.experiments.columns import noise_name
+from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.methods import sort_methods, title_method
 from anrot_lib.records.results import accuracies
 from anrot_lib.records.timing import PEAK
@@ -29,7 +29,7 @@ def main_columns(record: Record) -> dict[str, str]:
         f"FGSM {eps}": f"FGSM {eps} query",
         f"PGD-{protocol['steps']} {eps}": f"PGD-{protocol['steps']} {eps} query",
         f"transfer {eps}": f"transfer FGSM {eps} query",
-        f"noise {protocol['sigma']:g}": noise_name(protocol["sigma"]),
+        f"noise {protocol['sigma']:g}": name_noise_column(protocol["sigma"]),
     }
 
 

@@ -44,27 +44,26 @@ def never(*_, **__):
 
 @pytest.fixture(scope="module")
 def studied(small_set, small_budget, tmp_path_factory):
-    """(setting, files) of some variants on a tiny encoder; nothing may change them."""
+    """(setting, records) of some variants on a tiny encoder; nothing may change them."""
     home = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANROT_HOME", str(home))
         budget = change(small_budget, encoder="tiny", episodes=20, attacked_query=2, attacked_tasks=4)
         folder = experiment.experiment_folder(small_set, PROTOCOL, budget, "levels")
         setting = Setting(small_set, PROTOCOL, budget, torch.device("cpu"), "fp32", quiet, folder)
-        files = levels.run(setting, 0, SOME)
-        yield setting, files
+        yield setting, levels.run(setting, 0, SOME)
 
 
 @pytest.fixture
 def study(studied, monkeypatch):
-    setting, files = studied
+    setting, records = studied
     monkeypatch.setenv("ANROT_HOME", str(setting.folder.parents[1]))
-    return setting, files
+    return setting, records
 
 
 @pytest.fixture
 def records(study):
-    return [results.read(path) for path in study[1]]
+    return study[1]
 
 
 # --- variants ---
@@ -89,12 +88,12 @@ def test_variants_are_checked_and_pixels_are_always_among_them():
 
 def test_presets_change_lengths_only_and_attacks_go_from_weak_to_strong():
     for preset in ("smoke", "laptop", "paper"):
-        budget = levels.budget_of(preset)
+        budget = levels.make_budget(preset)
         assert (budget.encoder, budget.preset) == ("conv64f", preset)
         assert set(levels.LENGTHS[preset]) <= {
             *("episodes", "validation_tasks", "clean_tasks", "attacked_tasks", "attacked_query"),
         }
-    names = [column.name for column in levels.attacks_of(Protocol(), budget)]
+    names = [column.name for column in levels.list_attacks(Protocol(), budget)]
     assert names == ["PGD-10 1/255 query", "PGD-10 2/255 query", "FGSM 8/255 query", "PGD-20 8/255 query"]
 
 
@@ -120,12 +119,12 @@ def test_counts_are_those_of_a_net_with_that_head(study, records):
     """The long way: the variant as a head of a net that goes through the images again."""
     setting, _ = study
     manifest = experiment.make_manifest(setting)
-    net, trained, _ = pipeline.train_row(setting, "encoder-seed-0", levels.recipe_of(0))
+    net, trained, _ = pipeline.train_row(setting, "encoder-seed-0", levels.make_recipe(0))
     net = folded(net)
-    episodes = levels.splits_of(setting, manifest)
-    validation = dict(levels.measured(setting, net, episodes["val"], ["pixel", "part"]))
-    labels = levels.query_labels(episodes["val"])
-    head = levels.fitted_head("pixel+part", net.backbone.out_channels, validation, labels)
+    episodes = levels.make_manifests(setting, manifest)
+    validation = dict(levels.measure_levels(setting, net, episodes["val"], ["pixel", "part"]))
+    labels = levels.make_query_labels(episodes["val"])
+    head = levels.fit_head("pixel+part", net.backbone.out_channels, validation, labels)
     whole = FewShotNet(net.backbone, head).eval()
     record = records[SOME.index("pixel+part")]
     assert record["training"]["checkpoint"] == trained["checkpoint"]
@@ -142,31 +141,33 @@ def test_counts_are_those_of_a_net_with_that_head(study, records):
 def test_the_pixel_variant_is_the_trained_net_itself(study, records):
     """Fitting a scale changes no prediction."""
     setting, _ = study
-    net, _, _ = pipeline.train_row(setting, "encoder-seed-0", levels.recipe_of(0))
+    net, _, _ = pipeline.train_row(setting, "encoder-seed-0", levels.make_recipe(0))
     found = evaluation.count_clean(folded(net), setting.image_set, experiment.make_manifest(setting).rows)
     assert found.tolist() == records[0]["columns"]["clean"]["correct"]
 
 
 def test_finished_variants_are_kept_and_a_new_one_reuses_the_levels(study, monkeypatch):
-    setting, files = study
-    before = [path.read_bytes() for path in files]
+    setting, records = study
+    file = levels.get_study_file(setting)
+    before = file.read_bytes()
     monkeypatch.setattr(levels, "test", never)
-    assert levels.run(setting, 0, SOME) == files
+    assert levels.run(setting, 0, SOME) == records and file.read_bytes() == before
     monkeypatch.undo()
     monkeypatch.setenv("ANROT_HOME", str(setting.folder.parents[1]))
-    seen, real = [], levels.measured
-    monkeypatch.setattr(levels, "measured", lambda *a: seen.append(a[3]) or real(*a))
+    seen, real = [], levels.measure_levels
+    monkeypatch.setattr(levels, "measure_levels", lambda *a: seen.append(a[3]) or real(*a))
     more = levels.run(setting, 0, [*SOME, "pixel+kl"])
     assert seen == [[], []], "every level was measured before"
-    assert [path.read_bytes() for path in files] == before and results.read(more[-1])["row"] == "levels:pixel+kl"
-    more[-1].unlink()
+    assert more[:-1] == records and more[-1]["row"] == "levels:pixel+kl"
+    assert list(results.read_rows(file)) == sorted(f"{variant}-seed-0" for variant in [*SOME, "pixel+kl"])
+    file.write_bytes(before)
 
 
 def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_path):
     setting, _ = studied
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     setting = replace(setting, folder=tmp_path / "results" / setting.folder.name)
-    real, left = columns._counts, [6]  # the attacks of one variant and a half
+    real, left = columns._count_correct, [6]  # the attacks of one variant and a half
 
     def counts(*rest):
         if not left[0]:
@@ -174,15 +175,14 @@ def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_pa
         left[0] -= 1
         return real(*rest)
 
-    monkeypatch.setattr(columns, "_counts", counts)
+    monkeypatch.setattr(columns, "_count_correct", counts)
     with pytest.raises(Killed):
         levels.run(setting, 0, ["pixel", "part"])
-    assert [path.name for path in setting.folder.iterdir()] == ["pixel-seed-0.json"]
+    assert [path.name for path in setting.folder.iterdir()] == ["study.json"]
+    assert list(results.read_rows(levels.get_study_file(setting))) == ["pixel-seed-0"]
     left[0] = 2
     again = levels.run(setting, 0, ["pixel", "part"])
-    whole = [results.read(path) for path in again]
-    first = [results.read(path) for path in studied[1][:2]]
-    for a, b in zip(whole, first, strict=True):
+    for a, b in zip(again, studied[1][:2], strict=True):
         assert {n: c["correct"] for n, c in a["columns"].items()} == {n: c["correct"] for n, c in b["columns"].items()}
     assert not list(setting.work.glob("*.jsonl"))
 
@@ -190,9 +190,14 @@ def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_pa
 # --- table and verdict ---
 
 
+def make_manifest(episodes):
+    sizes = {"n_way": 5, "n_shot": 5, "n_query": 15, "n_tasks": episodes, "seed": 0}
+    return {"hash": "d" * 64, "image_set_hash": "a" * 64, "split": "test", **sizes}
+
+
 def made(variant, clean, weak, seed=0, shares=None, episodes=40):
     """A record with given accuracies in per cent, and some spread over episodes."""
-    budget = change(levels.budget_of("smoke"), attacked_tasks=episodes)
+    budget = change(levels.make_budget("smoke"), attacked_tasks=episodes)
     rng = np.random.default_rng(seed + len(variant))
     names = variant.split("+")
 
@@ -201,7 +206,7 @@ def made(variant, clean, weak, seed=0, shares=None, episodes=40):
         return results.column(counts.astype(int), queries, 1.0)
 
     found = {"clean": column(clean, 75), "clean, attacked tasks": column(clean, 25)}
-    attacks = [c.name for c in levels.attacks_of(Protocol(), budget)]
+    attacks = [c.name for c in levels.list_attacks(Protocol(), budget)]
     found |= {name: column(weak if k == 0 else 0, 25) for k, name in enumerate(attacks)}
     hashes = {"sha256": "a" * 64, "split_hash": "b" * 64}
     return {
@@ -211,9 +216,9 @@ def made(variant, clean, weak, seed=0, shares=None, episodes=40):
         "run": {"command": "anrot levels", "commit": "c", "versions": {}, "device": "CPU, 1 threads"},
         "data": {"name": "some", "size": 32, "images": 600, "classes": {"train": 64}, **hashes},
         "protocol": to_dict(Protocol()),
-        "recipe": to_dict(levels.recipe_of(seed)),
+        "recipe": to_dict(levels.make_recipe(seed)),
         "budget": to_dict(budget),
-        "manifest": {"hash": "d" * 64, "n_tasks": episodes},
+        "manifest": make_manifest(episodes),
         "parameters": 1,
         "transductive": False,
         "training": {
@@ -383,7 +388,8 @@ def test_the_verb_prints_a_table_and_a_verdict(home, capsys):
     said = capsys.readouterr().out
     assert "pixels + parts" in said and "Of 1 other combinations" in said
     folder = home / "runs" / "small-16px-5way-1shot-smoke-levels-try"
-    assert sorted(p.name for p in folder.iterdir()) == ["pixel+part-seed-0.json", "pixel-seed-0.json"]
+    assert [p.name for p in folder.iterdir()] == ["study.json"]
+    assert list(results.read_rows(folder / "study.json")) == ["pixel+part-seed-0", "pixel-seed-0"]
 
 
 def test_a_dry_run_says_how_long_and_writes_nothing(home, capsys):

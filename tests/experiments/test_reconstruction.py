@@ -15,7 +15,7 @@ from anrot_lib.core.resumable import Paused
 from anrot_lib.data import image_set
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments import reconstruction
-from anrot_lib.experiments.reconstruction import Experiment, recipes_of, row_of
+from anrot_lib.experiments.reconstruction_plan import Experiment, list_recipes, name_folder, name_row
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.publish import marks
@@ -43,8 +43,8 @@ def extractor():
 @pytest.fixture
 def experiment(images, extractor, tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    recipes = recipes_of(BASE, ("kl", "hellinger2"), (0,), (0.1,))
-    folder = reconstruction.folder_of(images, "smoke", "test")
+    recipes = list_recipes(BASE, ("kl", "hellinger2"), (0,), (0.1,))
+    folder = name_folder(images, "smoke", "test")
     return Experiment(images, recipes, extractor, 240, folder, silent, resamples=3)
 
 
@@ -61,12 +61,12 @@ def without_times(record):
 
 
 def test_all_seeds_at_one_beta_then_one_seed_at_the_others():
-    plan = recipes_of(BASE, ("kl", "wasserstein2", "hellinger2"), (0, 1, 2), (0.01, 0.1, 1.0))
-    assert len(plan) == 9 + 6 and len({row_of(r) for r in plan}) == 15
+    plan = list_recipes(BASE, ("kl", "wasserstein2", "hellinger2"), (0, 1, 2), (0.01, 0.1, 1.0))
+    assert len(plan) == 9 + 6 and len({name_row(r) for r in plan}) == 15
     assert {(r.seed, r.beta) for r in plan[:9]} == {(s, 0.1) for s in range(3)}
     assert {(r.seed, r.beta) for r in plan[9:]} == {(0, 0.01), (0, 1.0)}
     assert {replace(r, divergence="hellinger2", beta=0.1, seed=0) for r in plan} == {BASE}, "nothing else differs"
-    assert row_of(plan[2]) == "hellinger2-beta-0.1-seed-0"
+    assert name_row(plan[2]) == "hellinger2-beta-0.1-seed-0"
 
 
 # Records
@@ -78,17 +78,17 @@ def finished(images, extractor, tmp_path_factory):
     home = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANROT_HOME", str(home))
-        recipes = recipes_of(BASE, ("kl", "hellinger2"), (0, 1), (0.1, 1.0))
-        folder = reconstruction.folder_of(images, "smoke")
+        recipes = list_recipes(BASE, ("kl", "hellinger2"), (0, 1), (0.1, 1.0))
+        folder = name_folder(images, "smoke")
         run = Experiment(images, recipes, extractor, 240, folder, silent, resamples=5)
-        records = [results.read(path) for path in reconstruction.run(run)]
+        records = reconstruction.run(run)
     return run, records, home
 
 
 def test_a_record_says_what_was_done(finished, images):
     run, records, home = finished
     assert run.folder == home / "runs" / "synthetic-16px-reconstruction-smoke"
-    assert [r["row"] for r in records] == [row_of(r) for r in run.recipes] and len(records) == 6
+    assert [r["row"] for r in records] == [name_row(r) for r in run.recipes] and len(records) == 6
     record = records[0]
     assert record["kind"] == "reconstruction" and record["data"]["sha256"] == images.sha256
     assert record["extractor"] == run.extractor.about() and record["test"]["images"] == 240
@@ -106,7 +106,7 @@ def test_a_record_says_what_was_done(finished, images):
 def test_the_numbers_are_those_of_the_images(finished, images):
     """Once more, straight from the net and the images."""
     run, records, home = finished
-    net, _ = reconstruction.autoencoders.load(home / "checkpoints" / run.folder.name / f"{row_of(run.recipes[1])}.pt")
+    net, _ = reconstruction.autoencoders.load(home / "checkpoints" / run.folder.name / f"{name_row(run.recipes[1])}.pt")
     rows = training.pick(images, "test", 240, 0)
     originals = images.batch(rows)
     with torch.no_grad():
@@ -133,9 +133,9 @@ def test_a_test_split_without_a_floor_is_refused_before_training(experiment, ima
 
 def test_a_floor_between_measured_numbers_is_on_the_line():
     points = [{"images": n, "value": 1 + 100 / n, "half_width": 0.1} for n in (200, 100)]
-    found = reconstruction._floor_at(400, points)
+    found = reconstruction._find_floor(400, points)
     assert found["value"] == pytest.approx(1.25) and not found["measured"]
-    assert reconstruction._floor_at(200, points)["measured"]
+    assert reconstruction._find_floor(200, points)["measured"]
 
 
 def test_a_record_with_a_part_missing_is_refused(finished):
@@ -156,7 +156,7 @@ def test_accuracy_tables_do_not_see_these_records(finished):
 
 
 def test_any_number_of_pauses_gives_the_same_records(experiment):
-    whole = [results.read(path) for path in reconstruction.run(experiment)]
+    whole = reconstruction.run(experiment)
     sliced = replace(experiment, folder=experiment.folder.with_name("sliced"))
     asked, pauses = [0], 0
 
@@ -166,19 +166,20 @@ def test_any_number_of_pauses_gives_the_same_records(experiment):
 
     for _ in range(50):
         try:
-            files = reconstruction.run(replace(sliced, pause=pause))
+            records = reconstruction.run(replace(sliced, pause=pause))
             break
         except Paused:
             pauses += 1
     assert pauses > 3
-    assert [without_times(results.read(path)) for path in files] == [without_times(r) for r in whole]
+    assert [without_times(record) for record in records] == [without_times(r) for r in whole]
 
 
 def test_what_is_finished_is_not_done_again(experiment, monkeypatch):
-    files = reconstruction.run(experiment)
-    before = [path.stat().st_mtime_ns for path in files]
-    monkeypatch.setattr(reconstruction, "trained", lambda *_: pytest.fail("trained again"))
-    assert [path.stat().st_mtime_ns for path in reconstruction.run(experiment)] == before
+    records = reconstruction.run(experiment)
+    study = reconstruction.get_study_file(experiment)
+    before = study.stat().st_mtime_ns
+    monkeypatch.setattr(reconstruction, "train_model", lambda *_: pytest.fail("trained again"))
+    assert reconstruction.run(experiment) == records and study.stat().st_mtime_ns == before
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         reconstruction.run(replace(experiment, test_images=230))
 
@@ -187,7 +188,7 @@ def test_another_test_uses_the_same_net(experiment, monkeypatch):
     reconstruction.run(experiment)
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
     (first, _) = reconstruction.run(replace(experiment, test_images=230))
-    assert results.read(first)["test"]["images"] == 230
+    assert first["test"]["images"] == 230
 
 
 def test_originals_are_encoded_once(experiment, monkeypatch):
@@ -305,11 +306,12 @@ def test_the_command_writes_records_and_figures(home, capsys):
     folder = home / "runs" / "small-16px-reconstruction-smoke"
     assert sorted(p.name for p in folder.iterdir()) == [
         "beta.png",
-        "hellinger2-beta-0.1-seed-0.json",
-        "kl-beta-0.1-seed-0.json",
         "reconstructions.png",
+        "study.json",
     ]
-    record = results.read(folder / "kl-beta-0.1-seed-0.json")
+    rows = results.read_rows(folder / "study.json")
+    assert list(rows) == ["hellinger2-beta-0.1-seed-0", "kl-beta-0.1-seed-0"]
+    record = rows["kl-beta-0.1-seed-0"]
     assert f"{record['decoded']['sample']['frechet']['value']:.3f}" in said and "tiny (anrot)" in said
     assert record["vae"]["train_images"] == 192 and record["vae"]["epochs"] == 2
 
@@ -318,7 +320,8 @@ def test_the_kits_own_encoder_is_trained_for_it(home, capsys):
     ours = [w for w in words(home, "--decode", "mean") if w not in ("--extractor", str(home / "net.pt"))]
     assert main.main(ours) == 0
     name = "tiny, trained on the 15 base classes"
-    record = results.read(home / "runs" / "small-16px-reconstruction-smoke" / "kl-beta-0.1-seed-0.json")
+    rows = results.read_rows(home / "runs" / "small-16px-reconstruction-smoke" / "study.json")
+    record = rows["kl-beta-0.1-seed-0"]
     assert record["extractor"]["name"] == name and set(record["decoded"]) == {"mean"}
     untrained = extractors.of_encoder(encoders.build("tiny", generator=torch.Generator().manual_seed(0)), "x")
     assert record["extractor"]["sha256"] != untrained.sha256
@@ -385,15 +388,15 @@ def test_a_kill_and_the_same_command_again(home, monkeypatch, where):
     work = home / "checkpoints" / "small-16px-reconstruction-smoke"
     pattern = {"training": "*-training.pt", "testing": "*-tested.pt"}[where]
     kill_when(lambda: list(work.glob(pattern)), home, *words(home, *more))
-    assert len(list((home / "runs").rglob("*.json"))) < 2
+    assert len(results.read_all(home / "runs", "reconstruction")) < 2
     assert main.main(words(home, *more)) == 0
-    killed = {path.name: results.read(path) for path in (home / "runs").rglob("*.json")}
+    killed = results.read_all(home / "runs", "reconstruction")
     nets = {path.name: torch.load(path, weights_only=True)["weights"] for path in work.glob("*-seed-0.pt")}
     monkeypatch.setenv("ANROT_HOME", str(home / "whole"))
     image_set.save(image_set.load(home / "packed" / "small"), paths.packed_dir() / "small")
     assert main.main(words(home, *more)) == 0
-    for path in (home / "whole" / "runs").rglob("*.json"):
-        assert without_times(results.read(path)) == without_times(killed[path.name])
+    whole = results.read_all(home / "whole" / "runs", "reconstruction")
+    assert [without_times(record) for record in whole] == [without_times(record) for record in killed]
     for path in (home / "whole" / "checkpoints").rglob("*-seed-0.pt"):
         weights = torch.load(path, weights_only=True)["weights"]
         assert all(torch.equal(weights[k], nets[path.name][k]) for k in weights)

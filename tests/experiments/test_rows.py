@@ -44,19 +44,19 @@ def setting(small_set, small_budget, tmp_path, monkeypatch):
 def counted(monkeypatch):
     """A list of (column, first task) that grows with every part that is really computed."""
     seen = []
-    real = testing._counts
+    real = testing._count_correct
 
     def counts(evaluator, rows, column, seed, start, progress):
         seen.append((column.name, start))
         return real(evaluator, rows, column, seed, start, progress)
 
-    monkeypatch.setattr(testing, "_counts", counts)
+    monkeypatch.setattr(testing, "_count_correct", counts)
     return seen
 
 
 def kill_after(monkeypatch, parts):
     """The next evaluation dies before it computes one part more."""
-    real, left = testing._counts, [parts]
+    real, left = testing._count_correct, [parts]
 
     def counts(*rest):
         if not left[0]:
@@ -64,7 +64,7 @@ def kill_after(monkeypatch, parts):
         left[0] -= 1
         return real(*rest)
 
-    monkeypatch.setattr(testing, "_counts", counts)
+    monkeypatch.setattr(testing, "_count_correct", counts)
     return real
 
 
@@ -96,8 +96,8 @@ def test_rows_are_checked_and_other_methods_train_clean():
 
 
 def test_the_columns_of_a_record():
-    columns = {c.name: c for c in testing.columns_of(Protocol(), SMOKE)}
-    assert len(columns) == len(testing.columns_of(Protocol(), SMOKE)), "a name stands twice"
+    columns = {c.name: c for c in testing.list_columns(Protocol(), SMOKE)}
+    assert len(columns) == len(testing.list_columns(Protocol(), SMOKE)), "a name stands twice"
     assert (columns["clean"].tasks, columns["clean"].query) == (200, 15)
     attacked = ("clean, attacked tasks", "FGSM 8/255 query", "PGD-20 8/255 query", "transfer FGSM 8/255 query")
     assert {(columns[n].tasks, columns[n].query) for n in (*attacked, "noise 0.10 query")} == {(20, 5)}
@@ -110,9 +110,9 @@ def test_the_columns_of_a_record():
 
 
 def test_the_protocols_sigma_has_a_column_of_its_own():
-    names = [c.name for c in testing.columns_of(Protocol(sigma=0.12), SMOKE, clean_tasks=321)]
+    names = [c.name for c in testing.list_columns(Protocol(sigma=0.12), SMOKE, clean_tasks=321)]
     assert "noise 0.12 query" in names and "noise 0.10 query" in names
-    assert testing.columns_of(Protocol(), SMOKE, clean_tasks=321)[0].tasks == 321
+    assert testing.list_columns(Protocol(), SMOKE, clean_tasks=321)[0].tasks == 321
 
 
 def test_equal_settings_have_equal_keys():
@@ -157,7 +157,7 @@ def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
 def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small_net, counted):
     manifest = experiment.make_manifest(setting)
     columns = testing.evaluate_row(setting, "anrot", small_net, manifest, "key")
-    asked = testing.columns_of(PROTOCOL, setting.budget)
+    asked = testing.list_columns(PROTOCOL, setting.budget)
     assert list(columns) == [c.name for c in asked]
     for c in asked:
         found = columns[c.name]
@@ -204,7 +204,7 @@ def test_a_killed_evaluation_goes_on_and_ends_the_same(setting, small_net, count
         testing.evaluate_row(setting, "killed", small_net, manifest, "key")
     with open(setting.work / "killed-evaluation.jsonl", "a") as journal:
         journal.write('{"key": "cut sh')  # the kill came in the middle of a line
-    monkeypatch.setattr(testing, "_counts", real)
+    monkeypatch.setattr(testing, "_count_correct", real)
     resumed = testing.evaluate_row(setting, "killed", small_net, manifest, "key")
     assert counted == everything, "a part was lost or asked for twice"
     assert {n: c["correct"] for n, c in resumed.items()} == {n: c["correct"] for n, c in whole.items()}
@@ -273,10 +273,10 @@ def test_a_kill_in_the_evaluation_of_a_run_keeps_net_and_journal(setting, counte
     with pytest.raises(Killed):
         pipeline.run_row(setting, "prototypes", RECIPE)
     assert len(counted) == 4
-    monkeypatch.setattr(testing, "_counts", real)
+    monkeypatch.setattr(testing, "_count_correct", real)
     monkeypatch.setattr(training, "episode_loss", never)
     pipeline.run_row(setting, "prototypes", RECIPE)
-    assert len(counted) == len(set(counted)) == len(testing.columns_of(PROTOCOL, setting.budget))
+    assert len(counted) == len(set(counted)) == len(testing.list_columns(PROTOCOL, setting.budget))
 
 
 def test_what_is_asked_beyond_a_record_is_tested_again(setting, counted):
@@ -342,6 +342,6 @@ def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted
 
 def test_no_two_sigmas_share_a_column():
     protocol = Protocol(sigma=0.104)
-    names = {c.name: c.sigma for c in testing.columns_of(protocol, SMOKE) if c.sigma}
+    names = {c.name: c.sigma for c in testing.list_columns(protocol, SMOKE) if c.sigma}
     assert names["noise 0.104 query"] == 0.104 and names["noise 0.10 query"] == 0.1
     assert len(names) == len({*protocol.curve_sigma, 0.104} - {0.0})

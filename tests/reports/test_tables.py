@@ -20,6 +20,8 @@ from anrot_lib.reports import tables
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
 CLEAN = [60, 45, 75, 30, 50, 66]
+SIZES = {"n_way": 5, "n_shot": 5, "n_query": 15, "n_tasks": 200, "seed": 0}
+MANIFEST = {"hash": "9876543210" + "c" * 54, "image_set_hash": "a" * 64, "split": "test", **SIZES}
 NAMES = ("clean", "FGSM 8/255 query", "PGD-20 8/255 query", "transfer FGSM 8/255 query", "noise 0.10 query")
 
 
@@ -45,7 +47,7 @@ def record(row, shift=0, **changes):
         "protocol": to_dict(Protocol()),
         "recipe": to_dict(Recipe()),
         "budget": to_dict(SMOKE),
-        "manifest": {"hash": "9876543210" + "c" * 54, "n_tasks": 200},
+        "manifest": MANIFEST,
         "parameters": 1,
         "transductive": False,
         "training": {"seconds": 12.4, "seconds_per_step": 0.1 + 0.01 * shift},
@@ -149,10 +151,10 @@ def test_headings_follow_the_protocol():
 
 
 def test_the_table_asks_for_the_columns_that_the_pipeline_writes():
-    from anrot_lib.experiments.columns import columns_of
+    from anrot_lib.experiments.columns import list_columns
 
     for protocol in (Protocol(), Protocol(eps=2 / 255, steps=7, sigma=0.2)):
-        written = {column.name for column in columns_of(protocol, SMOKE)}
+        written = {column.name for column in list_columns(protocol, SMOKE)}
         assert set(tables.main_columns({"protocol": to_dict(protocol)}).values()) <= written
 
 
@@ -196,7 +198,7 @@ def test_differences_are_paired_on_the_same_episodes():
     assert rows[0][1].startswith("-0.6 ±")
 
 
-def test_differences_of_columns_of_different_length_are_of_their_common_tasks():
+def test_differences_of_list_columns_different_length_are_of_their_common_tasks():
     short = copy.deepcopy(RECORDS[0])
     short["columns"]["clean"] = results.column(np.array(short["columns"]["clean"]["correct"][:4]), 80, 1.0)
     found = tables.differences([RECORDS[2], short], "anrot-clean")[1][0][1]

@@ -73,7 +73,7 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) ->
     if any(one.pretrain for one in recipes.values()):
         total += budget.pretrain_steps * pretraining.BATCH * per_image
         print(f"pre-training about {total / 60:.1f} min")
-    if tests and any(column.surrogate for column in columns.asked(setting)):
+    if tests and any(column.surrogate for column in columns.select_columns(setting)):
         surrogate = _surrogate_seconds(setting)
         total += surrogate
         print(f"surrogate of the transfer attack, once, about {surrogate / 60:.1f} min")

@@ -11,7 +11,6 @@ from anrot_lib.experiments import levels as level_study
 from anrot_lib.experiments.setting import Setting, experiment_folder, make_manifest
 from anrot_lib.fewshot import evaluation, training
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
-from anrot_lib.records import results
 from anrot_lib.reports import tables
 from anrot_lib.settings import Protocol
 
@@ -19,7 +18,7 @@ from anrot_lib.settings import Protocol
 def settings_of(arguments: argparse.Namespace) -> list[Setting]:
     """A setting for each number of shots."""
     budget = configs.change(
-        level_study.budget_of(arguments.preset),
+        level_study.make_budget(arguments.preset),
         size=arguments.size,
         encoder=arguments.encoder,
         episodes=arguments.episodes,
@@ -61,8 +60,7 @@ def levels(arguments: argparse.Namespace) -> int:
         return dry_run(chosen, arguments.seeds, variants)
     for setting in chosen:
         started = time.perf_counter()
-        files = [path for seed in arguments.seeds for path in level_study.run(setting, seed, variants)]
-        records = [results.read(path) for path in files]
+        records = [record for seed in arguments.seeds for record in level_study.run(setting, seed, variants)]
         print(f"\n{tables.as_text(*level_report.table(records))}\n\n{level_report.caption(records)}")
         print(f"\n{level_report.verdict(records)}")
         print(f"records: {shown(setting.folder)}   {time.perf_counter() - started:.0f} s")
@@ -73,7 +71,7 @@ def dry_run(chosen: list[Setting], seeds: list[int], variants: list[str]) -> int
     """What a run would take, from two training steps, two episodes of every level, and one attack step of one task."""
     total = 0.0
     for setting in chosen:
-        budget, recipe = setting.budget, level_study.recipe_of(seeds[0])
+        budget, recipe = setting.budget, level_study.make_recipe(seeds[0])
         trial = configs.change(
             budget, episodes=2 * budget.episodes_per_step, validate_every=10**9, validation_tasks=2, clean_tasks=2
         )
@@ -84,7 +82,7 @@ def dry_run(chosen: list[Setting], seeds: list[int], variants: list[str]) -> int
         score, attack = _timed(replace(setting, budget=trial), variants)
         tasks = budget.clean_tasks + budget.validation_tasks
         queries = budget.attacked_tasks * setting.protocol.way * budget.attacked_query
-        steps = sum(column.threat.steps for column in level_study.attacks_of(setting.protocol, budget))
+        steps = sum(column.threat.steps for column in level_study.list_attacks(setting.protocol, budget))
         parts = {"training": train, "levels": score * tasks, "attacks, at most": attack * queries * steps}
         total += len(seeds) * sum(parts.values())
         said = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in parts.items())
@@ -96,18 +94,18 @@ def dry_run(chosen: list[Setting], seeds: list[int], variants: list[str]) -> int
 def _timed(setting: Setting, variants: list[str]) -> tuple[float, float]:
     """Seconds of all levels for one episode, and of one attack step for one query, summed over the variants."""
     image_set, protocol = setting.image_set, setting.protocol
-    manifest = level_study.splits_of(setting, make_manifest(setting))["test"]
+    manifest = level_study.make_manifests(setting, make_manifest(setting))["test"]
     net = folded(create_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
     names = [name for name in level_study.LEVELS if any(name in v.split("+") for v in variants)]
     started = time.perf_counter()
-    scores = dict(level_study.measured(setting, net, manifest, names))
+    scores = dict(level_study.measure_levels(setting, net, manifest, names))
     score = (time.perf_counter() - started) / manifest.n_tasks
-    labels = level_study.query_labels(manifest)
+    labels = level_study.make_query_labels(manifest)
     few = manifest.rows[:1].with_queries(2)
-    threat = level_study.attacks_of(protocol, setting.budget)[-2].threat
+    threat = level_study.list_attacks(protocol, setting.budget)[-2].threat
     started = time.perf_counter()
     for variant in variants:
-        head = level_study.fitted_head(variant, net.backbone.out_channels, scores, labels)
+        head = level_study.fit_head(variant, net.backbone.out_channels, scores, labels)
         fused = FewShotNet(net.backbone, head).eval().to(setting.device)
         evaluation.count_attacked(fused, image_set, few, threat, protocol.seed, setting.device)
     return score, (time.perf_counter() - started) / few.query.size

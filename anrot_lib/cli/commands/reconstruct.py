@@ -15,13 +15,14 @@ from anrot_lib.core.progress import bar, shown
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import reconstruction
-from anrot_lib.experiments.reconstruction import Experiment
+from anrot_lib.experiments import reconstruction_plan as plan
+from anrot_lib.experiments.reconstruction_plan import Experiment
 from anrot_lib.fewshot import encoders, pretraining
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.extractors import Extractor
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import train
-from anrot_lib.records import results
+from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import tables
 
 PAUSED = 3  # exit code: the time is over, the same command goes on
@@ -29,20 +30,20 @@ PAUSED = 3  # exit code: the time is over, the same command goes on
 
 def recipes_of(arguments: argparse.Namespace, image_set: ImageSet, preset: str) -> list[VaeRecipe]:
     """The models to train, with the preset's lengths cut to what the set holds."""
-    lengths = reconstruction.LENGTHS[preset]
+    lengths = plan.LENGTHS[preset]
     held = {split: len(image_set.rows(split)) for split in ("train", "val")}
     base = VaeRecipe(
         model=arguments.model or lengths.model,
-        beta=reconstruction.BETA if arguments.beta is None else arguments.beta,
+        beta=plan.BETA if arguments.beta is None else arguments.beta,
         train_images=arguments.train_images or min(lengths.train_images, held["train"]),
         validation_images=min(lengths.validation_images, held["val"]),
         epochs=arguments.epochs or lengths.epochs,
         batch=lengths.batch,
     )
     base = configs.change(base, learning_rate=arguments.learning_rate)
-    divergences = arguments.divergences or reconstruction.DIVERGENCES
+    divergences = arguments.divergences or plan.DIVERGENCES
     betas = lengths.betas if arguments.betas is None else arguments.betas
-    return reconstruction.recipes_of(base, divergences, arguments.seeds, betas)
+    return plan.list_recipes(base, divergences, arguments.seeds, betas)
 
 
 def extractor_of(
@@ -74,9 +75,9 @@ def reconstruct_verb(arguments: argparse.Namespace) -> int:
     budget = configs.change(settings.preset(arguments.preset), size=arguments.size, precision=arguments.compute)
     device = devices.resolve_device(arguments.device)
     image_set = load_data(arguments, budget)
-    folder = reconstruction.folder_of(image_set, budget.preset, arguments.tag, arguments.reference)
+    folder = plan.name_folder(image_set, budget.preset, arguments.tag, arguments.reference)
     recipes = recipes_of(arguments, image_set, budget.preset)
-    count = arguments.test_images or min(reconstruction.LENGTHS[budget.preset].test_images, len(image_set.rows("test")))
+    count = arguments.test_images or min(plan.LENGTHS[budget.preset].test_images, len(image_set.rows("test")))
     work = paths.checkpoints_dir() / folder.name
     experiment = Experiment(
         *(image_set, recipes),
@@ -96,25 +97,22 @@ def reconstruct_verb(arguments: argparse.Namespace) -> int:
         end = started + 60 * arguments.minutes
         experiment = replace(experiment, pause=lambda: time.monotonic() > end)
     try:
-        files = reconstruction.run(experiment)
+        records = reconstruction.run(experiment)
     except Paused:
-        done = sum(
-            reconstruction.is_finished(folder / f"{reconstruction.row_of(r)}.json", experiment, r) for r in recipes
-        )
+        done = len(reconstruction.find_finished(experiment))
         print(
             f"paused after {arguments.minutes:g} min with {done} of {len(recipes)} models finished; "
             "the same command goes on"
         )
         return PAUSED
-    show(experiment, files)
+    show(experiment, records)
     return 0
 
 
-def show(experiment: Experiment, files: list[Path]) -> None:
+def show(experiment: Experiment, records: list[ReconstructionRecord]) -> None:
     from anrot_lib.reports import figures as viz  # they load matplotlib, which only this needs
     from anrot_lib.reports import reconstruction as reconstruct_report
 
-    records = [results.read(file) for file in files]
     for decoding in experiment.decodings:
         print(f"\n{tables.as_text(*reconstruct_report.table(records, decoding))}")
         print(f"\n{reconstruct_report.caption(records[0], decoding)}; {reconstruct_report.MARKS}")
