@@ -12,7 +12,7 @@ import pytest
 import anrot_lib as anrot
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
-from anrot_lib.experiments.columns import columns_of
+from anrot_lib.experiments.columns import list_columns
 from anrot_lib.fewshot import methods
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.records import results
@@ -96,7 +96,7 @@ def test_any_threat_model_and_sigma_can_be_asked_for(small_net, small_set, small
     assert list(evaluation.attacked) == [threat.name] and list(evaluation.noisy) == [0.05, 0.3]
     nothing = change_eps(threat, 0.0)
     unchanged = anrot.evaluate(small_net, small_set, PROTOCOL, small_budget, threats=[nothing], sigmas=[], device="cpu")
-    plain = columns_of(PROTOCOL, small_budget)[1]
+    plain = list_columns(PROTOCOL, small_budget)[1]
     assert unchanged.attacked[nothing.name].n == plain.tasks
     assert unchanged.attacked[nothing.name].mean >= evaluation.attacked[threat.name].mean
 

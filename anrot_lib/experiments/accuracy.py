@@ -14,7 +14,7 @@ from anrot_lib.core.progress import Progress, bar
 from anrot_lib.core.statistics import Interval, interval
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.experiments.columns import TASKS_PER_PART, noise_name
+from anrot_lib.experiments.columns import TASKS_PER_PART, name_noise_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
@@ -42,7 +42,7 @@ class Evaluation:
     manifest: EpisodeManifest
 
     def __str__(self) -> str:
-        lines = {"clean": self.clean, **self.attacked, **{noise_name(sigma): i for sigma, i in self.noisy.items()}}
+        lines = {"clean": self.clean, **self.attacked, **{name_noise_column(sigma): i for sigma, i in self.noisy.items()}}
         width = max(map(len, lines))
         return "\n".join(
             f"{name:<{width}}  {accuracy.mean:5.1f} ± {accuracy.half_width:.1f} %  ({accuracy.n} episodes)"
@@ -139,14 +139,14 @@ def evaluate(
             correct[threat.name] = _count_attacked(evaluator, few, threat, protocol.seed)
             update(len(correct), {"column": threat.name})
         for sigma in sigmas:
-            name = noise_name(sigma)
+            name = name_noise_column(sigma)
             correct[name] = evaluator.count_changed(few, gaussian_noise(sigma, protocol.seed))
             update(len(correct), {"column": name})
     per_task = few.query[0].size
     return Evaluation(
         clean=interval(correct["clean"] / manifest.rows.query[0].size),
         attacked={threat.name: interval(correct[threat.name] / per_task) for threat in threats},
-        noisy={sigma: interval(correct[noise_name(sigma)] / per_task) for sigma in sigmas},
+        noisy={sigma: interval(correct[name_noise_column(sigma)] / per_task) for sigma in sigmas},
         correct=correct,
         manifest=manifest,
     )

@@ -36,4 +36,8 @@ def _test_seconds(setting: Setting, net: FewShotNet) -> float:
         net.encode(images)
         started = time.perf_counter()
         net.encode(images)
-    return (time.perf_counter() - started) / len(rows) * sum(columns.count_passes(setting, c) for c in columns.select_columns(setting))
+    return (
+        (time.perf_counter() - started)
+        / len(rows)
+        * sum(columns.count_passes(setting, c) for c in columns.select_columns(setting))
+    )

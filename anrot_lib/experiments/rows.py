@@ -71,7 +71,9 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
     }
     if loss is not None:
         about["loss"] = training.check_metric_loss(loss, recipe)
-    save_net(path, trained.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about)
+    save_net(
+        path, trained.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
+    )
     return trained.net, {**about, "checkpoint": checkpoints.sha256(path)}, path
 
 
@@ -202,6 +204,4 @@ def pretrain_encoder(setting: Setting, recipe: Recipe) -> tuple[dict[str, Tensor
     )
     path = setting.work / "pretraining.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
-        return pretrain(
-            setting.image_set, base, setting.budget, path, setting.device, setting.precision, progress=bar
-        )
+        return pretrain(setting.image_set, base, setting.budget, path, setting.device, setting.precision, progress=bar)

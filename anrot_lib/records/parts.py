@@ -4,10 +4,10 @@ The settings mirror the dataclasses Protocol, Recipe, Budget, ThreatModel, Episo
 as JSON keeps them: lists in place of tuples.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired, Required
 
 from pydantic import Field
-from typing_extensions import NotRequired, Required, TypedDict
+from typing_extensions import TypedDict
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[float, Field(ge=0)]

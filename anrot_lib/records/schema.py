@@ -1,10 +1,10 @@
 """The kinds of records as types, and their validation: exact keys, exact types, ranges of numbers."""
 
 import functools
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from anrot_lib.records import parts
 

@@ -17,9 +17,11 @@ from anrot_lib.records.describe import describe_data, describe_run, describe_thr
 from anrot_lib.records.journal import Journal
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
-
 SIZES = {"n_way": 5, "n_shot": 5, "n_query": 15, "n_tasks": 5, "seed": 0}
 MANIFEST = {"hash": "0" * 64, "image_set_hash": "1" * 64, "split": "test", **SIZES}
+
+
+HISTORY = [{"step": 10, "shares": {"pixel": 1.2}}]
 
 
 @pytest.fixture
@@ -105,7 +107,11 @@ def change(record, path, value):
         (["columns", "clean", "correct"], [-1, 2], r"record\.columns\.clean\.correct\[0\]"),
         (["columns", "clean", "correct"], [3], r"record\.columns\.clean\.correct"),
         (["columns", "clean", "correct"], [3, 76], "'clean' has more correct answers than queries"),
-        (["training"], {"history": [{"step": 10, "shares": {"pixel": 1.2}}]}, r"record\.training\.history\[0\]\.shares\.pixel"),
+        (
+            ["training"],
+            {"history": [{"step": 10, "shares": {"pixel": 1.2}}]},
+            r"record\.training\.history\[0\]\.shares\.pixel",
+        ),
         (["columns", "clean", "queries"], 0, r"record\.columns\.clean\.queries"),
         (["columns", "clean", "mean"], 101, r"record\.columns\.clean\.mean"),
         (["columns", "clean", "half_width"], -1, r"record\.columns\.clean\.half_width"),

@@ -25,8 +25,8 @@ def bench(arguments: argparse.Namespace) -> int:
     for path in ways[arguments.what]():
         if arguments.reference:
             reference = paths.results_dir() / path.relative_to(paths.runs_dir())
-            results.write(reference, results.read(path))
+            results.write(reference, results.read(path, "timing"))
             path = reference
-        print(tables.as_text(*tables.timing(results.read(path))))
+        print(tables.as_text(*tables.timing(results.read(path, "timing"))))
         print(f"record: {shown(path)}")
     return 0

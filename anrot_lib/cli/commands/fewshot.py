@@ -46,7 +46,7 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     from anrot_lib.publish import pages
     from anrot_lib.reports import figures  # they load matplotlib, which only this needs
 
-    records = [results.read(file) for file in files]
+    records = [results.read(file, "accuracy") for file in files]
     print(f"\n{tables.as_text(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}")
     for record in records:
         for alarm in record["training"].get("alarms", []):
@@ -138,7 +138,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         )
         return 0
     path = pipeline.finish_row(setting, row, recipe, net, trained, manifest)
-    record = results.read(path)
+    record = results.read(path, "accuracy")
     lines = [[name, tables.value(column), str(len(column["correct"]))] for name, column in record["columns"].items()]
     print(f"\n{tables.as_text([title_method(row), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}")
     print(f"record: {shown(path)}")
