@@ -42,7 +42,11 @@ class Evaluation:
     manifest: EpisodeManifest
 
     def __str__(self) -> str:
-        lines = {"clean": self.clean, **self.attacked, **{name_noise_column(sigma): i for sigma, i in self.noisy.items()}}
+        lines = {
+            "clean": self.clean,
+            **self.attacked,
+            **{name_noise_column(sigma): i for sigma, i in self.noisy.items()},
+        }
         width = max(map(len, lines))
         return "\n".join(
             f"{name:<{width}}  {accuracy.mean:5.1f} ± {accuracy.half_width:.1f} %  ({accuracy.n} episodes)"
