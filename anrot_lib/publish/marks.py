@@ -39,8 +39,8 @@ def draw_differences(name: str, row: str) -> str:
 def draw_commands(name: str) -> str:
     """The commands that wrote the records of an experiment, or of one file, each once."""
     path = paths.results_dir() / name
-    files = [path.with_name(f"{path.name}.json")] if not path.is_dir() else sorted(path.rglob("*.json"))
-    commands = dict.fromkeys(results.read(file)["run"]["command"] for file in files)
+    records = results.read_all(path if path.is_dir() else path.with_name(f"{path.name}.json"), None)
+    commands = dict.fromkeys(record["run"]["command"] for record in records)
     return "\n".join(["```sh", *commands, "```"])
 
 
@@ -56,7 +56,7 @@ def draw_levels(name: str) -> str:
 
 def draw_timing(file: str) -> str:
     """A benchmark."""
-    return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{file}.json")))
+    return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{file}.json", "timing")))
 
 
 def draw_reconstruction(name: str) -> str:
@@ -66,7 +66,8 @@ def draw_reconstruction(name: str) -> str:
 
 def draw_checks(file: str) -> str:
     """Whether the gradient of a ranking model is masked."""
-    return tables.as_markdown(*ranking.checks(results.read(paths.results_dir() / f"{file}.json")), numbers=False)
+    record = results.read(paths.results_dir() / f"{file}.json", "ranking-checks")
+    return tables.as_markdown(*ranking.checks(record), numbers=False)
 
 
 def draw_course() -> str:

@@ -94,7 +94,7 @@ def first_rank(file: str) -> str:
 
 def speed(file: str, variant: str) -> str:
     """How many times as fast as its reference a variant of a benchmark is."""
-    headings, rows = tables.timing(results.read(paths.results_dir() / f"{file}.json"))
+    headings, rows = tables.timing(results.read(paths.results_dir() / f"{file}.json", "timing"))
     place = _only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
     return _only([cells[place] for cells in rows if cells[0] == variant], variant)
 

@@ -98,11 +98,15 @@ def read_all(folder: Path, kind: Literal["ranking"]) -> list[RankingRecord]: ...
 @overload
 def read_all(folder: Path, kind: Literal["timing"]) -> list[TimingRecord]: ...
 @overload
-def read_all(folder: Path, kind: str) -> list[Record]: ...
-def read_all(folder: Path, kind: str = "accuracy") -> Any:
-    """All records of a kind in the files below a folder, in the order of their paths; rows of a study by name."""
-    files = sorted(Path(folder).rglob("*.json"))
-    return [record for path in files for record in _read_json(path).values() if record["kind"] == kind]
+def read_all(folder: Path, kind: str | None) -> list[Record]: ...
+def read_all(folder: Path, kind: str | None = "accuracy") -> Any:
+    """All records of a kind (None: of any) in the files below a folder, in the order of their paths, or in one file.
+
+    Rows of a study are in the order of their names.
+    """
+    folder = Path(folder)
+    files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+    return [record for path in files for record in _read_json(path).values() if kind in (None, record["kind"])]
 
 
 def column(counts: np.ndarray, queries: int, seconds: float, **about: Unpack[ColumnAbout]) -> ColumnRecord:
