@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import linalg, measures, pairs
-from anrot_lib.divergences.covariance import estimate
+from anrot_lib.divergences.covariance import estimate_gaussian
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
 from anrot_lib.fewshot.encoders import conv_block
 from anrot_lib.fewshot.levels.fusion import Fusion
@@ -62,7 +62,7 @@ def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[G
     labels = torch.arange(way).repeat_interleave(each)
     of_queries = centres[labels, None] + torch.randn(way * each, 40, dims, generator=g, dtype=torch.float64)
     of_classes = centres[:, None] + torch.randn(way, 200, dims, generator=g, dtype=torch.float64)
-    queries, classes = (estimate(x[None], None, "ridge", RIDGE, form="full") for x in (of_queries, of_classes))
+    queries, classes = (estimate_gaussian(x[None], None, "ridge", RIDGE, form="full") for x in (of_queries, of_classes))
     return queries, classes, labels
 
 
@@ -101,10 +101,10 @@ class PublishedDistribution:
     def fit(self, pool: ClassMaps) -> Gaussian:
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)
         mask = counted(pool, pool.maps.shape[-1] * pool.maps.shape[-2])
-        return estimate(samples, mask, "ridge", RIDGE, form="full", axis=-1)
+        return estimate_gaussian(samples, mask, "ridge", RIDGE, form="full", axis=-1)
 
     def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
-        own = estimate(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
+        own = estimate_gaussian(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
         return {"kl": kl, "wasserstein": wasserstein}[self.measure](own, model)
 
 

@@ -18,7 +18,13 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.gaussian import (
+    DiagonalGaussian,
+    FullGaussian,
+    Gaussian,
+    LowRankGaussian,
+    full_precision,
+)
 
 SHRINKAGES = ("none", "ridge", "trace", "lw", "oas")
 FORMS = ("auto", "full", "low rank")
@@ -39,7 +45,7 @@ def check_shrinkage(shrinkage: str, amount: float | None) -> None:
 
 
 @full_precision
-def estimate(
+def estimate_gaussian(
     samples: Tensor,
     mask: Tensor | None = None,
     shrinkage: str = "trace",
@@ -47,7 +53,7 @@ def estimate(
     unbiased: bool = True,
     form: str = "auto",
     axis: int = -2,
-) -> Gaussian:
+) -> FullGaussian | LowRankGaussian:
     """The Gaussian of samples (..., n, C), or (..., C, n) with axis=-1, which reads feature maps as they lie.
 
     mask (..., n): which samples count; None means all. unbiased divides by n - 1 (at least 1), else by n.
@@ -76,18 +82,18 @@ def estimate(
     ridge = {"none": torch.zeros_like(trace), "ridge": torch.full_like(trace, amount)}.get(shrinkage)
     ridge = alpha * trace / c + FLOOR if ridge is None else ridge
     factor = centred * ((1 - alpha) / divisor).sqrt()[..., None, None]
-    low = Gaussian(mean, factor=factor, ridge=ridge)
-    return low if form == "low rank" or (form == "auto" and n < c) else dense(low)
+    low = LowRankGaussian(mean, factor, ridge)
+    return low if form == "low rank" or (form == "auto" and n < c) else make_dense(low)
 
 
-def dense(g: Gaussian) -> Gaussian:
+def make_dense(g: Gaussian) -> FullGaussian:
     """The same Gaussian with its covariance written out, (..., C, C)."""
-    if g.kind == "full":
+    if isinstance(g, FullGaussian):
         return g
-    if g.kind == "diagonal":
-        return Gaussian(g.mean, cov=torch.diag_embed(g.var))
+    if isinstance(g, DiagonalGaussian):
+        return FullGaussian(g.mean, torch.diag_embed(g.var))
     eye = torch.eye(g.mean.shape[-1], dtype=g.mean.dtype, device=g.mean.device)
-    return Gaussian(g.mean, cov=g.factor @ g.factor.mT + g.ridge[..., None, None] * eye)
+    return FullGaussian(g.mean, g.factor @ g.factor.mT + g.ridge[..., None, None] * eye)
 
 
 def ledoit_wolf(centred: Tensor, total: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ features (float64 stays).
 
 from collections.abc import Callable
 from functools import wraps
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,69 +22,82 @@ from anrot_lib.core.errors import UserError
 VARIANCE_FLOOR = 0.05
 
 
-class Gaussian(NamedTuple):
-    """Gaussians over C dimensions, any leading shape; a tuple of tensors, so a pytree.
+class DiagonalGaussian(NamedTuple):
+    """Gaussians over C dimensions with diagonal covariance; any leading shape. mean (..., C), var (..., C)."""
 
-    mean (..., C), and exactly one of
-    - var (..., C): diagonal covariance;
-    - cov (..., C, C): full covariance;
-    - factor (..., C, r) with ridge (...): covariance ridge * I + factor factor^T.
+    mean: Tensor
+    var: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "DiagonalGaussian":
+        """The function on every tensor; `g.map(lambda t: t[rows])` picks along leading dims."""
+        return DiagonalGaussian(*map(function, self))
+
+
+class FullGaussian(NamedTuple):
+    """Gaussians over C dimensions with full covariance; any leading shape. mean (..., C), cov (..., C, C)."""
+
+    mean: Tensor
+    cov: Tensor
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "FullGaussian":
+        """The function on every tensor."""
+        return FullGaussian(*map(function, self))
+
+
+class LowRankGaussian(NamedTuple):
+    """Gaussians over C dimensions with covariance ridge I + factor factor^T; any leading shape.
+
+    mean (..., C), factor (..., C, r), ridge (...).
     """
 
     mean: Tensor
-    var: Tensor | None = None
-    cov: Tensor | None = None
-    factor: Tensor | None = None
-    ridge: Tensor | None = None
+    factor: Tensor
+    ridge: Tensor
 
-    @property
-    def kind(self) -> str:
-        """By what is held: "diagonal", "full" or "low rank"; UserError for anything else."""
-        held = tuple(name for name in self._fields[1:] if getattr(self, name) is not None)
-        kinds = {("var",): "diagonal", ("cov",): "full", ("factor", "ridge"): "low rank"}
-        if held not in kinds:
-            raise UserError(
-                "a Gaussian holds its mean and exactly one of var, cov, or factor with ridge; "
-                f"beside its mean this one holds {' and '.join(held) or 'nothing'}"
-            )
-        return kinds[held]
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Gaussian":
-        """The function on every tensor held; `g.map(lambda t: t[rows])` picks along leading dims."""
-        return Gaussian(*(None if tensor is None else function(tensor) for tensor in self))
+    def map(self, function: Callable[[Tensor], Tensor]) -> "LowRankGaussian":
+        """The function on every tensor."""
+        return LowRankGaussian(*map(function, self))
 
 
-def full_precision(function: Callable) -> Callable:
+Gaussian = DiagonalGaussian | FullGaussian | LowRankGaussian
+KINDS: dict[type, str] = {DiagonalGaussian: "diagonal", FullGaussian: "full", LowRankGaussian: "low rank"}
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """Run `function` with autocast off and tensors, Gaussians and other named tuples in float32 (float64 stays).
 
     Half precision has 8 or 11 bits: the divergence of close Gaussians would be rounding only.
     """
+    call: Callable[..., R] = function
 
     @wraps(function)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         first = [v.mean if isinstance(v, Gaussian) else v for v in (*args, *kwargs.values())]
         device = next((t.device.type for t in first if isinstance(t, Tensor)), "cpu")
         with torch.autocast(device, enabled=False):
-            return function(*map(_upcast, args), **{k: _upcast(v) for k, v in kwargs.items()})
+            return call(*map(_upcast, args), **{k: _upcast(v) for k, v in kwargs.items()})
 
     return wrapped
 
 
-def _upcast(value):
-    if isinstance(value, tuple) and hasattr(value, "_fields"):  # Gaussians and other named tuples of tensors
-        return type(value)(*map(_upcast, value))
+def _upcast(value: object) -> object:
+    if isinstance(value, tuple) and hasattr(value, "_make"):  # Gaussians and other named tuples of tensors
+        return value._make(map(_upcast, value))
     if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
         return value.float()
     return value
 
 
 @full_precision
-def diagonal(
+def estimate_diagonal(
     samples: Tensor,
     weights: Tensor | None = None,
     floor: float = VARIANCE_FLOOR,
     axis: int = -2,
-) -> Gaussian:
+) -> DiagonalGaussian:
     """The diagonal Gaussian of (weighted) samples.
 
     mean = sum_i w_i x_i, var = sum_i w_i (x_i - mean)^2 + floor.
@@ -98,22 +111,22 @@ def diagonal(
         raise UserError(f"axis must be -2 for samples (..., n, C) or -1 for (..., C, n), got {axis}")
     if weights is None:
         mean = samples.mean(axis, keepdim=True)
-        return Gaussian(mean.squeeze(axis), (samples - mean).square().mean(axis) + floor)
+        return DiagonalGaussian(mean.squeeze(axis), (samples - mean).square().mean(axis) + floor)
     weights = _normalise(weights).unsqueeze(-3 - axis)
     mean = (weights * samples).sum(axis, keepdim=True)
-    return Gaussian(mean.squeeze(axis), (weights * (samples - mean).square()).sum(axis) + floor)
+    return DiagonalGaussian(mean.squeeze(axis), (weights * (samples - mean).square()).sum(axis) + floor)
 
 
-def of_maps(maps: Tensor, floor: float = VARIANCE_FLOOR) -> Gaussian:
-    """Each feature map's Gaussian over its positions: (..., C, h, w) -> mean, var (..., C).
+def estimate_from_maps(maps: Tensor, floor: float = VARIANCE_FLOOR) -> DiagonalGaussian:
+    """The Gaussian of each feature map over its positions: (..., C, h, w) -> mean, var (..., C).
 
     No copy of the maps is made, neither for contiguous nor for channels-last ones.
     """
-    return diagonal(maps.flatten(-2), floor=floor, axis=-1)
+    return estimate_diagonal(maps.flatten(-2), floor=floor, axis=-1)
 
 
 @full_precision
-def pool(parts: Gaussian, weights: Tensor) -> Gaussian:
+def pool(parts: DiagonalGaussian, weights: Tensor) -> DiagonalGaussian:
     """The diagonal Gaussian with the moments of a mixture of S diagonal Gaussians.
 
     mean = sum_s w_s m_s, var = sum_s w_s v_s + sum_s w_s (m_s - mean)^2.
@@ -122,12 +135,12 @@ def pool(parts: Gaussian, weights: Tensor) -> Gaussian:
     Weights that are all 0 give mean 0 and var 0. Maps of equal size pooled this way give the
     Gaussian of all their positions together, floor included once.
     """
-    if parts.kind != "diagonal":
-        raise UserError(f"pool takes diagonal Gaussians, got a {parts.kind} one")
+    if not isinstance(parts, DiagonalGaussian):
+        raise UserError(f"pool takes diagonal Gaussians, got a {KINDS.get(type(parts), type(parts).__name__)} one")
     weights = _normalise(weights).unsqueeze(-1)
     mean = (weights * parts.mean).sum(-2, keepdim=True)
     var = (weights * (parts.var + (parts.mean - mean).square())).sum(-2)
-    return Gaussian(mean.squeeze(-2), var)
+    return DiagonalGaussian(mean.squeeze(-2), var)
 
 
 def _normalise(weights: Tensor) -> Tensor:

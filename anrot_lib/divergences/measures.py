@@ -17,7 +17,7 @@ means m, n and variances s^2, t^2, summed over the dimensions, and between proba
 | kl            | (s^2/t^2 - 1 - ln(s^2/t^2) + (m-n)^2/t^2)/2   | sum p ln(p/q)        | [0, inf) |
 | wasserstein2  | W2^2 = (m-n)^2 + (s-t)^2, in squared units    | no ground metric     | [0, inf) |
 
-`pairwise` takes Gaussians with full or low-rank covariances too (formulas in `full_divergences` and `wasserstein`),
+`pairwise` takes Gaussians with full or low-rank covariances too (formulas in `full` and `wasserstein`),
 and three more names: symmetric-kl, the mean of both directions, for all kinds; and for full and low-rank covariances
 wasserstein2-roots and wasserstein2-frobenius, which resemble W2^2. There equality gives 0 up to rounding only.
 
@@ -30,12 +30,13 @@ by the rounding of their sums.
 """
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences import full, wasserstein
+from anrot_lib.divergences import full, low_rank, wasserstein
 from anrot_lib.divergences.diagonal import (
     _gaussian_bhattacharyya,
     _gaussian_kl,
@@ -44,7 +45,14 @@ from anrot_lib.divergences.diagonal import (
     _pairwise_wasserstein2,
     pairwise_bhattacharyya,
 )
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.gaussian import (
+    KINDS,
+    DiagonalGaussian,
+    FullGaussian,
+    Gaussian,
+    LowRankGaussian,
+    full_precision,
+)
 from anrot_lib.divergences.names import NAMES
 from anrot_lib.divergences.simplex import (
     _pairwise_simplex_bhattacharyya,
@@ -52,7 +60,7 @@ from anrot_lib.divergences.simplex import (
     _simplex_hellinger,
     _simplex_kl,
 )
-from anrot_lib.divergences.stable import _hellinger2, hellinger_of
+from anrot_lib.divergences.stable import _hellinger2, compute_hellinger
 
 
 @full_precision
@@ -99,67 +107,80 @@ def to_standard(name: str, mean: Tensor, log_var: Tensor) -> Tensor:
     # (sigma^2 + 1)/(2 sigma) = cosh(log_var / 2) = 1 + 2 sinh^2(log_var / 4)
     spread = 0.5 * torch.log1p(2 * torch.sinh(0.25 * log_var).square())
     bhattacharyya = spread + mean.square() / (4 * (log_var.exp() + 1))
-    finish = {"bhattacharyya": lambda d: d, "hellinger2": _hellinger2, "hellinger": hellinger_of}
-    if name not in finish:
-        raise UserError(f"unknown divergence {name!r}; choose one of {', '.join(NAMES)}")
-    return finish[name](bhattacharyya)
+    if name == "bhattacharyya":
+        return bhattacharyya
+    if name == "hellinger2":
+        return _hellinger2(bhattacharyya)
+    if name == "hellinger":
+        return compute_hellinger(bhattacharyya)
+    raise UserError(f"unknown divergence {name!r}; choose one of {', '.join(NAMES)}")
 
 
-def _look_up(table: dict, name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Callable:
+Argument = TypeVar("Argument", bound=Gaussian | Tensor)
+Table = dict[tuple[type, str], Callable[[Any, Any], Tensor]]  # both arguments are of the type in the key
+_KINDS = {**KINDS, Tensor: "probabilities"}
+
+
+def _look_up(table: Table, name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Callable[[Any, Any], Tensor]:
     names = dict.fromkeys((*NAMES, *(known for _, known in PAIRWISE)))
     if name not in names:
         raise UserError(f"unknown divergence {name!r}; choose one of {', '.join(names)}")
-    kinds = [x.kind if isinstance(x, Gaussian) else "probabilities" for x in (p, q)]
-    if kinds[0] != kinds[1] or (kinds[0], name) not in table:
-        offered = sorted(kind for kind, known in table if known == name)
+    types = [type(x) if isinstance(x, Gaussian) else Tensor for x in (p, q)]
+    if types[0] != types[1] or (types[0], name) not in table:
+        offered = sorted(_KINDS[kind] for kind, known in table if known == name)
         raise UserError(
-            f"{name} between {kinds[0]} and {kinds[1]} is not defined here; "
+            f"{name} between {_KINDS[types[0]]} and {_KINDS[types[1]]} is not defined here; "
             f"it takes two arguments of the same kind, one of: {', '.join(offered) or 'none'}"
         )
-    return table[kinds[0], name]
+    return table[types[0], name]
 
 
-# Diagonal Gaussians
+def _list_bhattacharyya(kind: type[Argument], distance: Callable[[Argument, Argument], Tensor]) -> Table:
+    """D_B of a kind of arguments, and the two that follow from it."""
+    return {
+        (kind, "bhattacharyya"): distance,
+        (kind, "hellinger2"): lambda p, q: _hellinger2(distance(p, q)),
+        (kind, "hellinger"): lambda p, q: compute_hellinger(distance(p, q)),
+    }
 
 
-# Probabilities
+def _list_kl(kind: type[Argument], divergence: Callable[[Argument, Argument], Tensor]) -> Table:
+    """KL of a kind of arguments, (..., n, m), and Jeffreys' divergence, the mean of both directions."""
+    return {
+        (kind, "kl"): divergence,
+        (kind, "symmetric-kl"): lambda p, q: 0.5 * (divergence(p, q) + divergence(q, p).mT),
+    }
 
 
-_TERMS: dict[tuple[str, str], Callable] = {
-    ("diagonal", "bhattacharyya"): _gaussian_bhattacharyya,
-    ("diagonal", "hellinger2"): lambda p, q: _hellinger2(_gaussian_bhattacharyya(p, q)),
-    ("diagonal", "hellinger"): lambda p, q: hellinger_of(_gaussian_bhattacharyya(p, q)),
-    ("diagonal", "kl"): _gaussian_kl,
-    ("diagonal", "wasserstein2"): _gaussian_wasserstein2,
-    ("probabilities", "hellinger2"): lambda p, q: _simplex_hellinger(p, q).square(),
-    ("probabilities", "hellinger"): _simplex_hellinger,
-    ("probabilities", "kl"): _simplex_kl,
+_TERMS: Table = {
+    **_list_bhattacharyya(DiagonalGaussian, _gaussian_bhattacharyya),
+    (DiagonalGaussian, "kl"): _gaussian_kl,
+    (DiagonalGaussian, "wasserstein2"): _gaussian_wasserstein2,
+    (Tensor, "hellinger2"): lambda p, q: _simplex_hellinger(p, q).square(),
+    (Tensor, "hellinger"): _simplex_hellinger,
+    (Tensor, "kl"): _simplex_kl,
 }
 
-# The seam for other covariances: (kind of Gaussian, name) -> function of two Gaussians.
-PAIRWISE: dict[tuple[str, str], Callable] = {
-    ("diagonal", "bhattacharyya"): pairwise_bhattacharyya,
-    ("diagonal", "hellinger2"): lambda p, q: _hellinger2(pairwise_bhattacharyya(p, q)),
-    ("diagonal", "hellinger"): lambda p, q: hellinger_of(pairwise_bhattacharyya(p, q)),
-    ("diagonal", "kl"): _pairwise_kl,
-    ("diagonal", "wasserstein2"): _pairwise_wasserstein2,
-    ("diagonal", "symmetric-kl"): lambda p, q: 0.5 * (_pairwise_kl(p, q) + _pairwise_kl(q, p).mT),
-    ("probabilities", "hellinger2"): lambda p, q: _pairwise_simplex_hellinger(p, q).square(),
-    ("probabilities", "hellinger"): _pairwise_simplex_hellinger,
-    ("probabilities", "bhattacharyya"): _pairwise_simplex_bhattacharyya,
-    ("probabilities", "kl"): lambda p, q: _simplex_kl(p.unsqueeze(-2), q.unsqueeze(-3)).sum(-1),
-    ("probabilities", "symmetric-kl"): lambda p, q: (
+# (type of both arguments, name) -> function: where another kind of covariance is added.
+PAIRWISE: Table = {
+    **_list_bhattacharyya(DiagonalGaussian, pairwise_bhattacharyya),
+    **_list_kl(DiagonalGaussian, _pairwise_kl),
+    (DiagonalGaussian, "wasserstein2"): _pairwise_wasserstein2,
+    (Tensor, "hellinger2"): lambda p, q: _pairwise_simplex_hellinger(p, q).square(),
+    (Tensor, "hellinger"): _pairwise_simplex_hellinger,
+    (Tensor, "bhattacharyya"): _pairwise_simplex_bhattacharyya,
+    (Tensor, "kl"): lambda p, q: _simplex_kl(p.unsqueeze(-2), q.unsqueeze(-3)).sum(-1),
+    (Tensor, "symmetric-kl"): lambda p, q: (
         0.5 * (_simplex_kl(p.unsqueeze(-2), q.unsqueeze(-3)) + _simplex_kl(q.unsqueeze(-3), p.unsqueeze(-2))).sum(-1)
     ),
+    **_list_bhattacharyya(FullGaussian, full.bhattacharyya),
+    **_list_kl(FullGaussian, full.kl),
+    (FullGaussian, "wasserstein2"): wasserstein.full_wasserstein2,
+    (FullGaussian, "wasserstein2-roots"): wasserstein.full_roots,
+    (FullGaussian, "wasserstein2-frobenius"): wasserstein.full_frobenius,
+    **_list_bhattacharyya(LowRankGaussian, low_rank.bhattacharyya),
+    **_list_kl(LowRankGaussian, low_rank.kl),
+    (LowRankGaussian, "wasserstein2"): wasserstein.low_rank_wasserstein2,
+    (LowRankGaussian, "wasserstein2-roots"): wasserstein.low_rank_roots,
+    (LowRankGaussian, "wasserstein2-frobenius"): wasserstein.low_rank_frobenius,
 }
-for _kind in ("full", "low rank"):
-    PAIRWISE |= {
-        (_kind, "bhattacharyya"): full.bhattacharyya,
-        (_kind, "hellinger2"): lambda p, q: _hellinger2(full.bhattacharyya(p, q)),
-        (_kind, "hellinger"): lambda p, q: hellinger_of(full.bhattacharyya(p, q)),
-        (_kind, "kl"): full.kl,
-        (_kind, "symmetric-kl"): full.symmetric_kl,
-        (_kind, "wasserstein2"): wasserstein.wasserstein2,
-        (_kind, "wasserstein2-roots"): wasserstein.roots,
-        (_kind, "wasserstein2-frobenius"): wasserstein.frobenius,
-    }

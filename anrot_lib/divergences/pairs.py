@@ -6,12 +6,15 @@ are compared in float64 (float32 where a device has no float64), block by block,
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from anrot_lib.divergences.gaussian import Gaussian
+
+G = TypeVar("G", bound=Gaussian)
 
 NUMBERS_ON_CPU, NUMBERS_ELSEWHERE = 2**21, 2**25  # of one block: 16 MiB in float64 on a CPU
 
@@ -38,7 +41,7 @@ def widen(tensor: Tensor) -> Tensor:
     return tensor if tensor.device.type == "mps" else tensor.double()
 
 
-def all_pairs(compare: Callable[[Gaussian, Gaussian], Tensor], p: Gaussian, q: Gaussian, numbers: int) -> Tensor:
+def all_pairs(compare: Callable[[G, G], Tensor], p: G, q: G, numbers: int) -> Tensor:
     """`compare` on every p (..., n) against every q (..., m) -> (..., n, m), in the dtype of p's mean.
 
     compare takes p (B, n) and q (B, m) in float64 and gives (B, n, m); numbers is what it holds for one pair. With
@@ -46,26 +49,35 @@ def all_pairs(compare: Callable[[Gaussian, Gaussian], Tensor], p: Gaussian, q: G
     """
     dtype = p.mean.dtype
     lead = torch.broadcast_shapes(p.mean.shape[:-2], q.mean.shape[:-2])
-    p, q = (_flat(g, lead).map(widen) for g in (p, q))
+    p, q = (_map(_flat(g, lead), widen) for g in (p, q))
     e, n, m = *p.mean.shape[:2], q.mean.shape[1]
     cuts = list(blocks(e, n, numbers * m, budget_of(p.mean)))
     if len(cuts) <= 1:
-        return compare(p, q).to(dtype).unflatten(0, lead) if lead else compare(p, q)[0].to(dtype)
+        return _unflatten(compare(p, q).to(dtype), lead)
 
     def one(cut: tuple[slice, slice]) -> Tensor:
         episodes, rows = cut
-        part = p.map(lambda t: t[episodes, rows]), q.map(lambda t: t[episodes])
+        some_p, some_q = _map(p, lambda t: t[episodes, rows]), _map(q, lambda t: t[episodes])
         if not torch.is_grad_enabled():
-            return compare(*part)
-        return checkpoint(compare, *part, use_reentrant=False, preserve_rng_state=False)
+            return compare(some_p, some_q)
+        values: Tensor = checkpoint(compare, some_p, some_q, use_reentrant=False, preserve_rng_state=False)
+        return values
 
-    found: dict[int, list[Tensor]] = {}
+    by_episodes: dict[int, list[Tensor]] = {}
     for cut in cuts:
-        found.setdefault(cut[0].start, []).append(one(cut))
-    whole = torch.cat([torch.cat(parts, 1) for parts in found.values()]).to(dtype)
-    return whole.unflatten(0, lead) if lead else whole[0]
+        by_episodes.setdefault(cut[0].start, []).append(one(cut))
+    return _unflatten(torch.cat([torch.cat(parts, 1) for parts in by_episodes.values()]).to(dtype), lead)
 
 
-def _flat(g: Gaussian, lead: torch.Size) -> Gaussian:
-    own = g.mean.ndim - 2
-    return g.map(lambda t: t.expand(*lead, *t.shape[own:]).reshape(math.prod(lead), *t.shape[own:]))
+def _flat(g: G, lead: torch.Size) -> G:
+    start = g.mean.ndim - 2
+    return _map(g, lambda t: t.expand(*lead, *t.shape[start:]).reshape(math.prod(lead), *t.shape[start:]))
+
+
+def _map(g: G, function: Callable[[Tensor], Tensor]) -> G:
+    return cast(G, g.map(function))  # of the same class as g
+
+
+def _unflatten(values: Tensor, lead: torch.Size) -> Tensor:
+    whole: Tensor = values.unflatten(0, lead) if lead else values[0]
+    return whole

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def hellinger_of(bhattacharyya: Tensor) -> Tensor:
+def compute_hellinger(bhattacharyya: Tensor) -> Tensor:
     """H = sqrt(1 - exp(-D_B)) of Bhattacharyya distances, any shape: in [0, 1], exactly 0 at 0 with gradient 0.
 
     Of D_B / C it is the Hellinger distance of the geometric-mean coefficient of C dimensions, which does not saturate.

@@ -14,7 +14,7 @@ from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.data import augmentation, noise
 from anrot_lib.data.episodes import Episode
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.gaussian import DiagonalGaussian
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.hesim import Hesim, MetricLoss, gaussian_embeddings
@@ -122,9 +122,9 @@ def episode_loss(
     return loss if scores.penalty is None else loss + scores.penalty
 
 
-def flat_embeddings(embeddings: Gaussian | Tensor) -> Tensor:
+def flat_embeddings(embeddings: DiagonalGaussian | Tensor) -> Tensor:
     """Embeddings (E, n, ...) as the rows (E n, D) that metric losses take; Gaussians as [mean, var]."""
-    rows = gaussian_embeddings(embeddings) if isinstance(embeddings, Gaussian) else embeddings
+    rows = gaussian_embeddings(embeddings) if isinstance(embeddings, DiagonalGaussian) else embeddings
     return rows.flatten(0, 1)
 
 

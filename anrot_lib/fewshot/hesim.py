@@ -16,16 +16,16 @@ from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.gaussian import KINDS, DiagonalGaussian, full_precision
 from anrot_lib.divergences.measures import pairwise, terms
 
 MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> a scalar
 
 
-def gaussian_embeddings(gaussian: Gaussian) -> Tensor:
+def gaussian_embeddings(gaussian: DiagonalGaussian) -> Tensor:
     """Diagonal Gaussians (..., C) as the rows that Hesim takes: [mean, var], (..., 2C)."""
-    if gaussian.kind != "diagonal":
-        raise UserError(f"gaussian_embeddings takes diagonal Gaussians, got a {gaussian.kind} one")
+    if not isinstance(gaussian, DiagonalGaussian):
+        raise UserError(f"gaussian_embeddings takes diagonal Gaussians, got a {KINDS.get(type(gaussian), 'wrong')} one")
     return torch.cat([gaussian.mean, gaussian.var], -1)
 
 
@@ -64,7 +64,7 @@ class BhattacharyyaCoefficient(BaseDistance):
         query = _split(query_emb)
         return self._coefficient(terms("bhattacharyya", query, _split(ref_emb)).sum(-1), query)
 
-    def _coefficient(self, bhattacharyya: Tensor, gaussian: Gaussian) -> Tensor:
+    def _coefficient(self, bhattacharyya: Tensor, gaussian: DiagonalGaussian) -> Tensor:
         return torch.exp(-bhattacharyya / (gaussian.mean.shape[-1] if self.per_dimension else 1))
 
 
@@ -72,7 +72,7 @@ def _roots(logits: Tensor) -> Tensor:
     return torch.exp(0.5 * logits.log_softmax(-1))
 
 
-def _split(embeddings: Tensor) -> Gaussian:
+def _split(embeddings: Tensor) -> DiagonalGaussian:
     if embeddings.shape[-1] % 2:
         raise UserError(
             f"Gaussian embeddings are [mean, var] with an even number of columns, got {embeddings.shape[-1]}; "
@@ -84,7 +84,7 @@ def _split(embeddings: Tensor) -> Gaussian:
             "the second half of Gaussian embeddings are variances and must be positive; "
             "build them with gaussian_embeddings, or pass kind='simplex' for plain logits"
         )
-    return Gaussian(mean, var)
+    return DiagonalGaussian(mean, var)
 
 
 class Hesim(BaseMetricLossFunction):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import measures, stable
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.gaussian import DiagonalGaussian, full_precision
 from anrot_lib.ranking.names import METRICS
 
 LOG_VAR_BOUND = 4.0
@@ -45,7 +45,7 @@ def cdist(x: Tensor, y: Tensor, metric: str) -> Tensor:
     """
     if check_metric(metric) == "H":
         p, q = as_gaussians(x), as_gaussians(y)
-        return stable.hellinger_of(measures.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
+        return stable.compute_hellinger(measures.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
     products = x @ y.mT
     if metric == "C":
         return (1 - products).clamp(0, 2)
@@ -62,13 +62,13 @@ def distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     starts at its target then has a gradient. The distance of a row to itself is 1e-6 sqrt(D).
     """
     if check_metric(metric) == "H":
-        return stable.hellinger_of(measures.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
+        return stable.compute_hellinger(measures.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
     if metric == "C":
         return 1 - (x * y).sum(-1)
     return F.pairwise_distance(x, y)
 
 
-def as_gaussians(embeddings: Tensor) -> Gaussian:
+def as_gaussians(embeddings: Tensor) -> DiagonalGaussian:
     """Raw embeddings (..., 2C) as diagonal Gaussians: mean and log-variance, the latter bounded to (-4, 4) by tanh.
 
     The distance of two of them is sqrt(1 - exp(-D_B / C)), of the geometric-mean coefficient of the C dimensions: the
@@ -79,7 +79,7 @@ def as_gaussians(embeddings: Tensor) -> Gaussian:
             f"the metric H splits embeddings in mean and log-variance; {embeddings.shape[-1]} numbers are odd"
         )
     mean, log_var = embeddings.chunk(2, -1)
-    return Gaussian(mean, (LOG_VAR_BOUND * torch.tanh(log_var / LOG_VAR_BOUND)).exp())
+    return DiagonalGaussian(mean, (LOG_VAR_BOUND * torch.tanh(log_var / LOG_VAR_BOUND)).exp())
 
 
 def hardness(anchor: Tensor, positive: Tensor, negative: Tensor, metric: str) -> Tensor:

@@ -30,7 +30,7 @@ from anrot_lib.course.exercises import check
 from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.divergences import measures
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.gaussian import DiagonalGaussian
 from anrot_lib.fewshot import evaluation, methods
 from anrot_lib.reports import pictures
 
@@ -442,7 +442,7 @@ targets = torch.arange(5).repeat_interleave(5)
 def one_shot_accuracy(*supports):
     """(300,) accuracies with the given descriptions of each shot pooled into its class."""
     shots = [d.of(one_shot.support[..., 0]) for d in supports]
-    pooled = Gaussian(torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1))
+    pooled = DiagonalGaussian(torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1))
     model = net.head.fit_described(pooled, torch.arange(5).repeat(len(shots)).expand(300, -1))
     logits = net.head.score_described(model, plain.select(one_shot.query.reshape(300, -1))).logits
     return (logits.argmax(-1) == targets).float().mean(1).numpy()

@@ -25,7 +25,7 @@ import torch
 from anrot_lib.course import lesson
 from anrot_lib.course.exercises import check
 from anrot_lib.divergences import measures, stable
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.gaussian import DiagonalGaussian
 from anrot_lib.reports import figures, pictures
 
 P = lesson.setup("06", preset=PRESET)
@@ -100,7 +100,7 @@ g = torch.Generator().manual_seed(0)
 mean_p, mean_q = torch.randn(4, 3, generator=g), torch.randn(5, 3, generator=g)
 var_p, var_q = (torch.rand(n, 3, generator=g) + 0.2 for n in (4, 5))
 mine = bhattacharyya(mean_p[:, None], var_p[:, None], mean_q[None], var_q[None]).sum(-1)
-library = measures.pairwise("bhattacharyya", Gaussian(mean_p, var_p), Gaussian(mean_q, var_q))
+library = measures.pairwise("bhattacharyya", DiagonalGaussian(mean_p, var_p), DiagonalGaussian(mean_q, var_q))
 torch.testing.assert_close(mine, library)
 print("all pairs:", tuple(mine.shape), " equal to the library:", bool(torch.allclose(mine, library)))
 
@@ -140,7 +140,9 @@ def values_and_pulls(mean, deviation):
     for name in NAMES:
         m = torch.tensor([[mean]], requires_grad=True)
         d = measures.pairwise(
-            name, Gaussian(torch.zeros(1, 1), torch.ones(1, 1)), Gaussian(m, torch.full((1, 1), deviation**2))
+            name,
+            DiagonalGaussian(torch.zeros(1, 1), torch.ones(1, 1)),
+            DiagonalGaussian(m, torch.full((1, 1), deviation**2)),
         )
         found[name] = (d.item(), torch.autograd.grad(d.sum(), m)[0].abs().item())
     return found
@@ -206,8 +208,8 @@ print("dimensions   D_B      H        gradient of H")
 for dims in (1, 4, 16, 64, 256):
     m = torch.full((1, dims), 1.0, requires_grad=True)
     zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-    d = measures.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
-    h = stable.hellinger_of(d)
+    d = measures.pairwise("bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones))
+    h = stable.compute_hellinger(d)
     pull = torch.autograd.grad(h.sum(), m)[0].norm()
     print(f"{dims:6d}   {d.item():8.3f}   {h.item():.5f}   {pull:.1e}")
 
@@ -222,7 +224,7 @@ for dims in (1, 4, 16, 64, 256):
 
 # %%
 def forms(d, dims):
-    h, averaged = stable.hellinger_of, d / dims
+    h, averaged = stable.compute_hellinger, d / dims
     return {"joint H": h(d), "H per dimension": h(averaged), "D_B / C": averaged}
 
 
@@ -232,7 +234,7 @@ for dims in counts:
     for name, line in gradients.items():
         m = torch.full((1, dims), 1.0, requires_grad=True)
         zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-        d = measures.pairwise("bhattacharyya", Gaussian(zeros, ones), Gaussian(m, ones))
+        d = measures.pairwise("bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones))
         line.append(torch.autograd.grad(forms(d, dims)[name].sum(), m)[0].sum().item())
 
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
@@ -255,8 +257,8 @@ print("one Gaussian an image:", type(images).__name__, tuple(images.mean.shape),
 
 # %%
 apart = measures.pairwise("bhattacharyya", images, images)
-views = {"D_B": apart, "joint H": stable.hellinger_of(apart), "H per dimension": None}
-views["H per dimension"] = stable.hellinger_of(apart / images.mean.shape[-1])
+views = {"D_B": apart, "joint H": stable.compute_hellinger(apart), "H per dimension": None}
+views["H per dimension"] = stable.compute_hellinger(apart / images.mean.shape[-1])
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
 for place, (name, values) in zip(axes, views.items(), strict=True):
     pictures.heat(place, values.detach(), name, low=0)

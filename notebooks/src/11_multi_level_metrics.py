@@ -30,8 +30,8 @@ from anrot_lib.core.units import pixels
 from anrot_lib.course import lesson
 from anrot_lib.course.exercises import check
 from anrot_lib.divergences import measures
-from anrot_lib.divergences.covariance import estimate
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.covariance import estimate_gaussian
+from anrot_lib.divergences.gaussian import FullGaussian
 from anrot_lib.fewshot import methods, training
 from anrot_lib.fewshot.levels import combine, part, pixel
 from anrot_lib.fewshot.levels.distribution import DistributionLevel
@@ -224,7 +224,7 @@ def kl(x, y):
 
 x = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=torch.float64)
 y = x * torch.tensor([2.0, 1.0])
-p, c = (estimate(z[None], shrinkage="none") for z in (x, y))
+p, c = (estimate_gaussian(z[None], shrinkage="none") for z in (x, y))
 torch.testing.assert_close(kl(x, y), measures.pairwise("kl", p, c)[0, 0])
 print("a square and a rectangle of four points each, from the library:")
 for name in ("kl", "wasserstein2", "bhattacharyya"):
@@ -395,7 +395,7 @@ plt.show()
 
 # %%
 across, upright = torch.tensor([[1.0, 0], [-1, 0]]), torch.tensor([[0.0, 1], [0, -1]])
-a, b = (estimate(z[None].double(), shrinkage="none", form="full") for z in (across, upright))
+a, b = (estimate_gaussian(z[None].double(), shrinkage="none", form="full") for z in (across, upright))
 print("Wasserstein, squared:", round(measures.pairwise("wasserstein2", a, b).item(), 4))
 try:
     measures.pairwise("kl", a, b)
@@ -408,7 +408,7 @@ round_ones = [torch.cat([z, 0.5 * z.flip(1)]).double() for z in (across, upright
 fig, axes = plt.subplots(figsize=(4.8, 2.9), layout="constrained")
 for name, said, colour in (("kl", "KL", "#0072B2"), ("wasserstein2", "Wasserstein, squared", "#009E73")):
     for pair, style, what in (((across, upright), "-", "flat"), (round_ones, ":", "full rank")):
-        lines = [[estimate(z[None].double(), None, "ridge", r, form="full") for z in pair] for r in ridges]
+        lines = [[estimate_gaussian(z[None].double(), None, "ridge", r, form="full") for z in pair] for r in ridges]
         values = [measures.pairwise(name, *line).item() for line in lines]
         axes.plot(ridges, values, style, color=colour, label=f"{said}, {what}")
 axes.set(xscale="log", yscale="log", xlabel="ridge added to the covariances", ylabel="divergence")
@@ -461,7 +461,7 @@ plt.show()
 # no Wasserstein distance, even for covariances that commute.
 
 # %%
-wide, narrow = (Gaussian(torch.zeros(1, 2), cov=torch.tensor([v]).diag_embed()) for v in ([1.0, 4.0], [9.0, 16.0]))
+wide, narrow = (FullGaussian(torch.zeros(1, 2), cov=torch.tensor([v]).diag_embed()) for v in ([1.0, 4.0], [9.0, 16.0]))
 for name in ("wasserstein2", "wasserstein2-frobenius"):
     print(f"{name:24s}{measures.pairwise(name, wide, narrow).item():7.2f}")
 

@@ -5,8 +5,8 @@ import torch
 
 from anrot_lib.audit import multilevel
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.covariance import estimate
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.covariance import estimate_gaussian
+from anrot_lib.divergences.gaussian import FullGaussian
 from anrot_lib.divergences.measures import pairwise
 from anrot_lib.fewshot.heads.trial import batch_dependence
 from anrot_lib.fewshot.levels.matching import by_class
@@ -18,7 +18,7 @@ F64 = torch.float64
 
 
 def one(mean, cov):
-    return Gaussian(torch.tensor([mean], dtype=F64), cov=torch.tensor([cov], dtype=F64))
+    return FullGaussian(torch.tensor([mean], dtype=F64), cov=torch.tensor([cov], dtype=F64))
 
 
 def maps_of(*values):
@@ -93,7 +93,7 @@ def test_published_wasserstein_values():
     assert multilevel.wasserstein(one([0.0], [[1.0]]), one([1.0], [[4.0]])).item() == pytest.approx(4)
     query = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=F64)
     other = torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]], dtype=F64)
-    p, q = (estimate(x[None], shrinkage="none") for x in (query, other))
+    p, q = (estimate_gaussian(x[None], shrinkage="none") for x in (query, other))
     assert multilevel.wasserstein(p, q).item() == pytest.approx(1.5)
     assert pairwise("wasserstein2", p, q).item() == pytest.approx(7 / 3)
 

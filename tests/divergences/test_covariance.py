@@ -5,7 +5,8 @@ import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.covariance import FLOOR, SHRINKAGES, dense, estimate, ledoit_wolf, oracle
+from anrot_lib.divergences.covariance import FLOOR, SHRINKAGES, estimate_gaussian, ledoit_wolf, make_dense, oracle
+from anrot_lib.divergences.gaussian import FullGaussian, LowRankGaussian
 
 F64 = torch.float64
 
@@ -18,7 +19,7 @@ def samples(*shape, seed=0, dtype=F64):
 @pytest.mark.parametrize("form", ["full", "low rank"])
 def test_plain_moments(unbiased, form):
     x = samples(2, 3, 9, 5) + 7
-    g = dense(estimate(x, shrinkage="none", unbiased=unbiased, form=form))
+    g = make_dense(estimate_gaussian(x, shrinkage="none", unbiased=unbiased, form=form))
     for i in range(2):
         for j in range(3):
             expected = torch.cov(x[i, j].T, correction=int(unbiased))
@@ -27,16 +28,16 @@ def test_plain_moments(unbiased, form):
 
 
 def test_auto_takes_low_rank_where_channels_exceed_samples():
-    assert estimate(samples(2, 9, 10)).kind == "low rank"
-    assert estimate(samples(2, 10, 10)).kind == "full"
-    assert estimate(samples(2, 10, 9), axis=-1).kind == "low rank"
+    assert isinstance(estimate_gaussian(samples(2, 9, 10)), LowRankGaussian)
+    assert isinstance(estimate_gaussian(samples(2, 10, 10)), FullGaussian)
+    assert isinstance(estimate_gaussian(samples(2, 10, 9), axis=-1), LowRankGaussian)
 
 
 @pytest.mark.parametrize("shrinkage", SHRINKAGES)
 def test_both_forms_and_both_axes_are_one_covariance(shrinkage):
     x = samples(2, 7, 12)
     full, low, turned = (
-        dense(estimate(t, shrinkage=shrinkage, form=form, axis=axis))
+        make_dense(estimate_gaussian(t, shrinkage=shrinkage, form=form, axis=axis))
         for t, form, axis in ((x, "full", -2), (x, "low rank", -2), (x.mT, "full", -1))
     )
     torch.testing.assert_close(full.cov, low.cov)
@@ -47,11 +48,13 @@ def test_shrinkage_as_stated():
     x = samples(9, 5)
     plain = torch.cov(x.T)
     eye = torch.eye(5, dtype=F64)
-    torch.testing.assert_close(estimate(x, shrinkage="ridge", amount=0.3).cov, plain + 0.3 * eye)
+    torch.testing.assert_close(estimate_gaussian(x, shrinkage="ridge", amount=0.3).cov, plain + 0.3 * eye)
     expected = 0.8 * plain + (0.2 * plain.trace() / 5 + FLOOR) * eye
-    torch.testing.assert_close(estimate(x, shrinkage="trace", amount=0.2).cov, expected)
+    torch.testing.assert_close(estimate_gaussian(x, shrinkage="trace", amount=0.2).cov, expected)
     for name in ("trace", "lw", "oas"):  # they keep the trace
-        assert estimate(x, shrinkage=name).cov.trace().item() == pytest.approx(plain.trace().item() + 5 * FLOOR)
+        assert estimate_gaussian(x, shrinkage=name).cov.trace().item() == pytest.approx(
+            plain.trace().item() + 5 * FLOOR
+        )
 
 
 @pytest.mark.parametrize("shape", [(9, 5), (30, 12), (8, 40)])
@@ -65,7 +68,7 @@ def test_intensities(shape):
     square, trace = (s @ s).trace(), s.trace()
     expected = ((1 - 2 / c) * square + trace**2) / ((n + 1 - 2 / c) * (square - trace**2 / c))
     assert oracle(centred, total).item() == pytest.approx(min(1.0, expected.item()))
-    g = estimate(x, shrinkage="lw", form="full", unbiased=False)
+    g = estimate_gaussian(x, shrinkage="lw", form="full", unbiased=False)
     a = ledoit_wolf_shrinkage(x.numpy())
     torch.testing.assert_close(g.cov, (1 - a) * s + (a * trace / c + FLOOR) * torch.eye(c, dtype=F64))
 
@@ -75,9 +78,9 @@ def test_masked_samples_do_not_count(shrinkage):
     x, mask = samples(3, 8, 5), torch.ones(3, 8, dtype=torch.bool)
     mask[1, [2, 5]] = False
     spoilt = torch.where(mask[..., None], x, 1e3)
-    found = dense(estimate(spoilt, mask, shrinkage))
-    torch.testing.assert_close(found.cov[0], dense(estimate(x[0], shrinkage=shrinkage)).cov)
-    left = dense(estimate(x[1][mask[1]], shrinkage=shrinkage))
+    found = make_dense(estimate_gaussian(spoilt, mask, shrinkage))
+    torch.testing.assert_close(found.cov[0], make_dense(estimate_gaussian(x[0], shrinkage=shrinkage)).cov)
+    left = make_dense(estimate_gaussian(x[1][mask[1]], shrinkage=shrinkage))
     torch.testing.assert_close(found.cov[1], left.cov)
     torch.testing.assert_close(found.mean[1], left.mean)
 
@@ -87,22 +90,23 @@ def test_copies_of_the_samples():
     x = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]])
     copies = x.repeat(5, 1)
     torch.testing.assert_close(
-        estimate(copies, shrinkage="none", unbiased=False).cov, estimate(x, shrinkage="none", unbiased=False).cov
+        estimate_gaussian(copies, shrinkage="none", unbiased=False).cov,
+        estimate_gaussian(x, shrinkage="none", unbiased=False).cov,
     )
-    assert estimate(copies, shrinkage="none").cov[0, 0].item() == pytest.approx(1.052632, abs=1e-6)
+    assert estimate_gaussian(copies, shrinkage="none").cov[0, 0].item() == pytest.approx(1.052632, abs=1e-6)
 
 
 @pytest.mark.parametrize("shrinkage", ["trace", "lw", "oas"])
 def test_it_scales_with_the_features_and_forgets_offsets(shrinkage):
     x = samples(30, 6)
-    g, scaled = estimate(x, shrinkage=shrinkage), estimate(10 * x + 5, shrinkage=shrinkage)
+    g, scaled = estimate_gaussian(x, shrinkage=shrinkage), estimate_gaussian(10 * x + 5, shrinkage=shrinkage)
     torch.testing.assert_close(scaled.cov, 100 * g.cov, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("shrinkage", ["trace", "lw", "oas"])
 def test_equal_samples_and_no_sample_can_still_be_inverted(shrinkage):
     x = torch.ones(2, 6, 4, requires_grad=True)
-    g = dense(estimate(x, torch.tensor([[True] * 6, [False] * 6]), shrinkage))
+    g = make_dense(estimate_gaussian(x, torch.tensor([[True] * 6, [False] * 6]), shrinkage))
     assert torch.equal(g.mean, torch.tensor([[1.0] * 4, [0.0] * 4]))
     torch.linalg.cholesky(g.cov).sum().backward()
     assert x.grad.isfinite().all()
@@ -110,14 +114,14 @@ def test_equal_samples_and_no_sample_can_still_be_inverted(shrinkage):
 
 def test_a_common_offset_costs_no_digits():
     x = samples(50, 4, dtype=torch.float32)
-    torch.testing.assert_close(estimate(x + 1000).cov, estimate(x).cov, rtol=1e-2, atol=1e-3)
+    torch.testing.assert_close(estimate_gaussian(x + 1000).cov, estimate_gaussian(x).cov, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("shrinkage", ["none", "ridge", "trace"])
 @pytest.mark.parametrize("form", ["full", "low rank"])
 def test_gradients(shrinkage, form):
     def function(x):
-        return dense(estimate(x, shrinkage=shrinkage, form=form)).cov
+        return make_dense(estimate_gaussian(x, shrinkage=shrinkage, form=form)).cov
 
     assert torch.autograd.gradcheck(function, samples(2, 5, 3).requires_grad_())
 
@@ -125,13 +129,13 @@ def test_gradients(shrinkage, form):
 def test_errors():
     x = samples(4, 3)
     with pytest.raises(UserError, match=r"unknown shrinkage 'ledoit'.*lw"):
-        estimate(x, shrinkage="ledoit")
+        estimate_gaussian(x, shrinkage="ledoit")
     with pytest.raises(UserError, match="unknown form"):
-        estimate(x, form="diagonal")
+        estimate_gaussian(x, form="diagonal")
     with pytest.raises(UserError, match="at most 1 for trace"):
-        estimate(x, amount=1.5)
+        estimate_gaussian(x, amount=1.5)
 
 
 def test_an_axis_that_is_none_is_refused():
     with pytest.raises(UserError, match="axis must be -2"):
-        estimate(torch.randn(2, 5, 9), axis=2)
+        estimate_gaussian(torch.randn(2, 5, 9), axis=2)

@@ -7,19 +7,19 @@ import torch
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import linalg, pairs, wasserstein
-from anrot_lib.divergences.covariance import dense, estimate
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.covariance import estimate_gaussian, make_dense
+from anrot_lib.divergences.gaussian import DiagonalGaussian, FullGaussian, LowRankGaussian
 from anrot_lib.divergences.measures import PAIRWISE, pairwise
 from tests.helpers import rng
 
 F64 = torch.float64
-NAMES = tuple(name for kind, name in PAIRWISE if kind == "full")
+NAMES = tuple(name for kind, name in PAIRWISE if kind is FullGaussian)
 SYMMETRIC = tuple(name for name in NAMES if name != "kl")
 
 
 def one(mean, cov, dtype=F64):
     """A single Gaussian, (1, C)."""
-    return Gaussian(torch.tensor([mean], dtype=dtype), cov=torch.tensor([cov], dtype=dtype))
+    return FullGaussian(torch.tensor([mean], dtype=dtype), cov=torch.tensor([cov], dtype=dtype))
 
 
 def spd(*shape, c=4, seed=0, dtype=F64):
@@ -27,14 +27,14 @@ def spd(*shape, c=4, seed=0, dtype=F64):
     g = rng(seed)
     root = torch.randn(*shape, c, c, generator=g, dtype=F64)
     mean = torch.randn(*shape, c, generator=g, dtype=F64)
-    return Gaussian(mean.to(dtype), cov=(root @ root.mT / c + 0.2 * torch.eye(c, dtype=F64)).to(dtype))
+    return FullGaussian(mean.to(dtype), cov=(root @ root.mT / c + 0.2 * torch.eye(c, dtype=F64)).to(dtype))
 
 
 def low(*shape, c=40, rank=7, ridge=0.3, seed=0):
     g = rng(seed)
     factor = torch.randn(*shape, c, rank, generator=g, dtype=F64)
     mean = torch.randn(*shape, c, generator=g, dtype=F64)
-    return Gaussian(mean, factor=factor, ridge=torch.full(shape, ridge, dtype=F64))
+    return LowRankGaussian(mean, factor=factor, ridge=torch.full(shape, ridge, dtype=F64))
 
 
 def value(name, p, q):
@@ -66,7 +66,7 @@ CLASS = torch.tensor([[0.0, 0], [4, 0], [0, 2], [4, 2]])
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
 def test_from_samples_to_divergences(dtype):
-    p, q = (estimate(x.to(dtype)[None], shrinkage="none") for x in (QUERY, CLASS))
+    p, q = (estimate_gaussian(x.to(dtype)[None], shrinkage="none") for x in (QUERY, CLASS))
     assert torch.allclose(p.mean, torch.ones(1, 2, dtype=dtype))
     assert torch.allclose(p.cov[0], torch.eye(2, dtype=dtype) * 4 / 3)
     assert torch.allclose(q.cov[0], torch.diag(torch.tensor([16 / 3, 4 / 3], dtype=dtype)))
@@ -90,22 +90,24 @@ def test_diagonal_covariances():
 
 def test_diagonal_covariances_agree_with_the_diagonal_kind():
     mean, var = torch.randn(2, 5, 6, generator=rng(), dtype=F64), torch.rand(2, 5, 6, generator=rng(1), dtype=F64) + 0.1
-    p, q = Gaussian(mean[:, :3], var[:, :3]), Gaussian(mean[:, 3:], var[:, 3:])
+    p, q = DiagonalGaussian(mean[:, :3], var[:, :3]), DiagonalGaussian(mean[:, 3:], var[:, 3:])
     for name in ("kl", "symmetric-kl", "bhattacharyya", "hellinger", "hellinger2", "wasserstein2"):
-        torch.testing.assert_close(pairwise(name, dense(p), dense(q)), pairwise(name, p, q), rtol=1e-7, atol=1e-7)
+        torch.testing.assert_close(
+            pairwise(name, make_dense(p), make_dense(q)), pairwise(name, p, q), rtol=1e-7, atol=1e-7
+        )
 
 
 def test_covariances_that_do_not_commute():
     p, q = one([0.0, 0], [[1.0, 0], [0, 4]]), one([0.0, 0], [[2.0, 1], [1, 2]])
     exact = 9 - 2 * np.sqrt(10 + 2 * np.sqrt(12))
     assert exact == pytest.approx(0.771220, abs=1e-6)
-    for route in ("eigen", "newton-schulz"):
-        assert wasserstein.wasserstein2(p, q, route).item() == pytest.approx(exact, abs=1e-6)
+    for route in wasserstein.FULL_ROUTES:
+        assert wasserstein.full_wasserstein2(p, q, route).item() == pytest.approx(exact, abs=1e-6)
     factors = [
-        g._replace(cov=None, factor=torch.linalg.cholesky(g.cov), ridge=torch.zeros(1, dtype=F64)) for g in (p, q)
+        LowRankGaussian(g.mean, factor=torch.linalg.cholesky(g.cov), ridge=torch.zeros(1, dtype=F64)) for g in (p, q)
     ]
-    for route in ("nuclear", "ridge"):
-        assert wasserstein.wasserstein2(*factors, route).item() == pytest.approx(exact, abs=1e-6)
+    for route in wasserstein.LOW_RANK_ROUTES:
+        assert wasserstein.low_rank_wasserstein2(*factors, route).item() == pytest.approx(exact, abs=1e-6)
     assert value("wasserstein2-roots", p, q) == pytest.approx(0.803848, abs=1e-6)
     assert value("wasserstein2-frobenius", p, q) == pytest.approx(7, abs=1e-9)
     assert both_ways(p, q)[0] == pytest.approx(0.393841, abs=1e-6)
@@ -116,7 +118,7 @@ def test_covariances_that_do_not_commute():
 @pytest.mark.parametrize("c", [40, 12])  # 12: fewer dimensions than the ranks together
 def test_low_rank_equals_dense(name, c):
     p, q = low(2, 3, c=c, rank=7, ridge=0.3), low(2, 4, c=c, rank=11, ridge=0.2, seed=1)
-    torch.testing.assert_close(pairwise(name, p, q), pairwise(name, dense(p), dense(q)), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(pairwise(name, p, q), pairwise(name, make_dense(p), make_dense(q)), rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,22 +128,24 @@ def test_low_rank_gradients_equal_dense_ones(name):
     held = [t for g in leaves for t in (g.mean, g.factor, g.ridge)]
     weight = torch.rand(3, 2, generator=rng(), dtype=F64)
     found = torch.autograd.grad((pairwise(name, *leaves) * weight).sum(), held)
-    expected = torch.autograd.grad((pairwise(name, *map(dense, leaves)) * weight).sum(), held)
+    expected = torch.autograd.grad((pairwise(name, *map(make_dense, leaves)) * weight).sum(), held)
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
 def test_without_ridge_both_low_rank_routes_agree_with_dense():
     p, q = low(3, c=20, rank=4, ridge=0.0), low(2, c=20, rank=6, ridge=0.0, seed=1)
-    nuclear = wasserstein.wasserstein2(p, q)
-    torch.testing.assert_close(nuclear, wasserstein.wasserstein2(p, q, "ridge"), rtol=1e-6, atol=1e-5)
-    torch.testing.assert_close(nuclear, wasserstein.wasserstein2(dense(p), dense(q)), rtol=1e-4, atol=1e-4)
+    nuclear = wasserstein.low_rank_wasserstein2(p, q)
+    torch.testing.assert_close(nuclear, wasserstein.low_rank_wasserstein2(p, q, "ridge"), rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(
+        nuclear, wasserstein.full_wasserstein2(make_dense(p), make_dense(q)), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("form", ["low rank", "full"])
 def test_disjoint_lines_are_finite_in_wasserstein_only(form):
     x, y = torch.tensor([[1.0, 0], [-1, 0]], requires_grad=True), torch.tensor([[0.0, 1], [0, -1]])
-    p, q = (estimate(t[None], shrinkage="none", form=form) for t in (x, y))
+    p, q = (estimate_gaussian(t[None], shrinkage="none", form=form) for t in (x, y))
     found = pairwise("wasserstein2", p, q)
     assert found.item() == pytest.approx(4, abs=1e-4)
     found.sum().backward()
@@ -149,7 +153,7 @@ def test_disjoint_lines_are_finite_in_wasserstein_only(form):
     for name in ("kl", "symmetric-kl", "bhattacharyya", "hellinger"):
         with pytest.raises(UserError, match="covariance is singular"):
             pairwise(name, p, q)
-    shrunk = [estimate(t[None], shrinkage="trace", form=form) for t in (x, y)]
+    shrunk = [estimate_gaussian(t[None], shrinkage="trace", form=form) for t in (x, y)]
     assert pairwise("kl", *shrunk).isfinite().all()
 
 
@@ -157,7 +161,7 @@ def test_disjoint_lines_are_finite_in_wasserstein_only(form):
 def test_an_independent_implementation_of_wasserstein_agrees(c):
     p, q = spd(4, c=c), spd(3, c=c, seed=1)
     found = pairwise("wasserstein2", p, q)
-    schulz = wasserstein.wasserstein2(p, q, "newton-schulz")
+    schulz = wasserstein.full_wasserstein2(p, q, "newton-schulz")
     for i in range(4):
         for j in range(3):
             arguments = (p.mean[i], q.mean[j], p.cov[i], q.cov[j])
@@ -193,8 +197,7 @@ def test_all_pairs_with_leading_dims_that_broadcast(name, kind):
     found = pairwise(name, p, q)
     assert found.shape == (2, 5, 3, 4)
     for e, f, i, j in ((0, 0, 0, 0), (1, 4, 2, 3), (0, 3, 1, 2)):
-        pair = (Gaussian(*(None if t is None else t[at][None] for t in g)) for g, at in ((p, (e, 0, i)), (q, (f, j))))
-        alone = pairwise(name, *pair)
+        alone = pairwise(name, p.map(lambda t: t[e, 0, i][None]), q.map(lambda t: t[f, j][None]))  # noqa: B023
         assert found[e, f, i, j].item() == pytest.approx(alone.item(), rel=1e-9, abs=1e-9)
 
 
@@ -237,7 +240,7 @@ def test_gradcheck_of_full_covariances(name):
     def function(m, s, n, t):
         symmetric = (0.5 * (x + x.mT) for x in (s, t))
         s, t = symmetric
-        return pairwise(name, Gaussian(m, cov=s), Gaussian(n, cov=t))
+        return pairwise(name, FullGaussian(m, cov=s), FullGaussian(n, cov=t))
 
     assert torch.autograd.gradcheck(function, held)
 
@@ -248,7 +251,7 @@ def test_gradcheck_of_low_rank_covariances(name):
     held = [t.clone().requires_grad_() for g in (p, q) for t in (g.mean, g.factor, g.ridge)]
 
     def function(m, a, r, n, b, s):
-        return pairwise(name, Gaussian(m, factor=a, ridge=r), Gaussian(n, factor=b, ridge=s))
+        return pairwise(name, LowRankGaussian(m, factor=a, ridge=r), LowRankGaussian(n, factor=b, ridge=s))
 
     assert torch.autograd.gradcheck(function, held)
 
@@ -259,14 +262,14 @@ def test_gradcheck_of_the_routes_without_default():
 
     def schulz(s, t):
         s, t = 0.5 * (s + s.mT), 0.5 * (t + t.mT)
-        return wasserstein.wasserstein2(Gaussian(p.mean, cov=s), Gaussian(q.mean, cov=t), "newton-schulz")
+        return wasserstein.full_wasserstein2(FullGaussian(p.mean, cov=s), FullGaussian(q.mean, cov=t), "newton-schulz")
 
     assert torch.autograd.gradcheck(schulz, held)
     x = torch.randn(2, 3, 5, generator=rng(), dtype=F64, requires_grad=True)
     y = torch.randn(2, 4, 5, generator=rng(1), dtype=F64, requires_grad=True)
 
     def nuclear(x, y):
-        return pairwise("wasserstein2", *(estimate(t, shrinkage="none") for t in (x, y)))
+        return pairwise("wasserstein2", *(estimate_gaussian(t, shrinkage="none") for t in (x, y)))
 
     assert torch.autograd.gradcheck(nuclear, (x, y))
 
@@ -274,7 +277,7 @@ def test_gradcheck_of_the_routes_without_default():
 def test_closed_form_gradients():
     q, s = spd(1), spd(1, seed=1)
     leaves = [t.clone().requires_grad_() for t in (q.mean, q.cov, s.mean, s.cov)]
-    gq, gs = Gaussian(leaves[0], cov=leaves[1]), Gaussian(leaves[2], cov=leaves[3])
+    gq, gs = FullGaussian(leaves[0], cov=leaves[1]), FullGaussian(leaves[2], cov=leaves[3])
     d, sq, ss = (q.mean - s.mean)[0], q.cov[0], s.cov[0]
     iq, i_s, mid = sq.inverse(), ss.inverse(), (0.5 * (sq + ss)).inverse()
     outer = torch.outer(d, d)
@@ -321,7 +324,7 @@ def test_inequalities(seed):
     assert (forth - back).abs().max() > 0.1
     for name in SYMMETRIC:
         torch.testing.assert_close(pairwise(name, p, q), pairwise(name, q, p).mT, rtol=1e-7, atol=1e-7)
-    every = Gaussian(torch.cat([p.mean, q.mean]), cov=torch.cat([p.cov, q.cov]))
+    every = FullGaussian(torch.cat([p.mean, q.mean]), cov=torch.cat([p.cov, q.cov]))
     for table in (pairwise("wasserstein2", every, every).clamp_min(0).sqrt(), pairwise("hellinger", every, every)):
         assert (table.unsqueeze(1) <= table.unsqueeze(2) + table.mT.unsqueeze(0) + 1e-6).all()
 
@@ -330,7 +333,7 @@ def test_inequalities(seed):
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_gaussians_are_at_0_in_single_precision_with_finite_gradients(name, form):
     x = torch.randn(3, 90 if form == "full" else 20, 64, generator=rng()).relu().requires_grad_()
-    g = estimate(x, form=form)
+    g = estimate_gaussian(x, form=form)
     found = pairwise(name, g, g).diagonal()
     assert found.dtype == torch.float32
     assert found.abs().max() < (2e-3 if name == "hellinger" else 1e-5)
@@ -342,7 +345,7 @@ def test_equal_gaussians_are_at_0_in_single_precision_with_finite_gradients(name
 @pytest.mark.parametrize("form", ["full", "low rank"])
 def test_single_precision_is_close_to_double(name, form):
     x = torch.randn(2, 5, 40, 64, generator=rng(), dtype=F64)
-    a, b = (estimate(t, form=form) for t in (x[0], x[1] * 1.3 + 0.2))
+    a, b = (estimate_gaussian(t, form=form) for t in (x[0], x[1] * 1.3 + 0.2))
     found = pairwise(name, *(g.map(torch.Tensor.float) for g in (a, b)))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), pairwise(name, a, b), rtol=2e-4, atol=1e-4)
@@ -371,9 +374,9 @@ def test_errors_say_what_to_do():
     with pytest.raises(UserError, match="kl between low rank and full is not defined here"):
         pairwise("kl", p, q)
     with pytest.raises(UserError, match="no route 'nuclear' for full"):
-        wasserstein.wasserstein2(q, q, "nuclear")
+        wasserstein.full_wasserstein2(q, q, "nuclear")
     with pytest.raises(UserError, match="take 'ridge'"):
-        wasserstein.wasserstein2(p, p, "nuclear")
+        wasserstein.low_rank_wasserstein2(p, p, "nuclear")
     for name in ("kl", "bhattacharyya", "wasserstein2-roots"):
         with pytest.raises(UserError, match="covariance is singular"):
             pairwise(name, low(2, ridge=0.0), low(2, ridge=0.0))

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, Gaussian
+from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian, FullGaussian, Gaussian
 from anrot_lib.divergences.measures import NAMES, pairwise, terms, to_standard
 
 SIMPLEX_NAMES = ("hellinger", "hellinger2", "bhattacharyya", "kl")
@@ -19,14 +19,14 @@ SYMMETRIC = ("hellinger", "hellinger2", "bhattacharyya", "wasserstein2")
 
 def one(mean, var, dtype=torch.float32):
     """A single Gaussian over one dimension, (1, 1)."""
-    return Gaussian(torch.tensor([[mean]], dtype=dtype), torch.tensor([[var]], dtype=dtype))
+    return DiagonalGaussian(torch.tensor([[mean]], dtype=dtype), torch.tensor([[var]], dtype=dtype))
 
 
 def some(*shape, seed=0, dtype=torch.float32, grad=False):
     rng = torch.Generator().manual_seed(seed)
     mean = torch.randn(shape, generator=rng, dtype=dtype)
     var = torch.rand(shape, generator=rng, dtype=dtype) + VARIANCE_FLOOR
-    return Gaussian(mean.requires_grad_(grad), var.requires_grad_(grad))
+    return DiagonalGaussian(mean.requires_grad_(grad), var.requires_grad_(grad))
 
 
 def probabilities(*shape, seed=0, dtype=torch.float32):
@@ -84,7 +84,7 @@ def test_stated_values_to_the_standard_normal(name, far, wide):
 @pytest.mark.parametrize("name", NAMES)
 def test_to_standard_is_the_general_form_at_the_standard_normal(name):
     g = some(4, 6, dtype=torch.float64)
-    standard = Gaussian(torch.zeros(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
+    standard = DiagonalGaussian(torch.zeros(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
     torch.testing.assert_close(to_standard(name, g.mean, g.var.log()), terms(name, g, standard), atol=1e-12, rtol=1e-10)
 
 
@@ -205,8 +205,8 @@ def test_to_standard_is_finite_far_out(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("gap", [0.0, 1e-20, 1e-6, 1e-3, 1.0, 1e4])
 def test_gradients_are_finite_at_the_variance_floor(name, gap):
-    p = Gaussian(torch.zeros(1, 256), torch.full((1, 256), VARIANCE_FLOOR))
-    q = Gaussian(torch.full((1, 256), gap), torch.full((1, 256), VARIANCE_FLOOR))
+    p = DiagonalGaussian(torch.zeros(1, 256), torch.full((1, 256), VARIANCE_FLOOR))
+    q = DiagonalGaussian(torch.full((1, 256), gap), torch.full((1, 256), VARIANCE_FLOOR))
     leaves = [t.requires_grad_() for t in (*p[:2], *q[:2])]
     for layer in (pairwise, terms):
         value = layer(name, p, q)
@@ -229,7 +229,7 @@ def test_close_gaussians_keep_their_digits(name):
     """Relative offset 1e-3 in mean and variance: float32 against float64, to 4 digits."""
     q = some(1, 16, dtype=torch.float64)
     q = q.map(lambda t: t.float().double())
-    p = Gaussian((q.mean + 1e-3).float().double(), (q.var * 1.001).float().double())
+    p = DiagonalGaussian((q.mean + 1e-3).float().double(), (q.var * 1.001).float().double())
     exact = pairwise(name, p, q)
     got = pairwise(name, p.map(Tensor.float), q.map(Tensor.float))
     torch.testing.assert_close(got.double(), exact, rtol=1e-4, atol=0)
@@ -246,7 +246,7 @@ def test_properties(entries):
     """Symmetry, range, KL >= 2 D_B >= 2 H^2, triangle inequality of H; Gaussians and simplex."""
     numbers = torch.tensor(entries).reshape(3, -1, 3)
     weights = numbers[..., 2] + 1e-3
-    for x in (Gaussian(numbers[..., 0], numbers[..., 1]), weights / weights.sum(-1, keepdim=True)):
+    for x in (DiagonalGaussian(numbers[..., 0], numbers[..., 1]), weights / weights.sum(-1, keepdim=True)):
         names = NAMES if isinstance(x, Gaussian) else SIMPLEX_NAMES
         d = {name: pairwise(name, x, x) for name in names}
         for name, value in d.items():
@@ -267,7 +267,7 @@ def test_properties(entries):
 def test_shifting_both_changes_nothing_and_scaling_only_wasserstein(n, c, shift, seed):
     p, q = some(n, c, seed=seed, dtype=torch.float64), some(2, c, seed=seed + 1, dtype=torch.float64)
     for name in NAMES:
-        moved = [Gaussian(2 * (g.mean + shift), 4 * g.var) for g in (p, q)]
+        moved = [DiagonalGaussian(2 * (g.mean + shift), 4 * g.var) for g in (p, q)]
         factor = 4 if name == "wasserstein2" else 1
         torch.testing.assert_close(pairwise(name, *moved), factor * pairwise(name, p, q))
 
@@ -277,7 +277,7 @@ def test_gradcheck_gaussians(name):
     leaves = [t for s in (0, 1) for t in some(2, 3, 4, seed=s, dtype=torch.float64, grad=True)[:2]]
 
     def both(m, a, n, b):
-        p, q = Gaussian(m, a), Gaussian(n, b)
+        p, q = DiagonalGaussian(m, a), DiagonalGaussian(n, b)
         return pairwise(name, p, q), terms(name, p, q)
 
     assert torch.autograd.gradcheck(both, leaves)
@@ -306,7 +306,7 @@ def test_bhattacharyya_by_blocks_is_the_plain_expression(monkeypatch):
         torch.testing.assert_close(value, plain.sum(-1))
         for a, b in zip(torch.autograd.grad((value * weight).sum(), leaves), expected, strict=True):
             torch.testing.assert_close(a, b)
-    both = lambda m, a, n, b: pairwise("bhattacharyya", Gaussian(m, a), Gaussian(n, b))  # noqa: E731
+    both = lambda m, a, n, b: pairwise("bhattacharyya", DiagonalGaussian(m, a), DiagonalGaussian(n, b))  # noqa: E731
     assert torch.autograd.gradgradcheck(both, leaves)
 
 
@@ -333,8 +333,8 @@ def test_autocast_and_half_precision_give_float32(kind, name):
 
 def test_hellinger_saturates_and_its_gradient_dies_where_bhattacharyya_does_not():
     """256 dimensions, half a unit apart: H is 1 and pulls no more; D_B still does."""
-    far = Gaussian(torch.full((1, 256), 1.0, requires_grad=True), torch.full((1, 256), 0.1))
-    near = Gaussian(torch.zeros(1, 256), torch.full((1, 256), 0.1))
+    far = DiagonalGaussian(torch.full((1, 256), 1.0, requires_grad=True), torch.full((1, 256), 0.1))
+    near = DiagonalGaussian(torch.zeros(1, 256), torch.full((1, 256), 0.1))
     h, d = pairwise("hellinger", far, near), pairwise("bhattacharyya", far, near)
     assert h.item() == 1.0 and d.item() == pytest.approx(320.0)
     assert not torch.autograd.grad(h.sum(), far.mean)[0].any()
@@ -343,7 +343,7 @@ def test_hellinger_saturates_and_its_gradient_dies_where_bhattacharyya_does_not(
 
 def test_errors_name_what_is_offered():
     g, p = some(2, 3), probabilities(2, 3)
-    full = Gaussian(torch.zeros(2, 3), cov=torch.eye(3).expand(2, 3, 3))
+    full = FullGaussian(torch.zeros(2, 3), cov=torch.eye(3).expand(2, 3, 3))
     with pytest.raises(UserError, match="unknown divergence 'jeffreys'; choose one of hellinger"):
         pairwise("jeffreys", g, g)
     with pytest.raises(UserError, match="unknown divergence 'jeffreys'"):

@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.trees import tree_map
-from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, Gaussian
+from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.easyfsl import SELF_FITTING
 from anrot_lib.fewshot.heads.easyfsl import methods as easyfsl_methods
@@ -318,11 +318,11 @@ def test_the_variational_head_samples_only_with_a_generator():
 def test_the_penalty_is_the_divergence_to_the_prior():
     head = head_of("variational")
     mean, var = torch.randn(1, N, C, generator=rng()), torch.rand(1, N, C, generator=rng(1)) + 0.5
-    model = Gaussian(torch.zeros(1, WAY, C), torch.ones(1, WAY, C))
-    found = head.score_described(model, Gaussian(mean, var), rng()).penalty
+    model = DiagonalGaussian(torch.zeros(1, WAY, C), torch.ones(1, WAY, C))
+    found = head.score_described(model, DiagonalGaussian(mean, var), rng()).penalty
     squared = 1 - (2 * var.sqrt() / (var + 1)).sqrt() * torch.exp(-mean.square() / (4 * (var + 1)))
     assert found.item() == pytest.approx(VariationalHead.PENALTY_WEIGHT * (squared.sum(-1) / C).mean().item(), rel=1e-4)
-    at_prior = Gaussian(torch.zeros(1, N, C), torch.ones(1, N, C))
+    at_prior = DiagonalGaussian(torch.zeros(1, N, C), torch.ones(1, N, C))
     assert head.score_described(model, at_prior, rng()).penalty.item() == pytest.approx(0, abs=1e-7)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import measures, stable
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.gaussian import DiagonalGaussian
 from anrot_lib.ranking.distances import as_gaussians, cdist, distance, hardness, normalise
 
 E1, E2 = torch.eye(2, dtype=torch.float64)
@@ -85,8 +85,8 @@ def test_h_is_the_hellinger_distance_of_the_gaussians():
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(n, 12, generator=generator).double() for n in (5, 4))
     found = cdist(x, y, "H")
-    p, q = (Gaussian(m, (4 * torch.tanh(v / 4)).exp()) for m, v in (z.chunk(2, 1) for z in (x, y)))
-    wanted = stable.hellinger_of(measures.pairwise("bhattacharyya", p, q) / 6)
+    p, q = (DiagonalGaussian(m, (4 * torch.tanh(v / 4)).exp()) for m, v in (z.chunk(2, 1) for z in (x, y)))
+    wanted = stable.compute_hellinger(measures.pairwise("bhattacharyya", p, q) / 6)
     torch.testing.assert_close(found, wanted)
     torch.testing.assert_close(distance(x[:4], y, "H"), found[:4].diagonal())
     torch.testing.assert_close(cdist(y, x, "H"), found.T)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.gaussian import DiagonalGaussian
 
 EmbeddingKind = Literal["vector", "gaussian"]
 
@@ -24,7 +24,7 @@ class Scores(NamedTuple):
 
     logits: Tensor
     levels: dict[str, Tensor]
-    embeddings: Gaussian | Tensor | None
+    embeddings: DiagonalGaussian | Tensor | None
     penalty: Tensor | None = None
 
 

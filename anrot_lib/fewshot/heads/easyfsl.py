@@ -67,11 +67,11 @@ class EasyFSLHead(Head):
             raise UserError(f"easyfsl has no method {name!r}; choose one of {', '.join(sorted(known))}")
         self.method = known[name](channels)
         self.batch_dependent = bool(self.method.is_transductive())
-        self.of_maps = name == "RelationNetworks"
+        self.takes_maps = name == "RelationNetworks"
         self.fits_itself = name in SELF_FITTING
 
     def describe(self, maps: Tensor) -> Tensor:
-        return (maps if self.of_maps else maps.mean((-2, -1))).float()
+        return (maps if self.takes_maps else maps.mean((-2, -1))).float()
 
     def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> EasyFSLModel:
         mask = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
@@ -88,7 +88,7 @@ class EasyFSLHead(Head):
         if self.fits_itself and torch.is_grad_enabled():
             stand_in = _cosine(model, query)
             found = found.detach() + (stand_in - stand_in.detach())
-        return Scores(found, {}, query.mean((-2, -1)) if self.of_maps else query)
+        return Scores(found, {}, query.mean((-2, -1)) if self.takes_maps else query)
 
 
 def _cosine(model: EasyFSLModel, query: Tensor) -> Tensor:

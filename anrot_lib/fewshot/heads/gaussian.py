@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.divergences import gaussian, measures, stable
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.gaussian import DiagonalGaussian, full_precision
 from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, membership
 
 
@@ -25,21 +25,21 @@ class GaussianHead(ScaledHead):
         super().__init__(scale or {"hellinger": 20.0, "joint-hellinger": 10.0}.get(divergence, float(channels)))
         self.channels, self.divergence = channels, divergence
 
-    def describe(self, maps: Tensor) -> Gaussian:
-        return gaussian.of_maps(maps)
+    def describe(self, maps: Tensor) -> DiagonalGaussian:
+        return gaussian.estimate_from_maps(maps)
 
-    def fit_described(self, support: Gaussian, labels: Tensor, mask: Tensor | None = None) -> Gaussian:
+    def fit_described(self, support: DiagonalGaussian, labels: Tensor, mask: Tensor | None = None) -> DiagonalGaussian:
         return gaussian.pool(support.map(lambda t: t.unsqueeze(1)), membership(labels, mask))
 
     @full_precision
-    def score_described(self, model: Gaussian, query: Gaussian, generator=None) -> Scores:
+    def score_described(self, model: DiagonalGaussian, query: DiagonalGaussian, generator=None) -> Scores:
         return Scores(self._logits(self._divergence(query, model)), {}, query)
 
-    def _divergence(self, query: Gaussian, model: Gaussian) -> Tensor:
+    def _divergence(self, query: DiagonalGaussian, model: DiagonalGaussian) -> Tensor:
         if self.divergence == "joint-hellinger":
             return measures.pairwise("hellinger", query, model)
         if self.divergence == "hellinger":
-            return stable.hellinger_of(measures.pairwise("bhattacharyya", query, model) / self.channels)
+            return stable.compute_hellinger(measures.pairwise("bhattacharyya", query, model) / self.channels)
         return measures.pairwise(self.divergence, query, model) / self.channels
 
 
@@ -58,14 +58,14 @@ class VariationalHead(GaussianHead):
         self.to_mean = nn.Linear(channels, channels)
         self.to_log_var = nn.Linear(channels, channels)
 
-    def describe(self, maps: Tensor) -> Gaussian:
+    def describe(self, maps: Tensor) -> DiagonalGaussian:
         pooled = maps.mean((-2, -1))
         # tanh bounds the variance to [exp(-4), exp(4)]: D_B needs it positive, and exp must not overflow.
         log_var = 4 * torch.tanh(self.to_log_var(pooled).float() / 4)
-        return Gaussian(self.to_mean(pooled).float(), log_var.exp())
+        return DiagonalGaussian(self.to_mean(pooled).float(), log_var.exp())
 
     @full_precision
-    def score_described(self, model: Gaussian, query: Gaussian, generator=None) -> Scores:
+    def score_described(self, model: DiagonalGaussian, query: DiagonalGaussian, generator=None) -> Scores:
         penalty = None
         if generator is not None:
             prior = measures.to_standard("hellinger2", query.mean, query.var.log())

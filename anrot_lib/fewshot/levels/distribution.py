@@ -11,8 +11,8 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import gaussian, measures, stable
-from anrot_lib.divergences.covariance import check_shrinkage, estimate
-from anrot_lib.divergences.gaussian import Gaussian
+from anrot_lib.divergences.covariance import check_shrinkage, estimate_gaussian
+from anrot_lib.divergences.gaussian import Gaussian, LowRankGaussian
 from anrot_lib.divergences.pairs import widen
 from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, counted
 from anrot_lib.fewshot.levels.names import MEASURES
@@ -24,8 +24,8 @@ UNSHRUNK = ("wasserstein2", "wasserstein2-frobenius")  # finite for singular cov
 class DistributionLevel:
     """The distribution level as part of a head: divergence = D / C, the mean over dimensions (Hellinger: of D_B / C).
 
-    shrinkage and amount: as in `covariances.estimate`; None means trace 0.1, and none for the measures in UNSHRUNK.
-    covariance "full" takes low rank by itself where (M + 1) h w < C; "diagonal" is `gaussians.diagonal`.
+    shrinkage and amount: as in `covariance.estimate_gaussian`; None means trace 0.1, none for UNSHRUNK.
+    covariance "full" takes low rank by itself where (M + 1) h w < C; "diagonal" is `gaussian.estimate_diagonal`.
     normalise: unit channel vectors first, so that the trace of a covariance is at most n / (n - 1).
     """
 
@@ -62,24 +62,27 @@ class DistributionLevel:
         per_shot = pool.maps.shape[-1] * pool.maps.shape[-2]
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)  # (E, way, C, M h w)
         low_rank = samples.shape[-1] + per_shot < samples.shape[-2]
-        return self._gaussian(samples, counted(pool, per_shot), "low rank" if low_rank else "full")
+        return self._gaussian(samples, counted(pool, per_shot), low_rank)
 
     def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
         """(E, n, C, h, w) -> (E, n, way)"""
-        own, channels = self._gaussian(query.flatten(-2), None, model.kind), query.shape[-3]
+        low_rank, channels = isinstance(model, LowRankGaussian), query.shape[-3]
+        queries = self._gaussian(query.flatten(-2), None, low_rank)
         if self.measure == "hellinger":
-            found = stable.hellinger_of(measures.pairwise("bhattacharyya", own, model) / channels)
+            divergence = stable.compute_hellinger(measures.pairwise("bhattacharyya", queries, model) / channels)
         elif self.measure == "kl-reverse":
-            found = measures.pairwise("kl", model, own).mT / channels
+            divergence = measures.pairwise("kl", model, queries).mT / channels
         else:
-            found = measures.pairwise(self.measure, own, model) / channels
-        return found.to(query.dtype)
+            divergence = measures.pairwise(self.measure, queries, model) / channels
+        return divergence.to(query.dtype)
 
-    def _gaussian(self, samples: Tensor, mask: Tensor | None, form: str) -> Gaussian:
+    def _gaussian(self, samples: Tensor, mask: Tensor | None, low_rank: bool) -> Gaussian:
         """Samples (..., C, n) to Gaussians; in float64, as covariances and their inverses lose half the digits."""
         samples = widen(samples)
         if self.normalise:
             samples = torch.nn.functional.normalize(samples, dim=-2)
         if self.covariance == "diagonal":
-            return gaussian.diagonal(samples, None if mask is None else mask.to(samples.dtype), axis=-1)
-        return estimate(samples, mask, self._shrinkage, self.amount, form=form, axis=-1)
+            return gaussian.estimate_diagonal(samples, None if mask is None else mask.to(samples.dtype), axis=-1)
+        return estimate_gaussian(
+            samples, mask, self._shrinkage, self.amount, form="low rank" if low_rank else "full", axis=-1
+        )

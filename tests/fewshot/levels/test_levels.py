@@ -8,7 +8,8 @@ import torch
 from anrot_lib.attacks.ascend import frozen
 from anrot_lib.audit.multilevel import four_layer_64f
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.covariance import estimate
+from anrot_lib.divergences.covariance import estimate_gaussian
+from anrot_lib.divergences.gaussian import LowRankGaussian
 from anrot_lib.divergences.measures import pairwise
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.classifier import create_net
@@ -153,7 +154,7 @@ def by_hand(name, query, shots):
         best = [max((v @ x / (v.norm() * x.norm())).item() for v in others) for x in own]
         return 1 - sum(best) / len(best)
     samples = (query.T, torch.cat([shot.T for shot in shots]))
-    q, s = (estimate(x[None], shrinkage="trace", amount=0.1, form="full") for x in samples)
+    q, s = (estimate_gaussian(x[None], shrinkage="trace", amount=0.1, form="full") for x in samples)
     if name == "hellinger":
         return (1 - torch.exp(-pairwise("bhattacharyya", q, s) / c)).sqrt().item()
     if name == "kl-reverse":
@@ -183,7 +184,7 @@ def test_low_rank_and_full_agree_in_a_level(name):
     """20 channels, maps of 2 x 2, two shots: (2 + 1) 4 < 20, so the level works with Gram matrices."""
     support, query = random_maps(1, 6, 20, 2, 2), random_maps(1, 4, 20, 2, 2, seed=1)
     pool = by_class(support, torch.arange(3).repeat(2)[None])
-    assert ALL[name].fit(pool).kind == "low rank"
+    assert isinstance(ALL[name].fit(pool), LowRankGaussian)
     found = divergence(name, query, pool)
     for i in range(4):
         for c in range(3):
