@@ -1,9 +1,10 @@
 """The one ascent loop. An attack is an objective; everything that climbs a loss over pixels runs through here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from typing import Literal, Protocol, overload
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,20 @@ from torch import Tensor, nn
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
 
+
+class HasModules(Protocol):
+    """What `frozen` can leave as it was: an nn.Module, or what has its `modules()`."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+
 # objective(candidates, active) -> loss, or (loss, beaten). See `ascend`.
 Objective = Callable[[Tensor, Tensor | None], Tensor | tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """What an ascent found. `loss` and `beaten` have the shape of the units.
+    """The result of an ascent. `loss` and `beaten` have the shape of the units.
 
     With keep="last" nothing is evaluated after the last step, so both are None.
     `beaten` is also None for an objective that does not say when a unit is beaten.
@@ -76,7 +84,13 @@ def ascend(
     return Ascent(search.images, search.loss, search.beaten)
 
 
-def _climb(search: "_Search", threat: ThreatModel, clean: Tensor, generator, start) -> Tensor:
+def _climb(
+    search: "_Search",
+    threat: ThreatModel,
+    clean: Tensor,
+    generator: torch.Generator | None,
+    start: Tensor | None,
+) -> Tensor:
     if threat.eps == 0:
         if search.track:
             search.look(clean, backward=False)
@@ -91,7 +105,7 @@ def _climb(search: "_Search", threat: ThreatModel, clean: Tensor, generator, sta
         for step in range(threat.steps):
             if search.finished:
                 break  # but later runs still draw their starts: the generator moves on the same way whatever happens
-            if not (from_clean and step == 0 and gradient is not None):  # that gradient is known already
+            if gradient is None or not (from_clean and step == 0):  # else that gradient is known already
                 gradient = search.look(points)
             points = threat.move(points, gradient, clean)
         if search.track and not search.finished:
@@ -108,7 +122,7 @@ def _full_step(search: "_Search", threat: ThreatModel, clean: Tensor, from_clean
     return gradient
 
 
-def _start(threat: ThreatModel, clean: Tensor, generator, start: Tensor | None) -> Tensor:
+def _start(threat: ThreatModel, clean: Tensor, generator: torch.Generator | None, start: Tensor | None) -> Tensor:
     if start is not None:
         return threat.project(ordinary(start).detach().to(clean), clean)
     return clean if threat.start == "clean" else threat.random_start(clean, generator)
@@ -119,7 +133,9 @@ class _Search:
 
     def __init__(self, objective: Objective, clean: Tensor, chunk: int | None, track: bool, drop: str | None):
         self.objective, self.chunk, self.track, self.drop = objective, chunk, track, drop
-        self.images, self.loss, self.beaten = clean.clone() if track else clean, None, None
+        self.images = clean.clone() if track else clean
+        self.loss: Tensor | None = None
+        self.beaten: Tensor | None = None
         self.active: Tensor | None = None
 
     @property
@@ -131,6 +147,10 @@ class _Search:
         if self.drop == "still":
             self.active = None
 
+    @overload
+    def look(self, points: Tensor) -> Tensor: ...
+    @overload
+    def look(self, points: Tensor, backward: Literal[False]) -> None: ...
     def look(self, points: Tensor, backward: bool = True) -> Tensor | None:
         """Evaluate the active units of `points` once; the gradient has the shape of `points`, 0 for units that left."""
         active = self.active
@@ -149,21 +169,20 @@ class _Search:
             gradient = torch.zeros_like(points).index_copy_(0, active, gradient)
         return gradient
 
-    def _passes(self, rows: Tensor, active: Tensor | None, backward: bool):
+    def _passes(self, rows: Tensor, active: Tensor | None, backward: bool) -> "_Pass":
         if self.chunk is None or len(rows) <= self.chunk:
             return _evaluate(self.objective, rows, active, backward)
         numbers = torch.arange(len(rows), device=rows.device) if active is None else active
         parts = zip(rows.split(self.chunk), numbers.split(self.chunk), strict=True)
-        losses, beatens, gradients = zip(
-            *(_evaluate(self.objective, part, some, backward) for part, some in parts), strict=True
-        )
-        return tuple(None if part[0] is None else torch.cat(part) for part in (losses, beatens, gradients))
+        passes = [_evaluate(self.objective, part, some, backward) for part, some in parts]
+        losses, beatens, gradients = zip(*passes, strict=True)
+        return torch.cat(losses), _concatenate(beatens), _concatenate(gradients)
 
     def _remember(self, rows: Tensor, loss: Tensor, beaten: Tensor | None, active: Tensor | None) -> None:
         if self.loss is None:  # the first look is at the clean images of all units
             self.loss, self.beaten = loss.clone(), None if beaten is None else beaten.clone()
         else:
-            self._improve(rows, loss, beaten, active)
+            self._improve(rows, loss, beaten, active, self.loss)
         if self.drop == "beaten":
             if beaten is None or loss.ndim != 1:
                 raise ValueError("stop='beaten' needs an objective that returns (loss, beaten), both of shape (units,)")
@@ -171,11 +190,11 @@ class _Search:
                 numbers = torch.arange(len(loss), device=loss.device) if active is None else active
                 self.active = numbers[~beaten]
 
-    def _improve(self, rows: Tensor, loss: Tensor, beaten: Tensor | None, active: Tensor | None) -> None:
+    def _improve(self, rows: Tensor, loss: Tensor, beaten: Tensor | None, active: Tensor | None, best: Tensor) -> None:
         where = slice(None) if active is None or not loss.ndim else active
-        old_loss = self.loss[where] if loss.ndim else self.loss
+        old_loss = best[where] if loss.ndim else best
         better = loss > old_loss
-        if beaten is not None:
+        if beaten is not None and self.beaten is not None:
             old = self.beaten[where] if loss.ndim else self.beaten
             better = (beaten & ~old) | ((beaten == old) & better)
             beaten = torch.where(better, beaten, old)
@@ -185,12 +204,21 @@ class _Search:
             self.images, self.loss, self.beaten = torch.where(pixels, rows, self.images), loss, beaten
         else:
             self.images[active] = torch.where(pixels, rows, self.images[active])
-            self.loss[active] = loss
-            if beaten is not None:
+            best[active] = loss
+            if beaten is not None and self.beaten is not None:
                 self.beaten[active] = beaten
 
 
-def _evaluate(objective: Objective, points: Tensor, active: Tensor | None, backward: bool):
+_Pass = tuple[Tensor, Tensor | None, Tensor | None]  # loss; beaten or None; gradient or None
+
+
+def _concatenate(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Parts that are all tensors as one; None if they are all None."""
+    tensors = [part for part in parts if part is not None]
+    return torch.cat(tensors) if tensors else None
+
+
+def _evaluate(objective: Objective, points: Tensor, active: Tensor | None, backward: bool) -> _Pass:
     """One forward pass, and one backward pass to the pixels if asked: (loss, beaten or None, gradient or None)."""
     points = points.detach().requires_grad_(backward)
     with torch.set_grad_enabled(backward):
@@ -220,8 +248,8 @@ def ordinary(tensor: Tensor) -> Tensor:
 
 
 @contextmanager
-def frozen(*modules: nn.Module, training: bool | None = None) -> Iterator[None]:
-    """Leave the modules exactly as they were found, also after an exception.
+def frozen(*modules: HasModules, training: bool | None = None) -> Iterator[None]:
+    """Leave the modules exactly as they were before, also after an exception.
 
     Inside, no parameter asks for a gradient (backward passes to the pixels get cheaper, `.grad` stays untouched);
     `training` switches all submodules to train or eval mode, None leaves them alone. Afterwards requires_grad,
@@ -232,7 +260,7 @@ def frozen(*modules: nn.Module, training: bool | None = None) -> Iterator[None]:
     wanted = [p.requires_grad for p in parameters]
     flags = [part.training for part in parts]
     buffers = [(part._buffers, dict(part._buffers)) for part in parts]
-    values = [{name: b.detach().clone() for name, b in held.items() if b is not None} for _, held in buffers]
+    values = [[(b, b.detach().clone()) for b in held.values() if b is not None] for _, held in buffers]
     try:
         for parameter in parameters:
             parameter.requires_grad_(False)
@@ -248,6 +276,6 @@ def frozen(*modules: nn.Module, training: bool | None = None) -> Iterator[None]:
         for (buffers_of_part, held), copies in zip(buffers, values, strict=True):
             buffers_of_part.clear()
             buffers_of_part.update(held)
-            for name, copy in copies.items():
+            for buffer, copy in copies:
                 # Through .data, so that a graph built before (a training step's clean pass) may still run backward.
-                held[name].data.copy_(copy)
+                buffer.data.copy_(copy)

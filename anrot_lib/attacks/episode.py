@@ -1,13 +1,12 @@
 """Attacks on episodes: on the queries, on the support set, or on both at once, many episodes together.
 
-They need of a net: `net.encode(images (B, C, H, W)) -> maps`, `net.head.fit(support_maps, labels, mask) -> model`
-and `net.head.score(model, query_maps).logits`; a `FewShotNet` has them. All are white-box: gradients run through
+They need of a net what `EpisodeNet` says; a `FewShotNet` has it. All are white-box: gradients run through
 encoder, aggregation and divergence, and the adversary knows the labels of the queries.
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,37 +15,67 @@ from anrot_lib.attacks.ascend import Ascent, Objective, ascend, frozen, ordinary
 from anrot_lib.attacks.gradient import loss_only, margin_loss
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.trees import pick, tree_map
+from anrot_lib.data.episodes import Episode
+
+Parts = Callable[[Tensor, Tensor | None], tuple[Any, Tensor]]  # (maps, episodes) -> (model, query maps)
+
+
+class HasLogits(Protocol):
+    """Scores of queries."""
+
+    @property
+    def logits(self) -> Tensor: ...
+
+
+class EpisodeHead(Protocol):
+    """What an attack needs of a head: see `fewshot.heads.contract.Head`."""
+
+    batch_dependent: bool
+
+    def fit(self, support_maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any: ...
+
+    def score(self, model: Any, query_maps: Tensor) -> HasLogits: ...
+
+
+class EpisodeNet(Protocol):
+    """What an attack needs of a net: see `fewshot.classifier.FewShotNet`."""
+
+    @property
+    def head(self) -> EpisodeHead: ...
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+    def modules(self) -> Iterator[nn.Module]: ...
 
 
 def attack_episodes(
-    net: nn.Module,
-    episode: Any,
+    net: EpisodeNet,
+    episode: Episode,
     threat: ThreatModel,
     generator: torch.Generator | None = None,
     stop: str | None = None,
     keep: str | None = None,
     max_images: int | None = None,
-) -> Any:
+) -> Episode:
     """The episode with its queries, its support set or both replaced by adversarial ones, as `threat.target` says.
 
     stop="beaten" (query target only): a query leaves at its first misclassified candidate; the accuracy under
     attack is then the share of queries that no candidate beat, and the passes shrink. Without it each query (or
     episode) keeps its candidate of largest loss. max_images bounds the images in one pass; it changes no result
-    beyond rounding. The net is left as it was found (see `frozen`); put it in eval mode first to test it.
+    beyond rounding. The net is left as it was (see `frozen`); put it in eval mode first to test it.
     """
-    options = {"keep": keep, "max_images": max_images}
     if threat.target == "query":
         with frozen(net), torch.no_grad():
             model = fit_support(net, episode, max_images)
-        found = attack_queries(net, model, episode.query, episode.labels, threat, generator, stop, **options)
-        return dataclasses.replace(episode, query=found.images)
+        ascent = attack_queries(net, model, episode.query, episode.labels, threat, generator, stop, keep, max_images)
+        return dataclasses.replace(episode, query=ascent.images)
     attacker = attack_support if threat.target == "support" else attack_both
-    support, query, _ = attacker(net, episode, threat, generator, **options)
+    support, query, _ = attacker(net, episode, threat, generator, keep, max_images)
     return dataclasses.replace(episode, support=support, query=query)
 
 
 def attack_queries(
-    net: nn.Module,
+    net: EpisodeNet,
     model: Any,
     queries: Tensor,
     labels: Tensor,
@@ -82,7 +111,7 @@ def attack_queries(
         return margin_loss(logits, labels.flatten()[active])
 
     with frozen(net):
-        found = ascend(
+        ascent = ascend(
             objective if stop else loss_only(objective),
             queries.flatten(0, 1),
             threat,
@@ -92,12 +121,18 @@ def attack_queries(
             keep=keep,
             chunk=max_images,
         )
-    fields = (getattr(found, field.name) for field in dataclasses.fields(Ascent))
-    return Ascent(*(None if value is None else value.unflatten(0, (e, n)) for value in fields))
+    loss = None if ascent.loss is None else ascent.loss.unflatten(0, (e, n))
+    beaten = None if ascent.beaten is None else ascent.beaten.unflatten(0, (e, n))
+    return Ascent(ascent.images.unflatten(0, (e, n)), loss, beaten)
 
 
 def attack_support(
-    net, episode, threat: ThreatModel, generator=None, keep: str | None = None, max_images: int | None = None
+    net: EpisodeNet,
+    episode: Episode,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    keep: str | None = None,
+    max_images: int | None = None,
 ) -> tuple[Tensor, Tensor, Ascent]:
     """Change all support images of an episode together, to raise the mean loss of its (clean) queries.
 
@@ -108,18 +143,23 @@ def attack_support(
     with frozen(net), torch.no_grad():
         query_maps = encode(net, episode.query, max_images)
 
-    def parts(rows: Tensor, some: Tensor | None):
+    def parts(rows: Tensor, some: Tensor | None) -> tuple[Any, Tensor]:
         return _refit(net, rows, episode, some), pick(query_maps, some)
 
     chunk = _per(support.shape[1], max_images)
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts)
-        found = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
-    return _only_real_shots(found.images, episode), episode.query, found
+        ascent = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
+    return _only_real_shots(ascent.images, episode), episode.query, ascent
 
 
 def attack_both(
-    net, episode, threat: ThreatModel, generator=None, keep: str | None = None, max_images: int | None = None
+    net: EpisodeNet,
+    episode: Episode,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    keep: str | None = None,
+    max_images: int | None = None,
 ) -> tuple[Tensor, Tensor, Ascent]:
     """Change support images and queries of an episode in the same step, by one joint gradient of the mean loss.
 
@@ -129,18 +169,18 @@ def attack_both(
     support = _flat_support(episode)
     images, sizes = torch.cat([support, episode.query], 1), [support.shape[1], episode.query.shape[1]]
 
-    def parts(maps: Tensor, some: Tensor | None):
+    def parts(maps: Tensor, some: Tensor | None) -> tuple[Any, Tensor]:
         support_maps, query_maps = maps.split(sizes, 1)
         return _refit(net, support_maps, episode, some), query_maps
 
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts)
-        found = ascend(objective, images, threat, generator, keep=keep, chunk=_per(sum(sizes), max_images))
-    support, query = found.images.split(sizes, 1)
-    return _only_real_shots(support, episode), query, found
+        ascent = ascend(objective, images, threat, generator, keep=keep, chunk=_per(sum(sizes), max_images))
+    support, query = ascent.images.split(sizes, 1)
+    return _only_real_shots(support, episode), query, ascent
 
 
-def _episode_loss(net, labels: Tensor, parts: Callable) -> Objective:
+def _episode_loss(net: EpisodeNet, labels: Tensor, parts: Parts) -> Objective:
     """Objective with the episode as unit, its mean query loss. parts(maps, episodes) -> (model, query maps)."""
     labels = ordinary(labels)
 
@@ -151,34 +191,35 @@ def _episode_loss(net, labels: Tensor, parts: Callable) -> Objective:
     return objective
 
 
-def _refit(net, support_maps: Tensor, episode, some: Tensor | None) -> Any:
+def _refit(net: EpisodeNet, support_maps: Tensor, episode: Episode, some: Tensor | None) -> Any:
     mask = ordinary(episode.mask).flatten(1)
     return net.head.fit(support_maps, pick(_support_labels(episode), some), pick(mask, some))
 
 
-def fit_support(net, episode, max_images: int | None = None) -> Any:
+def fit_support(net: EpisodeNet, episode: Episode, max_images: int | None = None) -> Any:
     """The head's model of E episodes, from at most `max_images` support images in one pass."""
     maps = encode(net, _flat_support(episode), max_images)
     return net.head.fit(maps, _support_labels(episode), episode.mask.flatten(1))
 
 
-def encode(net, images: Tensor, max_images: int | None = None) -> Tensor:
+def encode(net: EpisodeNet, images: Tensor, max_images: int | None = None) -> Tensor:
     """Maps of images (E, n, C, H, W), at most `max_images` in one pass."""
     flat = images.flatten(0, 1)
-    maps = torch.cat([net.encode(part) for part in flat.split(max_images or len(flat))])
-    return maps.unflatten(0, images.shape[:2])
+    flat_maps = torch.cat([net.encode(part) for part in flat.split(max_images or len(flat))])
+    maps: Tensor = flat_maps.unflatten(0, images.shape[:2])
+    return maps
 
 
-def _flat_support(episode) -> Tensor:
+def _flat_support(episode: Episode) -> Tensor:
     return episode.support.flatten(1, 2)
 
 
-def _support_labels(episode) -> Tensor:
+def _support_labels(episode: Episode) -> Tensor:
     e, way, shot = episode.mask.shape
     return torch.arange(way, device=episode.mask.device).repeat_interleave(shot).expand(e, way * shot)
 
 
-def _only_real_shots(support: Tensor, episode) -> Tensor:
+def _only_real_shots(support: Tensor, episode: Episode) -> Tensor:
     """Back to (E, way, shot, C, H, W); padding that stands for missing shots stays as it was."""
     mask = episode.mask[..., None, None, None]
     return torch.where(mask, support.view_as(episode.support), episode.support)

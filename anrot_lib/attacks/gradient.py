@@ -1,5 +1,7 @@
 """FGSM and PGD: two ways to fill in a threat model, and the cross-entropy that both climb."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +28,7 @@ def pgd(
     return ThreatModel(norm=norm, eps=eps, step=step, steps=steps, restarts=restarts, start=start, target=target)
 
 
-def cross_entropy(model, labels: Tensor, index: Tensor | None = None) -> Objective:
+def cross_entropy(model: Callable[..., Tensor], labels: Tensor, index: Tensor | None = None) -> Objective:
     """Objective over images (B, C, H, W): the loss of each against its label (B,), beaten when misclassified.
 
     `model(images) -> logits (B, way)`, or `model(images, index)` when `index` (B,) names the episode of each image.
@@ -59,7 +61,7 @@ def attack(
     keep: str | None = None,
     chunk: int | None = None,
 ) -> Ascent:
-    """Attack any classifier of images, such as `net.bind(support)`, leaving it as it was found.
+    """Attack any classifier of images, such as `net.bind(support)`, leaving it as it was.
 
     images (B, C, H, W) in [0, 1], labels (B,). The keywords are those of `ascend`. Without `stop` the best candidate
     is the one of largest loss; with stop="beaten" a misclassified candidate wins over any other.
@@ -73,4 +75,9 @@ def attack(
 
 def loss_only(objective: Objective) -> Objective:
     """The same objective without its verdict, so that candidates are ranked by their loss alone."""
-    return lambda images, active: objective(images, active)[0]
+
+    def loss(images: Tensor, active: Tensor | None) -> Tensor:
+        value = objective(images, active)
+        return value[0] if isinstance(value, tuple) else value
+
+    return loss

@@ -36,7 +36,7 @@ class ThreatModel:
     start: str
     target: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, allowed in (("norm", NORMS), ("start", STARTS), ("target", TARGETS)):
             if getattr(self, field) not in allowed:
                 raise UserError(
@@ -73,7 +73,7 @@ class ThreatModel:
         if self.norm == "linf":
             return torch.clamp(points, (clean - self.eps).clamp_(min=0), (clean + self.eps).clamp_(max=1))
         change = points - clean
-        length = torch.linalg.vector_norm(change, dim=(-3, -2, -1), keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(change, dim=(-3, -2, -1), keepdim=True)
         # Clamping to the box comes last and cannot leave the ball: its centre lies in the box, and both are convex.
         return (clean + change * (self.eps / length.clamp_min(1e-12)).clamp(max=1)).clamp_(0, 1)
 
@@ -98,11 +98,12 @@ class ThreatModel:
         """
         if generator is None:
             raise UserError(f"{self.name}: a random start needs a torch.Generator, pass generator=")
-        noise = {"device": generator.device, "generator": generator, "dtype": clean.dtype}
+        at, kind = generator.device, clean.dtype
         if self.norm == "linf":
-            change = (2 * torch.rand(clean.shape, **noise) - 1) * self.eps
+            change = (2 * torch.rand(clean.shape, generator=generator, device=at, dtype=kind) - 1) * self.eps
         else:
-            change = torch.randn(clean.shape, **noise)
-            radius = torch.rand((*clean.shape[:-3], 1, 1, 1), **noise) ** (1 / math.prod(clean.shape[-3:]))
+            change = torch.randn(clean.shape, generator=generator, device=at, dtype=kind)
+            uniform = torch.rand((*clean.shape[:-3], 1, 1, 1), generator=generator, device=at, dtype=kind)
+            radius = uniform ** (1 / math.prod(clean.shape[-3:]))
             change *= self.eps * radius / torch.linalg.vector_norm(change, dim=(-3, -2, -1), keepdim=True)
         return self.project(clean + change.to(clean.device), clean)
