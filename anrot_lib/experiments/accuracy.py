@@ -64,7 +64,7 @@ def train(
     checkpoint: Path | None = None,
     device: str = "auto",
     progress: Progress = bar,
-) -> training.Training:
+) -> training.TrainedNet:
     """Train a net on the "train" classes, and select it on the "val" classes: `train(...).net`, in eval mode.
 
     method       a name ("anrot" is trained on the mixture of clean, attacked and noisy queries, "anrot-clean" is not),

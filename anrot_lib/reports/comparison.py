@@ -13,6 +13,7 @@ from anrot_lib.experiments.rows import run_rows
 from anrot_lib.experiments.setting import Setting, experiment_folder
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget, Protocol, preset
 
@@ -21,7 +22,7 @@ from anrot_lib.settings import Budget, Protocol, preset
 class Comparison:
     """The records of methods that were tested on the same episodes. `print` shows them as a table."""
 
-    records: list[tables.Record]
+    records: list[AccuracyRecord]
     paths: list[Path]
 
     def __str__(self) -> str:
@@ -74,4 +75,4 @@ def compare(
     check_asked(setting)
     recipes = list_rows() if methods is None else {name: get_method(name).recipe for name in methods}
     paths = run_rows(setting, recipes)
-    return Comparison([results.read(path) for path in paths], paths)
+    return Comparison([results.read(path, "accuracy") for path in paths], paths)
