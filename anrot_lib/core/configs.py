@@ -4,9 +4,18 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, fields, replace
-from typing import Any
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from anrot_lib.core.errors import UserError
+
+
+class Settings(Protocol):
+    """Any dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+S = TypeVar("S", bound=Settings)
 
 
 def check_at_least(settings: Any, **least: float) -> None:
@@ -17,12 +26,12 @@ def check_at_least(settings: Any, **least: float) -> None:
             raise UserError(f"{name.replace('_', ' ')} must be at least {low:g}, got {value:g}")
 
 
-def change(settings: Any, **changes: Any) -> Any:
+def change(settings: S, **changes: Any) -> S:
     """The same settings with those of `changes` that are not None; the spelling of a command line's options."""
     return replace(settings, **{k: v for k, v in changes.items() if v is not None})
 
 
-def from_dict(cls: type, values: dict[str, Any]) -> Any:
+def from_dict(cls: type[S], values: dict[str, Any]) -> S:
     """Rebuild stored settings. An unknown key is an error: a typo must not become a silent default."""
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):

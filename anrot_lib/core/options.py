@@ -16,6 +16,7 @@ class Option:
     flags       the names on the command line, () for `--name-of-the-field`.
     positional  whether the value is given without a flag.
     count       how many values a tuple takes: "+" at least one, "*" any number, or a number.
+    alone       the value of a flag that is given without one, "" if it needs one.
     """
 
     help: str
@@ -24,3 +25,4 @@ class Option:
     flags: tuple[str, ...] = ()
     positional: bool = False
     count: str | int = "+"
+    alone: str = ""

@@ -1,23 +1,18 @@
-"""TODO."""
+"""Lengths in units of the pixel range, as people write them."""
 
-import argparse
+from anrot_lib.core.errors import UserError
 
 
-def float_of(text: str) -> float:
+def parse_fraction(text: str) -> float:
+    """The number that a text such as "0.03" or "8/255" stands for. UserError for any other text."""
     top, _, bottom = text.partition("/")
-    return float(top) / float(bottom or 1)
+    try:
+        return float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError):
+        raise UserError(f"{text!r} is neither a number nor a fraction such as 8/255") from None
 
 
 def pixels(length: float) -> str:
     """A length in pixel units as people write it: 8/255 where that fits, else a decimal number."""
     k = round(length * 255)
     return f"{k}/255" if k and abs(length * 255 - k) < 1e-6 else f"{length:g}"
-
-
-def fraction(text: str) -> float:
-    """A number or k/255, as people write eps."""
-    try:
-        top, _, bottom = text.partition("/")
-        return float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor a fraction such as 8/255") from None

@@ -1,25 +1,84 @@
-"""TODO."""
+"""How long an experiment takes on this machine, from a few steps and passes of it. Nothing is written."""
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from anrot_lib.attacks import transfer
 from anrot_lib.core import randomness
-from anrot_lib.experiments import columns
-from anrot_lib.experiments.setting import Setting
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.core.configs import change
+from anrot_lib.experiments import columns, levels
+from anrot_lib.experiments.reconstruction_plan import Experiment
+from anrot_lib.experiments.setting import Setting, make_manifest
+from anrot_lib.fewshot import evaluation, pretraining, training
+from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
+from anrot_lib.fewshot.episode_loss import cost_limit
+from anrot_lib.reconstruction import extractors
+from anrot_lib.reconstruction.training import pick, train
+from anrot_lib.settings import Recipe
 
 
-def _surrogate_seconds(setting: Setting) -> float:
-    """How long the transfer attack's small CNN trains, from two batches."""
+@dataclass(frozen=True)
+class RunEstimate:
+    """Seconds of the rows of a table: once for all, of training by row, and of testing each."""
+
+    pretraining: float
+    surrogate: float
+    training: dict[str, float]
+    test: float
+
+    @property
+    def total(self) -> float:
+        rows = sum(self.training.values()) + self.test * len(self.training)
+        return self.pretraining + self.surrogate + rows
+
+
+def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = True) -> RunEstimate:
+    """Seconds that `rows.run_rows` takes. It refuses what the run refuses.
+
+    tests  whether the rows are tested, too.
+    """
+    budget, protocol = setting.budget, setting.protocol
+    if tests:
+        make_manifest(setting)
+    trial = replace(
+        next(iter(recipes.values())), clean=1.0, adversarial=0.0, noisy=0.0, two_views=False, pretrain=False
+    )
+    trained = _train_two_steps(setting, trial)
+    n_support, n_query = protocol.way * protocol.shot, protocol.way * budget.train_query
+    per_image = trained.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)
+    pretrains = any(recipe.pretrain for recipe in recipes.values())
+    attacks_surrogate = tests and any(column.surrogate for column in columns.select_columns(setting))
+    clean = budget.episodes / budget.episodes_per_step * trained.seconds_per_step
+    return RunEstimate(
+        pretraining=budget.pretrain_steps * pretraining.BATCH * per_image if pretrains else 0.0,
+        surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
+        training={row: clean * cost_limit(recipe, n_support, n_query) for row, recipe in recipes.items()},
+        test=estimate_test(setting, trained.net) if tests else 0.0,
+    )
+
+
+def _train_two_steps(setting: Setting, recipe: Recipe) -> training.TrainedNet:
+    budget = change(
+        setting.budget, episodes=2 * setting.budget.episodes_per_step, validate_every=10**9, validation_tasks=2
+    )
+    return training.train(
+        setting.image_set, recipe, budget, setting.protocol, device=setting.device, precision=setting.precision
+    )
+
+
+def _estimate_surrogate(setting: Setting) -> float:
+    """Seconds that the small CNN of the transfer attack trains, from two batches."""
     image_set, rows = setting.image_set, setting.image_set.rows("train")
     sample = rows[np.linspace(0, len(rows) - 1, 2 * transfer.BATCH).astype(int)]  # from all classes
-    generator = randomness.generator(setting.protocol.seed, "surrogate")
     started = time.perf_counter()
     transfer.train_surrogate(
-        *(lambda picked: image_set.batch(sample[picked.numpy()]), image_set.labels[sample], generator),
+        lambda numbers: image_set.batch(sample[numbers.numpy()]),
+        image_set.labels[sample],
+        randomness.generator(setting.protocol.seed, "surrogate"),
         epochs=1,
         device=setting.device,
         precision=setting.precision,
@@ -27,8 +86,8 @@ def _surrogate_seconds(setting: Setting) -> float:
     return (time.perf_counter() - started) * setting.budget.surrogate_epochs * len(rows) / len(sample)
 
 
-def _test_seconds(setting: Setting, net: FewShotNet) -> float:
-    """How long testing takes at most, from one forward pass of some images."""
+def estimate_test(setting: Setting, net: FewShotNet) -> float:
+    """Seconds that testing takes at most, from one forward pass of some images."""
     rows = setting.image_set.rows("test")[:64]
     images = setting.image_set.batch(rows, setting.device)
     net = folded(net.to(setting.device))
@@ -40,4 +99,76 @@ def _test_seconds(setting: Setting, net: FewShotNet) -> float:
         (time.perf_counter() - started)
         / len(rows)
         * sum(columns.count_passes(setting, c) for c in columns.select_columns(setting))
+    )
+
+
+def estimate_levels(setting: Setting, seed: int, variants: Sequence[str]) -> dict[str, float]:
+    """Seconds of the parts of `levels.run` for one seed: training, levels, attacks at most.
+
+    From two training steps, two episodes of every level, and one attack step on the queries of one episode.
+    """
+    budget, protocol = setting.budget, setting.protocol
+    step = _train_two_steps(setting, levels.make_recipe(seed)).seconds_per_step
+    trial = replace(setting, budget=change(budget, validation_tasks=2, clean_tasks=2))
+    score, attack = _time_levels(trial, variants)
+    queries = budget.attacked_tasks * protocol.way * budget.attacked_query
+    threats = [column.threat for column in levels.list_attacks(protocol, budget)]
+    return {
+        "training": step * budget.episodes / budget.episodes_per_step,
+        "levels": score * (budget.clean_tasks + budget.validation_tasks),
+        "attacks, at most": attack * queries * sum(threat.steps for threat in threats if threat is not None),
+    }
+
+
+def _time_levels(setting: Setting, variants: Sequence[str]) -> tuple[float, float]:
+    """Seconds of all levels for one episode, and of one attack step for one query, summed over the variants."""
+    image_set, protocol = setting.image_set, setting.protocol
+    manifest = levels.make_manifests(setting, make_manifest(setting))["test"]
+    net = folded(create_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
+    names = [name for name in levels.LEVELS if any(name in variant.split("+") for variant in variants)]
+    started = time.perf_counter()
+    scores = dict(levels.measure_levels(setting, net, manifest, names))
+    score = (time.perf_counter() - started) / manifest.n_tasks
+    labels = levels.make_query_labels(manifest)
+    few = manifest.rows[:1].with_queries(2)
+    threat = levels.list_attacks(protocol, setting.budget)[-2].threat
+    assert threat is not None, "the columns of `list_attacks` are attacks"
+    started = time.perf_counter()
+    for variant in variants:
+        head = levels.fit_head(variant, net.backbone.out_channels, scores, labels)
+        fused = FewShotNet(net.backbone, head).eval().to(setting.device)
+        evaluation.count_attacked(fused, image_set, few, threat, protocol.seed, setting.device)
+    return score, (time.perf_counter() - started) / few.query.size
+
+
+@dataclass(frozen=True)
+class ReconstructionEstimate:
+    """Images a second of training and of the extractor, and seconds of training and testing for one model."""
+
+    training_speed: float
+    feature_speed: float
+    training: float
+    test: float
+
+
+def estimate_reconstruction(experiment: Experiment) -> ReconstructionEstimate:
+    """From a few training steps and one batch of the extractor."""
+    recipe = experiment.recipes[0]
+    for split, count in (("train", recipe.train_images), ("val", recipe.validation_images)):
+        pick(experiment.image_set, split, count, recipe.subset_seed)  # it refuses too few images, as the training does
+    trial = replace(recipe, train_images=min(recipe.train_images, 4 * recipe.batch), validation_images=2, epochs=1)
+    speed = train(
+        experiment.image_set, trial, device=experiment.device, precision=experiment.precision
+    ).images_per_second
+    images = experiment.image_set.batch(experiment.image_set.rows("test")[:64], experiment.device)
+    pixels = extractors.as_pixels(images)
+    started = time.perf_counter()
+    with torch.no_grad():
+        experiment.extractor(pixels)
+    rate = len(pixels) / (time.perf_counter() - started)
+    return ReconstructionEstimate(
+        speed,
+        rate,
+        recipe.train_images * recipe.epochs / speed,
+        experiment.test_images * len(experiment.decodings) / rate,
     )

@@ -59,7 +59,7 @@ def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest
 
 def check_half_width(half_width: float) -> None:
     if not half_width >= 0.01:
-        raise UserError(f"a precision is a half-width in points, at least 0.01, got {half_width:g}")
+        raise UserError(f"a half-width is at least 0.01 points, got {half_width:g}")
 
 
 def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:

@@ -164,7 +164,7 @@ plt.show()
 # %% [markdown]
 # Both lines fall at the same slope: ten times narrower costs a hundred times as many episodes. The measured line lies
 # where the deviation of this net on these images puts it. Three more digits behind the comma help nobody who ran 100
-# episodes. For your own net, `anrot evaluate NET.pt --precision 0.5` runs a pilot, works out $n$ and tests on so many.
+# episodes. For your own net, `anrot evaluate NET.pt --half-width 0.5` runs a pilot, works out $n$ and tests on so many.
 #
 # ## The same episodes for both: paired differences
 #

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no kill -9"),
 ]
-TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--device", "cpu")
+SMALL = ("--data", "small", "--size", "16", "--device", "cpu")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def one(folder, pattern):
 @pytest.mark.parametrize("shares", [(), ("--adversarial", "1", "--noisy", "1")], ids=["clean", "mixture"])
 def test_a_kill_in_training(shares, homes, monkeypatch):
     killed, whole = homes
-    words = ("train", *TINY, "--episodes", "60", "--way", "3", "--shot", "1", *shares)
+    words = ("train", *SMALL, "--encoder", "tiny", "--episodes", "60", "--way", "3", "--shot", "1", *shares)
     kill_when(lambda: list((killed / "checkpoints").rglob("*-training.pt")), killed, *words)
     halfway = checkpoints.load(one(killed, "*-training.pt"))
     assert halfway["step"] == 40
@@ -111,7 +111,7 @@ def test_a_kill_in_evaluation(homes, small_training, monkeypatch):
 
     def words(home):
         columns = ("--columns", "clean", "FGSM", "transfer", "noise")
-        return ("evaluate", home / "net.pt", *TINY, "--tasks", "80", *columns)
+        return ("evaluate", home / "net.pt", *SMALL, "--tasks", "80", *columns)
 
     journal = "anrot-clean-evaluation.jsonl"
     kill_when(lambda: any(lines(p) >= 4 for p in killed.rglob(journal)), killed, *words(killed))

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from anrot_lib.cli import main
-from anrot_lib.cli.commands.arguments import budget_of, protocol_of, recipe_changes
+from anrot_lib.cli.commands.arguments import read_budget, read_protocol, read_recipe
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import image_set as image_sets
@@ -24,8 +24,12 @@ from anrot_lib.fewshot import evaluation, nets, training
 from anrot_lib.records import results
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe
 
+ACTIONS = ("train", "attack", "score", "table")
 VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "reconstruct", "retrieve", "report", "bench")
-TINY = ("--data", "small", "--size", "16", "--encoder", "tiny", "--episodes", "3", "--tasks", "2", "--device", "cpu")
+SMALL = ("--data", "small", "--size", "16", "--device", "cpu")
+SHORT = (*SMALL, "--encoder", "tiny", "--episodes", "3")  # a training
+QUICK = (*SMALL, "--tasks", "2")  # a test
+TINY = (*SHORT, "--tasks", "2")  # both
 
 
 @pytest.fixture
@@ -70,11 +74,38 @@ def photo(colour, seed):
 # Help
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_a_help(verb, capsys):
+@pytest.mark.parametrize("words", [*((verb,) for verb in VERBS), *(("retrieve", action) for action in ACTIONS)])
+def test_every_verb_has_a_help_with_its_options_their_defaults_and_an_example(words, capsys):
     with pytest.raises(SystemExit) as stop:
-        main.main([verb, "--help"])
-    assert stop.value.code == 0 and f"anrot {verb}" in capsys.readouterr().out
+        main.main([*words, "--help"])
+    text, name = capsys.readouterr().out, " ".join(words)
+    assert stop.value.code == 0 and text.startswith(f"usage: anrot {name}")
+    example = text.split("example:\n")[1].split()
+    assert example[: 1 + len(words)] == ["anrot", *words]
+    main.build_parser(example[1:]).parse_args(example[1:])
+    titles = re.findall(r"^([a-z][^\n]*):\n  \S", text, re.MULTILINE)
+    assert len(titles) == len(set(titles)) > 1 and (len(titles) > 3 or text.count("\n  -") < 12), "options are grouped"
+    assert "==SUPPRESS==" not in text and "None" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "default"),
+    [
+        (("run",), "--way", "5"),
+        (("run",), "--eps", "8/255"),
+        (("run",), "--episodes", "smoke 120, laptop 1500, paper 80000"),
+        (("run",), "--adversarial", "that of the method"),
+        (("evaluate",), "--size", "that of the net"),
+        (("reconstruct",), "--learning-rate", "0.002"),
+        (("levels",), "--encoder", "conv64f"),
+        (("retrieve", "train"), "--eta", "28 px 32, 224 px 8"),
+    ],
+)
+def test_the_help_shows_where_a_default_comes_from(words, option, default, capsys):
+    with pytest.raises(SystemExit):
+        main.main([*words, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(rf"{option} (?:(?! -).)*\(default: {re.escape(default)}\)", text), text
 
 
 def test_the_help_names_every_verb_and_where_to_start(capsys):
@@ -85,20 +116,23 @@ def test_the_help_names_every_verb_and_where_to_start(capsys):
 
 
 def test_help_answers_without_loading_torch():
-    code = "import sys, anrot_lib.cli.main as c; c.build_parser().format_help(); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    code = "import sys, anrot_lib.cli.main as c; c.build_parser(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    words = [*VERBS, *ACTIONS]  # so that all of them get their options
+    assert subprocess.run([sys.executable, "-c", code, *words]).returncode == 0
 
 
 # From words to settings
 
 
 def parsed(*words):
-    return main.build_parser().parse_args(words)
+    return main.build_parser(words).parse_args(words)
 
 
 def test_options_reach_the_recipe():
-    words = "--clean 2 --adversarial 3 --noisy 0 --train-eps 4/255 --attack-steps 7 --train-sigma 0.1 0.3 --hesim 0"
-    more = "--learning-rate 0.01 --schedule constant --augment flip blur --two-views --mix mixup --no-attention"
+    words = "--clean 2 --adversarial 3 --noisy 0 --train-eps 4/255 --attack-steps 7 --sigma-low 0.1 --sigma-high 0.3"
+    more = (
+        "--hesim 0 --learning-rate 0.01 --schedule constant --augment flip blur --two-views --mix mixup --no-attention"
+    )
     arguments = parsed("train", *words.split(), *more.split(), "--pretrain", "--seed", "5")
     expected = Recipe(
         clean=2.0,
@@ -118,31 +152,31 @@ def test_options_reach_the_recipe():
         pretrain=True,
         seed=5,
     )
-    assert change(Recipe(), **recipe_changes(arguments)) == expected
+    assert read_recipe(arguments, Recipe()) == expected
 
 
 def test_what_is_not_said_stays_as_it_is():
     mixture = Recipe(adversarial=1.0, noisy=1.0, attention=True)
-    assert change(mixture, **recipe_changes(parsed("run"))) == mixture
-    assert protocol_of(parsed("run")) == Protocol()
+    assert read_recipe(parsed("run"), mixture) == mixture
+    assert read_protocol(parsed("run")) == Protocol()
 
 
 def test_options_reach_budget_and_protocol(monkeypatch):
-    words = "--size 16 --encoder conv4 --episodes 20 --tasks 8 --compute bf16 --eps 4/255"
+    words = "--size 16 --encoder conv4 --episodes 20 --tasks 8 --precision bf16 --eps 4/255"
     arguments = parsed("run", *words.split())
-    budget = budget_of(arguments)
+    budget = read_budget(arguments)
     expected = {"size": 16, "encoder": "conv4", "episodes": 20, "attacked_tasks": 8, "curve_tasks": SMOKE.curve_tasks}
     assert budget == change(SMOKE, **expected, precision="bf16", validate_every=20)
-    assert budget_of(parsed("run", "--tasks", "100")).curve_tasks == SMOKE.curve_tasks
-    assert protocol_of(arguments) == replace(Protocol(), eps=4 / 255, step=1 / 255)
+    assert read_budget(parsed("run", "--tasks", "100")).curve_tasks == SMOKE.curve_tasks
+    assert read_protocol(arguments) == replace(Protocol(), eps=4 / 255, step=1 / 255)
     monkeypatch.setenv("ANROT_PRESET", "laptop")
-    assert budget_of(parsed("run")) == LAPTOP
-    assert budget_of(parsed("run", "--preset", "smoke")) == SMOKE
+    assert read_budget(parsed("run")) == LAPTOP
+    assert read_budget(parsed("run", "--preset", "smoke")) == SMOKE
 
 
 @pytest.mark.parametrize(("text", "value"), [("8/255", 8 / 255), ("0.05", 0.05), ("1/4", 0.25), ("0", 0.0)])
 def test_eps_is_a_number_or_a_fraction(text, value):
-    assert parsed("run", "--eps", text).eps == value
+    assert read_protocol(parsed("run", "--eps", text)).eps == value
 
 
 @pytest.mark.parametrize("text", ["8/0", "eight", "8//255", ""])
@@ -165,44 +199,55 @@ def test_a_set_without_validation_classes(verb, anrot, small_set):
 MISTAKES = {
     "preset": (("run", "--preset", "huge"), r"unknown preset 'huge'; choose one of smoke, laptop, paper"),
     "row": (("run", *TINY, "--rows", "anrto"), r"unknown method 'anrto'; choose one of prototypes, .*easyfsl:NAME"),
-    "method": (("train", *TINY, "--method", "anrto"), r"unknown method 'anrto'; choose one of prototypes"),
-    "easyfsl": (("train", *TINY, "--method", "easyfsl:No"), r"easyfsl has no method 'No'; choose one of .*SimpleShot"),
-    "encoder": (("train", *TINY[:-6], "--encoder", "vgg"), r"unknown encoder 'vgg'; choose one of resnet12_anrot"),
+    "method": (("train", *SHORT, "--method", "anrto"), r"unknown method 'anrto'; choose one of prototypes"),
+    "easyfsl": (("train", *SHORT, "--method", "easyfsl:No"), r"easyfsl has no method 'No'; choose one of .*SimpleShot"),
+    "encoder": (("train", *SMALL, "--encoder", "vgg"), r"unknown encoder 'vgg'; choose one of resnet12_anrot"),
     "data": (("run", "--data", "nowhere"), r"--data nowhere: no such folder, and no prepared set .*\['small'\]"),
     "size": (("run", "--data", "small"), r"'small' holds images of 16 px, the run wants 32; add --size 16"),
-    "size of a checkpoint": (("evaluate", "net.pt", *TINY[:2], "--size", "32"), r"16 px, the run wants 32"),
-    "no checkpoint": (("evaluate", "no.pt", *TINY), r"there is no checkpoint .*no\.pt; train one first"),
-    "cut checkpoint": (("evaluate", "cut.pt", *TINY), r"cut\.pt is not a readable checkpoint .*cut short"),
-    "text as checkpoint": (("evaluate", "text.pt", *TINY), r"text\.pt is not a readable checkpoint"),
-    "foreign checkpoint": (("evaluate", "foreign.pt", *TINY), r"foreign\.pt is not a checkpoint of this kit"),
+    "size of a checkpoint": (("evaluate", "net.pt", "--data", "small", "--size", "32"), r"16 px, the run wants 32"),
+    "no checkpoint": (("evaluate", "no.pt", *QUICK), r"there is no checkpoint .*no\.pt; train one first"),
+    "cut checkpoint": (("evaluate", "cut.pt", *QUICK), r"cut\.pt is not a readable checkpoint .*cut short"),
+    "text as checkpoint": (("evaluate", "text.pt", *QUICK), r"text\.pt is not a readable checkpoint"),
+    "foreign checkpoint": (("evaluate", "foreign.pt", *QUICK), r"foreign\.pt is not a checkpoint of this kit"),
     "predict": (("predict", "no.pt", "--support", ".", "--query", "."), r"there is no checkpoint .*no\.pt"),
-    "share": (("train", *TINY, "--clean", "-1"), r"shares must be at least 0 and not all 0, got .*-1"),
-    "no share": (("train", *TINY, "--method", "cosine", "--clean", "0"), r"shares must be at least 0 and not all 0"),
-    "endless share": (("train", *TINY, "--clean", "inf"), r"shares must be at least 0"),
+    "share": (("train", *SHORT, "--clean", "-1"), r"shares must be at least 0 and not all 0, got .*-1"),
+    "no share": (("train", *SHORT, "--method", "cosine", "--clean", "0"), r"shares must be at least 0 and not all 0"),
+    "endless share": (("train", *SHORT, "--clean", "inf"), r"shares must be at least 0"),
     "eps": (("run", *TINY, "--eps", "8"), r"eps is in units of the pixel range \[0, 1\], got 8; write k/255"),
-    "eps of evaluate": (("evaluate", "net.pt", *TINY, "--eps", "8"), r"got 8; write k/255"),
-    "train eps": (("train", *TINY, "--train-eps", "8"), r"got 8; write k/255"),
-    "sigma": (("evaluate", "net.pt", *TINY, "--sigma", "-0.1"), r"sigma must be at least 0, got -0.1"),
-    "train sigma": (("train", *TINY, "--train-sigma", "0.3", "0.1"), r"0 <= low <= high, got 0.3 and 0.1"),
-    "attack steps": (("train", *TINY, "--attack-steps", "0"), r"attack steps must be at least 1, got 0"),
-    "learning rate": (("train", *TINY, "--learning-rate", "nan"), r"learning rate must be at least 0, got nan"),
-    "augmentation": (("train", *TINY, "--augment", "flop"), r"unknown augmentation 'flop'; choose from flip"),
-    "one way": (("train", *TINY, "--way", "1"), r"way must be at least 2, got 1"),
-    "too many ways": (("train", *TINY, "--way", "17"), r"17-way episodes need at least 17 classes, found \d+"),
-    "training images": (("train", *TINY, "--shot", "15"), r"24 images, but 15 shots and 10 queries need 25"),
+    "eps of evaluate": (("evaluate", "net.pt", *QUICK, "--eps", "8"), r"got 8; write k/255"),
+    "train eps": (("train", *SHORT, "--train-eps", "8"), r"got 8; write k/255"),
+    "sigma": (("evaluate", "net.pt", *QUICK, "--sigma", "-0.1"), r"sigma must be at least 0, got -0.1"),
+    "train sigma": (
+        ("train", *SHORT, "--sigma-low", "0.3", "--sigma-high", "0.1"),
+        r"0 <= low <= high, got 0.3 and 0.1",
+    ),
+    "attack steps": (("train", *SHORT, "--attack-steps", "0"), r"attack steps must be at least 1, got 0"),
+    "learning rate": (("train", *SHORT, "--learning-rate", "nan"), r"learning rate must be at least 0, got nan"),
+    "augmentation": (("train", *SHORT, "--augment", "flop"), r"unknown augmentation 'flop'; choose from flip"),
+    "one way": (("train", *SHORT, "--way", "1"), r"way must be at least 2, got 1"),
+    "too many ways": (("train", *SHORT, "--way", "17"), r"17-way episodes need at least 17 classes, found \d+"),
+    "training images": (("train", *SHORT, "--shot", "15"), r"24 images, but 15 shots and 10 queries need 25"),
     "test images": (("run", *TINY, "--shot", "12"), r"24 images, but 12 shots and 15 queries need 27"),
-    "episodes": (("train", *TINY, "--episodes", "0"), r"episodes must be at least 1, got 0"),
+    "episodes": (("train", *SHORT, "--episodes", "0"), r"episodes must be at least 1, got 0"),
     "tasks": (("run", *TINY, "--tasks", "1"), r"attacked tasks must be at least 2, got 1"),
     "columns": (
         ("run", *TINY, "--columns", "PDG-20"),
         r"unknown column 'PDG-20'; choose from FGSM, PGD-20, clean, curve",
     ),
-    "precision": (("evaluate", "net.pt", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
-    "device": (("train", *TINY, "--device", "tpux"), r"unknown device 'tpux'; use auto, cpu or cuda"),
-    "out": (("train", *TINY, "--out", "folder"), r"--out .*folder is a folder; name a file, such as .*net\.pt"),
-    "precision, before training": (("run", *TINY, "--precision", "0"), r"half-width in points, at least 0\.01"),
+    "half width": (("evaluate", "net.pt", *QUICK, "--half-width", "0"), r"half-width is at least 0\.01 points, got 0"),
+    "device": (("train", *SHORT, "--device", "tpux"), r"unknown device 'tpux'; use auto, cpu or cuda"),
+    "out": (("train", *SHORT, "--out", "folder"), r"--out .*folder is a folder; name a file, such as .*net\.pt"),
+    "out, a photo": (("train", *SHORT, "--out", "photo.jpg"), r"--out photo\.jpg is a file that is not a net"),
+    "repeats": (("bench", "--repeats", "0"), r"repeats must be at least 1, got 0"),
+    "few-shot episodes": (("retrieve", "attack", "--few-shot", "0"), r"few shot must be at least 2, got 0"),
+    "tag of a ranking model": (("retrieve", "attack", "--tag", "../../x"), r"--tag is one word of letters"),
+    "ranking out, a photo": (
+        ("retrieve", "train", "-C", "fashion:rc2f2:ptripletN", "--out", "photo.jpg"),
+        r"--out photo\.jpg is a file that is not a net, and is not overwritten; name another",
+    ),
+    "half width, before training": (("run", *TINY, "--half-width", "0"), r"half-width is at least 0\.01 points, got 0"),
     "tag": (
-        ("train", *TINY, "--tag", "../up"),
+        ("train", *SHORT, "--tag", "../up"),
         r"--tag is one word of letters, digits, dots and dashes, got '\.\./up'",
     ),
     "perturb dry": (
@@ -220,22 +265,27 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("what", MISTAKES)
-def test_a_mistake_is_one_sentence_and_nothing_is_written(what, anrot, home, monkeypatch):
+@pytest.mark.parametrize(
+    ("what", "dry"),
+    [(what, ()) for what in MISTAKES]
+    + [(w, ("--dry-run",)) for w, (words, _) in MISTAKES.items() if words[0] in ("run", "train", "evaluate")],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(what, dry, anrot, home, monkeypatch):
     words, said = MISTAKES[what]
     monkeypatch.chdir(home)
     (home / "cut.pt").write_bytes((home / "net.pt").read_bytes()[:-5000])
     (home / "text.pt").write_text("These are my holidays.\n")
     torch.save({"weights": torch.ones(2)}, home / "foreign.pt")
     (home / "folder").mkdir()
+    photo((90, 60, 30), 0).save(home / "photo.jpg")
     before = files(home)
-    refused(anrot(*words), said)
+    refused(anrot(*words, *dry), said)
     assert files(home) == before
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused(anrot):
-    refused(anrot("train", *TINY, "--device", "cuda"), "no CUDA device is available here; use --device cpu")
+    refused(anrot("train", *SHORT, "--device", "cuda"), "no CUDA device is available here; use --device cpu")
 
 
 def test_an_interruption_says_how_to_go_on(anrot, monkeypatch):
@@ -244,9 +294,9 @@ def test_an_interruption_says_how_to_go_on(anrot, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(fewshot.VERBS, "run", interrupted)
+    monkeypatch.setattr(fewshot, "run", interrupted)
     done = anrot("run")
-    assert done.code == 130 and "the same command goes on" in done.err and "Traceback" not in done.err
+    assert done.code == 130 and "the same command continues" in done.err and "Traceback" not in done.err
 
 
 def write_split_folders(folder, classes):
@@ -286,8 +336,8 @@ def test_an_overlapping_split_of_a_prepared_set_is_refused(anrot, home, small_se
     [
         ("run", *TINY),
         ("run", "--preset", "smoke", *TINY, "--rows", "anrot", "prototypes"),
-        ("train", *TINY, "--method", "cosine"),
-        ("evaluate", "net.pt", *TINY),
+        ("train", *SHORT, "--method", "cosine"),
+        ("evaluate", "net.pt", *QUICK),
     ],
     ids=lambda words: words[0],
 )
@@ -356,7 +406,7 @@ sys.exit(main.main(sys.argv[1:]))
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
     """The operating system itself refuses the write of the first checkpoint."""
-    command = [sys.executable, "-c", SMALL_FILES, "train", *TINY, "--method", "prototypes", "--tag", "full"]
+    command = [sys.executable, "-c", SMALL_FILES, "train", *SHORT, "--method", "prototypes", "--tag", "full"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 2 and last.startswith("anrot: the disk is full; what was there before stands")
@@ -365,7 +415,7 @@ def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
 
 def test_a_path_that_cannot_be_written_is_one_sentence(anrot, home, tmp_path, monkeypatch):
     (tmp_path / "a file").write_text("no folder")
-    done = anrot("train", *TINY, "--method", "prototypes", "--out", tmp_path / "a file" / "net.pt")
+    done = anrot("train", *SHORT, "--method", "prototypes", "--out", tmp_path / "a file" / "net.pt")
     assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("anrot: cannot read or write ")
     assert "a file" in done.err
     monkeypatch.setenv("ANROT_HOME", str(tmp_path / "a file"))
@@ -379,7 +429,7 @@ def test_other_errors_are_not_hidden(home, monkeypatch):
     def broken(arguments):
         raise RuntimeError("a fault of the kit")
 
-    monkeypatch.setitem(fewshot.VERBS, "run", broken)
+    monkeypatch.setattr(fewshot, "run", broken)
     with pytest.raises(RuntimeError, match="a fault of the kit"):
         main.main(["run"])
 
@@ -387,8 +437,8 @@ def test_other_errors_are_not_hidden(home, monkeypatch):
 # Whole commands
 
 
-def test_train_evaluate_and_a_precision(anrot, home, small_set):
-    done = anrot("train", *TINY, "--method", "cosine", "--noisy", "1", "--seed", "3", "--out", home / "my" / "net.pt")
+def test_train_evaluate_and_a_half_width(anrot, home, small_set):
+    done = anrot("train", *SHORT, "--method", "cosine", "--noisy", "1", "--seed", "3", "--out", home / "my" / "net.pt")
     assert done.code == 0 and re.search(r"clean [\d.]+ %, noisy [\d.]+ % on the validation classes", done.out)
     assert re.search(r"net of step 3 written to \S*net\.pt after \d+ s of training", done.out)
     _, method, about = nets.load_net(home / "my" / "net.pt")
@@ -396,16 +446,16 @@ def test_train_evaluate_and_a_precision(anrot, home, small_set):
 
     options = ("--data", "small", "--columns", "clean", "--tasks", "2")  # the size is the checkpoint's
     numbers = {}
-    for precision in ((), ("--precision", "3"), ("--precision", "0.4")):
-        done = anrot("evaluate", home / "my" / "net.pt", *options, *precision)
+    for half_width in ((), ("--half-width", "3"), ("--half-width", "0.4")):
+        done = anrot("evaluate", home / "my" / "net.pt", *options, *half_width)
         assert done.code == 0, done.err
         (path,) = (home / "home" / "runs").rglob("*.json")
         record = results.read(path)
         assert list(record["columns"]) == ["clean"] and record["budget"]["encoder"] == "tiny"
-        numbers[precision] = record["columns"]["clean"]
+        numbers[half_width] = record["columns"]["clean"]
     assert [len(c["correct"]) for c in numbers.values()][:2] == [200, 200]
-    assert len(numbers["--precision", "0.4"]["correct"]) > 250
-    assert numbers["--precision", "0.4"]["half_width"] < 0.45 < numbers["--precision", "3"]["half_width"] < 3
+    assert len(numbers["--half-width", "0.4"]["correct"]) > 250
+    assert numbers["--half-width", "0.4"]["half_width"] < 0.45 < numbers["--half-width", "3"]["half_width"] < 3
     assert record["recipe"]["method"] == "cosine" and record["row"].startswith("cosine-")
 
 
@@ -448,7 +498,7 @@ def test_records_go_to_the_runs_and_to_the_results_only_as_a_reference(anrot, ho
 @pytest.mark.parametrize("method", [pytest.param("mml", marks=pytest.mark.slow), "dn4", "adm"])
 def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
     out = home / "my" / "levels.pt"
-    done = anrot("train", *TINY, "--method", method, "--hesim", "0", "--out", out)
+    done = anrot("train", *SHORT, "--method", method, "--hesim", "0", "--out", out)
     assert done.code == 0, done.err
     assert ("share of the logits: pixel" in done.out) == (method != "dn4"), "of several levels"
     done = anrot("evaluate", out, "--data", "small", "--columns", "clean", "PGD-20", "--tasks", "2")
@@ -476,7 +526,7 @@ def test_a_run_with_reconstruction_does_both(anrot, home):
 
 
 def test_another_recipe_under_the_same_name_is_refused(anrot):
-    words = ("train", *TINY, "--method", "prototypes")
+    words = ("train", *SHORT, "--method", "prototypes")
     run = ("run", *TINY, "--rows", "prototypes", "--columns", "clean")
     assert anrot(*run).code == 0
     refused(anrot(*run, "--learning-rate", "0.01"), r"another training \(different learning_rate\); give another --tag")

@@ -329,7 +329,7 @@ def test_the_kits_own_encoder_is_trained_for_it(home, capsys):
 
 def test_a_slice_ends_with_its_own_code(home, capsys):
     assert main.main(words(home, "--minutes", "0")) == 3
-    assert "paused after 0 min with 0 of 2 models finished; the same command goes on" in capsys.readouterr().out
+    assert "paused after 0 min with 0 of 2 models finished; the same command continues" in capsys.readouterr().out
     assert main.main(words(home)) == 0
 
 
@@ -352,27 +352,35 @@ def test_a_dry_run_writes_nothing(home, capsys):
         (("--extractor", "nowhere.pt2"), "unknown extractor 'nowhere.pt2'"),
         (("--decode", "mode"), "unknown decoding 'mode'"),
         (("--resamples", "1"), "at least 2 resamples"),
+        (("--epochs", "0"), "epochs must be at least 1"),
+        (("--test-images", "0"), "test images must be at least 200"),
+        (("--minutes", "nan"), "--minutes must be a number of at least 0, got nan"),
+        (("--minutes", "-1"), "--minutes must be a number of at least 0, got -1"),
     ],
 )
-def test_a_mistake_is_one_sentence(home, capsys, more, said):
-    assert main.main(words(home, *more)) == 2
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["run", "dry run"])
+def test_a_mistake_is_one_sentence(home, capsys, more, said, dry):
+    assert main.main(words(home, *more, *dry)) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("anrot: ")]
     assert len(error) == 1 and said in error[0]
     assert not (home / "runs").exists()
 
 
 def test_run_goes_on_to_reconstruct(home, monkeypatch):
-    from anrot_lib.cli.commands import fewshot
-    from anrot_lib.cli.commands import reconstruct as reconstruct_commands
+    from anrot_lib.cli.commands import fewshot, reconstruct
+    from anrot_lib.cli.commands.arguments import read_options
+    from anrot_lib.cli.options.reconstruct import ReconstructTestOptions
+    from anrot_lib.cli.options.shared import DataOptions, RunOptions
 
     ran, seen = [], []
-    monkeypatch.setitem(fewshot.VERBS, "run", lambda arguments: ran.append(1) or 0)
-    monkeypatch.setattr(reconstruct_commands, "reconstruct_verb", lambda arguments: seen.append(arguments) or 0)
+    monkeypatch.setattr(fewshot, "run_table", lambda arguments: ran.append(1) or 0)
+    monkeypatch.setattr(reconstruct, "reconstruct", lambda arguments: seen.append(arguments) or 0)
     assert main.main(["run", "--data", "small", "--size", "16"]) == 0 and (len(ran), seen) == (1, [])
     assert main.main(["run", "--data", "small", "--size", "16", "--tag", "x", "--reconstruct"]) == 0
     (arguments,) = seen
-    assert (arguments.data, arguments.size, arguments.tag, arguments.extractor) == ("small", 16, "x", "own")
-    monkeypatch.setitem(fewshot.VERBS, "run", lambda arguments: 2)
+    assert read_options(DataOptions, arguments).data == "small" and read_options(RunOptions, arguments).tag == "x"
+    assert read_options(ReconstructTestOptions, arguments) == ReconstructTestOptions(extractor="own")
+    monkeypatch.setattr(fewshot, "run_table", lambda arguments: 2)
     assert main.main(["run", "--reconstruct"]) == 2 and len(seen) == 1
 
 

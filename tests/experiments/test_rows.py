@@ -147,7 +147,7 @@ def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
     assert experiment.tasks_for(setting, small_net, 0.5) == int(np.ceil((1.96 * sd / 0.5) ** 2)) > 400
     assert experiment.tasks_for(setting, small_net, 30.0) == 200
     for points in (0.0, -1.0, float("nan")):
-        with pytest.raises(UserError, match="half-width in points"):
+        with pytest.raises(UserError, match=r"half-width is at least 0\.01 points"):
             experiment.tasks_for(setting, small_net, points)
 
 

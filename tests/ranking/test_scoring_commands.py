@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anrot_lib.cli import main
-from anrot_lib.cli.options.retrieve_attack import CHECKS
+from anrot_lib.cli.options.retrieve import CHECKS, NUMBERS
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.ranking import find_checkpoint
 from anrot_lib.ranking.attacks import suite
@@ -38,7 +38,7 @@ def trained(tmp_path_factory):
             str(folder / "digits"),
             "--device",
             "cpu",
-            "--compute",
+            "--precision",
             "fp32",
         ]
         assert main.main([*words, "--epochs", "1", "--batch", "40"]) == 0
@@ -128,7 +128,7 @@ def test_checks(anrot, trained):
     record, _ = record_of(trained, "-t.rob28.checks.json")
     assert record["other"]["name"] == NAME
     assert record["checks"]["transfer"]["difference"] == pytest.approx(0, abs=0.5)  # the same net: PGD itself
-    assert CHECKS == masking.CHECKS
+    assert CHECKS == masking.CHECKS and NUMBERS == ers.NUMBERS
 
 
 def test_an_attack_that_was_stopped_goes_on(anrot, trained, monkeypatch):
@@ -203,7 +203,7 @@ def test_an_undefended_net_on_fashion_has_nothing_left(tmp_path, monkeypatch):
     except UserError as error:
         pytest.skip(str(error))
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    assert main.main(["retrieve", "train", "-C", NAME, "--epochs", "1", "--device", "cpu", "--compute", "fp32"]) == 0
+    assert main.main(["retrieve", "train", "-C", NAME, "--epochs", "1", "--device", "cpu", "--precision", "fp32"]) == 0
     assert main.main(["retrieve", "attack", "-C", NAME, "--queries", "128", "--device", "cpu"]) == 0
     (file,) = (tmp_path / "runs").rglob("*.rob28.json")
     record = json.loads(file.read_text())

@@ -1,30 +1,86 @@
-"""TODO."""
+"""From the namespace of a command line to settings. Only the commands read a namespace."""
 
 import argparse
-import re
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 from anrot_lib import settings
-from anrot_lib.cli.commands.prepare import load_data
-from anrot_lib.core import configs, devices
+from anrot_lib.cli.options.fewshot import ColumnOptions
+from anrot_lib.cli.options.shared import DataOptions, RunOptions
+from anrot_lib.core import checkpoints, devices
+from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar
+from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
+from anrot_lib.experiments.images import open_images
 from anrot_lib.experiments.setting import Setting, check_half_width, experiment_folder
 
+T = TypeVar("T")
 
-def setting_of(arguments: argparse.Namespace) -> Setting:
-    if getattr(arguments, "precision", None) is not None:
-        check_half_width(arguments.precision)  # now, and not after hours of training
-    if arguments.tag and not re.fullmatch(r"[\w.-]*\w[\w.-]*", arguments.tag):
-        raise UserError(f"--tag is one word of letters, digits, dots and dashes, got {arguments.tag!r}")
-    budget, protocol = budget_of(arguments), protocol_of(arguments)
-    device = devices.resolve_device(arguments.device)
+
+def get_changes(settings: type, arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The fields of a dataclass that the command line sets, or those of `names` that it sets."""
+    prefix = f"{settings.__name__}."
+    changes = {key.removeprefix(prefix): value for key, value in vars(arguments).items() if key.startswith(prefix)}
+    if names:
+        changes = {name: value for name, value in changes.items() if name in names}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+
+
+def read_options(options: type[T], arguments: argparse.Namespace) -> T:
+    """Options with their defaults. UserError for a value that is not allowed."""
+    return options(**get_changes(options, arguments))
+
+
+def read_budget(arguments: argparse.Namespace, **changes: Any) -> settings.Budget:
+    """The budget of the preset with `changes` and those of the command line.
+
+    A short training is validated at its end, and a test on few episodes draws its curves on no more.
+    """
+    budget = settings.preset(read_options(RunOptions, arguments).preset)
+    changes |= get_changes(settings.Budget, arguments)
+    if "attacked_tasks" in changes:
+        changes["curve_tasks"] = min(changes["attacked_tasks"], budget.curve_tasks)
+    if "episodes" in changes:
+        changes["validate_every"] = max(1, min(budget.validate_every, changes["episodes"]))
+    return change(budget, **changes)
+
+
+def read_protocol(arguments: argparse.Namespace) -> settings.Protocol:
+    """The protocol of the command line; an attack of another radius takes steps of a quarter of it."""
+    changes = get_changes(settings.Protocol, arguments)
+    if "eps" in changes:
+        changes["step"] = changes["eps"] / 4
+    return settings.Protocol(**changes, seed=read_options(DataOptions, arguments).seed)
+
+
+def read_recipe(arguments: argparse.Namespace, recipe: settings.Recipe) -> settings.Recipe:
+    """A recipe with the changes of the command line."""
+    seed = read_options(DataOptions, arguments).seed
+    return replace(recipe, **get_changes(settings.Recipe, arguments), seed=seed)
+
+
+def read_images(arguments: argparse.Namespace, budget: settings.Budget) -> ImageSet:
+    """The images that --data names."""
+    options, packs = read_options(DataOptions, arguments), not read_options(RunOptions, arguments).dry_run
+    return open_images(
+        options.data, budget, options.split, options.seed, options.on_bad, options.on_duplicates, packs=packs
+    )
+
+
+def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Setting:
+    """What a few-shot command works on; prints it."""
+    run, test = read_options(RunOptions, arguments), read_options(ColumnOptions, arguments)
+    if test.half_width is not None:
+        check_half_width(test.half_width)  # now, and not after hours of training
+    budget, protocol = read_budget(arguments, **budget_changes), read_protocol(arguments)
+    device = devices.resolve_device(run.device)
     precision = devices.resolve_precision(budget.precision, device)
-    image_set = load_data(arguments, budget)
-    folder = experiment_folder(image_set, protocol, budget, arguments.tag, getattr(arguments, "reference", False))
-    chosen = tuple(arguments.columns) if arguments.columns else None
-    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, chosen)
+    image_set = read_images(arguments, budget)
+    folder = experiment_folder(image_set, protocol, budget, run.tag, run.reference)
+    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None)
     check_asked(setting)
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
@@ -34,33 +90,20 @@ def setting_of(arguments: argparse.Namespace) -> Setting:
     return setting
 
 
-def recipe_changes(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The recipe's fields that the command line sets."""
-    names = ("clean", "adversarial", "noisy", "hesim", "learning_rate", "schedule", "two_views", "mix")
-    changes = {name: getattr(arguments, name, None) for name in (*names, "attention", "pretrain", "attack_steps")}
-    changes["eps"] = getattr(arguments, "train_eps", None)
-    changes["augment"] = tuple(arguments.augment) if getattr(arguments, "augment", None) else None
-    if sigma := getattr(arguments, "train_sigma", None):
-        changes |= {"sigma_low": sigma[0], "sigma_high": sigma[1]}
-    return changes | {"seed": arguments.seed}
+def check_out(path: Path | None) -> None:
+    """UserError if a net must not be written to a path: it is a folder, or a file that is not a net."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file, such as {path / 'net.pt'}")
+    if path.exists():
+        try:
+            checkpoints.load(path)
+        except UserError:
+            raise UserError(f"--out {path} is a file that is not a net, and is not overwritten; name another") from None
 
 
-def budget_of(arguments: argparse.Namespace) -> settings.Budget:
-    budget = settings.preset(arguments.preset)
-    tasks = arguments.tasks
-    return configs.change(
-        budget,
-        size=arguments.size,
-        encoder=arguments.encoder,
-        episodes=arguments.episodes,
-        precision=arguments.compute,
-        attacked_tasks=tasks,
-        curve_tasks=None if tasks is None else min(tasks, budget.curve_tasks),
-        validate_every=None if arguments.episodes is None else max(1, min(budget.validate_every, arguments.episodes)),
-    )
-
-
-def protocol_of(arguments: argparse.Namespace) -> settings.Protocol:
-    protocol = settings.Protocol(way=arguments.way, shot=arguments.shot, seed=arguments.seed)
-    step = None if arguments.eps is None else arguments.eps / 4
-    return configs.change(protocol, eps=arguments.eps, step=step, sigma=arguments.sigma)
+def describe_memory() -> str:
+    """The memory that the process took at most, as the end of a sentence; "" where it is not known."""
+    peak = devices.peak_memory()
+    return "" if peak is None else f", {peak:.1f} GiB of memory"

@@ -1,7 +1,9 @@
-"""TODO."""
+"""The verb bench."""
 
 import argparse
 
+from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.options.report import BenchOptions
 from anrot_lib.core import paths
 from anrot_lib.core.progress import shown
 from anrot_lib.records import results
@@ -9,10 +11,12 @@ from anrot_lib.reports import tables
 
 
 def bench(arguments: argparse.Namespace) -> int:
+    """Time what is asked for, print the seconds, write their record."""
     from anrot_lib.experiments.benchmarks import levels, ranking, steps
 
-    size, repeats = arguments.size, arguments.repeats
-    ways = {
+    options = read_options(BenchOptions, arguments)
+    size, repeats = options.size, options.repeats
+    timings = {
         "step": lambda: [steps.training_step(size or 32, repeats or 12)],
         "episodes": lambda: [steps.clean_episodes(size or 84, repeats=repeats or 3)],
         "reconstruction": lambda: [
@@ -22,8 +26,8 @@ def bench(arguments: argparse.Namespace) -> int:
         "levels": lambda: levels.measure(repeats or 3),
         "ranking": lambda: ranking.measure(repeats),
     }
-    for path in ways[arguments.what]():
-        if arguments.reference:
+    for path in timings[options.what]():
+        if options.reference:
             reference = paths.results_dir() / path.relative_to(paths.runs_dir())
             results.write(reference, results.read(path, "timing"))
             path = reference

@@ -1,4 +1,4 @@
-"""The verb `prepare`, and the image set that --data names."""
+"""The verb prepare."""
 
 import argparse
 from pathlib import Path
@@ -8,100 +8,52 @@ import numpy as np
 import torch
 
 from anrot_lib.attacks import gradient, transfer
+from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.options.prepare import PerturbOptions, PrepareOptions
 from anrot_lib.core import checkpoints, devices, paths, randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import noise
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.data.preparation import assemble, perturbed
+from anrot_lib.data.preparation import perturbed
 from anrot_lib.data.preparation import prepare as preparing
-from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import nets
 from anrot_lib.records.describe import describe_threat
-from anrot_lib.settings import Budget
 
-SUPPORT_OF_PERTURBATION = 5  # images a class that a net's class models rest on when a whole set is attacked
-
-
-def load_data(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
-    """The image set that --data names. UserError if it lacks training, validation or test classes."""
-    image_set = _named(arguments, budget)
-    for split in ("train", "val", "test"):
-        if split not in image_set.splits:
-            raise UserError(f"the set {image_set.name!r} has no {split} classes; prepare it with --split random")
-    return image_set
-
-
-def _named(arguments: argparse.Namespace, budget: Budget) -> ImageSet:
-    """The image set that --data names: the embedded one, a prepared one, or a folder, prepared on the way."""
-    name = arguments.data
-    if name == "synthetic":
-        return synthetic(budget.classes, budget.per_class, budget.size)
-    if (paths.packed_dir() / name / "set.json").is_file():
-        image_set = image_sets.load(paths.packed_dir() / name)
-        if image_set.images.shape[1] != budget.size:
-            raise UserError(
-                f"the prepared set {name!r} holds images of {image_set.images.shape[1]} px, the run wants "
-                f"{budget.size}; "
-                f"add --size {image_set.images.shape[1]}, or prepare it again with --size {budget.size}"
-            )
-        return image_set
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        known = sorted(p.parent.name for p in paths.packed_dir().glob("*/set.json"))
-        raise UserError(
-            f"--data {name}: no such folder, and no prepared set of that name (there are: {known or 'none'})"
-        )
-    if arguments.dry_run:
-        raise UserError(
-            f"{folder} is not prepared yet, and --dry-run writes nothing; "
-            f"first: anrot prepare {folder} --size {budget.size}"
-        )
-    set_name = f"{assemble.plain_set_name(folder.resolve().name)}-{budget.size}"
-    if arguments.split not in ("auto", "folders", "random"):
-        set_name = f"{arguments.split}-{budget.size}"
-    with counting_bar(f"prepare {set_name}") as progress:
-        return preparing.prepare(
-            folder,
-            name=set_name,
-            size=budget.size,
-            split=arguments.split,
-            seed=arguments.seed,
-            on_bad=arguments.on_bad,
-            on_duplicates=arguments.on_duplicates,
-            progress=progress,
-        )
+SUPPORT_OF_PERTURBATION = 5  # support images of each class when a whole set is attacked
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    if arguments.perturb and arguments.dry_run:
-        raise UserError("--dry-run does not go with --perturb, which looks for no faults; leave one of them out")
-    if arguments.perturb:
-        return perturb(arguments)
-    source = arguments.source
-    if arguments.download and arguments.dry_run:
-        raise UserError("--dry-run looks at images that are there, and downloads nothing")
-    if arguments.download:
+    """Check a folder and pack it, or a perturbed copy of a set; print what came out."""
+    options, perturbation = read_options(PrepareOptions, arguments), read_options(PerturbOptions, arguments)
+    if perturbation.perturb is not None:
+        if options.dry_run:
+            raise UserError("--dry-run does not go with --perturb, which looks for no faults; leave one of them out")
+        return perturb(options, perturbation, perturbation.perturb)
+    source: Path | str | None = options.source
+    if options.download is not None:
+        if options.dry_run:
+            raise UserError("--dry-run looks at images that are there, and downloads nothing")
         from anrot_lib.data.readers.catalogue import download
 
-        source = download(arguments.download)
+        source = download(options.download)
     if source is None:
         raise UserError("give the folder of images to prepare, or --download cifar100 or omniglot")
-    if arguments.dry_run:
-        return dry_run(arguments)
+    if options.dry_run:
+        return dry_run(source, options)
     with counting_bar("prepare") as progress:
         image_set = preparing.prepare(
             source,
-            name=arguments.name,
-            layout=arguments.layout,
-            size=arguments.size,
-            split=arguments.split,
-            seed=arguments.seed,
-            on_bad=arguments.on_bad,
-            on_duplicates=arguments.on_duplicates,
+            name=options.name,
+            layout=options.layout,
+            size=options.size,
+            split=options.split,
+            seed=options.seed,
+            on_bad=options.on_bad,
+            on_duplicates=options.on_duplicates,
             progress=progress,
-            rotations=arguments.rotations,
+            rotations=options.rotations,
         )
     about = image_set.provenance
     print(f"{about['found']}; {about['split']['said']}")
@@ -118,66 +70,69 @@ def prepare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def dry_run(arguments: argparse.Namespace) -> int:
-    """What `prepare` would do, from a sample of the images."""
-    size = arguments.size
-    found = preparing.plan(
-        *(arguments.source, arguments.layout, size, arguments.split, arguments.seed), rotations=arguments.rotations
-    )
-    print(f"{found.source}; {found.split}")
+def dry_run(source: Path | str, options: PrepareOptions) -> int:
+    """Print what `prepare` would do, from a sample of the images."""
+    size = options.size
+    plan = preparing.plan(source, options.layout, size, options.split, options.seed, rotations=options.rotations)
+    print(f"{plan.source}; {plan.split}")
     print(
-        f"{found.images} images of {size} px: about {found.seconds / 60:.1f} min to decode, and about as much again to "
-        f"look for copies; {found.bytes / 2**30:.2f} GiB on disk"
+        f"{plan.images} images of {size} px: about {plan.seconds / 60:.1f} min to decode, and about as much again to "
+        f"look for copies; {plan.bytes / 2**30:.2f} GiB on disk"
     )
     return 0
 
 
-def perturb(arguments: argparse.Namespace) -> int:
+def perturb(options: PrepareOptions, perturbation: PerturbOptions, kind: str) -> int:
     """The paper's steps 4 to 6: a noisy or adversarial copy of a whole set, with how it was made."""
-    if not arguments.source:
+    if not options.source:
         raise UserError("name the prepared set to perturb: anrot prepare NAME --perturb noise --sigma 0.1")
-    image_set = image_sets.load(paths.packed_dir() / arguments.source)
-    kind, seed = arguments.perturb, arguments.seed
+    image_set = image_sets.load(paths.packed_dir() / options.source)
     if kind == "noise":
-        if arguments.sigma is None:
-            raise UserError("--perturb noise needs --sigma, in units of the pixel range, such as 0.1")
-        generator = randomness.generator(seed, "noise")
-        made: dict[str, Any] = {"parameters": {"sigma": arguments.sigma}, "eps": None}
-        made["perturbation"] = lambda images: noise.gaussian(images, arguments.sigma, generator)
+        settings = _describe_noise(perturbation.sigma, options.seed)
+    elif perturbation.eps is None:
+        raise UserError(f"--perturb {kind} needs --eps, in units of the pixel range, such as 8/255")
+    elif kind == "transfer":
+        settings = _build_transfer_attack(image_set, perturbation.eps, options.seed)
     else:
-        if arguments.eps is None:
-            raise UserError(f"--perturb {kind} needs --eps, in units of the pixel range, such as 8/255")
-        made = _adversary(arguments, image_set)
+        settings = _build_attack(image_set, perturbation.eps, perturbation.checkpoint)
     with counting_bar(f"perturb {image_set.name}") as progress:
-        copy = perturbed.perturb(image_set, kind, seed=seed, progress=progress, **made)
+        copy = perturbed.perturb(
+            image_set, kind, seed=options.seed, eps=perturbation.eps, progress=progress, **settings
+        )
     print(f"{len(copy)} images written as {copy.name!r}, sha256 {copy.sha256}")
     return 0
 
 
-def _adversary(arguments: argparse.Namespace, image_set: ImageSet) -> dict[str, Any]:
-    threat = gradient.fgsm(arguments.eps, target="query")
-    parameters: dict[str, Any] = {"threat": describe_threat(threat)}
-    if arguments.perturb == "transfer":
-        generator = randomness.generator(arguments.seed, "surrogate")
-        with bar("train surrogate", transfer.EPOCHS * len(image_set.rows("train"))) as progress:
-            surrogate = transfer.train_on_base(image_set, generator, progress=progress)
-        parameters["surrogate"] = "small CNN on the base classes, squared error, its own predictions as labels"
-        return {
-            "parameters": parameters,
-            "eps": arguments.eps,
-            "perturbation": lambda images: transfer.transfer(surrogate, images, threat),
-        }
-    if arguments.checkpoint is None:
-        raise UserError("--perturb fgsm attacks a net: give it by --checkpoint, or use --perturb transfer")
-    net, method, _ = nets.load_net(arguments.checkpoint)
-    rows = [np.flatnonzero(image_set.labels == c)[:SUPPORT_OF_PERTURBATION] for c in range(len(image_set.class_names))]
-    labels = torch.from_numpy(image_set.labels[np.concatenate(rows)])
-    with torch.no_grad():
-        bound = net.bind(image_set.batch(np.concatenate(rows)), labels)
-    parameters["attacked"] = {"method": method, "checkpoint": checkpoints.sha256(arguments.checkpoint)}
+def _describe_noise(sigma: float | None, seed: int) -> dict[str, Any]:
+    if sigma is None:
+        raise UserError("--perturb noise needs --sigma, in units of the pixel range, such as 0.1")
+    generator = randomness.generator(seed, "noise")
+    return {"parameters": {"sigma": sigma}, "perturbation": lambda images: noise.gaussian(images, sigma, generator)}
+
+
+def _build_transfer_attack(image_set: ImageSet, eps: float, seed: int) -> dict[str, Any]:
+    threat = gradient.fgsm(eps, target="query")
+    with bar("train surrogate", transfer.EPOCHS * len(image_set.rows("train"))) as progress:
+        surrogate = transfer.train_on_base(image_set, randomness.generator(seed, "surrogate"), progress=progress)
+    text = "small CNN on the base classes, squared error, its own predictions as labels"
     return {
-        "parameters": parameters,
-        "eps": arguments.eps,
+        "parameters": {"threat": describe_threat(threat), "surrogate": text},
+        "perturbation": lambda images: transfer.transfer(surrogate, images, threat),
+    }
+
+
+def _build_attack(image_set: ImageSet, eps: float, checkpoint: Path | None) -> dict[str, Any]:
+    threat = gradient.fgsm(eps, target="query")
+    if checkpoint is None:
+        raise UserError("--perturb fgsm attacks a net: give it by --checkpoint, or use --perturb transfer")
+    net, method, _ = nets.load_net(checkpoint)
+    classes = range(len(image_set.class_names))
+    rows = np.concatenate([np.flatnonzero(image_set.labels == c)[:SUPPORT_OF_PERTURBATION] for c in classes])
+    with torch.no_grad():
+        bound = net.bind(image_set.batch(rows), torch.from_numpy(image_set.labels[rows]))
+    attacked = {"method": method, "checkpoint": checkpoints.sha256(checkpoint)}
+    return {
+        "parameters": {"threat": describe_threat(threat), "attacked": attacked},
         "with_labels": True,
         "perturbation": lambda images, labels: gradient.attack(bound, images, labels, threat).images,
     }

@@ -2,12 +2,23 @@
 
 import argparse
 import contextlib
+import dataclasses
 import time
 from typing import Any
 
 import numpy as np
 import torch
 
+from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.options.retrieve import (
+    AttackOptions,
+    CheckOptions,
+    FewShotOptions,
+    ImageOptions,
+    RankingTableOptions,
+    ScoreOptions,
+)
+from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar, shown
@@ -28,62 +39,81 @@ from anrot_lib.reports import ranking, tables
 TRIAL_QUERIES = 16
 
 
-def load_images(arguments: argparse.Namespace, dataset: str, size: int | None, stored: int) -> RankingSet:
+def load_images(options: ImageOptions, dataset: str, size: int | None, stored: int) -> RankingSet:
     """The images of a data set's name; a bar, where they may have to be packed first."""
     small = dataset in names.DATASETS_28
     with contextlib.nullcontext() if small else counting_bar(f"prepare {dataset}") as progress:
         return sets.load(
-            *(dataset, size, stored, arguments.data, arguments.download, arguments.split),
-            limit=arguments.limit_images,
+            dataset,
+            size,
+            stored,
+            options.data,
+            options.download,
+            options.split,
+            limit=options.limit_images,
             progress=progress,
         )
 
 
-def open_checkpoint(arguments: argparse.Namespace) -> Tested:
+def open_checkpoint(options: AttackOptions, images: ImageOptions) -> Tested:
     """The net that -C or --checkpoint means, and its images."""
-    if arguments.checkpoint is None and arguments.config is None:
-        raise UserError("name a model by -C, or give its file by --checkpoint")
-    path = arguments.checkpoint or find_checkpoint(arguments.config)
+    path, name = options.checkpoint, options.config
+    if path is None:
+        if name is None:
+            raise UserError("name a model by -C, or give its file by --checkpoint")
+        path = find_checkpoint(name)
     net, about = embedders.load(path)
     if "recipe" not in about:
         raise UserError(f"{path} does not say how it was trained; give a checkpoint of anrot retrieve train")
-    if arguments.config is not None and about["name"] != str(names.parse(arguments.config)):
-        raise UserError(f"{path} is a model of {about['name']}, not of {arguments.config}")
+    if name is not None and about["name"] != str(names.parse(name)):
+        raise UserError(f"{path} is a model of {about['name']}, not of {name}")
     recipe, dataset = about["recipe"], names.parse(about["name"]).dataset
-    return Tested(path, net, about, load_images(arguments, dataset, recipe["size"], recipe["stored"]))
+    return Tested(path, net, about, load_images(images, dataset, recipe["size"], recipe["stored"]))
 
 
-def attack_action(arguments: argparse.Namespace) -> int:
+def attack(arguments: argparse.Namespace) -> int:
     """Attack a model and write its record; or run the checks of its gradient."""
-    tested = open_checkpoint(arguments)
-    device = devices.resolve_device(arguments.device)
-    profile = arguments.profile or ("rob28" if tested.name.small else "rob224")
-    attacks = attack_names.profile(profile, arguments.eps, arguments.steps)
-    protocol = Protocol(attacks, arguments.queries, arguments.seed, arguments.parity)
-    _say(tested, profile, protocol, device)
+    run, options = read_options(RunOptions, arguments), read_options(AttackOptions, arguments)
+    checks, episodes = read_options(CheckOptions, arguments), read_options(FewShotOptions, arguments)
+    if checks.checks is not None and checks.other is None and "transfer" in checks.checks:
+        raise UserError("the check 'transfer' needs another net: give its checkpoint by --other")
+    tested = open_checkpoint(options, read_options(ImageOptions, arguments))
+    device = devices.resolve_device(run.device)
+    profile = options.profile or ("rob28" if tested.name.small else "rob224")
+    attacks = attack_names.profile(profile, options.eps, options.steps)
+    protocol = Protocol(attacks, options.queries, options.seed, options.parity)
+    _describe(tested, profile, protocol, device)
+    if episodes.few_shot is not None:
+        few_shot.few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
     subject = testing.subject_of(tested.net, tested.net.metric, tested.data.test, device, bar)
     rows = suite.queries_of(subject.gallery, protocol.queries, protocol.seed)
-    if arguments.dry_run:
+    if run.dry_run:
         return _dry_run(subject, protocol, rows)
-    checking = arguments.checks is not None
-    file = tested.record_path(f"{profile}{'.checks' if checking else ''}", arguments.tag, arguments.reference)
+    kind = profile if checks.checks is None else f"{profile}.checks"
+    file = tested.record_path(kind, run.tag, run.reference)
     belongs_to = {"checkpoint": checkpoints.sha256(tested.path), "data": tested.data.about} | protocol.describe()
-    if checking:
-        belongs_to["other"] = checkpoints.sha256(arguments.other) if arguments.other else ""
+    if checks.checks is None:
+        belongs_to["few_shot"] = list(dataclasses.astuple(episodes))
     else:
-        belongs_to["few_shot"] = [arguments.few_shot, arguments.way, arguments.shot, arguments.head, arguments.maps]
+        belongs_to["other"] = checkpoints.sha256(checks.other) if checks.other else ""
     work = paths.checkpoints_dir() / "ranking" / file.parent.name  # a checkpoint may lie where nothing can be written
     journal = Journal(work / f"{file.stem}.jsonl", belongs_to)
-    head = _head(tested, protocol, profile, device)
-    make = _checks if checking else _score
-    record = make(arguments, tested, subject, protocol, rows, journal, head)
+    head = _describe_record(tested, protocol, profile, device)
+    if checks.checks is None:
+        record = head | _score(tested, subject, protocol, rows, journal, nmi=not options.no_nmi)
+        if episodes.few_shot is not None:
+            record["few_shot"] = _measure_few_shot(episodes, episodes.few_shot, tested, protocol, journal)
+        _print_score(record)
+    else:
+        record = head | _check(checks, tested, subject, protocol, rows, journal)
+        print(f"\n{tables.as_text(*ranking.checks(record))}\n")
     results.write(file, record)
     journal.remove()
     print(f"record: {shown(file)}")
     return 0
 
 
-def _say(tested: Tested, profile: str, protocol: Protocol, device: torch.device) -> None:
+def _describe(tested: Tested, profile: str, protocol: Protocol, device: torch.device) -> None:
     about, attack = tested.about, protocol.attacks[0]
     print(
         f"{about['name']}: {tested.name.title}, {len(tested.data.test)} test images of {tested.data.test.classes} "
@@ -98,7 +128,7 @@ def _say(tested: Tested, profile: str, protocol: Protocol, device: torch.device)
         raise UserError("the robustness score has no meaning under the metric E, whose distances have no bound")
 
 
-def _head(tested: Tested, protocol: Protocol, profile: str, device: torch.device) -> dict[str, Any]:
+def _describe_record(tested: Tested, protocol: Protocol, profile: str, device: torch.device) -> dict[str, Any]:
     return {
         "schema": schema.SCHEMA_VERSION,
         "row": tested.name.title,
@@ -116,76 +146,68 @@ def _head(tested: Tested, protocol: Protocol, profile: str, device: torch.device
 
 
 def _score(
-    arguments: argparse.Namespace,
-    tested: Tested,
-    subject: Subject,
-    protocol: Protocol,
-    rows: np.ndarray,
-    journal: Journal,
-    head: dict[str, Any],
+    tested: Tested, subject: Subject, protocol: Protocol, rows: np.ndarray, journal: Journal, nmi: bool
 ) -> dict[str, Any]:
-    clean = testing.benign_numbers(subject, bar, not arguments.no_nmi, protocol.seed)
-    found = testing.attack_all(subject, protocol, rows, bar, journal)
-    record = head | {
+    """The parts of a record that retrieval and attacks give."""
+    clean = testing.benign_numbers(subject, bar, nmi, protocol.seed)
+    values = testing.attack_all(subject, protocol, rows, bar, journal)
+    return {
         "kind": "ranking",
         "recipe": tested.about["recipe"],
         "parameters": parameter_count(tested.net),
         "clean": {name: round(float(value), 4) for name, value in clean.items()},
-        **testing.summarise(protocol, *found, clean),
+        **testing.summarise(protocol, *values, clean),
     }
-    if arguments.few_shot:
-        record["few_shot"] = _few_shot(arguments, tested, protocol, journal)
+
+
+def _print_score(record: dict[str, Any]) -> None:
     print(f"\n{tables.as_text(*ranking.numbers(record))}\n\n{ranking.score_line(record)}")
     if "few_shot" in record:
         values = [f"{name} {tables.value(column)}" for name, column in record["few_shot"]["columns"].items()]
         print(f"{record['few_shot']['settings']['said']}: {', '.join(values)}")
-    return record
 
 
-def _few_shot(arguments: argparse.Namespace, tested: Tested, protocol: Protocol, journal: Journal) -> dict[str, Any]:
+def _measure_few_shot(
+    options: FewShotOptions, tasks: int, tested: Tested, protocol: Protocol, journal: Journal
+) -> dict[str, Any]:
     """Few-shot accuracy of the same net, on its test classes, under the threat model of the score."""
-    net = few_shot.few_shot_net(tested.net, arguments.head, arguments.maps)
+    net = few_shot.few_shot_net(tested.net, options.head, options.maps)
     device = next(tested.net.parameters()).device
-    with bar("few-shot episodes", arguments.few_shot) as progress:
+    with bar("few-shot episodes", tasks) as progress:
         columns = few_shot_columns(
-            *(net.to(device), tested.data.test, protocol.attacks[0].threat()),
-            *(arguments.way, arguments.shot, arguments.few_shot),
+            net.to(device),
+            tested.data.test,
+            protocol.attacks[0].threat(),
+            options.way,
+            options.shot,
+            tasks,
             seed=protocol.seed,
             device=device,
             progress=progress,
             journal=journal,
         )
     seen = tested.name.dataset in names.DATASETS_28  # their test classes are those of training
-    said = f"{arguments.way}-way {arguments.shot}-shot, {arguments.head} on the {arguments.maps}"
-    said += ", classes seen in training" if seen else ", classes not seen in training"
-    settings = {"way": arguments.way, "shot": arguments.shot, "head": arguments.head, "maps": arguments.maps}
-    return {"settings": settings | {"classes_seen": seen, "said": said}, "columns": columns}
+    text = f"{options.way}-way {options.shot}-shot, {options.head} on the {options.maps}"
+    text += ", classes seen in training" if seen else ", classes not seen in training"
+    settings = {"way": options.way, "shot": options.shot, "head": options.head, "maps": options.maps}
+    return {"settings": settings | {"classes_seen": seen, "said": text}, "columns": columns}
 
 
-def _checks(
-    arguments: argparse.Namespace,
-    tested: Tested,
-    subject: Subject,
-    protocol: Protocol,
-    rows: np.ndarray,
-    journal: Journal,
-    head: dict[str, Any],
+def _check(
+    options: CheckOptions, tested: Tested, subject: Subject, protocol: Protocol, rows: np.ndarray, journal: Journal
 ) -> dict[str, Any]:
+    """The parts of a record that the checks of the gradient give."""
     other, about = None, {}
-    if arguments.other is not None:
-        net, known = embedders.load(arguments.other)
+    if options.other is not None:
+        net, known = embedders.load(options.other)
         device = subject.gallery.labels.device
         other = testing.subject_of(net, net.metric, tested.data.test, device, bar)
-        about = {"other": {"sha256": checkpoints.sha256(arguments.other), "name": known.get("name", "")}}
-    elif "transfer" in arguments.checks:
-        raise UserError("the check 'transfer' needs another net: give its checkpoint by --other")
+        about = {"other": {"sha256": checkpoints.sha256(options.other), "name": known.get("name", "")}}
     started = time.perf_counter()
-    found = masking.check(
-        *(subject, protocol, rows, bar), names=arguments.checks or masking.CHECKS, other=other, journal=journal
+    checks = masking.check(
+        subject, protocol, rows, bar, names=options.checks or masking.CHECKS, other=other, journal=journal
     )
-    record = head | found | about | {"kind": "ranking-checks", "seconds": round(time.perf_counter() - started, 2)}
-    print(f"\n{tables.as_text(*ranking.checks(record))}\n")
-    return record
+    return checks | about | {"kind": "ranking-checks", "seconds": round(time.perf_counter() - started, 2)}
 
 
 def _dry_run(subject: Subject, protocol: Protocol, rows: np.ndarray) -> int:
@@ -197,31 +219,30 @@ def _dry_run(subject: Subject, protocol: Protocol, rows: np.ndarray) -> int:
     return 0
 
 
-def score_action(arguments: argparse.Namespace) -> int:
+def score(arguments: argparse.Namespace) -> int:
     """Print scores: of ten numbers, or of records."""
-    if arguments.numbers:
-        print(f"ERS {ers.ers(dict(zip(ers.NUMBERS, arguments.numbers, strict=True))):.2f}")
+    options = read_options(ScoreOptions, arguments)
+    if options.numbers:
+        print(f"ERS {ers.ers(dict(zip(ers.NUMBERS, options.numbers, strict=True))):.2f}")
         return 0
-    found = records_of(arguments.config, arguments.records)
-    if not found:
+    records = records_of(options.config, list(options.records))
+    if not records:
         raise UserError("there is no record yet; make one: anrot retrieve attack -C NAME")
-    for record in found:
+    for record in records:
         print(ranking.score_line(record))
     return 0
 
 
-def table_action(arguments: argparse.Namespace) -> int:
+def table(arguments: argparse.Namespace) -> int:
     """Print published and measured rows, apart from each other."""
-    name = names.parse(arguments.config).dataset if arguments.config else arguments.set
-    style = tables.as_markdown if arguments.markdown else tables.as_text
+    options = read_options(RankingTableOptions, arguments)
+    name = options.set if options.config is None else names.parse(options.config).dataset
+    style = tables.as_markdown if options.markdown else tables.as_text
     headings, rows = ranking.published(name)
     if rows:
         print(style(headings, rows))
         print("* computed here from the printed numbers")
         print(f"mAP: {ers.published()['about']['mAP']}\n")
-    found = records_of(arguments.config, dataset=None if arguments.config else arguments.set)
-    print(style(*ranking.measured(found)) if found else "nothing measured here yet")
+    records = records_of(options.config, dataset=options.set if options.config is None else None)
+    print(style(*ranking.measured(records)) if records else "nothing measured here yet")
     return 0
-
-
-ACTIONS = {"attack": attack_action, "score": score_action, "table": table_action}

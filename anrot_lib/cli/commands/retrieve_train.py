@@ -1,89 +1,99 @@
-"""The verb `retrieve`: ranking models by the name of their configuration. ACTIONS holds what it can do."""
+"""The action train of the verb retrieve."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
-from anrot_lib.cli.commands import retrieve_attack
+from anrot_lib.cli.commands.arguments import check_out, get_changes, read_options
+from anrot_lib.cli.commands.retrieve_attack import load_images
+from anrot_lib.cli.options.retrieve import ImageOptions, TrainRankingOptions
+from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
-from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, shown
 from anrot_lib.experiments.ranking import evaluate, file_name, training_record
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
+from anrot_lib.ranking.embedders import DOWNLOAD
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
-from anrot_lib.ranking.training.loop import TrainedEmbedder, train
+from anrot_lib.ranking.training.loop import TrainedEmbedder
+from anrot_lib.ranking.training.loop import train as train_ranking
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 
-RECIPE_OPTIONS = ("epochs", "batch", "learning_rate", "weight_decay", "margin", "eps", "step", "eta", "destination")
-RECIPE_OPTIONS += ("structure_weight", "size", "freeze_bn", "pretrain_epochs", "parity", "seed", "attack_precision")
 TRIAL_STEPS = 3
 
 
-def settle(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
-    """Recipe and images of a command; a set of one's own decides the side of its images."""
-    name = names.parse(arguments.config)
-    made = build_recipe(name, **{option: getattr(arguments, option) for option in RECIPE_OPTIONS})
-    own = name.dataset not in (*names.DATASETS_28, *names.DATASETS_224)
-    size = arguments.size if own else made.size
-    data = retrieve_attack.load_images(arguments, name.dataset, size, made.stored)
-    if own and not name.small:
-        made = replace(made, size=data.train.size, stored=data.train.images.shape[1])
-    return made, data
+def open_training(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
+    """Recipe and images of a command; a set that is not one of the published ones decides the side of its images."""
+    options = read_options(TrainRankingOptions, arguments)
+    name, changes = names.parse(options.config), get_changes(RankingRecipe, arguments)
+    recipe = build_recipe(name, **changes, seed=options.seed)
+    published = name.dataset in (*names.DATASETS_28, *names.DATASETS_224)
+    size = recipe.size if published else changes.get("size")
+    data = load_images(read_options(ImageOptions, arguments), name.dataset, size, recipe.stored)
+    if not published and not name.small:
+        recipe = replace(recipe, size=data.train.size, stored=data.train.images.shape[1])
+    return recipe, data
 
 
-def train_action(arguments: argparse.Namespace) -> int:
-    """Train, or go on; write checkpoint and record; print the course of the training."""
-    device = devices.resolve_device(arguments.device)
-    precision = devices.resolve_precision(arguments.compute, device)
-    made, data = settle(arguments)
-    name = made.parsed
+def train(arguments: argparse.Namespace) -> int:
+    """Train, or continue; write checkpoint and record; print the course of the training."""
+    run, options = read_options(RunOptions, arguments), read_options(TrainRankingOptions, arguments)
+    check_out(options.out)
+    device = devices.resolve_device(run.device)
+    precision = devices.resolve_precision(options.precision, device)
+    recipe, data = open_training(arguments)
+    name = recipe.parsed
     print(
-        f"{made.name}: {made.title}, {len(data.train)} training images of {data.train.classes} classes, "
-        f"{len(data.test)} test images of {data.test.classes}; {made.size} px, {devices.device_kind(device)}, "
-        f"training in {precision}, attack in {made.attack_precision}"
+        f"{recipe.name}: {recipe.title}, {len(data.train)} training images of {data.train.classes} classes, "
+        f"{len(data.test)} test images of {data.test.classes}; {recipe.size} px, {devices.device_kind(device)}, "
+        f"training in {precision}, attack in {recipe.attack_precision}"
     )
-    for note in filter(None, (names.warning(name), data.note, _size_note(made))):
+    for note in filter(None, (names.warning(name), data.note, _size_note(recipe))):
         print(f"note: {note}")
-    if arguments.dry_run:
-        return _dry_run(made, data, device, precision)
-    stem = file_name(made, data, arguments.tag)
-    checkpoint = arguments.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
-    every = arguments.evaluate_every or (1 if name.small else 5)
-    if every < 1:
-        raise UserError("--evaluate-every counts epochs, from 1")
+    if run.dry_run:
+        return _dry_run(recipe, data, device, precision, options.weights)
+    stem = file_name(recipe, data, run.tag)
+    checkpoint = options.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
+    every = options.evaluate_every or (1 if name.small else 5)
     with bar(f"train {name.backbone}{name.defense}", 0) as update:
 
         def progress(done: int, total: int, numbers: dict[str, float]) -> None:
             update(done, numbers, total)
 
-        trained = train(
-            *(data, made, checkpoint, device, precision, arguments.weights),
+        trained = train_ranking(
+            data,
+            recipe,
+            checkpoint,
+            device,
+            precision,
+            options.weights,
             evaluate=evaluate,
             evaluate_every=every,
             progress=progress,
         )
-    record = training_record(made, data, trained, device, precision)
-    file = paths.records_dir(arguments.reference) / "ranking" / f"{stem}.train.json"
+    record = training_record(recipe, data, trained, device, precision)
+    file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)
     print(f"weights began as: {trained.start}\ncheckpoint: {shown(checkpoint)}   record: {shown(file)}")
     return 0
 
 
-def _size_note(made: RankingRecipe) -> str:
-    if made.parsed.small or made.size == 224:
+def _size_note(recipe: RankingRecipe) -> str:
+    if recipe.parsed.small or recipe.size == 224:
         return ""
-    return f"images of {made.size} px where published numbers are of 224 px: not comparable with them"
+    return f"images of {recipe.size} px where published numbers are of 224 px: not comparable with them"
 
 
-def _dry_run(made: RankingRecipe, data: RankingSet, device: torch.device, precision: str) -> int:
-    trial = replace(made, pretrain_epochs=0, freeze_bn=False)
-    trained = train(data, trial, None, device, precision, steps=TRIAL_STEPS)
-    steps = made.epochs * -(-len(data.train) // made.batch)
+def _dry_run(recipe: RankingRecipe, data: RankingSet, device: torch.device, precision: str, weights: str | None) -> int:
+    """Print how long the training takes. It refuses what the training refuses, but fetches no weights."""
+    file = None if weights == DOWNLOAD else weights
+    if weights == DOWNLOAD or (weights is None and recipe.pretrain_epochs > 0):  # in place of weights or a classifier
+        recipe = replace(recipe, pretrain_epochs=0, freeze_bn=False)
+    trained = train_ranking(data, recipe, None, device, precision, file, steps=TRIAL_STEPS)
+    steps = recipe.epochs * -(-len(data.train) // recipe.batch)
     print(
         f"{trained.seconds_per_step:.2f} s a step at the beginning, {steps} steps: "
         f"about {trained.seconds_per_step * steps / 60:.0f} min"
@@ -97,13 +107,3 @@ def _show(trained: TrainedEmbedder) -> None:
     headings = ["epoch", "loss", *(k for k in ("destination", "R@1", "R@2", "mAP", "mAP@10") if k in tested[-1])]
     rows = [[str(row["epoch"]), *(f"{row[k]:.3f}" if k in row else "-" for k in headings[1:])] for row in tested]
     print(f"\n{tables.as_text(headings, rows)}\n")
-
-
-ACTIONS: dict[str, Callable[[argparse.Namespace], int]] = {"train": train_action, **retrieve_attack.ACTIONS}
-
-
-def retrieve_verb(arguments: argparse.Namespace) -> int:
-    return ACTIONS[arguments.action](arguments)
-
-
-VERBS = {"retrieve": retrieve_verb}

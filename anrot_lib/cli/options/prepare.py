@@ -1,34 +1,64 @@
-"""TODO."""
+"""The verb prepare, and its options."""
 
+import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from anrot_lib.core.units import fraction
+from anrot_lib.cli.options.fields import add_options
+from anrot_lib.cli.options.shared import ON_BAD, ON_DUPLICATES
+from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.options import PIXELS, Option
 
 
-def _prepare(verbs: Any) -> None:
-    prepare = verbs.add_parser(
-        "prepare",
-        help="check a folder of images and pack it, or pack a perturbed copy of a set",
-        description="Class folders (with or without train/val/test), images + csv, mini-ImageNet pickles, "
-        "cifar-100-python, Omniglot, tieredImageNet, CUB, or any folder with one folder of images a class.",
+@dataclass(frozen=True)
+class PrepareOptions:
+    source: Annotated[
+        str | None, Option("a folder of images; with --perturb, the name of a prepared set", positional=True)
+    ] = None
+    name: Annotated[str | None, Option("name of the prepared set (default: that of the folder)")] = None
+    size: Annotated[int, Option("side of the stored images in pixels")] = 32
+    layout: Annotated[str, Option("how the folder is laid out; auto looks at it")] = "auto"
+    split: Annotated[
+        str,
+        Option(
+            "auto, folders, random, or a published one: mini-imagenet, tiered-imagenet, cifar-fs, fc100, omniglot, "
+            "cub-100-50-50, ..."
+        ),
+    ] = "auto"
+    rotations: Annotated[bool, Option("add turned classes as new ones (Omniglot)")] = False
+    download: Annotated[
+        str | None, Option("fetch a set first, through torchvision", choices=("cifar100", "omniglot"))
+    ] = None
+    on_bad: Annotated[str, Option("what to do with unreadable images", choices=ON_BAD)] = "error"
+    on_duplicates: Annotated[str, Option("what to do with copies of an image in two splits", choices=ON_DUPLICATES)] = (
+        "error"
     )
-    prepare.add_argument("source", nargs="?", help="the folder; or, with --perturb, the name of a prepared set")
-    prepare.add_argument("--name", help="name of the prepared set (default: the folder's)")
-    prepare.add_argument("--size", type=int, default=32, help="side of the stored images in pixels (default 32)")
-    prepare.add_argument("--layout", default="auto", help="how the folder is laid out (default: found out)")
-    prepare.add_argument(
-        "--split",
-        default="auto",
-        help="auto, folders, random, or mini-imagenet, tiered-imagenet, cifar-fs, fc100, omniglot, cub-100-50-50, ...",
-    )
-    prepare.add_argument("--seed", type=int, default=0, help="of a random split, or of a perturbation")
-    prepare.add_argument("--on-bad", default="error", choices=("error", "quarantine"), help="unreadable images")
-    prepare.add_argument("--on-duplicates", default="error", choices=("error", "quarantine", "report"))
-    prepare.add_argument("--rotations", action="store_true", help="turned classes as new ones (Omniglot)")
-    prepare.add_argument("--download", choices=("cifar100", "omniglot"), help="fetch a set first, through torchvision")
-    prepare.add_argument("--dry-run", action="store_true", help="say what was found, how long it takes, and stop")
-    prepare.add_argument("--perturb", choices=("noise", "fgsm", "transfer"), help="store a perturbed copy of a set")
-    prepare.add_argument("--eps", type=fraction, help="radius of fgsm or transfer, such as 8/255")
-    prepare.add_argument("--sigma", type=float, help="strength of the noise")
-    prepare.add_argument("--checkpoint", type=Path, help="the net that fgsm attacks")
+    seed: Annotated[int, Option("seed of a random split, or of a perturbation")] = 0
+    dry_run: Annotated[bool, Option("say what is in the folder and how long it takes, and stop")] = False
+
+
+@dataclass(frozen=True)
+class PerturbOptions:
+    perturb: Annotated[
+        str | None, Option("store a perturbed copy of a prepared set", choices=("noise", "fgsm", "transfer"))
+    ] = None
+    eps: Annotated[float | None, Option("radius of fgsm or transfer", metavar=PIXELS)] = None
+    sigma: Annotated[float | None, Option("standard deviation of the noise, in units of the pixel range")] = None
+    checkpoint: Annotated[Path | None, Option("the net that fgsm attacks")] = None
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, PrepareOptions)
+    add_options(parser.add_argument_group("a perturbed copy"), PerturbOptions)
+
+
+PREPARE = Verb(
+    "prepare",
+    "check a folder of images and pack it, or pack a perturbed copy of a set",
+    "anrot prepare FOLDER --name mine --split random",
+    "prepare.prepare",
+    _add_prepare,
+    "Known layouts: class folders (with or without train/val/test), images with a csv file, mini-ImageNet pickles, "
+    "cifar-100-python, Omniglot, tieredImageNet, CUB, or any folder with one folder of images for each class.",
+)

@@ -1,40 +1,73 @@
-"""TODO."""
+"""The verb reconstruct, and its options."""
 
-from typing import Any
+import argparse
+import math
+from dataclasses import dataclass
+from typing import Annotated
 
-from anrot_lib.cli.options.shared import _data
-from anrot_lib.core.units import fraction
+from anrot_lib.cli.options.fields import add_options, describe_value
+from anrot_lib.cli.options.shared import add_data_options, add_run_options
+from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.options import Option
+from anrot_lib.reconstruction.recipe import VaeRecipe
+
+DECODINGS = ("sample", "mean")
+OWN = "own"  # the extractor that the command trains itself
 
 
-def _reconstruct(verbs: Any) -> None:
-    verb = verbs.add_parser(
-        "reconstruct",
-        help="autoencoders that differ in their divergence, and how far their images are from the originals",
-        description="Exit code 3: paused by --minutes; the same command goes on.",
-    )
-    _data(verb)
-    group = verb.add_argument_group("models")
-    group.add_argument("--divergences", nargs="+", help="kl wasserstein2 hellinger2 (default), bhattacharyya hellinger")
-    group.add_argument("--beta", type=fraction, help="weight of the divergence at which all seeds are trained")
-    group.add_argument("--betas", type=fraction, nargs="*", help="further betas, for the first seed")
-    group.add_argument("--seeds", type=int, nargs="+", default=[0])
-    group.add_argument("--model", help="published or small (default: the preset's)")
-    group.add_argument("--train-images", type=int)
-    group.add_argument("--epochs", type=int, help="of training; the learning rate falls to 0 over them")
-    group.add_argument("--learning-rate", type=float)
-    test = verb.add_argument_group("testing")
-    test.add_argument("--test-images", type=int)
-    test.add_argument(
-        "--extractor",
-        default="own",
-        help="own (default: the preset's encoder, trained on the base classes), inception, or a file: "
-        ".pth (Inception), .npz (MobileNet v1), .pt2 (torch.export), .pt (a net of train)",
-    )
-    test.add_argument("--extractor-size", type=int, help="side to which images are resized for it")
-    test.add_argument("--extractor-sha256", help="hash of Inception weights that are not the published ones")
-    test.add_argument("--download", action="store_true", help="fetch the Inception weights if they are not there")
-    test.add_argument(
-        "--decode", nargs="+", default=["sample", "mean"], help="from a sample of the posterior, its mean"
-    )
-    test.add_argument("--resamples", type=int, default=50, help="of the bootstrap")
-    verb.add_argument("--minutes", type=float, help="stop after so long, to go on later")
+@dataclass(frozen=True)
+class ReconstructOptions:
+    divergences: Annotated[
+        tuple[str, ...],
+        Option("some of: kl wasserstein2 hellinger2 bhattacharyya hellinger (default: the first three)"),
+    ] = ()
+    betas: Annotated[
+        tuple[float, ...] | None,
+        Option("further weights of the divergence, for the first seed (default: that of the preset)", count="*"),
+    ] = None
+    seeds: Annotated[tuple[int, ...], Option("seeds of the autoencoders")] = (0,)
+    minutes: Annotated[float | None, Option("stop after so long; the same command continues")] = None
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not 0 <= self.minutes < math.inf:
+            raise UserError(f"--minutes must be a number of at least 0, got {self.minutes:g}")
+
+
+@dataclass(frozen=True)
+class ReconstructTestOptions:
+    test_images: Annotated[int | None, Option("number of test images (default: that of the preset)")] = None
+    extractor: Annotated[
+        str,
+        Option(
+            "own (the encoder of the preset, trained on the base classes), inception, or a file: .pth (Inception), "
+            ".npz (MobileNet v1), .pt2 (torch.export), .pt (a net of anrot train)"
+        ),
+    ] = OWN
+    extractor_size: Annotated[int | None, Option("side to which images are resized for the extractor")] = None
+    extractor_sha256: Annotated[str | None, Option("hash of Inception weights that are not the published ones")] = None
+    download: Annotated[bool, Option("fetch the Inception weights if they are not there")] = False
+    decode: Annotated[tuple[str, ...], Option("decode a sample of the posterior, its mean, or both")] = DECODINGS
+    resamples: Annotated[int, Option("resamples of the bootstrap")] = 50
+
+
+def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
+    add_data_options(parser)
+    group = parser.add_argument_group("models")
+    add_options(group, ReconstructOptions, "divergences", "betas", "seeds")
+    names = ("beta", "learning_rate", "model", "train_images", "epochs")
+    from_class = {"beta": describe_value(VaeRecipe.beta), "learning_rate": describe_value(VaeRecipe.learning_rate)}
+    add_options(group, VaeRecipe, *names, defaults=lambda name: from_class.get(name, "that of the preset"))
+    add_options(parser.add_argument_group("testing"), ReconstructTestOptions)
+    add_run_options(parser)
+    add_options(parser.add_argument_group("pause"), ReconstructOptions, "minutes")
+
+
+RECONSTRUCT = Verb(
+    "reconstruct",
+    "train autoencoders that differ in their divergence, and measure what they reconstruct",
+    "anrot reconstruct --divergences kl hellinger2 --seeds 0 1 2",
+    "reconstruct.reconstruct",
+    _add_reconstruct,
+    "Exit code 3 says that --minutes were over.",
+)

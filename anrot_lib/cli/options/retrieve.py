@@ -1,58 +1,184 @@
-"""The options of `anrot retrieve`. Loads no torch, so that --help answers at once."""
+"""The verb retrieve with its actions train, attack, score and table, and their options."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from anrot_lib.cli.options import retrieve_attack
-from anrot_lib.cli.options.retrieve_shared import NAME_HELP, where_images_are
+from anrot_lib.cli.options.fields import add_options, describe_defaults
+from anrot_lib.cli.options.shared import RunOptions
+from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.options import PIXELS, Option
+from anrot_lib.ranking.recipe import PARITIES, RankingRecipe, build_recipe
+from anrot_lib.settings import PRECISIONS
+
+CHECKS = ("gradient", "restarts", "steps", "eps", "nes", "transfer")
+PUBLISHED = ("cub", "cars", "sop", "mnist", "fashion")
+NUMBERS = ("CA+", "CA-", "QA+", "QA-", "TMA", "ES:D", "ES:R", "LTM", "GTM", "GTT")
+NAME_28, NAME_224 = "fashion:rc2f2ghmetsm:ptripletN", "cub:rres18ghmetsmi:ptripletN"
+NAME = Option(
+    f"dataset:model:loss, such as {NAME_28} or {NAME_224}",
+    metavar="NAME",
+    flags=("-C", "--config"),
+)
 
 
-def retrieve(verbs: Any) -> None:
-    """The verb with its actions: each a subparser made by a function here, and run by `ranking_commands.ACTIONS`."""
-    verb = verbs.add_parser("retrieve", help="robust metric learning: train a ranking model, attack it, score it")
-    actions = verb.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _train(actions)
-    retrieve_attack.add(actions)
+@dataclass(frozen=True)
+class ImageOptions:
+    """Which images; all actions that look at some share these."""
+
+    data: Annotated[
+        str | None,
+        Option(
+            "a folder: of IDX files for mnist and fashion, in its published layout for cub, cars, sop; else a folder "
+            "of images or the name of a prepared set (default: where the set usually lies)"
+        ),
+    ] = None
+    download: Annotated[bool, Option("fetch mnist or fashion first, through torchvision")] = False
+    split: Annotated[
+        str, Option("of a prepared set: set (its own classes), halves (the first half trains) or auto")
+    ] = "auto"
+    limit_images: Annotated[
+        int | None, Option("at most so many training and test images, evenly by class (default: all)")
+    ] = None
 
 
-def _train(actions: Any) -> None:
-    from anrot_lib.core.units import fraction  # which imports this module
-
-    train = actions.add_parser(
-        "train",
-        help="train a ranking model and write its checkpoint and record",
-        description="The defaults follow from the name. A run that was stopped goes on with the same command.",
+@dataclass(frozen=True)
+class TrainRankingOptions:
+    config: Annotated[str, NAME]
+    weights: Annotated[
+        str | None, Option("file with the state of torchvision's ImageNet classifier, or 'imagenet' to fetch it")
+    ] = None
+    precision: Annotated[str, Option("arithmetic of training", choices=PRECISIONS)] = "auto"
+    evaluate_every: Annotated[int | None, Option("epochs between two tests (default: 1 for 28 px, 5 for 224 px)")] = (
+        None
     )
-    train.add_argument("-C", "--config", required=True, metavar="NAME", help=NAME_HELP)
-    where_images_are(train)
-    group = train.add_argument_group("recipe (defaults: the published ones of the name)")
-    group.add_argument("--epochs", type=int, help="passes over the training images; 0: the net as it begins")
-    group.add_argument("--batch", type=int, help="pairs in a batch")
-    group.add_argument("--learning-rate", type=float)
-    group.add_argument("--weight-decay", type=float)
-    group.add_argument("--margin", type=float, help="of the triplet loss")
-    group.add_argument("--eps", type=fraction, help="radius of the training attack, such as 8/255")
-    group.add_argument("--step", type=fraction, help="length of one step of the attack, such as 1/255")
-    group.add_argument("--eta", type=int, help="steps of the attack (32 for 28 px, 8 for 224 px)")
-    group.add_argument(
-        "--destination", help="hardness to aim at: lga, lga2, lga0.5, boost, a miner (r m s d h) or a number in [-2, 2]"
-    )
-    group.add_argument("--structure-weight", type=float, help="of the intra-class structure loss")
-    group.add_argument("--size", type=int, help="side that the net sees, for 224 px backbones")
-    group.add_argument("--freeze-bn", action=argparse.BooleanOptionalAction, help="batch norms keep their statistics")
-    group.add_argument(
-        "--weights", help="file with the state of torchvision's ImageNet classifier, or 'imagenet' to fetch it"
-    )
-    group.add_argument("--pretrain-epochs", type=int, help="of the classifier that stands in for missing weights")
-    group.add_argument("--parity", choices=("fixed", "robrank"), help="robrank: with the oddities of the original code")
-    group.add_argument("--seed", type=int, default=0)
-    run = train.add_argument_group("run")
-    run.add_argument("--device", default="auto", help="auto (default), cpu or cuda")
-    run.add_argument("--compute", default="auto", choices=("auto", "fp32", "bf16"), help="arithmetic of training")
-    run.add_argument("--attack-precision", choices=("fp32", "bf16"), help="arithmetic of the attack (default fp32)")
-    run.add_argument("--evaluate-every", type=int, help="epochs between two tests (1 for 28 px, 5 for 224 px)")
-    run.add_argument("--tag", default="", help="a word appended to the name of checkpoint and record")
-    run.add_argument("--out", type=Path, help="where the checkpoint goes")
-    run.add_argument("--reference", action="store_true", help="write to data/results instead of data/runs")
-    run.add_argument("--dry-run", action="store_true", help="time a few steps, say how long it takes, and stop")
+    seed: Annotated[int, Option("seed of weights, batches and attacks")] = 0
+    out: Annotated[Path | None, Option("file for the trained net (default: below data/checkpoints)")] = None
+
+    def __post_init__(self) -> None:
+        if self.evaluate_every is not None:
+            check_at_least(self, evaluate_every=1)
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    config: Annotated[str | None, NAME] = None
+    checkpoint: Annotated[Path | None, Option("the net, where its name fits none or several checkpoints")] = None
+    profile: Annotated[str | None, Option("rob28 or rob224, also called cvpr (default: that of the backbone)")] = None
+    queries: Annotated[int | None, Option("images to attack, drawn at random (default: all)")] = None
+    eps: Annotated[float | None, Option("radius (default: that of the profile)", metavar=PIXELS)] = None
+    steps: Annotated[int | None, Option("steps of the attack (default: those of the profile, 32)")] = None
+    parity: Annotated[str, Option("robrank: as the original code has it", choices=PARITIES)] = "fixed"
+    seed: Annotated[int, Option("seed of queries and partners")] = 0
+    no_nmi: Annotated[bool, Option("leave out NMI, which takes long for thousands of classes")] = False
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    checks: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            f"in place of the score: is the gradient masked? all of, or some of: {' '.join(CHECKS)}",
+            choices=CHECKS,
+            metavar="CHECK",
+            count="*",
+        ),
+    ] = None
+    other: Annotated[Path | None, Option("checkpoint of another net, for the check 'transfer'")] = None
+
+
+@dataclass(frozen=True)
+class FewShotOptions:
+    few_shot: Annotated[
+        int | None, Option("also few-shot accuracy, clean and under attack, on so many episodes", metavar="TASKS")
+    ] = None
+    way: Annotated[int, Option("classes in an episode")] = 5
+    shot: Annotated[int, Option("support images of each class")] = 5
+    head: Annotated[str, Option("few-shot head: prototypes, cosine, anrot, hela-vfa, ...")] = "prototypes"
+    maps: Annotated[str, Option("what the head sees", choices=("map", "embedding"))] = "map"
+
+    def __post_init__(self) -> None:
+        check_at_least(self, way=2, shot=1)
+        if self.few_shot is not None:
+            check_at_least(self, few_shot=2)  # an interval needs two episodes
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    config: Annotated[str | None, NAME] = None
+    records: Annotated[
+        tuple[Path, ...], Option("records of attack (default: all, or those of -C)", positional=True, count="*")
+    ] = ()
+    numbers: Annotated[
+        tuple[float, ...], Option("ten numbers as tables print them", metavar=NUMBERS, count=len(NUMBERS))
+    ] = ()
+
+
+@dataclass(frozen=True)
+class RankingTableOptions:
+    config: Annotated[str | None, NAME] = None
+    set: Annotated[str | None, Option("rows of this data set only", choices=PUBLISHED)] = None
+    markdown: Annotated[bool, Option("print Markdown")] = False
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    add_options(parser.add_argument_group("net"), TrainRankingOptions, "config", "weights", "seed", "out")
+    add_options(parser.add_argument_group("images"), ImageOptions)
+    examples = {"28 px": build_recipe(NAME_28), "224 px": build_recipe(NAME_224)}
+    add_options(parser.add_argument_group("recipe"), RankingRecipe, defaults=describe_defaults(examples))
+    run = parser.add_argument_group("run")
+    add_options(run, TrainRankingOptions, "precision", "evaluate_every")
+    add_options(run, RunOptions, "device", "tag", "reference", "dry_run")
+
+
+def _add_attack(parser: argparse.ArgumentParser) -> None:
+    add_options(parser.add_argument_group("net"), AttackOptions, "config", "checkpoint")
+    add_options(parser.add_argument_group("images"), ImageOptions)
+    names = ("profile", "queries", "eps", "steps", "parity", "seed", "no_nmi")
+    add_options(parser.add_argument_group("attacks"), AttackOptions, *names)
+    add_options(parser.add_argument_group("checks of the gradient"), CheckOptions)
+    add_options(parser.add_argument_group("few-shot accuracy"), FewShotOptions)
+    add_options(parser.add_argument_group("run"), RunOptions, "device", "tag", "reference", "dry_run")
+
+
+RETRIEVE = Verb(
+    "retrieve",
+    "robust metric learning: train a ranking model, attack it, score it",
+    f"anrot retrieve train -C {NAME_28} --download",
+    actions=(
+        Verb(
+            "train",
+            "train a ranking model and write its checkpoint and record",
+            f"anrot retrieve train -C {NAME_28} --download",
+            "retrieve_train.train",
+            _add_train,
+            "The defaults of the recipe are the published ones of the name; shown are those of hardness manipulation. "
+            "A training that was stopped continues with the same command.",
+        ),
+        Verb(
+            "attack",
+            "test a ranking model: retrieval, ten attack numbers, the robustness score",
+            f"anrot retrieve attack -C {NAME_28} --queries 128",
+            "retrieve_attack.attack",
+            _add_attack,
+            "Every test image is in the gallery; --queries says how many are attacked. An attack that was stopped "
+            "continues with the same command.",
+        ),
+        Verb(
+            "score",
+            "print the robustness score of records, or of ten numbers",
+            f"anrot retrieve score -C {NAME_28}",
+            "retrieve_attack.score",
+            lambda parser: add_options(parser, ScoreOptions),
+        ),
+        Verb(
+            "table",
+            "print what the papers publish, and what was measured here",
+            "anrot retrieve table --set fashion",
+            "retrieve_attack.table",
+            lambda parser: add_options(parser, RankingTableOptions),
+        ),
+    ),
+)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import float_of, pixels
+from anrot_lib.core.units import parse_fraction, pixels
 
 SIDED = {"CA": "W", "QA": "M"}  # attacks that raise (+) or lower (-) a rank, and the name of their number of partners
 KINDS = (*SIDED, "TMA", "ES", "LTM", "GTM", "GTT")
@@ -66,7 +66,7 @@ class RankAttack:
 
 def _length(value: float) -> str:
     text = pixels(value)
-    return text if float_of(text) == value else repr(value)
+    return text if parse_fraction(text) == value else repr(value)
 
 
 def parse(text: str) -> RankAttack:
@@ -86,9 +86,9 @@ def parse(text: str) -> RankAttack:
     if missing := [key for key in _keys(kind) if KEYS[key] not in values]:
         raise UserError(f"{text!r} does not say {', '.join(missing)}")
     try:
-        numbers = {key: float_of(values[key]) for key in ("eps", "alpha")}
+        numbers = {key: parse_fraction(values[key]) for key in ("eps", "alpha")}
         whole = {key: int(values[key]) for key in ("count", "steps") if key in values}
-    except (ValueError, ZeroDivisionError):
+    except ValueError:
         raise UserError(f"{text!r}: lengths are numbers such as 0.03 or 8/255, the others are whole numbers") from None
     return RankAttack(kind, pm=values.get("pm", ""), **numbers, **whole)
 

@@ -1,3 +1,0 @@
-"""TODO."""
-
-WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")

@@ -1,0 +1,56 @@
+"""The verbs report and bench, and their options."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from anrot_lib.cli.options.fields import add_options
+from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.options import Option
+
+WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    check: Annotated[bool, Option("change nothing; exit code 1 if something is out of date")] = False
+    site: Annotated[
+        Path | None,
+        Option(
+            "write notebooks, tables and API reference as HTML pages, to site if no folder is named",
+            metavar="FOLDER",
+            alone="site",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    what: Annotated[str, Option("what to time", choices=WHAT_TO_TIME, positional=True)] = "step"
+    size: Annotated[
+        int | None, Option("side of the images, for the first three (default: 84 for episodes, else 32)")
+    ] = None
+    repeats: Annotated[int | None, Option("how often each is timed (default: 2 to 12, as long as it takes)")] = None
+    reference: Annotated[bool, Option("write the record to data/results instead of data/runs")] = False
+
+    def __post_init__(self) -> None:
+        for name in ("size", "repeats"):
+            if getattr(self, name) is not None:
+                check_at_least(self, **{name: 1})
+
+
+REPORT = Verb(
+    "report",
+    "redraw the tables of README.md and the figures from the records in data/results",
+    "anrot report --check",
+    "report.report",
+    lambda parser: add_options(parser, ReportOptions),
+)
+BENCH = Verb(
+    "bench",
+    "time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack",
+    "anrot bench episodes --repeats 3",
+    "bench.bench",
+    lambda parser: add_options(parser, BenchOptions),
+)
