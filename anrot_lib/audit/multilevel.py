@@ -33,8 +33,8 @@ def part_similarity(query: Tensor, pool: ClassMaps, k: int = 1) -> Tensor:
     large values dominates.
     """
     rows = unit(pool.maps.flatten(-2), dim=-2).flatten(2, 3)
-    own = unit(query.flatten(-2), dim=-2)
-    return similarity(own, rows, counted(pool, query.shape[-3]), k, reduce="sum")
+    query_rows = unit(query.flatten(-2), dim=-2)
+    return similarity(query_rows, rows, counted(pool, query.shape[-3]), k, reduce="sum")
 
 
 @full_precision
@@ -104,8 +104,8 @@ class PublishedDistribution:
         return estimate_gaussian(samples, mask, "ridge", RIDGE, form="full", axis=-1)
 
     def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
-        own = estimate_gaussian(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
-        return {"kl": kl, "wasserstein": wasserstein}[self.measure](own, model)
+        gaussians = estimate_gaussian(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
+        return {"kl": kl, "wasserstein": wasserstein}[self.measure](gaussians, model)
 
 
 def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:

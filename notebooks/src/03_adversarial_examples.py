@@ -533,14 +533,14 @@ check("3.4", faults)
 #
 # ```python
 # def faults(images, changed, before, after, eps):
-#     found = []
+#     names = []
 #     if (changed - images).abs().max() > eps + 1e-6:
-#         found.append("too far")
+#         names.append("too far")
 #     if changed.min() < 0 or changed.max() > 1:
-#         found.append("out of range")
+#         names.append("out of range")
 #     if not after.mean() > before.mean():
-#         found.append("no effect")
-#     return found
+#         names.append("no effect")
+#     return names
 # ```
 # </details>
 #

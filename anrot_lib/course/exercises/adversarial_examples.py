@@ -53,14 +53,14 @@ def _where_accuracy_is_one_half(eps, accuracy):
 
 
 def faults(images, changed, before, after, eps):
-    found = []
+    names = []
     if (changed - images).abs().max() > eps + 1e-6:
-        found.append("too far")
+        names.append("too far")
     if changed.min() < 0 or changed.max() > 1:
-        found.append("out of range")
+        names.append("out of range")
     if not after.mean() > before.mean():
-        found.append("no effect")
-    return found
+        names.append("no effect")
+    return names
 
 
 def _attacks():
@@ -81,8 +81,8 @@ def _forgets_the_effect(images, changed, before, after, eps):
 
 
 def _content_with_no_change(images, changed, before, after, eps):
-    found = _forgets_the_effect(images, changed, before, after, eps)
-    return found + ["no effect"] * bool(after.mean() < before.mean())
+    names = _forgets_the_effect(images, changed, before, after, eps)
+    return names + ["no effect"] * bool(after.mean() < before.mean())
 
 
 EXERCISES = {

@@ -17,7 +17,7 @@ def _one_class_less(way):
     return 1 / (way - 1)
 
 
-def _in_per_cent(way):
+def _percentage(way):
     return 100 / way
 
 
@@ -49,7 +49,7 @@ def _farthest_mean(support, labels, query):
 
 
 EXERCISES = {
-    "0.1": Fill(chance, _ways, (_one_class_less, _in_per_cent)),
+    "0.1": Fill(chance, _ways, (_one_class_less, _percentage)),
     "0.2": Predict(
         100,
         tell="5 classes with 5 shots and 15 queries each: 5 x (5 + 15) = 100, of which 25 come with a label.",

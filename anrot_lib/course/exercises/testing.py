@@ -29,12 +29,12 @@ def robust_accuracy(logits, labels):
 
 def _candidates():
     g = torch.Generator().manual_seed(0)
-    found = []
+    cases = []
     for candidates, queries, way in ((1, 6, 3), (4, 20, 5), (3, 12, 2)):
         labels = torch.randint(way, (queries,), generator=g)
         lift = 2.0 * torch.nn.functional.one_hot(labels, way)
-        found.append((torch.randn(candidates, queries, way, generator=g) + lift, labels))
-    return found
+        cases.append((torch.randn(candidates, queries, way, generator=g) + lift, labels))
+    return cases
 
 
 def _average_over_candidates(logits, labels):
