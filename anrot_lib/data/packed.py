@@ -48,6 +48,12 @@ def image_digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def digest_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The first 8 bytes of the digest of each image of some rows, as int64 (n,): enough to tell millions apart."""
+    digests = (bytes.fromhex(image_digest(image)[:16]) for block in blocks(images, rows) for image in block)
+    return np.frombuffer(b"".join(digests), dtype="<i8")
+
+
 def hash_pairs(pairs: Iterable[tuple[str, str]]) -> str:
     """The set's hash from its (class name, image digest) pairs, in any order."""
     digest = hashlib.sha256()

@@ -1,0 +1,144 @@
+"""What a net has seen: the classes and images it was trained and selected on, and which of them a test set holds.
+
+A few-shot accuracy is an accuracy on classes that the net has never seen. A net that is tested on its own training
+classes reaches far more (100 instead of 94 % on the embedded figures), and nothing in the number shows it. So a net
+carries an `Origin`, and every test asks `check_unseen` first.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.packed import digest_rows
+
+NAMED = 5  # classes that a message names
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where the weights of a net come from.
+
+    data, sha256, split_hash  name, pixel hash and split hash of the image set.
+    trained, selected         names of the training classes, and of the validation classes that chose the weights.
+    images                    int64 (N,), ascending: the first 8 bytes of the sha256 of each image of these classes.
+    """
+
+    data: str
+    sha256: str
+    split_hash: str
+    trained: tuple[str, ...]
+    selected: tuple[str, ...]
+    images: np.ndarray
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a checkpoint: plain values and one tensor."""
+        return {
+            "data": self.data,
+            "sha256": self.sha256,
+            "split_hash": self.split_hash,
+            "trained": list(self.trained),
+            "selected": list(self.selected),
+            "images": torch.from_numpy(self.images),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Origin":
+        """Read what `to_dict` wrote. UserError if a part is missing or of another type."""
+        texts = {name: values.get(name) for name in ("data", "sha256", "split_hash")}
+        lists = {name: values.get(name) for name in ("trained", "selected")}
+        images = values.get("images")
+        whole = all(isinstance(text, str) for text in texts.values())
+        whole &= all(isinstance(names, list) and all(isinstance(n, str) for n in names) for names in lists.values())
+        if not whole or not isinstance(images, torch.Tensor) or images.dtype != torch.int64 or images.ndim != 1:
+            raise UserError("the checkpoint does not say in full what its net was trained on; train the net again")
+        return cls(**texts, **{name: tuple(names) for name, names in lists.items()}, images=images.numpy())  # type: ignore[arg-type]  # checked above
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a test split has in common with the origin of a net."""
+
+    trained: tuple[str, ...]
+    selected: tuple[str, ...]
+    images: int
+    n_classes: int
+    n_images: int
+
+    def __bool__(self) -> bool:
+        return bool(self.trained or self.selected or self.images)
+
+    def __str__(self) -> str:
+        """In words, such as "it was trained on 11 of the 20 test classes (apple, bear, ...)"."""
+        parts = []
+        for verb, names in (("trained", self.trained), ("selected", self.selected)):
+            if names:
+                more = ", ..." if len(names) > NAMED else ""
+                shown = ", ".join(names[:NAMED]) + more
+                parts.append(f"it was {verb} on {len(names)} of the {self.n_classes} test classes ({shown})")
+        if self.images:
+            parts.append(f"{self.images} of the {self.n_images} test images are among those")
+        return ", ".join(parts)
+
+    def to_dict(self) -> dict[str, int]:
+        """For a record: numbers of test classes and images that the net has seen."""
+        return {"trained_classes": len(self.trained), "selected_classes": len(self.selected), "images": self.images}
+
+
+def describe_origin(image_set: ImageSet) -> Origin:
+    """What a net trained on the "train" classes and selected on the "val" classes of a set will have seen."""
+    names = image_set.split_names
+    rows = np.concatenate([image_set.rows(split) for split in ("train", "val") if split in image_set.splits])
+    return Origin(
+        data=image_set.name,
+        sha256=image_set.sha256,
+        split_hash=image_set.split_hash,
+        trained=names.get("train", ()),
+        selected=names.get("val", ()),
+        images=np.unique(digest_rows(image_set.images, rows)),
+    )
+
+
+def find_seen(origin: Origin, image_set: ImageSet, split: str = "test") -> Seen:
+    """The classes of a split, by name in whatever case, and its images, by their pixels, that a net has seen."""
+    names = image_set.split_names[split]
+    rows = image_set.rows(split)
+    if (origin.sha256, origin.split_hash) == (image_set.sha256, image_set.split_hash):
+        return Seen(
+            (), (), 0, len(names), len(rows)
+        )  # the classes of its splits are disjoint, and copies were looked for
+    trained, selected = ({_key(name) for name in known} for known in (origin.trained, origin.selected))
+    return Seen(
+        trained=tuple(name for name in names if _key(name) in trained),
+        selected=tuple(name for name in names if _key(name) in selected),
+        images=int(np.isin(digest_rows(image_set.images, rows), origin.images).sum()),
+        n_classes=len(names),
+        n_images=len(rows),
+    )
+
+
+def check_unseen(
+    origin: Origin | None, image_set: ImageSet, what: str = "the net", allow_seen: bool = False
+) -> Seen | None:
+    """What of the test split a net has seen, None for a net of unknown origin.
+
+    Raises UserError if it has seen anything of it, unless `allow_seen`; the caller then marks every number.
+    """
+    if origin is None:
+        return None
+    seen = find_seen(origin, image_set)
+    if seen and not allow_seen:
+        raise UserError(
+            f"{what} knows the test classes of {image_set.name!r}: {seen}; test it on {origin.data!r} or on other "
+            "classes, or add --allow-seen to have every number marked"
+        )
+    return seen
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

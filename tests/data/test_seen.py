@@ -1,0 +1,106 @@
+"""A net is never tested on what it was trained on, unnoticed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data import splits
+from anrot_lib.data.image_set import from_arrays
+from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen
+
+SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
+
+
+def make(names="abcdefg", split=SPLIT, seed=0, size=8):
+    images = np.random.default_rng(seed).integers(0, 256, (4 * len(names), size, size, 3), dtype=np.uint8)
+    return from_arrays("toys", images, np.repeat(np.arange(len(names)), 4), list(names), split)
+
+
+def test_the_test_classes_of_its_set_are_unseen():
+    assert not find_seen(describe_origin(make()), make())
+
+
+def test_another_split_of_the_same_images_is_refused_with_numbers_and_names():
+    origin = describe_origin(make())
+    other = make(split={"train": (5, 6), "val": (4,), "test": (0, 1, 2, 3)})
+    with pytest.raises(
+        UserError, match=r"trained on 3 of the 4 test classes \(a, b, c\), it was selected on 1 .*\(d\), 16 of the 16"
+    ):
+        check_unseen(origin, other)
+    seen = check_unseen(origin, other, allow_seen=True)
+    assert seen and seen.to_dict() == {"trained_classes": 3, "selected_classes": 1, "images": 16}
+
+
+def test_the_same_images_under_other_names_are_found_by_their_pixels():
+    other = make(names="tuvwxyz", split={"train": (5, 6), "val": (3, 4), "test": (0, 1, 2)})
+    seen = find_seen(describe_origin(make()), other)
+    assert (seen.trained, seen.selected, seen.images) == ((), (), 12)
+
+
+@pytest.mark.parametrize("names", ["ABCDEFG", "abcdefg"])
+def test_the_same_classes_with_other_images_are_found_by_name(names):
+    other = make(names=names, split={"train": (5,), "val": (6,), "test": (0, 3)}, seed=1, size=16)
+    seen = find_seen(describe_origin(make()), other)
+    assert (len(seen.trained), len(seen.selected), seen.images) == (1, 1, 0)
+
+
+def test_composed_and_decomposed_letters_are_one_name():
+    first = make(names=["\u00e9", *"bcdefg"])
+    second = make(names=["e\u0301", *"tuvwxy"], split={"train": (1,), "val": (2,), "test": (0,)}, seed=1)
+    assert len(find_seen(describe_origin(first), second).trained) == 1
+
+
+def test_other_classes_and_images_are_unseen():
+    assert not find_seen(describe_origin(make()), make(names="tuvwxyz", seed=1))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "count", "of"),
+    [
+        ("cifar-fs", "fc100", 11, 20),
+        ("fc100", "cifar-fs", 11, 20),
+        ("cub-140-30-30", "cub-100-50-50", 29, 50),
+        ("cub-100-50-50", "cub-140-30-30", 14, 30),
+        ("tiered-imagenet", "mini-imagenet", 5, 20),
+        ("mini-imagenet", "tiered-imagenet", 13, 160),
+    ],
+)
+def test_published_splits_overlap_as_known(first, second, count, of):
+    """Nets of one published split under test on another: how many of its test classes trained them."""
+
+    def tiny(name):
+        split = splits.standard(name)
+        classes = [c for names in split.values() for c in names]
+        places = {part: tuple(classes.index(c) for c in names) for part, names in split.items()}
+        images = np.random.default_rng(len(name)).integers(0, 256, (len(classes), 4, 4, 1), dtype=np.uint8)
+        return from_arrays(name, images, np.arange(len(classes)), classes, places)
+
+    seen = find_seen(describe_origin(tiny(first)), tiny(second))
+    assert (len(seen.trained), seen.n_classes) == (count, of)
+
+
+def test_an_origin_survives_a_checkpoint_and_a_broken_one_is_refused(tmp_path):
+    origin = describe_origin(make())
+    torch.save(origin.to_dict(), tmp_path / "x.pt")
+    again = Origin.from_dict(torch.load(tmp_path / "x.pt", weights_only=True))
+    assert again.trained == origin.trained and np.array_equal(again.images, origin.images)
+    for change in ({"trained": "abc"}, {"images": [1, 2]}, {"data": None}, {"selected": [1]}):
+        with pytest.raises(UserError, match="does not say in full"):
+            Origin.from_dict(origin.to_dict() | change)
+
+
+def test_a_net_of_unknown_origin_cannot_be_judged():
+    assert check_unseen(None, make()) is None
+
+
+def test_one_changed_pixel_makes_another_image():
+    base = make()
+    pixels = base.images.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    split = {"train": (5, 6), "val": (3, 4), "test": (0, 1, 2)}
+    changed = from_arrays("x", pixels, base.labels, list("tuvwxyz"), split)
+    assert find_seen(describe_origin(base), changed).images == 11
+    assert replace(find_seen(describe_origin(base), changed), images=0).to_dict()["images"] == 0
