@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
+from anrot_lib.core.errors import NotFinite
 
 
 class HasModules(Protocol):
@@ -70,7 +71,7 @@ def ascend(
     Works inside `no_grad` and `inference_mode`; autocast and memory format are the caller's choice. Parameters are
     not protected here: wrap the call in `frozen(module)`.
 
-    Raises FloatingPointError when the loss is NaN, UserError for images outside [0, 1].
+    Raises NotFinite when the loss is NaN, UserError for images outside [0, 1].
     """
     if stop not in (None, "beaten", "still") or keep not in (None, "best", "last"):
         raise ValueError(f"stop must be None, 'beaten' or 'still', keep None, 'best' or 'last'; got {stop!r}, {keep!r}")
@@ -227,7 +228,7 @@ def _evaluate(objective: Objective, points: Tensor, active: Tensor | None, backw
     if loss.shape != points.shape[: loss.ndim] or (beaten is not None and beaten.shape != loss.shape):
         raise ValueError(f"loss {tuple(loss.shape)} must have the leading shape of images {tuple(points.shape)}")
     if torch.isnan(loss).any():
-        raise FloatingPointError(
+        raise NotFinite(
             "the attacked loss is NaN: the model's output is not finite; check its weights and its precision"
         )
     if not backward:

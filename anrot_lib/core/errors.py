@@ -16,8 +16,8 @@ class UserError(ValueError):
         super().__init__(escape_control(str(message)))
 
 
-class NotFinite(UserError):
-    """The loss became NaN or infinite; training stopped, and the best checkpoint so far was kept."""
+class NotFinite(UserError, FloatingPointError):
+    """A loss, a weight or an output of a net is NaN or infinite: no number that rests on it would mean anything."""
 
 
 def escape_control(text: str) -> str:

@@ -9,6 +9,7 @@ from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
+from anrot_lib.data.leakage.seen import Origin, get_origin
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
@@ -62,17 +63,27 @@ class FewShotNet(easyfsl.FewShotClassifier):
     def is_transductive(self) -> bool:  # type: ignore[override]
         return self.head.batch_dependent
 
+    @property
+    def origin(self) -> Origin | None:
+        """What the encoder was trained on; None if nobody said it."""
+        return get_origin(self.backbone)
+
     def fit(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:
         """Support images (E, S, C, H, W), labels (E, S), mask (E, S) to the head's model of E episodes."""
         return self.head.fit(self.encode(support), labels, mask)
 
     def bind(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> BoundEpisodes:
-        """A module that maps query images to logits, for one support set (S, ...) or E of them (E, S, ...)."""
+        """A module that maps query images to logits, for one support set (S, ...) or E of them (E, S, ...).
+
+        The support set is fitted once, without a graph, so that an attack may go backward through the module as often
+        as it likes. Put the net in eval mode first.
+        """
         check_images(support, "support images")
         if support.ndim == 4:
             support, labels = support[None], labels[None]
             mask = None if mask is None else mask[None]
-        return BoundEpisodes(self, self.fit(support, labels, mask))
+        with torch.no_grad():
+            return BoundEpisodes(self, self.fit(support, labels, mask))
 
     def scores(self, episode: Episode) -> Scores:
         """Scores of all queries of E episodes; support and queries go through the encoder as one batch."""

@@ -18,11 +18,12 @@ from anrot_lib.attacks.ascend import frozen
 from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.trees import concatenate, tree_map
 from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.fewshot.classifier import FewShotNet, folded
 
 IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
@@ -65,7 +66,8 @@ def describe(
     change: Change | None = None,
     progress: Progress | None = None,
 ) -> Descriptions:
-    """Encode the distinct images of `rows`, changed by `change` if given; the net must be in eval mode."""
+    """Encode the distinct images of `rows`, changed by `change` if given. UserError for a net in train mode."""
+    check_eval(net)
     distinct = np.unique(rows)
     parts = []
     size = image_set.batch(distinct[:1]).shape[-1]
@@ -77,6 +79,22 @@ def describe(
         if progress is not None:
             progress(len(images))
     return Descriptions(distinct, concatenate(parts))
+
+
+def check_eval(net: FewShotNet) -> None:
+    """UserError for a net in train mode, whose batch norms would let the images of a batch influence one another."""
+    if net.training or net.backbone.training or net.head.training:
+        raise UserError("the net is in train mode, where the accuracy of a query hangs on its batch; call net.eval()")
+
+
+def count_right(logits: Tensor, labels: Tensor) -> np.ndarray:
+    """How many queries of each episode have their largest logit at their label: (E, n, way), (E, n) -> (E,).
+
+    NotFinite if a logit is NaN or infinite: the largest of NaNs is class 0, and the count would look like chance.
+    """
+    if not torch.isfinite(logits).all():
+        raise NotFinite("the net's logits are not finite, so it names no class; train it again, at a smaller rate")
+    return (logits.argmax(-1) == labels).sum(1).cpu().numpy()
 
 
 def support_labels(way: int, shot: int, episodes: int) -> Tensor:
@@ -96,7 +114,7 @@ def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, que
         model = net.head.fit_described(part, support_labels(way, shot, e).to(device))
         logits = net.head.score_described(model, query.select(rows.query[block].reshape(e, -1))).logits
         labels = torch.arange(way, device=device).repeat_interleave(n_query)
-        counts.append((logits.argmax(-1) == labels).sum(1).cpu().numpy())
+        counts.append(count_right(logits, labels))
     return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
 
 
@@ -174,6 +192,7 @@ def count_attacked(
     `first_task` numbers the tasks for the attack's random stream: the counts of tasks 20..39 come out the same
     whether they are asked for alone or the caller goes through all tasks in blocks of 20.
     """
+    check_eval(net)
     episode = rows.to_episode(image_set, device)
     max_images = images_per_pass(episode.query.shape[-1], device)
     generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
@@ -195,7 +214,7 @@ def count_attacked(
         with torch.no_grad():
             model = fit_support(net, attacked, max_images)
             logits = net.head.score(model, encode(net, attacked.query, max_images)).logits
-    return (logits.argmax(-1) == episode.labels).sum(1).cpu().numpy()
+    return count_right(logits, episode.labels)
 
 
 class Evaluator:
@@ -203,6 +222,7 @@ class Evaluator:
 
     The net is tested with its batch norms folded. All test images are described once, for the first question that
     shows one of them unchanged; the surrogate of the transfer attack is built for the first that needs it.
+    UserError for a net that has seen test classes or test images, unless `allow_seen`; `seen` says which.
     """
 
     def __init__(
@@ -211,7 +231,9 @@ class Evaluator:
         image_set: ImageSet,
         device: Device = "cpu",
         build_surrogate: Callable[[], torch.nn.Module] | None = None,
+        allow_seen: bool = False,
     ):
+        self.seen = check_unseen(net.origin, image_set, allow_seen=allow_seen)
         self.net, self.image_set, self.device = folded(net), image_set, torch.device(device)
         self._build_surrogate = build_surrogate
         self._surrogate: torch.nn.Module | None = None

@@ -1,11 +1,14 @@
-"""TODO."""
+"""Checkpoints of few-shot nets: architecture, weights, what they were trained on, and what else is known of them."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from anrot_lib.core.checkpoints import load, save
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.data.leakage.seen import Origin, set_origin
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 
 
@@ -26,13 +29,14 @@ def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
     Equal nets give equal files: pickle writes an object that stands in two places once, so `about` is rebuilt.
     """
     about = json.loads(json.dumps(about))
-    save(path, {"net": architecture(net, method), "state": net.state_dict(), "about": about})
+    content = {"net": architecture(net, method), "state": net.state_dict(), "about": about}
+    save(path, content if net.origin is None else content | {"origin": net.origin.to_dict()})
 
 
 def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     """(net in eval mode, method name, about); of a training in progress, the net selected so far.
 
-    UserError if the weights do not fit the architecture they name.
+    UserError if the weights do not fit the architecture they name, NotFinite if one of them is NaN or infinite.
     """
     content = load(path)
     if missing := {"net", "state", "about"} - set(content):
@@ -42,4 +46,7 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
         net.load_state_dict(content["state"])
     except RuntimeError as error:
         raise UserError(f"the weights in {path} do not fit the net that it names") from error
+    if broken := [name for name, tensor in content["state"].items() if not torch.isfinite(tensor).all()]:
+        raise NotFinite(f"the weights in {path} are not finite ({broken[0]}); train the net again, at a smaller rate")
+    set_origin(net.backbone, Origin.from_dict(content["origin"]) if "origin" in content else None)
     return net.eval(), content["net"]["method"], content["about"]

@@ -20,6 +20,7 @@ from anrot_lib.core.resumable import ResumableTraining, StepProgress, copy_weigh
 from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.seen import describe_origin, set_origin
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.episode_loss import build_hesim, cost_limit, episode_loss, shares_of
@@ -143,6 +144,8 @@ class FewShotTraining(ResumableTraining):
         channels = image_set.images.shape[-1]
         init = randomness.generator(recipe.seed, "init")
         self.net = create_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
+        self.origin = describe_origin(image_set)
+        set_origin(self.net.backbone, self.origin)
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
@@ -226,6 +229,7 @@ class FewShotTraining(ResumableTraining):
             "history": self.history,
             "alarms": self.alarms,
             "best": {"score": self.best["score"], "step": self.best["step"]},
+            "origin": self.origin.to_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

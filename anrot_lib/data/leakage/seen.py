@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
@@ -102,6 +103,17 @@ def describe_origin(image_set: ImageSet) -> Origin:
         selected=names.get("val", ()),
         images=np.unique(digest_rows(image_set.images, rows)),
     )
+
+
+def set_origin(encoder: nn.Module, origin: Origin | None) -> None:
+    """Have an encoder carry its origin, wherever it goes: under another head, folded, or into a checkpoint."""
+    encoder.origin = origin  # type: ignore[assignment]  # modules declare tensors and modules only
+
+
+def get_origin(encoder: nn.Module) -> Origin | None:
+    """The origin that an encoder carries; None if nobody said what it was trained on."""
+    origin = getattr(encoder, "origin", None)
+    return origin if isinstance(origin, Origin) else None
 
 
 def find_seen(origin: Origin, image_set: ImageSet, split: str = "test") -> Seen:

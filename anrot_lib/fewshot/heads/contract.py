@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import DiagonalGaussian
 
 EmbeddingKind = Literal["vector", "gaussian"]
@@ -33,6 +34,27 @@ def membership(labels: Tensor, mask: Tensor | None = None) -> Tensor:
     way = int(labels.max()) + 1
     weights = labels.unsqueeze(1) == torch.arange(way, device=labels.device)[:, None]
     return (weights if mask is None else weights & mask.unsqueeze(1)).float()
+
+
+def check_labels(support: Tensor, labels: Tensor, mask: Tensor | None = None) -> None:
+    """UserError unless labels (E, S) are integers 0..way-1 that fit the support (E, S, ...), each class with an image.
+
+    A class without an image would have no model, and labels 1..way or floats would be compared with the wrong classes:
+    accuracies near 0 or at chance without a word.
+    """
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise UserError(f"support labels must be integers, 0 to way - 1, got {labels.dtype}; use labels.long()")
+    if labels.ndim != 2 or labels.shape[1] != support.shape[1] or labels.shape[0] not in (1, support.shape[0]):
+        shapes = f"{tuple(labels.shape)} for support {tuple(support.shape[:2])}"
+        raise UserError(f"support labels must have one label for each support image, (E, S), got {shapes}")
+    way = int(labels.max()) + 1 if labels.numel() else 0
+    complete = 1 <= way <= labels.shape[1] and int(labels.min()) >= 0
+    if complete:
+        of_class = labels.unsqueeze(-1) == torch.arange(way, device=labels.device)
+        complete = bool((of_class if mask is None else of_class & mask.unsqueeze(-1)).any(1).all())
+    if not complete:
+        shown = ", ".join(str(label) for label in sorted(set(labels.flatten().tolist()))[:10])
+        raise UserError(f"support labels must be 0 to way - 1, each with a support image that counts; got {shown}")
 
 
 class Head(nn.Module):
@@ -71,6 +93,8 @@ class Head(nn.Module):
         return {}
 
     def fit(self, support_maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:
+        """The model of E episodes. UserError for labels that are not 0..way-1, each with an image that counts."""
+        check_labels(support_maps, labels, mask)
         return self.fit_described(self.describe(support_maps), labels, mask)
 
     def score(self, model: Any, query_maps: Tensor, generator: torch.Generator | None = None) -> Scores:
