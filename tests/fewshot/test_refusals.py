@@ -11,7 +11,7 @@ from anrot_lib.data.leakage.seen import get_origin
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
 from anrot_lib.fewshot.evaluation import Evaluator, count_attacked, count_clean
-from anrot_lib.fewshot.methods import list_methods
+from anrot_lib.fewshot.methods import list_heads
 
 STRONG = pgd(8 / 255, steps=3, step=2 / 255, restarts=1, target="query")
 
@@ -59,7 +59,7 @@ LABELS = {
     "too few": torch.tensor([0, 0, 1, 1, 2]),
     "huge": torch.tensor([0, 0, 1, 1, 2, 10**12]),
 }
-HEADS = [*METHODS, "easyfsl:PrototypicalNetworks", "easyfsl:SimpleShot", "easyfsl:FEAT", "levels:pixel+kl"]
+HEADS = [*list_heads(), "easyfsl:PrototypicalNetworks", "easyfsl:SimpleShot", "easyfsl:FEAT", "levels:pixel+kl"]
 
 
 @pytest.mark.parametrize("method", HEADS)
