@@ -25,7 +25,7 @@ MARK = re.compile(
 Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments that follow it, and what draws it
 
 
-def draw_accuracy(name: str) -> str:
+def draw_main_table(name: str) -> str:
     """Main table and caption of an experiment."""
     records = read_experiment(name)
     return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}."
@@ -46,7 +46,7 @@ def draw_commands(name: str) -> str:
 
 def draw_robustness(name: str) -> str:
     """What the main table leaves out: attacks on support and on both sets, and what the curves come to."""
-    return numbers.robustness_table(read_experiment(name))
+    return numbers.draw_robustness_table(read_experiment(name))
 
 
 def draw_levels(name: str) -> str:
@@ -112,7 +112,7 @@ TABLES: Kinds = {
     "levels": ("NAME", draw_levels),
     "methods": ("", draw_methods),
     "presets": ("", draw_presets),
-    "ranking": ("NAME", numbers.ranking_tables),
+    "ranking": ("NAME", numbers.draw_ranking_tables),
     "reconstruction": ("NAME", draw_reconstruction),
     "robustness": ("NAME", draw_robustness),
     "rooms": ("", rooms.draw_map),
@@ -120,15 +120,15 @@ TABLES: Kinds = {
     "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {
-    "accuracy": ("NAME ROW COLUMN", numbers.accuracy),
-    "checked-score": ("FILE pgd|worst", numbers.checked_score),
-    "difference": ("NAME ROW REFERENCE COLUMN", numbers.difference),
-    "first-rank": ("FILE", numbers.first_rank),
-    "halving": ("NAME ROW eps|sigma", numbers.halving),
-    "left-out": ("NAME", numbers.left_out),
-    "level-gain": ("NAME ROW", numbers.level_gain),
-    "score": ("FILE", numbers.score),
-    "speed": ("FILE VARIANT", numbers.speed),
+    "accuracy": ("NAME ROW COLUMN", numbers.format_accuracy),
+    "checked-score": ("FILE pgd|worst", numbers.format_checked_score),
+    "difference": ("NAME ROW REFERENCE COLUMN", numbers.format_difference),
+    "first-rank": ("FILE", numbers.format_first_rank),
+    "halving": ("NAME ROW eps|sigma", numbers.format_halving),
+    "left-out": ("NAME", numbers.count_left_out),
+    "level-gain": ("NAME ROW", numbers.format_level_gain),
+    "score": ("FILE", numbers.format_score),
+    "speed": ("FILE VARIANT", numbers.format_speed),
 }
 
 
@@ -140,7 +140,7 @@ def draw(what: str, sort: str = "table") -> str:
     kinds = TABLES if sort == "table" else NUMBERS
     kind, *arguments = shlex.split(what)
     if sort == "table" and kind not in kinds and not arguments:
-        return draw_accuracy(kind)
+        return draw_main_table(kind)
     if kind not in kinds or len(arguments) != len(kinds[kind][0].split()):
         known = ", ".join(f"{name} {follows}".strip() for name, (follows, _) in kinds.items())
         names = f"NAME, {known}" if sort == "table" else known

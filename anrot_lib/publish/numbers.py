@@ -32,27 +32,27 @@ def find_row(name: str, row: str) -> Record:
     return records[row]
 
 
-def accuracy(name: str, row: str, column: str) -> str:
+def format_accuracy(name: str, row: str, column: str) -> str:
     """ "32.0 ± 1.6": a column of the main table by the first word of its heading, such as clean, FGSM, PGD, noise."""
     record = find_row(name, row)
     names = [name for heading, name in tables.main_columns(record).items() if heading.startswith(column)]
-    return tables.value(record["columns"].get(_only(names, column)))
+    return tables.value(record["columns"].get(_take_only(names, column)))
 
 
-def difference(name: str, row: str, reference: str, column: str) -> str:
+def format_difference(name: str, row: str, reference: str, column: str) -> str:
     """ "-2.2 ± 0.4": the paired difference to a row on the same episodes."""
     headings, rows = tables.differences(read_experiment(name), reference)
-    place = _only([k for k, heading in enumerate(headings) if k and heading.startswith(column)], column)
-    return _only([cells[place] for cells in rows if cells[0] == title_method(row)], row)
+    place = _take_only([k for k, heading in enumerate(headings) if k and heading.startswith(column)], column)
+    return _take_only([cells[place] for cells in rows if cells[0] == title_method(row)], row)
 
 
-def _only(matches: Sequence[T], name: str) -> T:
+def _take_only(matches: Sequence[T], name: str) -> T:
     if len(matches) != 1:
         raise UserError(f"{name!r} names {len(matches)} columns or rows where it has to name one")
     return matches[0]
 
 
-def halving(name: str, row: str, kind: str) -> str:
+def format_halving(name: str, row: str, kind: str) -> str:
     """ "10.2/255": where a curve over eps or sigma falls to half its start."""
     return _halving_point(find_row(name, row), kind)
 
@@ -65,41 +65,41 @@ def _halving_point(record: Record, kind: str) -> str:
     return f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
 
 
-def left_out(name: str) -> str:
+def count_left_out(name: str) -> str:
     """How many images were left out of the data set of an experiment, because another split has a copy."""
     return str(read_experiment(name)[0]["data"]["left_out"])
 
 
-def level_gain(name: str, row: str) -> str:
+def format_level_gain(name: str, row: str) -> str:
     """ "+0.24 ± 0.08": accuracy of a combination of levels minus that of pixels alone, on the same episodes."""
     gain, _ = levels.differences(levels.by_row(read_experiment(name)))[row]
     return f"{gain.mean:+.2f} ± {gain.half_width:.2f}"
 
 
-def checked_score(file: str, which: str) -> str:
+def format_checked_score(file: str, which: str) -> str:
     """The robustness score of a record of checks: by "pgd" alone, or by the "worst" attack of all."""
     return f"{results.read(paths.results_dir() / f'{file}.json')[which]:.1f}"
 
 
-def score(file: str) -> str:
+def format_score(file: str) -> str:
     """ "43.6 ± 0.8": the robustness score of a ranking model."""
     ers = results.read(paths.results_dir() / f"{file}.json")["ers"]
     return f"{ers['value']:.1f} ± {ers['half_width']:.1f}"
 
 
-def first_rank(file: str) -> str:
+def format_first_rank(file: str) -> str:
     """ "83.7": R@1 of a ranking model on clean images, in per cent."""
     return f"{results.read(paths.results_dir() / f'{file}.json')['clean']['R@1']:.1f}"
 
 
-def speed(file: str, variant: str) -> str:
+def format_speed(file: str, variant: str) -> str:
     """How many times as fast as its reference a variant of a benchmark is."""
     headings, rows = tables.timing(results.read(paths.results_dir() / f"{file}.json", "timing"))
-    place = _only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
-    return _only([cells[place] for cells in rows if cells[0] == variant], variant)
+    place = _take_only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
+    return _take_only([cells[place] for cells in rows if cells[0] == variant], variant)
 
 
-def robustness_table(records: list[Record]) -> str:
+def draw_robustness_table(records: list[Record]) -> str:
     """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
     records = tables.in_order(records)
     protocol = records[0]["protocol"]
@@ -130,7 +130,7 @@ SCORES = ("R@1", "ERS", "at eps = 0", "R@2", "mAP", "mAP@10", "NMI", "few-shot",
 ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "GTT", "GTM as"))
 
 
-def ranking_tables(folder: str) -> str:
+def draw_ranking_tables(folder: str) -> str:
     """Measured rows of ranking models: first the scores, then the ten attacks, and what every row was asked."""
     records = read_experiment(folder, "ranking")
     headings, rows = ranking.measured(records)

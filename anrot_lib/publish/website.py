@@ -67,15 +67,15 @@ def build(out: Path) -> Path:
     (out / "style.css").write_text(STYLE, "utf-8")
     for page in pages.PAGES:
         source = ROOT / page.path
-        _write(out, page_name(source), page.title, _link(out, source, markdown(source.read_text("utf-8"))))
+        _write(out, name_page(source), page.title, _link(out, source, render_markdown(source.read_text("utf-8"))))
     for notebook in catalogue.ready():
         source = ROOT / "notebooks" / f"{notebook.stem}.ipynb"
-        _write(out, page_name(source), notebook.title, _link(out, source, _render_notebook(source)))
+        _write(out, name_page(source), notebook.title, _link(out, source, _render_notebook(source)))
     _write_reference(out / "api")
     return out / "index.html"
 
 
-def page_name(source: Path) -> str:
+def name_page(source: Path) -> str:
     """The file of the site that a page or notebook becomes: "results-cifar-fs.html" of docs/results/cifar-fs.md."""
     parts = source.relative_to(ROOT).with_suffix("").parts
     parts = tuple(part for part in parts if part not in ("docs", "notebooks", "README"))
@@ -91,7 +91,7 @@ def _check(out: Path) -> None:
         raise UserError(f"{out} exists and is no site of this kit; name an empty or a new folder")
 
 
-def markdown(text: str) -> str:
+def render_markdown(text: str) -> str:
     """Markdown with formulas in $...$ and $$...$$ as HTML with MathML."""
     from latex2mathml.converter import convert
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -120,7 +120,7 @@ def _link(out: Path, source: Path, text: str) -> str:
     def replace(link: re.Match[str]) -> str:
         target = (source.parent / link["path"]).resolve()
         if target in known:
-            name = page_name(target)
+            name = name_page(target)
         elif target.is_file() and target.is_relative_to(ROOT):
             name = f"files/{'-'.join(target.relative_to(ROOT).parts)}"
             (out / "files").mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ def _render_notebook(path: Path) -> str:
     # nbformat and nbconvert carry no types
     book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     exporter = HTMLExporter(template_name="basic")  # type: ignore[no-untyped-call]
-    exporter.register_filter("markdown2html", markdown)  # type: ignore[no-untyped-call]
+    exporter.register_filter("markdown2html", render_markdown)  # type: ignore[no-untyped-call]
     body, _ = exporter.from_notebook_node(book)
     return str(body)
 
@@ -163,7 +163,7 @@ def _write_reference(folder: Path) -> None:
 
 
 def _navigation(current: str) -> str:
-    texts = [(page_name(ROOT / page.path), page.title) for page in pages.PAGES]
+    texts = [(name_page(ROOT / page.path), page.title) for page in pages.PAGES]
     texts.append(("api/index.html", "API reference"))
     notebooks = [(f"{n.stem}.html", f"{n.number:02d} {n.title}") for n in catalogue.ready()]
 

@@ -25,7 +25,7 @@ def test_every_page_opens_offline(browser, site, screenshots, scheme):
     asked, broken = [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: broken.append(request.url))
-    texts = [website.page_name(website.ROOT / listed.path).removesuffix(".html") for listed in pages.PAGES]
+    texts = [website.name_page(website.ROOT / listed.path).removesuffix(".html") for listed in pages.PAGES]
     assert {"index", "results", "results-cifar-fs", "your_own", "design", "glossary", "contributing"} <= set(texts)
     for name in [*texts, *(n.stem for n in catalogue.ready())]:
         page.goto((site / f"{name}.html").as_uri())

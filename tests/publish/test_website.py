@@ -22,11 +22,11 @@ ROOT = pages.CHECKOUT
     ],
 )
 def test_a_page_has_a_name(path, name):
-    assert website.page_name(ROOT / path) == name
+    assert website.name_page(ROOT / path) == name
 
 
 def test_no_two_pages_have_one_name():
-    names = [website.page_name(ROOT / page.path) for page in pages.PAGES]
+    names = [website.name_page(ROOT / page.path) for page in pages.PAGES]
     assert len(set(names)) == len(names)
 
 
