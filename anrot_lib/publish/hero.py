@@ -9,15 +9,15 @@ from matplotlib.figure import Figure
 from anrot_lib.core import paths
 from anrot_lib.publish.numbers import WEAK
 from anrot_lib.records import results
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import figures
-from anrot_lib.reports.tables import Record
 
 EXPERIMENT = "cifar-fs-32px-5way-5shot-laptop"
 ROWS = {"anrot": "trained on clean, attacked\nand noisy images", "anrot-clean": "trained on clean images"}
 FILE = Path("docs") / "images" / "robustness.png"
 
 
-def draw_figure(records: list[Record]) -> Figure:
+def draw_figure(records: list[AccuracyRecord]) -> Figure:
     """Accuracy over eps (PGD-10 on the queries) beside accuracy over sigma (Gaussian noise), with 95 % bands."""
     chosen = {record["row"]: record for record in records if record["row"] in ROWS}
     with matplotlib.rc_context(figures.STYLE):
@@ -41,7 +41,7 @@ def draw_figure(records: list[Record]) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, record: Record, kind: str) -> None:
+def _draw_curve(axes: Axes, record: AccuracyRecord, kind: str) -> None:
     x, mean, half, _ = figures.curve(record, kind)
     near = x <= WEAK if kind == "eps" else x >= 0
     x, mean, half = x[near] * (255 if kind == "eps" else 1), mean[near], half[near]

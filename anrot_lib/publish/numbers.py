@@ -1,6 +1,7 @@
 """What marks draw beyond the tables of `reports`: single numbers for sentences, and tables narrow enough for a page."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from anrot_lib.core import paths, statistics, units
@@ -8,23 +9,26 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.methods import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
+from anrot_lib.records.schema import AccuracyRecord, RankingRecord
 from anrot_lib.reports import figures, levels, ranking, tables
-from anrot_lib.reports.tables import Record
 
+R = TypeVar("R")
 T = TypeVar("T")
 WEAK = 16 / 255  # up to here an attack is hard to see; the published curves go on to 0.3
 
 
-def read_experiment(name: str, kind: str = "accuracy") -> list[Record]:
-    """The records of a kind in a folder below data/results. UserError if there are none."""
-    folder = paths.results_dir() / name
-    records = results.read_all(folder, kind)
+def read_experiment(name: str) -> list[AccuracyRecord]:
+    """The records of accuracies in a folder below data/results. UserError if there are none."""
+    return _check_any(results.read_all(paths.results_dir() / name), name)
+
+
+def _check_any(records: list[R], name: str) -> list[R]:
     if not records:
-        raise UserError(f"there are no result records in {folder}; run the experiment first")
+        raise UserError(f"there are no result records in {paths.results_dir() / name}; run the experiment first")
     return records
 
 
-def find_row(name: str, row: str) -> Record:
+def find_row(name: str, row: str) -> AccuracyRecord:
     """The record of a row of an experiment. UserError if there is none."""
     records = {record["row"]: record for record in read_experiment(name)}
     if row not in records:
@@ -57,7 +61,7 @@ def format_halving(name: str, row: str, kind: str) -> str:
     return _halving_point(find_row(name, row), kind)
 
 
-def _halving_point(record: Record, kind: str) -> str:
+def _halving_point(record: AccuracyRecord, kind: str) -> str:
     x, y = figures.curve(record, kind)[:2]
     half = statistics.halving_point(x, y)
     if half is None:
@@ -78,28 +82,33 @@ def format_level_gain(name: str, row: str) -> str:
 
 def format_checked_score(file: str, which: str) -> str:
     """The robustness score of a record of checks: by "pgd" alone, or by the "worst" attack of all."""
-    return f"{results.read(paths.results_dir() / f'{file}.json')[which]:.1f}"
+    record = results.read(_locate(file), "ranking-checks")
+    return f"{record['pgd'] if which == 'pgd' else record['worst']:.1f}"
 
 
 def format_score(file: str) -> str:
     """ "43.6 ± 0.8": the robustness score of a ranking model."""
-    ers = results.read(paths.results_dir() / f"{file}.json")["ers"]
+    ers = results.read(_locate(file), "ranking")["ers"]
     return f"{ers['value']:.1f} ± {ers['half_width']:.1f}"
 
 
 def format_first_rank(file: str) -> str:
     """ "83.7": R@1 of a ranking model on clean images, in per cent."""
-    return f"{results.read(paths.results_dir() / f'{file}.json')['clean']['R@1']:.1f}"
+    return f"{results.read(_locate(file), 'ranking')['clean']['R@1']:.1f}"
+
+
+def _locate(file: str) -> Path:
+    return paths.results_dir() / f"{file}.json"
 
 
 def format_speed(file: str, variant: str) -> str:
     """How many times as fast as its reference a variant of a benchmark is."""
-    headings, rows = tables.timing(results.read(paths.results_dir() / f"{file}.json", "timing"))
+    headings, rows = tables.timing(results.read(_locate(file), "timing"))
     place = _take_only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
     return _take_only([cells[place] for cells in rows if cells[0] == variant], variant)
 
 
-def draw_robustness_table(records: list[Record]) -> str:
+def draw_robustness_table(records: list[AccuracyRecord]) -> str:
     """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
     records = tables.in_order(records)
     protocol = records[0]["protocol"]
@@ -132,7 +141,7 @@ ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "
 
 def draw_ranking_tables(folder: str) -> str:
     """Measured rows of ranking models: first the scores, then the ten attacks, and what every row was asked."""
-    records = read_experiment(folder, "ranking")
+    records: list[RankingRecord] = _check_any(results.read_all(paths.results_dir() / folder, "ranking"), folder)
     headings, rows = ranking.measured(records)
 
     def choose(names: tuple[str, ...]) -> str:
