@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from anrot_lib import settings
+from anrot_lib.cli.main import build_parser
 from anrot_lib.core import configs
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
@@ -119,6 +120,20 @@ def test_the_readme_example_runs(tmp_path, monkeypatch, capsys):
     printed = capsys.readouterr().out
     for needed in ("clean", "FGSM 8/255 query", "noise 0.10", "prototypes (Euclid)", "ANROT, trained on the mixture"):
         assert needed in printed
+
+
+def commands(path):
+    """The lines `anrot ...` of a page's shell blocks; not those that a record holds: they may be of another version."""
+    text = re.sub(r"<details>.*?</details>", "", path.read_text("utf-8"), flags=re.DOTALL)
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("anrot ")]
+
+
+def test_every_command_is_understood():
+    all_commands = [words for path in DOCUMENTS for words in commands(path)]
+    assert len(all_commands) >= 18
+    for words in all_commands:
+        build_parser(words).parse_args(words)  # leaves with code 2 where it does not understand
 
 
 def test_every_image_has_a_description():

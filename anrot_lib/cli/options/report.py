@@ -18,7 +18,7 @@ class ReportOptions:
     site: Annotated[
         Path | None,
         Option(
-            "write notebooks, tables and API reference as HTML pages, to site if no folder is named",
+            "write all pages, notebooks and an API reference as HTML, to site if no folder is named",
             metavar="FOLDER",
             alone="site",
         ),
@@ -42,7 +42,7 @@ class BenchOptions:
 
 REPORT = Verb(
     "report",
-    "redraw the tables of README.md and the figures from the records in data/results",
+    "redraw the pages and the figures from the records in data/results",
     "anrot report --check",
     "report.report",
     lambda parser: add_options(parser, ReportOptions),
