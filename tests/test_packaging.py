@@ -119,13 +119,18 @@ def test_environment_gives_the_oldest_python_and_the_same_installation_as_make()
     assert set(extras.split(",")) == set(EXTRAS)
 
 
-@pytest.mark.parametrize("name", ["Python", "torch"])
-def test_readme_states_the_range_of_versions_that_is_declared(name: str):
+def test_readme_states_the_versions_that_are_declared_and_tried():
     declared = {Requirement(line).name: str(Requirement(line).specifier) for line in PROJECT["dependencies"]}
-    declared["Python"] = PROJECT["requires-python"]
-    oldest = re.fullmatch(r">=([\d.]+)", declared[name])[1]
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert re.search(rf"\b{name} {re.escape(oldest)} or later", readme)
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    tried = re.findall(r"(Python|torch) ([\d.]+) or later, tried on ([\d.]+) and ([\d.]+)", readme)
+    (python, *pythons), (torch, *torches) = ((f">={oldest}", *versions) for _, oldest, *versions in tried)
+    assert (python, torch) == (PROJECT["requires-python"], declared["torch"])
+    prefix = "Programming Language :: Python :: 3."
+    assert [f"{prefix}{version.removeprefix('3.')}" for version in pythons] == [
+        line for line in PROJECT["classifiers"] if line.startswith(prefix)
+    ]
+    lock = (ROOT / "requirements-lock.txt").read_text("utf-8")
+    assert torches[0] == torch.removeprefix(">=") and f"\ntorch=={torches[0]}." in lock
 
 
 def test_lock_pins_every_direct_requirement_and_nothing_of_one_platform():
