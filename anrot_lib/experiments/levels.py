@@ -64,8 +64,9 @@ LENGTHS: dict[str, dict[str, int]] = {
 
 def make_budget(preset: str | None = None) -> Budget:
     """A preset's budget with the encoder and the lengths of this experiment."""
-    budget = settings.preset(preset)
-    return configs.change(budget, encoder=ENCODER, **LENGTHS[budget.preset])
+    standard = settings.preset(preset)
+    budget: Budget = configs.change(standard, encoder=ENCODER, **LENGTHS[standard.preset])
+    return budget
 
 
 def make_recipe(seed: int) -> Recipe:

@@ -1,13 +1,13 @@
-"""TODO."""
+"""Experiments on ranking models: few-shot accuracy of an embedder, checkpoints by name, records of trainings."""
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices, paths
@@ -22,8 +22,10 @@ from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training.loop import TrainedEmbedder
-from anrot_lib.records import results, schema
+from anrot_lib.records import results
 from anrot_lib.records.describe import describe_run, describe_threat, parameter_count
+from anrot_lib.records.parts import ColumnRecord, DataRecord, RankingRecipeRecord
+from anrot_lib.records.schema import SCHEMA_VERSION, RankingRecord, RankingTrainingRecord
 
 TASKS_PER_PART = 20
 
@@ -52,7 +54,7 @@ def few_shot_columns(
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
     journal: MutableMapping[str, Any] | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, ColumnRecord]:
     """Few-shot accuracy on test images, clean and under the white-box attack `threat`: columns of a record.
 
     The same `tasks` episodes of `way` classes for both, `queries` a class. UserError if the classes do not suffice.
@@ -112,30 +114,27 @@ def find_checkpoint(name: str) -> Path:
     return files[0]
 
 
-def records_of(name: str | None, files: list[Path] | None = None, dataset: str | None = None) -> list[dict[str, Any]]:
+def read_records(name: str | None, files: list[Path] | None = None, dataset: str | None = None) -> list[RankingRecord]:
     """Records of attacks: of some files, or all, of a name or of a data set if given. UserError if there are none."""
     if files:
-        found = [results.read(file) for file in files]
-        if wrong := [file for file, record in zip(files, found, strict=True) if record["kind"] != "ranking"]:
-            raise UserError(f"{wrong[0]} is no record of anrot retrieve attack")
-        return found
+        return [results.read(file, "ranking") for file in files]
     wanted = str(names.parse(name)) if name else None
     folders = (paths.results_dir(), paths.runs_dir())
-    found = [record for folder in folders for record in results.read_all(folder / "ranking", "ranking")]
-    found = [r for r in found if wanted in (None, r["name"]) and dataset in (None, r["data"]["name"])]
-    if wanted and not found:
+    records = [record for folder in folders for record in results.read_all(folder / "ranking", "ranking")]
+    records = [r for r in records if wanted in (None, r["name"]) and dataset in (None, r["data"]["name"])]
+    if wanted and not records:
         raise UserError(f"there is no record of {name}; make one: anrot retrieve attack -C {name}")
-    return found
+    return records
 
 
-def evaluate(net: nn.Module, data: RankingSet) -> dict[str, float]:
+def evaluate(net: Embedder, data: RankingSet) -> dict[str, float]:
     """R@1, R@2, mAP, mAP@10 and MAP@R in per cent on the test images; queries are the gallery itself."""
     part, device = data.test, next(net.parameters()).device
     rows = gallery.embed(net, lambda numbers: part.batch(numbers, device), np.arange(len(part)), net.metric)
     return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
 
 
-def file_name(made: RankingRecipe, data: RankingSet, tag: str) -> str:
+def name_file(made: RankingRecipe, data: RankingSet, tag: str) -> str:
     """fashion-28px/rc2f2ghmetsm-ptripletN-eta32, for checkpoint and record."""
     _, model, loss = made.name.split(":")
     attacked = "" if model == made.parsed.backbone else f"-eta{made.eta}"
@@ -143,17 +142,17 @@ def file_name(made: RankingRecipe, data: RankingSet, tag: str) -> str:
     return f"{data.name}-{made.size}px/" + "-".join([*parts, *([tag] if tag else [])])
 
 
-def training_record(
+def make_training_record(
     made: RankingRecipe, data: RankingSet, trained: TrainedEmbedder, device: torch.device, precision: str
-) -> dict[str, object]:
+) -> RankingTrainingRecord:
     """The record of a training."""
     return {
-        "schema": schema.SCHEMA_VERSION,
+        "schema": SCHEMA_VERSION,
         "kind": "ranking-training",
         "row": made.title,
         "run": describe_run(devices.device_kind(device)),
-        "data": data.about,
-        "recipe": to_dict(made),
+        "data": cast(DataRecord, data.about),
+        "recipe": cast(RankingRecipeRecord, to_dict(made)),
         "parameters": parameter_count(trained.net),
         "training": {
             "steps": trained.steps,

@@ -18,16 +18,16 @@ from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.fewshot.pretraining import pretrain
 from anrot_lib.records import results
-from anrot_lib.records.describe import describe_data, describe_run, join_runs, parameter_count
-from anrot_lib.records.parts import (
-    BudgetRecord,
-    ColumnRecord,
-    ManifestRecord,
-    ProtocolRecord,
-    RecipeRecord,
-    TrainingRecord,
-    ValidationRecord,
+from anrot_lib.records.describe import (
+    describe_budget,
+    describe_data,
+    describe_protocol,
+    describe_recipe,
+    describe_run,
+    join_runs,
+    parameter_count,
 )
+from anrot_lib.records.parts import ColumnRecord, ManifestRecord, TrainingRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Recipe
 
@@ -92,9 +92,9 @@ def make_record(
         "row": row,
         "run": describe_run(devices.device_kind(setting.device)),
         "data": describe_data(setting.image_set),
-        "protocol": cast(ProtocolRecord, to_dict(setting.protocol)),
-        "recipe": cast(RecipeRecord, to_dict(recipe)),
-        "budget": cast(BudgetRecord, to_dict(setting.budget)),
+        "protocol": describe_protocol(setting.protocol),
+        "recipe": describe_recipe(recipe),
+        "budget": describe_budget(setting.budget),
         "manifest": cast(ManifestRecord, manifest.recipe()),
         "parameters": parameter_count(net),
         "transductive": net.is_transductive(),

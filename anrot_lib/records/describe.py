@@ -7,14 +7,25 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import cast
 
 from torch import nn
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.version import __version__
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.records.parts import CommandRecord, DataRecord, RunRecord, ThreatRecord
+from anrot_lib.records.parts import (
+    BudgetRecord,
+    CommandRecord,
+    DataRecord,
+    ProtocolRecord,
+    RecipeRecord,
+    RunRecord,
+    ThreatRecord,
+)
+from anrot_lib.settings import Budget, Protocol, Recipe
 
 
 def describe_threat(threat: ThreatModel) -> ThreatRecord:
@@ -28,6 +39,18 @@ def describe_threat(threat: ThreatModel) -> ThreatRecord:
         "start": threat.start,
         "target": threat.target,
     }
+
+
+def describe_protocol(protocol: Protocol) -> ProtocolRecord:
+    return cast(ProtocolRecord, to_dict(protocol))
+
+
+def describe_recipe(recipe: Recipe) -> RecipeRecord:
+    return cast(RecipeRecord, to_dict(recipe))
+
+
+def describe_budget(budget: Budget) -> BudgetRecord:
+    return cast(BudgetRecord, to_dict(budget))
 
 
 def describe_run(device: str) -> RunRecord:

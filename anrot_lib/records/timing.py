@@ -47,6 +47,11 @@ def interleave(variants: Variants, repeats: int) -> dict[str, QuartilesRecord]:
     return {name: _find_quartiles(measured[1:]) for name, measured in seconds.items()}
 
 
+def scale_seconds(seconds: QuartilesRecord, factor: float) -> QuartilesRecord:
+    """Seconds of a part, counted for the whole."""
+    return {"low": seconds["low"] * factor, "median": seconds["median"] * factor, "high": seconds["high"] * factor}
+
+
 def _find_quartiles(seconds: list[float]) -> QuartilesRecord:
     low, median, high = (float(q) for q in np.quantile(seconds, (0.25, 0.5, 0.75)))
     return {"low": low, "median": median, "high": high}

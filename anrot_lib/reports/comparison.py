@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from anrot_lib.core import devices
-from anrot_lib.core.configs import to_dict
 from anrot_lib.core.progress import Progress, bar
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
@@ -13,6 +12,7 @@ from anrot_lib.experiments.rows import run_rows
 from anrot_lib.experiments.setting import Setting, experiment_folder
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
+from anrot_lib.records.describe import describe_protocol
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget, Protocol, preset
@@ -61,7 +61,7 @@ def compare(
     """
     protocol, budget = protocol or Protocol(), budget or preset()
     on = devices.resolve_device(device)
-    main = tables.main_columns({"protocol": to_dict(protocol)}).values()
+    main = tables.main_columns({"protocol": describe_protocol(protocol)}).values()
     setting = Setting(
         image_set,
         protocol,

@@ -2,22 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import pixels
 from anrot_lib.fewshot.methods import list_methods, title_method
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports.tables import in_order
 
 # Of Okabe and Ito's palette and others that colour-blind readers can tell apart: for methods without a colour.
 OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "font.size": 9,
     "figure.dpi": 110,
     "axes.spines.top": False,
@@ -39,7 +40,7 @@ def colour(row: str, others: Sequence[str] = ()) -> str:
     return OTHER_COLOURS[list(others).index(row) % len(OTHER_COLOURS)] if row in others else OTHER_COLOURS[0]
 
 
-def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def curve(record: AccuracyRecord, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """(x, mean, half-width, episodes) of a robustness curve: kind "eps" (PGD) or "sigma" (noise), in per cent."""
     columns = record["columns"]
     if kind == "eps":
@@ -56,7 +57,7 @@ def curve(record: dict[str, Any], kind: str) -> tuple[np.ndarray, np.ndarray, np
     return x, mean, half, n
 
 
-def has_curve(record: dict[str, Any], kind: str) -> bool:
+def has_curve(record: AccuracyRecord, kind: str) -> bool:
     """Whether the record holds at least two points of that curve."""
     columns = record["columns"]
     if kind == "eps":
@@ -64,7 +65,7 @@ def has_curve(record: dict[str, Any], kind: str) -> bool:
     return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
 
 
-def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, way: int) -> None:
+def robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
     """One curve a record, with its 95 % band."""
     others = [r["row"] for r in records if r["row"] not in colours()]
     n = 0
@@ -82,7 +83,7 @@ def robustness_axes(axes: Axes, records: Sequence[dict[str, Any]], kind: str, wa
     axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
 
 
-def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
+def robustness_figure(records: Sequence[AccuracyRecord]) -> Figure:
     """Accuracy over eps beside accuracy over sigma, as far as they were measured, for all rows of an experiment."""
     kinds = [kind for kind in ("eps", "sigma") if any(has_curve(record, kind) for record in records)]
     with matplotlib.rc_context(STYLE):
@@ -98,15 +99,17 @@ def robustness_figure(records: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def strong_column(record: dict[str, Any]) -> str | None:
+def strong_column(record: AccuracyRecord) -> str | None:
     """Name of the column of the strong attack, PGD on the queries; None if it was not run."""
     start = f"PGD-{record['protocol']['steps']} "
     return next((name for name in record["columns"] if name.startswith(start) and name.endswith("query")), None)
 
 
-def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
+def trade_off_figure(records: Sequence[AccuracyRecord]) -> Figure:
     """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
     strong = strong_column(records[0])
+    if strong is None:
+        raise UserError("these records hold no strong attack, PGD on the queries; test them with all columns")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.4), layout="constrained")
         axes = figure.subplots()
@@ -114,8 +117,8 @@ def trade_off_figure(records: Sequence[dict[str, Any]]) -> Figure:
             x, y = record["columns"][strong], record["columns"]["clean"]
             row = record["row"]
             axes.errorbar(x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row))
-            weights = record["recipe"]
-            shares = ":".join(f"{weights[v]:g}" for v in ("clean", "adversarial", "noisy"))
+            recipe = record["recipe"]
+            shares = f"{recipe['clean']:g}:{recipe['adversarial']:g}:{recipe['noisy']:g}"
             axes.annotate(shares, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 6), fontsize=8)
         axes.set(xlabel=f"accuracy under {strong}, %", ylabel="clean accuracy, %", xlim=(0, None))
         axes.set_title("shares clean : adversarial : noisy", fontsize=9)

@@ -6,7 +6,6 @@ the encoders at hand. A row is compared with pixels of the same seeds.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,13 +15,15 @@ from anrot_lib.core.statistics import Interval, holm, interval, paired, paired_p
 from anrot_lib.experiments.levels import LEVELS, VARIANTS, list_attacks
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
+from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.fewshot.methods import title_method
 from anrot_lib.records.results import accuracies
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 from anrot_lib.reports.tables import as_markdown
 from anrot_lib.settings import Budget, Protocol
 
-Record = dict[str, Any]
+Record = AccuracyRecord
 REFERENCE = "levels:pixel"
 CLEAN, FEW = "clean", "clean, attacked tasks"
 SURE = 0.05
@@ -67,14 +68,14 @@ def of_seeds(records: Sequence[Record], seeds: set[int]) -> list[Record]:
 
 def over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
     """Accuracy in [0, 1] of every episode (E,), averaged over seeds."""
-    return np.mean([accuracies(record["columns"][column]) for record in records], axis=0)
+    return np.asarray(np.mean([accuracies(record["columns"][column]) for record in records], axis=0))
 
 
 def attack_names(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
         return [name for name in tables.main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
-    columns = list_attacks(from_dict(Protocol, record["protocol"]), from_dict(Budget, record["budget"]))
+    columns = list_attacks(from_dict(Protocol, dict(record["protocol"])), from_dict(Budget, dict(record["budget"])))
     return [column.name for column in columns]
 
 
@@ -84,9 +85,12 @@ def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str,
     for name, own in rows.items():
         common = {seed_of(r) for r in own} & {seed_of(r) for r in base}
         if name != REFERENCE and common:
-            pairs[name] = [over_seeds(of_seeds(records, common), column) for records in (base, own)]
-    adjusted = holm([paired_p(*pair) for pair in pairs.values()])
-    return {name: (paired(*pair, bootstrap=False), p) for (name, pair), p in zip(pairs.items(), adjusted, strict=True)}
+            pairs[name] = over_seeds(of_seeds(base, common), column), over_seeds(of_seeds(own, common), column)
+    adjusted = holm([paired_p(first, second) for first, second in pairs.values()])
+    return {
+        name: (paired(first, second, bootstrap=False), p)
+        for (name, (first, second)), p in zip(pairs.items(), adjusted, strict=True)
+    }
 
 
 def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
@@ -140,7 +144,8 @@ def caption(records: Sequence[Record]) -> str:
     trained += f" ({'; '.join(fewer)})" if fewer else ""
     fitted = f"fusion fitted to {budget['validation_tasks']} validation episodes"
     how = f"trained on pixels alone {trained}; {fitted}" if is_study(records) else f"trained with each row {trained}"
-    k = (LEVELS if is_study(records) else combine.LEVELS)["pixel"]().k
+    pixels = (LEVELS if is_study(records) else combine.LEVELS)["pixel"]()
+    k = pixels.k if isinstance(pixels, PixelLevel) else 1
     how += f"; pixels by their {'nearest neighbour' if k == 1 else f'{k} nearest neighbours'}"
     how += ", KL from query to class" if is_study(records) else ""
     return (

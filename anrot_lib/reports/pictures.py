@@ -29,7 +29,7 @@ def show(axes: Axes, image: Tensor, title: str = "", colour: str | None = None) 
 
 def row(axes: Sequence[Axes], images: Tensor, titles: Sequence[str] = (), colours: Sequence[str | None] = ()) -> None:
     """Images (n, C, H, W) side by side, one an axes; axes that are left over are switched off."""
-    for k, place in enumerate(np.ravel(axes)):
+    for k, place in enumerate(np.asarray(axes, dtype=object).ravel()):
         if k >= len(images):
             place.axis("off")
             continue
@@ -84,7 +84,7 @@ def ellipse(axes: Axes, points: Tensor, colour: str, label: str = "", deviations
     angle = torch.linspace(0, 2 * torch.pi, 100, dtype=points.dtype)
     circle = deviations * torch.stack([angle.cos(), angle.sin()])
     ring = points.mean(1, keepdim=True) + torch.linalg.cholesky(points.cov()) @ circle
-    axes.scatter(*points, s=4, alpha=0.35, color=colour)
+    axes.scatter(points[0], points[1], s=4, alpha=0.35, color=colour)
     axes.plot(*ring, color=colour, label=label)
 
 
@@ -104,11 +104,13 @@ def triangle(
         weights = weights / weights.sum(-1, keepdims=True)
         return np.stack([weights[..., 1] + weights[..., 2] / 2, weights[..., 2] * 3**0.5 / 2])
 
-    spots = axes.scatter(*place(np.asarray(shares)), c=values, cmap="cividis", s=95, marker="h")
+    across, up = place(np.asarray(shares))
+    spots = axes.scatter(across, up, c=values, cmap="cividis", s=95, marker="h")
     for name, x, y in zip(corners, (0, 1, 0.5), (-0.13, -0.13, 0.94), strict=True):
         axes.text(x, y, name, ha="center", fontsize=8)
     if mark is not None and sum(mark) > 0:
-        axes.scatter(*place(np.asarray(mark, dtype=float)), marker="x", color=WRONG, s=60)
+        across, up = place(np.asarray(mark, dtype=float))
+        axes.scatter(across, up, marker="x", color=WRONG, s=60)
     axes.set(xlim=(-0.12, 1.12), ylim=(-0.18, 1.02), aspect="equal")
     axes.axis("off")
     return spots

@@ -1,16 +1,17 @@
 """Scores as tables: the columns of the papers, published and measured rows apart."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from anrot_lib.core import statistics
 from anrot_lib.core.units import pixels
 from anrot_lib.ranking import names
 from anrot_lib.ranking.score import ers
+from anrot_lib.records.parts import CheckRecord
+from anrot_lib.records.schema import RankingChecksRecord, RankingRecord
 from anrot_lib.reports import tables
+from anrot_lib.reports.tables import Table
 
-Record = dict[str, Any]
-Table = tuple[list[str], list[list[str]]]
+Record = RankingRecord
 COLUMNS = ("R@1", "R@2", "mAP", "mAP@10", "NMI")
 ARROWED = [f"{name}{ers.BETTER[name]}" for name in ers.NUMBERS]
 
@@ -95,12 +96,12 @@ def numbers(record: Record) -> Table:
     rows = [
         [
             f"{name}{ers.BETTER.get(name, '')}",
-            number(name, found["benign"]),
-            number(name, found["attacked"]),
-            f"± {number(name, found['half_width'])}",
-            f"{found['seconds']:.0f} s",
+            number(name, values["benign"]),
+            number(name, values["attacked"]),
+            f"± {number(name, values['half_width'])}",
+            f"{values['seconds']:.0f} s",
         ]
-        for name, found in sorted(record["numbers"].items(), key=lambda pair: _place(pair[0]))
+        for name, values in sorted(record["numbers"].items(), key=lambda pair: _place(pair[0]))
     ]
     return ["number", "benign", "attacked", "95 %", "time"], rows
 
@@ -112,27 +113,30 @@ def _place(name: str) -> int:
 def score_line(record: Record) -> str:
     """The score with what belongs beside it, in one line."""
     score, clean = record["ers"], record["clean"]
-    other = next(key for key in score if key.startswith("with "))
+    name = "robrank" if "with GTM robrank" in score else "fixed"
+    other = score["with GTM robrank"] if "with GTM robrank" in score else score["with GTM fixed"]
     line = (
         f"{title(record)}: ERS {score['value']:.1f} ± {score['half_width']:.1f} "
         f"(bootstrap {score['bootstrap'][0]:.1f} to {score['bootstrap'][1]:.1f}), at eps = 0 {score['ceiling']:.1f}, "
-        f"{other} {score[other]:.1f}; R@1 {clean['R@1']:.1f}, chance {clean['chance']:.1f}, "
+        f"with GTM {name} {other:.1f}; R@1 {clean['R@1']:.1f}, chance {clean['chance']:.1f}, "
         f"mean cosine {clean['mean cosine']:.3f}"
     )
     return line + ("; COLLAPSED: the score means nothing" if score["collapsed"] else "")
 
 
-def checks(record: Record) -> Table:
+def checks(record: RankingChecksRecord) -> Table:
     """A record of checks: what was asked, and whether it was passed."""
-    rows = []
-    for name, found in record["checks"].items():
-        shown = {k: v for k, v in found.items() if k != "passed"}
-        if name == "gradient":
-            said = f"no gradient at {max(found['dead'].values()):.1f} % of images"
-        elif name == "eps":
-            said = "score " + ", ".join(f"{score:.1f} at {eps}" for eps, score in found["scores"].items())
-        else:
-            said = f"score {shown['score']:.1f}, {shown['difference']:+.1f} ± {shown['half_width']:.1f} to PGD"
-        rows.append([name, said, "passed" if found["passed"] else "FAILED"])
+    rows = [
+        [name, _describe_check(name, check), "passed" if check["passed"] else "FAILED"]
+        for name, check in record["checks"].items()
+    ]
     scores = f"score by PGD {record['pgd']:.1f}, by the worst of all in its ball {record['worst']:.1f}"
     return ["check", f"found on {record['protocol']['queries']} queries ({scores})", ""], rows
+
+
+def _describe_check(name: str, check: CheckRecord) -> str:
+    if name == "gradient":
+        return f"no gradient at {max(check['dead'].values()):.1f} % of images"
+    if name == "eps":
+        return "score " + ", ".join(f"{score:.1f} at {eps}" for eps, score in check["scores"].items())
+    return f"score {check['score']:.1f}, {check['difference']:+.1f} ± {check['half_width']:.1f} to PGD"

@@ -58,7 +58,12 @@ def ladder(
     axes.legend(fontsize=8)
 
 
-def parts(axes: Axes, numbers: Mapping[str, Mapping[str, float]], colours: Sequence[str], ceilings=None) -> None:
+def parts(
+    axes: Axes,
+    numbers: Mapping[str, Mapping[str, float]],
+    colours: Sequence[str],
+    ceilings: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
     """The ten parts of the score as bars, of some nets by name; ticks at those of `ceilings`, by the same names."""
     height = 0.84 / len(numbers)
     for k, (name, colour) in enumerate(zip(numbers, colours, strict=True)):

@@ -1,7 +1,7 @@
 """Reconstruction records as a table and as figures: which divergence, at which beta, how far from the originals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -14,9 +14,11 @@ from anrot_lib.core.statistics import t_quantile
 from anrot_lib.experiments.reconstruction_plan import Experiment, name_row
 from anrot_lib.reconstruction import autoencoders
 from anrot_lib.reconstruction.training import moved, pick
+from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import figures, pictures, tables
 
-Record = dict[str, Any]
+Record = ReconstructionRecord
+Measure = Literal["frechet", "kernel", "squared_error", "psnr", "ssim"]
 
 TITLES = {
     "kl": "Kullback-Leibler",
@@ -42,7 +44,7 @@ def distance_title(record: Record) -> str:
     return "FID" if extractor["sha256"] == INCEPTION_SHA256 else f"Frechet distance by {extractor['name']}"
 
 
-def over_seeds(records: Sequence[Record], decoding: str, what: str) -> tuple[float, float]:
+def over_seeds(records: Sequence[Record], decoding: str, what: Measure) -> tuple[float, float]:
     """(mean, half-width): the 95 % t-interval over seeds, or the record's own interval if there is one seed."""
     found = [record["decoded"][decoding][what] for record in records]
     values = np.array([f["value"] for f in found])
@@ -63,7 +65,7 @@ def groups(records: Sequence[Record]) -> dict[tuple[float, str], list[Record]]:
 
 def table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
     """(headings, rows), one row a beta and divergence; the best distance of each divergence is starred."""
-    names = {"frechet": 3, "kernel": 5, "squared_error": 2, "psnr": 2, "ssim": 4}
+    names: dict[Measure, int] = {"frechet": 3, "kernel": 5, "squared_error": 2, "psnr": 2, "ssim": 4}
     headings = ["divergence", "beta", "seeds", "Frechet", "kernel", "squared error", "PSNR, dB", "SSIM", "KL"]
     headings += ["epochs", "moved, %"]
     best = best_betas(records, decoding)
@@ -93,7 +95,8 @@ def gap(ours: Sequence[Record], theirs: Sequence[Record], decoding: str) -> tupl
     if len(values) > 1:
         half = t_quantile(len(values)) * values.std(ddof=1) / len(values) ** 0.5
     else:
-        half = 1.96 * np.std(np.subtract(*(found["resampled"] for found in pairs[0])), ddof=1)
+        ours_resampled, theirs_resampled = (np.array(distance["resampled"]) for distance in pairs[0])
+        half = 1.96 * np.std(ours_resampled - theirs_resampled, ddof=1)
     return float(values.mean()), float(half), len(values)
 
 
@@ -221,7 +224,7 @@ def _equal_pressure(records: Sequence[Record], decoding: str) -> str:
     first, *others = sorted(found, key=lambda name: found[name][0])
     said = []
     for name in others:
-        difference, resampled = (a - b for a, b in zip(found[first], found[name], strict=True))
+        difference, resampled = found[first][0] - found[name][0], found[first][1] - found[name][1]
         said.append(f"{difference:+.1f} ± {1.96 * np.std(resampled, ddof=1):.1f} to {TITLES[name]}")
     return (
         f"At equal pressure, {nats:.0f} nats to the prior, by lines between the betas of seed {seed}: the smallest "
@@ -283,10 +286,17 @@ def beta_figure(records: Sequence[Record], decoding: str) -> Figure:
 
 def _line(axes: Axes, divergence: str, own: dict[float, list[Record]], decoding: str, x: list[float]) -> None:
     points = [over_seeds(records, decoding, "squared_error") for records in own.values()]
-    y, half = zip(*points, strict=True)
     # One seed's interval is the spread of the images, which all models share: no bar for it.
-    half = [h if len(records) > 1 else 0 for h, records in zip(half, own.values(), strict=True)]
-    axes.errorbar(x, y, yerr=half, marker="o", markersize=3, color=COLOURS[divergence], label=TITLES[divergence])
+    half = [h if len(records) > 1 else 0 for (_, h), records in zip(points, own.values(), strict=True)]
+    axes.errorbar(
+        x,
+        [y for y, _ in points],
+        yerr=half,
+        marker="o",
+        markersize=3,
+        color=COLOURS[divergence],
+        label=TITLES[divergence],
+    )
 
 
 @torch.no_grad()

@@ -1,17 +1,20 @@
 """Tables drawn from result records: the rows of a run, paired differences, the ladder of the README."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import paired
 from anrot_lib.core.units import pixels
 from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.methods import sort_methods, title_method
+from anrot_lib.records.parts import ColumnRecord, ProtocolRecord
 from anrot_lib.records.results import accuracies
+from anrot_lib.records.schema import AccuracyRecord, TimingRecord
 from anrot_lib.records.timing import PEAK
 
-Record = dict[str, Any]
+Record = AccuracyRecord
+Table = tuple[list[str], list[list[str]]]  # headings, rows
 
 
 def in_order(records: Sequence[Record]) -> list[Record]:
@@ -20,7 +23,13 @@ def in_order(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: order.index(record["row"]))
 
 
-def main_columns(record: Record) -> dict[str, str]:
+class HasProtocol(TypedDict):
+    """What `main_columns` needs of a record."""
+
+    protocol: ProtocolRecord
+
+
+def main_columns(record: HasProtocol | AccuracyRecord) -> dict[str, str]:
     """Heading -> column name, of the columns that the main table shows."""
     protocol = record["protocol"]
     eps = pixels(protocol["eps"])
@@ -33,7 +42,7 @@ def main_columns(record: Record) -> dict[str, str]:
     }
 
 
-def value(column: Record | None) -> str:
+def value(column: ColumnRecord | None) -> str:
     """ "58.4 +/- 1.9", or "-" for a column that was not run."""
     return "-" if column is None else f"{column['mean']:.1f} ± {column['half_width']:.1f}"
 
@@ -44,22 +53,25 @@ def cost(record: Record, records: Sequence[Record]) -> str:
     Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`mixture.cost_limit`).
     """
     reference = {r["row"]: r for r in records}.get("anrot-clean")
-    seconds = [r["training"].get("seconds_per_step") for r in (record, reference) if r is not None]
-    if reference is not None and None not in seconds and _one_run(record, reference):
-        return f"{seconds[0] / seconds[1]:.2f}"
+    if reference is not None and _have_one_run(record, reference):
+        seconds, base = (r["training"].get("seconds_per_step") for r in (record, reference))
+        if seconds is not None and base is not None:
+            return f"{seconds / base:.2f}"
     limit = record["training"].get("cost_limit")
     return "-" if limit is None else f"({limit:.2f})"
 
 
-def _one_run(*records: Record) -> bool:
-    """Whether they say the same of their run; numbers that a notebook has just made say nothing of one."""
-    runs = [r.get("run", {}) for r in records]
-    if any("also" in run for run in runs):  # which of its commands trained it is not said
+def _have_one_run(first: Record, second: Record) -> bool:
+    """Whether one command trained both; a record that a notebook has just made names no run."""
+    if "run" not in first or "run" not in second:
+        return "run" not in first and "run" not in second
+    a, b = first["run"], second["run"]
+    if "also" in a or "also" in b:  # which of its commands trained it is not said
         return False
-    return len({tuple(run.get(key) for key in ("command", "commit", "device")) for run in runs}) == 1
+    return (a["command"], a["commit"], a["device"]) == (b["command"], b["commit"], b["device"])
 
 
-def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+def table(records: Sequence[Record]) -> Table:
     """(headings, rows) of the main table of one experiment."""
     records = in_order(records)
     columns = main_columns(records[0])
@@ -91,10 +103,11 @@ def caption(record: Record) -> str:
 def memory(records: Sequence[Record]) -> str:
     """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
     peaks = [record["run"].get("peak_gib") for record in records]
-    return "" if None in peaks else f"; at most {max(peaks):.1f} GiB of memory"
+    known = [peak for peak in peaks if peak is not None]
+    return f"; at most {max(known):.1f} GiB of memory" if len(known) == len(peaks) else ""
 
 
-def differences(records: Sequence[Record], reference: str) -> tuple[list[str], list[list[str]]]:
+def differences(records: Sequence[Record], reference: str) -> Table:
     """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
     by_row = {record["row"]: record for record in records}
     if reference not in by_row:
@@ -108,13 +121,13 @@ def differences(records: Sequence[Record], reference: str) -> tuple[list[str], l
             continue
         cells = []
         for name in columns.values():
-            pair = [r["columns"].get(name) for r in (base, record)]
-            if None in pair:
+            first, second = base["columns"].get(name), record["columns"].get(name)
+            if first is None or second is None:
                 cells.append("-")
                 continue
-            n = min(len(column["correct"]) for column in pair)  # the first tasks of a manifest are the same
-            found = paired(*(accuracies(column)[:n] for column in pair), bootstrap=False)
-            cells.append(f"{found.mean:+.1f} ± {found.half_width:.1f}")
+            n = min(len(first["correct"]), len(second["correct"]))  # the first tasks of a manifest are the same
+            difference = paired(accuracies(first)[:n], accuracies(second)[:n], bootstrap=False)
+            cells.append(f"{difference.mean:+.1f} ± {difference.half_width:.1f}")
         rows.append([title_method(record["row"]), *cells])
     return headings, rows
 
@@ -135,7 +148,7 @@ def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def timing(record: Record) -> tuple[list[str], list[list[str]]]:
+def timing(record: TimingRecord) -> Table:
     """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
     headings = [record["what"], "median, ms", "quartiles, ms"]
     rows = [
@@ -144,16 +157,19 @@ def timing(record: Record) -> tuple[list[str], list[list[str]]]:
     ]
     settings, seconds = record["settings"], record["seconds"]
     if reference := settings.get("reference"):
-        of = reference if isinstance(reference, dict) else dict.fromkeys(seconds, reference)
+        base_of = reference if isinstance(reference, dict) else dict.fromkeys(seconds, reference)
         headings.append(f"times as fast as {settings.get('reference_title', reference)}")
         for row in rows:
-            base = seconds.get(of.get(row[0]), {}).get("median")
-            row.append("-" if base is None else f"{base / seconds[row[0]]['median']:.2f}")
+            base = seconds.get(base_of.get(row[0], ""))
+            row.append("-" if base is None else f"{base['median'] / seconds[row[0]]['median']:.2f}")
     if limits := settings.get("limits"):
         headings.append("times its limit")
         for row in rows:
-            other, factor = limits.get(row[0], (None, 0))
-            row.append("-" if other is None else f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
+            if row[0] in limits:
+                other, factor = limits[row[0]]
+                row.append(f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
+            else:
+                row.append("-")
     if peaks := settings.get(PEAK):
         headings.append(PEAK)
         for row in rows:

@@ -22,7 +22,7 @@ from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar, shown
-from anrot_lib.experiments.ranking import Tested, few_shot_columns, find_checkpoint, records_of
+from anrot_lib.experiments.ranking import Tested, few_shot_columns, find_checkpoint, read_records
 from anrot_lib.ranking import embedders, few_shot, names
 from anrot_lib.ranking.attacks import names as attack_names
 from anrot_lib.ranking.attacks import suite
@@ -225,7 +225,7 @@ def score(arguments: argparse.Namespace) -> int:
     if options.numbers:
         print(f"ERS {ers.ers(dict(zip(ers.NUMBERS, options.numbers, strict=True))):.2f}")
         return 0
-    records = records_of(options.config, list(options.records))
+    records = read_records(options.config, list(options.records))
     if not records:
         raise UserError("there is no record yet; make one: anrot retrieve attack -C NAME")
     for record in records:
@@ -243,6 +243,6 @@ def table(arguments: argparse.Namespace) -> int:
         print(style(headings, rows))
         print("* computed here from the printed numbers")
         print(f"mAP: {ers.published()['about']['mAP']}\n")
-    records = records_of(options.config, dataset=options.set if options.config is None else None)
+    records = read_records(options.config, dataset=options.set if options.config is None else None)
     print(style(*ranking.measured(records)) if records else "nothing measured here yet")
     return 0

@@ -11,7 +11,7 @@ from anrot_lib.cli.options.retrieve import ImageOptions, TrainRankingOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
 from anrot_lib.core.progress import bar, shown
-from anrot_lib.experiments.ranking import evaluate, file_name, training_record
+from anrot_lib.experiments.ranking import evaluate, make_training_record, name_file
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.embedders import DOWNLOAD
@@ -54,7 +54,7 @@ def train(arguments: argparse.Namespace) -> int:
         print(f"note: {note}")
     if run.dry_run:
         return _dry_run(recipe, data, device, precision, options.weights)
-    stem = file_name(recipe, data, run.tag)
+    stem = name_file(recipe, data, run.tag)
     checkpoint = options.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
     every = options.evaluate_every or (1 if name.small else 5)
     with bar(f"train {name.backbone}{name.defense}", 0) as update:
@@ -73,7 +73,7 @@ def train(arguments: argparse.Namespace) -> int:
             evaluate_every=every,
             progress=progress,
         )
-    record = training_record(recipe, data, trained, device, precision)
+    record = make_training_record(recipe, data, trained, device, precision)
     file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)

@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,23 +22,25 @@ from anrot_lib.fewshot.levels.combine import build
 from anrot_lib.fewshot.levels.matching import BUFFER_ON_CPU, by_class, similarity
 from anrot_lib.fewshot.levels.part import vectors as part_vectors
 from anrot_lib.fewshot.levels.pixel import vectors as pixel_vectors
+from anrot_lib.records.parts import TimingSettingsRecord
 from anrot_lib.records.timing import PEAK, interleave, write_timing
 
 WAY, QUERY = 5, 15
 SIZES = {"conv64f 64x21x21": (64, 21), "resnet12 640x5x5": (640, 5)}  # at 84 x 84 pixels
 VIEWS = {"pixel": pixel_vectors, "part": part_vectors}
 MIB = 2**20
+Maps = tuple[Tensor, Tensor, Tensor]  # support maps, their labels, query maps
 
 
 def dense_similarity(query: Tensor, pool: Tensor, k: int = 1) -> Tensor:
     """The dense way: vectors of queries (E, n, I, D) and classes (E, way, J, D) -> (E, n, way), all at once."""
-    (n, own), (way, j) = query.shape[1:3], pool.shape[1:3]
+    (n, i), (way, j) = query.shape[1:3], pool.shape[1:3]
     products = query.flatten(1, 2) @ pool.flatten(1, 2).mT
-    best = products.unflatten(-1, (way, j)).topk(k).values
-    return best.unflatten(1, (n, own)).mean((2, 4))
+    best = torch.unflatten(products, -1, (way, j)).topk(k).values
+    return torch.unflatten(best, 1, (n, i)).mean((2, 4))
 
 
-def features(channels: int, side: int, shot: int = 5, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+def features(channels: int, side: int, shot: int = 5, seed: int = 0) -> Maps:
     """Support maps (1, 25, C, h, h), their labels and query maps (1, 75, C, h, h), asking for gradients."""
     generator = torch.Generator().manual_seed(seed)
     maps = (torch.randn(1, WAY * n, channels, side, side, generator=generator).relu() for n in (shot, QUERY))
@@ -57,7 +60,7 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
         head = build(level, support.shape[-3])
         logits = head.score(head.fit(support, labels), query).logits
     targets = torch.arange(WAY).repeat_interleave(QUERY)
-    torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets).backward()
+    torch.autograd.backward(torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets))
 
 
 @torch.no_grad()
@@ -66,8 +69,16 @@ def products(level: str, support: Tensor, labels: Tensor, query: Tensor) -> None
     view = VIEWS[level]
     rows, pool = view(query)[0].flatten(0, 1), view(by_class(support, labels).maps)[0].flatten(0, 2).mT
     held = rows.new_empty(max(1, BUFFER_ON_CPU // pool.shape[1]), pool.shape[1])
-    for block in rows.split(len(held)):
+    for block in torch.split(rows, len(held)):
         torch.mm(block, pool, out=held[: len(block)])
+
+
+def repeat_step(level: str, dense: bool, maps: Maps, repeat: int) -> None:
+    step(level, dense, *maps)
+
+
+def repeat_products(level: str, maps: Maps, repeat: int) -> None:
+    products(level, *maps)
 
 
 def _lean(query: Tensor, pool: Tensor) -> Tensor:
@@ -87,7 +98,7 @@ def peak_memory(level: str, size: str, dense: bool = False, shot: int = 5) -> fl
     done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True)
     if done.returncode:
         raise UserError(f"measuring {level} on {size} failed: {done.stderr.strip()[-300:]}")
-    return json.loads(done.stdout)
+    return float(json.loads(done.stdout))
 
 
 def print_peak(level: str, size: str, dense: bool, shot: int) -> None:
@@ -100,7 +111,10 @@ def print_peak(level: str, size: str, dense: bool, shot: int) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     before = memory_status("VmRSS")
     step(level, dense, *given)
-    sys.stdout.write(json.dumps(round((memory_status("VmHWM") - before) / MIB, 1)))
+    peak = memory_status("VmHWM")
+    if before is None or peak is None:
+        raise UserError("this system does not say how much memory a process holds")
+    sys.stdout.write(json.dumps(round((peak - before) / MIB, 1)))
 
 
 def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel+part+kl-reverse")) -> list[Path]:
@@ -112,16 +126,22 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
     for size, shape in SIZES.items():
         given = features(*shape)
         variants: dict[str, Callable[[int], None]] = {}
-        memory, reference = {}, {}
+        memory: dict[str, float] = {}
+        reference: dict[str, str] = {}
         for level in levels:
             for dense in (False, True) if level in VIEWS else (False,):
                 name = f"{level}, {'dense' if dense else 'by blocks'}"
-                variants[name] = lambda k, level=level, dense=dense, given=given: step(level, dense, *given)
+                variants[name] = partial(repeat_step, level, dense, given)
                 memory[name] = peak_memory(level, size, dense)
             if level in VIEWS:
-                variants[f"{level}, products alone"] = lambda k, level=level, given=given: products(level, *given)
+                variants[f"{level}, products alone"] = partial(repeat_products, level, given)
                 reference |= {n: f"{level}, dense" for n in variants if n.startswith(f"{level}, ")}
-        settings = {"reference": reference, "reference_title": "the dense way", "repeats": repeats, PEAK: memory}
+        settings: TimingSettingsRecord = {
+            "reference": reference,
+            "reference_title": "the dense way",
+            "repeats": repeats,
+            PEAK: memory,
+        }
         what = f"levels of one 5-way 5-shot 15-query episode, forward and backward, {size}"
         name = f"levels-{size.split()[0]}"
         written.append(write_timing(name, what, settings, interleave(variants, repeats), torch.device("cpu")))

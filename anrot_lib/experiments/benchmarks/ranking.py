@@ -4,6 +4,7 @@ The images are noise: only their number and size matter here.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.score import testing
 from anrot_lib.ranking.training.defenses import embed
 from anrot_lib.ranking.training.loop import RankingTraining
+from anrot_lib.records.parts import TimingSettingsRecord
 from anrot_lib.records.timing import interleave, write_timing
 
 # What is timed, and a destination in place of the name's. At hardness 2 no triplet ever arrives, so none is left out;
@@ -43,6 +45,10 @@ def begin_training(data: RankingSet, recipe: RankingRecipe, precision: str) -> R
     return training
 
 
+def advance(training: RankingTraining, repeat: int) -> None:
+    training.advance()
+
+
 def passes(net: nn.Module, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
     """`times` forward and backward passes, down to the weights if `train`, else down to the pixels."""
     for _ in range(times):
@@ -50,7 +56,7 @@ def passes(net: nn.Module, images: Tensor, times: int, train: bool, precision: s
         pixels = images.detach().requires_grad_(not train)
         with devices.autocast(images.device, precision):
             rows = embed(net.train(train).requires_grad_(train), pixels)
-        rows.float().square().mul(torch.arange(rows.shape[1])).sum().backward()
+        torch.autograd.backward(rows.float().square().mul(torch.arange(rows.shape[1])).sum())
     net.requires_grad_()
 
 
@@ -65,7 +71,7 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     for title, (name, destination) in STEPS.items():
         made: RankingRecipe = build_recipe(name, eta=eta, destination=destination)
         run = begin_training(data, made, precision)
-        variants[title] = lambda k, run=run: run.advance()
+        variants[title] = partial(advance, run)
     net, batch = run.net, data.train.batch(np.arange(3 * made.batch))
 
     def limit(k: int) -> None:
@@ -73,9 +79,15 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
         passes(net, batch, 1, train=True, precision=precision)
 
     title = f"{eta} + 1 passes"
-    settings = {"reference": title, "repeats": repeats, "eta": eta, "pairs": made.batch, "precision": precision}
+    settings: TimingSettingsRecord = {
+        "reference": title,
+        "repeats": repeats,
+        "eta": eta,
+        "pairs": made.batch,
+        "precision": precision,
+    }
     what = f"ranking: a training step of rc2f2, 28 px, {made.batch} pairs"
-    seconds = interleave({title: limit} | variants, repeats)
+    seconds = interleave({title: limit, **variants}, repeats)
     return write_timing("ranking-steps", what, settings, seconds, device)
 
 
@@ -97,7 +109,12 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
         },
         repeats,
     )
-    settings = {"reference": f"{steps} passes", "repeats": repeats, "queries": queries, "gallery": images}
+    settings: TimingSettingsRecord = {
+        "reference": f"{steps} passes",
+        "repeats": repeats,
+        "queries": queries,
+        "gallery": images,
+    }
     what = f"ranking: the attacks of rob28 on {queries} queries, rc2f2, 28 px"
     return write_timing("ranking-attacks", what, settings, seconds, device)
 

@@ -5,6 +5,7 @@ are seconds; what is said about speed are ratios within one record.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from anrot_lib.reconstruction import frechet, training
 from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
 from anrot_lib.reconstruction.extractors import as_pixels, of_encoder
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.records.timing import interleave, write_timing
+from anrot_lib.records.parts import TimingSettingsRecord
+from anrot_lib.records.timing import interleave, scale_seconds, write_timing
 from anrot_lib.settings import Recipe
 
 
@@ -47,7 +49,8 @@ def as_published(net: FewShotNet) -> FewShotNet:
         for name, child in list(module.named_children()):
             if isinstance(child, Attention):
                 setattr(module, name, PlainAttention(child))
-    return net.to(memory_format=torch.contiguous_format)
+    net.to(memory_format=torch.contiguous_format)
+    return net
 
 
 def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
@@ -78,7 +81,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
                     loss = episode_loss.episode_loss(
                         *(net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}"))
                     )
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
 
         return once
@@ -93,7 +96,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     }
     seconds = interleave(variants, repeats)
     limit = round(episode_loss.cost_limit(robust, 25, 50), 4)
-    limits = {f"robust step, {p}": [f"clean step, {p}", limit] for p in ("fp32", "bf16")}
+    limits = {f"robust step, {p}": (f"clean step, {p}", limit) for p in ("fp32", "bf16")}
     return write_timing(
         f"step-{size}px",
         f"training step, resnet12_anrot, {size} px",
@@ -112,9 +115,9 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
     per_class, classes = 600, 20
     pixels = synthetic(n_classes=classes, per_class=images // classes, size=size)
     net = create_net("resnet12_anrot", "anrot", generator=randomness.generator(0, "init")).eval()
-    found = evaluation.describe(net, pixels, np.arange(images))
+    described = evaluation.describe(net, pixels, np.arange(images))
     tiled = evaluation.Descriptions(
-        np.arange(per_class * classes), tree_map(lambda t: t.repeat(per_class * classes // images, 1), found.values)
+        np.arange(per_class * classes), tree_map(lambda t: t.repeat(per_class * classes // images, 1), described.values)
     )
     labels = np.repeat(np.arange(classes), per_class)
     rows = EpisodeSampler(labels, 5, 5, 15, episodes).draw()
@@ -127,7 +130,7 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
         },
         repeats,
     )
-    seconds["one encoding pass"] = {k: v * scale for k, v in seconds["one encoding pass"].items()}
+    seconds["one encoding pass"] = scale_seconds(seconds["one encoding pass"], scale)
     return write_timing(
         f"episodes-{size}px",
         f"{episodes} clean episodes, resnet12_anrot, {size} px",
@@ -141,12 +144,10 @@ def with_inner_bias(net: Vae) -> Vae:
     """The same autoencoder with the bias inside its transposed convolutions, as it is usually written."""
     for k, layer in enumerate(net.decoder):
         if isinstance(layer, TransposedConv):
-            plain = nn.ConvTranspose2d(
-                *(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding),
-                output_padding=layer.output_padding,
-            )
-            plain.weight, plain.bias = layer.weight, layer.bias
-            net.decoder[k] = plain.to(memory_format=torch.channels_last)
+            plain = nn.ConvTranspose2d(layer.in_channels, layer.out_channels, 1)
+            for name in ("kernel_size", "stride", "padding", "output_padding", "weight", "bias"):
+                setattr(plain, name, getattr(layer, name))
+            net.decoder[k] = plain
     return net
 
 
@@ -171,25 +172,30 @@ def reconstruction_step(
         def once(k: int) -> None:
             net.zero_grad(set_to_none=True)
             with devices.autocast(where, precision):
-                found = net(images, rng)
-            terms(images, *found, recipe.divergence).loss(recipe.beta).mean().backward()
+                decoded, posterior = net(images, rng)
+            torch.autograd.backward(terms(images, decoded, posterior, recipe.divergence).loss(recipe.beta).mean())
 
         return once
 
-    def step(precision: str, usual: bool = False) -> Callable[[int], None]:
+    def step(precision: str, usual: bool = False) -> Callable[[int], object]:
         run = training.VaeTraining(image_set, recipe, where, precision)
         if usual:
             with_inner_bias(run.net)
-        return lambda k: run.advance()
+        return lambda repeat: run.advance()
 
-    variants: dict[str, Callable[[int], None]] = {}
+    variants: dict[str, Callable[[int], object]] = {}
     for precision in sorted({"fp32", devices.resolve_precision("auto", where)}, reverse=True):
         variants |= {
             f"training step, {precision}": step(precision),
             f"in memory, {precision}": in_memory(precision),
             f"usual bias, {precision}": step(precision, usual=True),
         }
-    about = {"reference": "training step, fp32", "repeats": repeats, "batch": batch, "model": model}
+    about: TimingSettingsRecord = {
+        "reference": "training step, fp32",
+        "repeats": repeats,
+        "batch": batch,
+        "model": model,
+    }
     what = f"autoencoder {model}, {size} px, batch {batch}"
     return write_timing("reconstruction", what, about, interleave(variants, repeats), where)
 
@@ -210,19 +216,26 @@ def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, tim
 
     @torch.no_grad()
     def encoder_alone(k: int) -> None:
-        for batch in floats.split(training.IMAGES_PER_PASS):
+        for batch in torch.split(floats, training.IMAGES_PER_PASS):
             extractor.net(batch)
 
     extraction = {
         "encoder alone": encoder_alone,
-        "features": lambda k: frechet.features_of(extractor, pixels.split(training.IMAGES_PER_PASS)),
+        "features": lambda k: frechet.features_of(extractor, torch.split(pixels, training.IMAGES_PER_PASS)),
     }
-    distances = {
-        f"distance, {d} features": lambda k, both=both: frechet.distance(*both.unbind()) for d, both in sets.items()
-    }
-    seconds = interleave(extraction | distances, repeats)
+
+    def compute_distance(features: Tensor, repeat: int) -> float:
+        return frechet.distance(features[0], features[1])
+
+    distances = {f"distance, {d} features": partial(compute_distance, both) for d, both in sets.items()}
+    seconds = interleave({**extraction, **distances}, repeats)
     scale = images / timed
-    seconds |= {name: {k: v * scale for k, v in seconds[name].items()} for name in extraction}
-    about = {"reference": "encoder alone", "repeats": repeats, "images timed": timed, "images counted": images}
+    seconds |= {name: scale_seconds(seconds[name], scale) for name in extraction}
+    about: TimingSettingsRecord = {
+        "reference": "encoder alone",
+        "repeats": repeats,
+        "images timed": timed,
+        "images counted": images,
+    }
     what = f"Fréchet distance of {images:,} images, {size} px"
     return write_timing(f"distance-{size}px", what, about, seconds, torch.device("cpu"))

@@ -20,7 +20,8 @@ NUMBERS_AT_ONCE = 2**23  # of query maps whose levels are computed together; mor
 
 
 class Level(Protocol):
-    scale: float | None
+    @property
+    def scale(self) -> float | None: ...
 
     def fit(self, pool: ClassMaps) -> Gaussian | None: ...
 
