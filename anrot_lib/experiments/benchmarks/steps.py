@@ -49,7 +49,8 @@ def as_published(net: FewShotNet) -> FewShotNet:
         for name, child in list(module.named_children()):
             if isinstance(child, Attention):
                 setattr(module, name, PlainAttention(child))
-    net.to(memory_format=torch.contiguous_format)
+    for parameter in net.parameters():
+        parameter.data = parameter.data.contiguous()
     return net
 
 
