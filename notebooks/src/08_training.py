@@ -155,7 +155,8 @@ lesson.explore(draw_cost, shots=[5, 1], queries=[10, 5, 15], attack_steps=[1, 3,
 # With one step the attack costs no more than one version of the queries; the versions themselves are the larger part.
 # With seven or ten attack steps the attack outweighs everything else. This is why FGSM is tempting, and the alarm
 # further below tells
-# when it is not enough. What a step took on a real machine, side by side, stands in the README (`anrot bench`).
+# when it is not enough. What a step took on a real machine, side by side, stands in
+# [docs/results/speed.md](../docs/results/speed.md).
 
 # %% [markdown]
 # ## Two trainings
