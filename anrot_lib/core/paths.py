@@ -1,8 +1,10 @@
 """Where packed data, checkpoints and results live. Never derived from the working directory."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -54,9 +56,26 @@ def records_dir(reference: bool = False) -> Path:
     return results_dir() if reference else runs_dir()
 
 
+LONGEST_NAME = 120  # letters; most file systems take 255 bytes
+FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>"/\\|?*]')  # in a file's name, on one system or another
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name is that of one file or folder everywhere: no separator, not hidden, not too long."""
+    return bool(name.strip()) and len(name) <= LONGEST_NAME and not name.startswith(".") and not FORBIDDEN.search(name)
+
+
 def file_stem(row: str) -> str:
-    """The name of a row as a file's: "easyfsl:SimpleShot" is "easyfsl-SimpleShot", for Windows knows no colons."""
-    return row.replace(":", "-")
+    """The name of a row as a file's: "easyfsl:SimpleShot" is "easyfsl-SimpleShot", for Windows knows no colons.
+
+    Any row gives the name of one file, never a path; where it had to be changed further, a digest keeps rows apart.
+    """
+    stem = row.replace(":", "-")
+    if is_file_name(stem):
+        return stem
+    digest = hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    plain = FORBIDDEN.sub("-", stem).lstrip(". ")[:LONGEST_NAME].rstrip(". ")
+    return f"{plain or 'row'}-{digest}"
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -95,7 +95,9 @@ class EpisodeSampler:
 
     Iterating yields, a task at a time, the flat list of row numbers that easyfsl's TaskSampler yields (class
     by class, shots before queries), so it serves as a `batch_sampler`; `draw(n)` gives many tasks at once.
-    `rows` limits the draw to some rows of a larger set. `start` skips tasks without drawing them.
+    `rows` limits the draw to some rows of a larger set. `class_names` and `split` serve messages.
+    Every pass over the sampler is an epoch with new tasks: epoch e yields tasks e n_tasks to (e + 1) n_tasks - 1 of the
+    stream, the first pass those of `draw()`. `set_epoch(e)` chooses the epoch of the next pass, as in torch's samplers.
     Raises UserError when the labels hold too few classes or too few images a class.
     """
 
@@ -107,6 +109,8 @@ class EpisodeSampler:
     seed: int = 0
     rows: np.ndarray | None = None
     stream: str = "episodes"
+    class_names: Sequence[str] | None = None
+    split: str = ""
 
     @cached_property
     def _rows_of_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -124,15 +128,29 @@ class EpisodeSampler:
         if min(self.n_way, self.n_shot, self.n_query) < 1 or self.n_tasks < 0:
             raise UserError("way, shot and query must be at least 1 and the number of tasks at least 0")
         classes, _, counts = self._rows_of_class
+        where = f" of the split {self.split!r}" if self.split else ""
         if len(classes) < self.n_way:
-            raise UserError(f"{self.n_way}-way episodes need at least {self.n_way} classes, found {len(classes)}")
+            names = (
+                f" ({', '.join(map(self._name, classes[:8].tolist()))})" if self.class_names and len(classes) else ""
+            )
+            raise UserError(
+                f"{self.n_way}-way episodes need at least {self.n_way} classes{where}, found {len(classes)}{names}; "
+                "ask for fewer ways (--way), or prepare the set with more classes there"
+            )
         need = self.n_shot + self.n_query
         if counts.min() < need:
             worst = int(np.argmin(counts))
             raise UserError(
-                f"class {classes[worst]} has {counts[worst]} images, but {self.n_shot} shots and {self.n_query} "
-                f"queries need {need} of each class; ask for fewer or leave the class out"
+                f"class {self._name(int(classes[worst]))}{where} has {counts[worst]} images, but {self.n_shot} shots "
+                f"and {self.n_query} queries need {need} of each class; ask for fewer or leave the class out"
             )
+
+    def _name(self, c: int) -> str:
+        return repr(self.class_names[c]) if self.class_names else str(c)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the tasks of the next pass."""
+        object.__setattr__(self, "_epoch", epoch)
 
     def __len__(self) -> int:
         return self.n_tasks
@@ -165,8 +183,13 @@ class EpisodeSampler:
         return EpisodeRows(classes[picked], rows[..., : self.n_shot], rows[..., self.n_shot :])
 
     def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, self.n_tasks, BLOCK):
-            block = self.draw(min(BLOCK, self.n_tasks - start), start)
+        epoch: int = getattr(self, "_epoch", 0)
+        self.set_epoch(epoch + 1)
+        return self._tasks(epoch * self.n_tasks)
+
+    def _tasks(self, first: int) -> Iterator[list[int]]:
+        for start in range(first, first + self.n_tasks, BLOCK):
+            block = self.draw(min(BLOCK, first + self.n_tasks - start), start)
             for support, query in zip(block.support, block.query, strict=True):
                 yield np.concatenate([support, query], axis=1).ravel().tolist()
 
@@ -200,6 +223,8 @@ class EpisodeManifest:
             seed,
             rows=image_set.rows(split),
             stream=f"manifest-{split}",
+            class_names=image_set.class_names,
+            split=split,
         )
         return cls(image_set.sha256, split, n_way, n_shot, n_query, n_tasks, seed, sampler.draw())
 

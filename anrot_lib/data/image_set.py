@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data import packed, splits
+from anrot_lib.data import packed, splits, verification
 from anrot_lib.data.packed import compute_hash
 
 SPLITS = ("train", "val", "test")
@@ -192,27 +192,59 @@ def save(image_set: ImageSet, folder: Path) -> Path:
     return folder
 
 
-def load(folder: Path, verify: bool = False) -> ImageSet:
+def load(folder: Path, verify: bool | None = None) -> ImageSet:
     """Open a packed set; the images stay on disk as a read-only memory map.
 
-    Args:    folder: holds images.npy and set.json.   verify: also compare the hash of all pixels.
+    Args:    folder: holds images.npy and set.json.
+             verify: compare the hash of all pixels; None: unless the same files were compared before.
     Raises:  UserError when the folder holds no set, or one that was cut short or altered.
     """
     folder = Path(folder)
     description = packed.read_description(folder)
+    try:
+        image_set = _from_description(folder, description)
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder / 'set.json'} is damaged ({error}): prepare the set again") from None
+    if verify or (verify is None and not verification.is_verified(folder, image_set.sha256)):
+        state = verification.read_state(folder)
+        if compute_hash(image_set.images, image_set.labels, image_set.class_names) != image_set.sha256:
+            raise UserError(f"the pixels in {folder} are not those that were packed: prepare the set again")
+        verification.note_verified(folder, image_set.sha256, state)
+    return image_set
+
+
+def _from_description(folder: Path, description: Mapping[str, Any]) -> ImageSet:
     image_set = ImageSet(
         name=description["name"],
         images=packed.map_images(folder / "images.npy", description["images"]),
-        labels=np.asarray(description["labels"], dtype=np.int64),
-        class_names=tuple(description["class_names"]),
-        splits={s: tuple(description["splits"][s]) for s in SPLITS if s in description["splits"]},
+        labels=_whole_numbers(description["labels"]),
+        class_names=_texts(description["class_names"]),
+        splits={s: tuple(_whole_numbers(description["splits"][s]).tolist()) for s in _in_order(description["splits"])},
         sha256=description["sha256"],
-        levels={k: np.asarray(v, dtype=np.int64) for k, v in description["levels"].items()},
-        level_names={k: tuple(v) for k, v in description["level_names"].items()},
-        files=tuple(description["files"]),
+        levels={k: _whole_numbers(v) for k, v in description["levels"].items()},
+        level_names={k: _texts(v) for k, v in description["level_names"].items()},
+        files=_texts(description["files"]),
         provenance=description["provenance"],
     )
     _check(image_set)
-    if verify and compute_hash(image_set.images, image_set.labels, image_set.class_names) != image_set.sha256:
-        raise UserError(f"the pixels in {folder} are not those that were packed: prepare the set again")
     return image_set
+
+
+def _in_order(parts: Mapping[str, Any]) -> list[str]:
+    """train, val, test, and then what is no split, which the check refuses."""
+    return [*(s for s in SPLITS if s in parts), *(s for s in parts if s not in SPLITS)]
+
+
+def _whole_numbers(values: Any) -> np.ndarray:
+    """A list of whole numbers as int64; a fraction or a text is not rounded but refused."""
+    if not isinstance(values, list) or any(type(v) is not int for v in values):
+        raise TypeError("labels and splits must be lists of whole numbers")
+    return np.asarray(values, dtype=np.int64)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or any(not isinstance(v, str) for v in values):
+        raise TypeError("names must be lists of texts")
+    return tuple(values)

@@ -92,13 +92,35 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{folder} holds no packed image set (no set.json): make one with `prepare`") from None
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         raise UserError(f"{path} is damaged: prepare the set again") from None
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:
         raise UserError(f"{path} was written by another version of this package: prepare the set again")
     if missing := [key for key in KEYS if key not in description]:
         raise UserError(f"{path} lacks {missing[0]!r}: prepare the set again")
+    _check_fields(description, path)
     return description
+
+
+def _check_fields(description: Mapping[str, Any], path: Path) -> None:
+    """UserError for a field of a wrong type, and for a name that is not the name of one file or folder.
+
+    Results, nets and copies of a set are stored under its name: with a separator in it they would lie elsewhere.
+    """
+    kinds = {"name": str, "images": dict, "sha256": str, "splits": dict, "levels": dict, "level_names": dict}
+    for key, kind in (kinds | {"provenance": dict}).items():
+        if not isinstance(description[key], kind):
+            raise UserError(
+                f"{path} is damaged ({key!r} is a {type(description[key]).__name__}): prepare the set again"
+            )
+    if not paths.is_file_name(description["name"]):
+        raise UserError(
+            f"{path} names the set {description['name'][:80]!r}, which is no name of a folder: prepare it again"
+        )
+    shape, size = description["images"].get("shape"), description["images"].get("bytes")
+    whole = isinstance(shape, list) and len(shape) == 4 and all(type(n) is int and n >= 0 for n in shape)
+    if not whole or type(size) is not int:
+        raise UserError(f"{path} is damaged (the shape of its images is {shape!r}): prepare the set again")
 
 
 def map_images(path: Path, expected: Mapping[str, Any]) -> np.ndarray:

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers import layouts
 from anrot_lib.data.readers.decode import BadImage, decode
-from anrot_lib.data.readers.items import IMAGE_SUFFIXES
+from anrot_lib.data.readers.folders import walk_images
+from anrot_lib.data.readers.items import IMAGE_SUFFIXES, is_image, read_image_file, subfolders
 from anrot_lib.fewshot.classifier import FewShotNet
 
 
@@ -21,23 +23,24 @@ class Prediction(NamedTuple):
         return next(iter(self.probabilities))
 
 
-def image_files(folder: Path) -> list[Path]:
-    return sorted(
-        p for p in Path(folder).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")
-    )
-
-
 def support_files(folder: Path) -> dict[str, list[Path]]:
-    """Class name -> its photos, of a folder that holds one folder a class. UserError for fewer than two classes."""
+    """Class name -> its photos, of a folder that holds one folder a class, read as `prepare` reads it.
+
+    UserError for fewer than two classes, for a class without photos, and for a photo that is listed but not there.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder that holds one folder of photos a class")
-    classes = {p.name: image_files(p) for p in sorted(folder.iterdir()) if p.is_dir() and not p.name.startswith(".")}
-    if empty := [name for name, files in classes.items() if not files]:
+    if empty := [path.name for path in subfolders(folder) if not any(walk_images(path))]:
         raise UserError(f"the class folder {empty[0]!r} in {folder} holds no photos; add one or remove the folder")
+    classes: dict[str, list[Path]] = {}
+    for item in layouts.read(folder).items if subfolders(folder) else ():
+        if item.row >= 0 or item.problem:
+            raise UserError(f"{folder}: {item.file!r} is no photo ({item.problem or 'it is a row of an array'})")
+        classes.setdefault(item.class_name, []).append(item.path)
     if len(classes) < 2:
         raise UserError(f"{folder} holds {len(classes)} class folders; at least 2 are needed to choose between")
-    return classes
+    return {name: classes[name] for name in sorted(classes)}
 
 
 def query_files(query: Path) -> list[Path]:
@@ -47,7 +50,7 @@ def query_files(query: Path) -> list[Path]:
         return [query]
     if not query.is_dir():
         raise UserError(f"there is no photo or folder {query}")
-    if not (files := image_files(query)):
+    if not (files := sorted(path for path in query.iterdir() if is_image(path.name))):
         raise UserError(f"the folder {query} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
@@ -57,7 +60,7 @@ def read_images(files: list[Path], size: int, channels: int) -> torch.Tensor:
     images = []
     for file in files:
         try:
-            images.append(decode(file.read_bytes(), size, channels))
+            images.append(decode(read_image_file(file), size, channels))
         except (BadImage, OSError) as error:
             raise UserError(f"cannot read the photo {file}: {error}") from error
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255

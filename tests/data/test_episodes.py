@@ -185,6 +185,7 @@ def test_it_is_a_batch_sampler_for_a_data_loader(small_set):
     assert len(loader) == 4
     batches = list(loader)
     assert len(batches) == 4
+    sampler.set_epoch(0)
     for (images, labels), rows in zip(batches, sampler, strict=True):
         assert torch.equal(images, small_set.batch(rows))
         assert torch.equal(labels, torch.from_numpy(small_set.labels[rows]))
@@ -249,7 +250,10 @@ def labels_only(n_classes=25, per_class=24):
     """All that a manifest asks of an image set, written out: the golden hash depends on nothing else."""
     labels = np.arange(n_classes * per_class) // per_class
     return types.SimpleNamespace(
-        labels=labels, sha256="0" * 64, rows=lambda split: np.flatnonzero(labels >= n_classes - 5)
+        class_names=[f"class {c}" for c in range(100)],
+        labels=labels,
+        sha256="0" * 64,
+        rows=lambda split: np.flatnonzero(labels >= n_classes - 5),
     )
 
 

@@ -120,7 +120,11 @@ def test_a_stored_split_that_is_not_a_published_one_is_kept(tmp_path, disk):
     source = disk.split_folders(tmp_path / "x", disk.pictures("abcd"), split)
     ready = prepare(source, size=8, out=tmp_path / "out")
     assert ready.split_names == split and ready.provenance["split"]["name"] == "folders"
-    drawn = prepare(source, size=8, split="random", seed=1, out=tmp_path / "out")
+    with pytest.raises(
+        UserError, match=r"exists with another split \(\d classes, such as .* choose another --name, or --replace"
+    ):
+        prepare(source, size=8, split="random", seed=1, out=tmp_path / "out")
+    drawn = prepare(source, size=8, split="random", seed=1, out=tmp_path / "out", replace_split=True)
     assert drawn.split_names == splits.random_split("abcd", 1)
 
 
@@ -365,8 +369,8 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, shop):
         ({"size": 4}, "size"),
         ({"size": 32.0}, "size"),
         ({"channels": 2}, "channels"),
-        ({"on_bad": "ignore"}, "on_bad"),
-        ({"on_duplicates": "drop"}, "on_duplicates"),
+        ({"on_bad": "ignore"}, "--on-bad"),
+        ({"on_duplicates": "drop"}, "--on-duplicates"),
         ({"split": "half"}, "unknown split"),
         ({"split": "folders"}, "not split"),
     ],
@@ -418,7 +422,7 @@ def test_copies_found_earlier_are_forgotten_when_source_or_split_change(tmp_path
     with pytest.raises(UserError):
         prepare(source, size=16, out=tmp_path / "out")
     Image.fromarray(disk.pictures("z", 1, 16, seed=9)["z"][0]).save(source / "test" / "d" / "001.png")
-    mended = prepare(source, size=16, out=tmp_path / "out")
+    mended = prepare(source, size=16, out=tmp_path / "out", replace_split=True)
     assert mended.provenance["duplicates"]["across_splits"] == 0
 
 

@@ -128,7 +128,7 @@ def test_a_csv_about_something_else_is_not_taken_for_a_list(shop):
         ("filename,label\n", "lists no image"),
         ("filename,kind\nx/000.png,1\n", "no column 'label'"),
         ("filename,label\nx/000.png,\n", "line 2: the filename or the label is empty"),
-        ("filename,label,split\nx/000.png,1,dev\n", "line 2: unknown split 'dev'"),
+        ("filename,label,split\nx/000.png,1,shelf\n", "line 2: unknown split 'shelf'"),
         ("filename,label\nx/000.png,1\nx/000.png,2\n", "listed twice, as '1' and '2'"),
     ],
 )

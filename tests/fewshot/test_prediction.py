@@ -85,7 +85,7 @@ def broken(photos, what):
     if what == "no support":
         return photos / "nowhere", query, "no folder"
     if what == "one class":
-        return photos, query / "sea.png", "holds no photos|1 class"
+        return photos, query / "sea.png", "'query' holds images and 'support' holds folders of images"
     if what == "empty class":
         (support / "empty").mkdir()
         return support, query, "class folder 'empty'.*holds no photos"

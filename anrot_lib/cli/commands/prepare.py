@@ -54,6 +54,7 @@ def prepare(arguments: argparse.Namespace) -> int:
             on_duplicates=options.on_duplicates,
             progress=progress,
             rotations=options.rotations,
+            replace_split=options.replace,
         )
     about = image_set.provenance
     print(f"{about['found']}; {about['split']['said']}")
@@ -73,7 +74,15 @@ def prepare(arguments: argparse.Namespace) -> int:
 def dry_run(source: Path | str, options: PrepareOptions) -> int:
     """Print what `prepare` would do, from a sample of the images."""
     size = options.size
-    plan = preparing.plan(source, options.layout, size, options.split, options.seed, rotations=options.rotations)
+    plan = preparing.plan(
+        source,
+        options.layout,
+        size,
+        options.split,
+        options.seed,
+        rotations=options.rotations,
+        on_bad=options.on_bad,
+    )
     print(f"{plan.source}; {plan.split}")
     print(
         f"{plan.images} images of {size} px: about {plan.seconds / 60:.1f} min to decode, and about as much again to "

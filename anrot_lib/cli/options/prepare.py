@@ -35,6 +35,7 @@ class PrepareOptions:
         "error"
     )
     seed: Annotated[int, Option("seed of a random split, or of a perturbation")] = 0
+    replace: Annotated[bool, Option("replace a set of this name that has another split")] = False
     dry_run: Annotated[bool, Option("say what is in the folder and how long it takes, and stop")] = False
 
 

@@ -157,6 +157,8 @@ def plain_set_name(name: str) -> str:
     """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
     text = unicodedata.normalize("NFC", name).casefold()
     plain = re.sub(r"[^\w.]+", "-", text).strip("-._")
-    if not plain:
-        raise UserError(f"{name!r} cannot be the name of a set; use letters and digits")
+    if not plain or not paths.is_file_name(plain):
+        raise UserError(
+            f"{name[:80]!r} cannot be the name of a set; use letters and digits, {paths.LONGEST_NAME} at most"
+        )
     return plain

@@ -45,9 +45,9 @@ class Packing:
         return self.done - len(self.bad)
 
     def add(self, block: dict[str, Any]) -> None:
-        self.done = block["done"]
-        self.bad |= {int(number): reason for number, reason in block["bad"]}
-        self.kinds.update(block["kinds"])
+        self.done = int(block["done"])
+        self.bad |= {int(number): str(reason) for number, reason in block["bad"]}
+        self.kinds.update({str(kind): int(n) for kind, n in block["kinds"].items()})
 
 
 def pack(source: Source, size: int, work: Path, key: str, progress: Progress | None = None) -> Packing:
@@ -158,8 +158,11 @@ def _resume(work: Path, key: str, image_bytes: int) -> Packing:
         if not lines and line != {"key": key}:
             break
         later = Packing(state.done, dict(state.bad), Counter(state.kinds))
-        if lines:
-            later.add(line)
+        try:
+            if lines:
+                later.add(line)
+        except (KeyError, TypeError, ValueError, AttributeError):  # not a line that this program wrote
+            break
         if size < packed.HEADER_BYTES + later.kept * image_bytes:
             break
         state, lines = later, [*lines, line]
@@ -181,7 +184,7 @@ def _whole_lines(journal: Path) -> Iterator[dict[str, Any]]:
     for line in journal.read_text("utf-8", "replace").splitlines(keepends=True):
         try:
             value = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             return
         if not line.endswith("\n") or not isinstance(value, dict):
             return

@@ -7,6 +7,7 @@ the images decoded so far, so that the same command goes on after a kill; the se
 import hashlib
 import json
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import PIL
 
 from anrot_lib.core import paths
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import packing, screening
@@ -28,6 +29,8 @@ from anrot_lib.data.readers.items import Source
 __all__ = ["perturb", "plan", "prepare"]
 
 SIZES = (8, 1024)
+EPISODE_WAYS, EPISODE_IMAGES = 5, 16  # what the usual episodes ask of a set
+RESERVED = ("synthetic",)  # what --data calls the embedded set
 log = logging.getLogger(__name__)
 
 
@@ -44,13 +47,15 @@ def prepare(
     progress: packing.Progress | None = None,
     channels: int | None = None,
     rotations: bool = False,
+    replace_split: bool = False,
 ) -> ImageSet:
     """Check and pack a folder of images; return the set, memory-mapped from disk.
 
     Args:
         source: a folder in one of sources.LAYOUTS; layout: which, or "auto".
         name: of the set, else the folder's; out: the folder to pack into, else
-            paths.packed_dir()/name. A set packed there before from this source is replaced.
+            paths.packed_dir()/name. A set packed there before from this source is replaced, if it
+            has the same split.
         size: side of the square images, 8 to 1024; see decode.py for the one rule of resizing.
         split: "auto", a published split, "folders" or "random" (by `seed`); see split_choice.py.
         on_bad: "error", or "quarantine" to leave out, and list, images that cannot be read and
@@ -59,6 +64,8 @@ def prepare(
         progress: called with images done, images in all, seconds left.
         channels: 3 (RGB) or 1 (grey); by default 1 for Omniglot, else 3.
         rotations: add all classes turned by 90, 180 and 270 degrees as new ones (Omniglot).
+        replace_split: replace a set of this name that has another split. Nets trained on the old
+            split have seen classes that the new one tests on.
     Returns: the ImageSet; its provenance says what was read, chosen, converted and left out.
     Raises:  UserError, one sentence, for every kind of bad input, a full disk included. Nothing
         half-written is visible then, and a set packed before stays as it was.
@@ -72,7 +79,9 @@ def prepare(
     listed = add_superclasses(listed, choice)
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
-    return pack_source(listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress)
+    return pack_source(
+        listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress, replace_split
+    )
 
 
 class Plan(NamedTuple):
@@ -93,11 +102,13 @@ def plan(
     seed: int = 0,
     channels: int | None = None,
     rotations: bool = False,
+    on_bad: str = "error",
 ) -> Plan:
     """What `prepare` would do with these options, from a sample of the images. Writes nothing."""
-    _check_options(size, screening.ON_BAD[0], screening.ON_DUPLICATES[0], channels)
+    _check_options(size, on_bad, screening.ON_DUPLICATES[0], channels)
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
     n = len(listed.items)
+    screening.unreadable(listed.items, {k: item.problem for k, item in enumerate(listed.items) if item.problem}, on_bad)
     stored = n * size * size * listed.channels
     return Plan(listed.summary, choose(listed, split, seed).summary, n, stored, n * packing.trial(listed, size))
 
@@ -109,23 +120,27 @@ def pack_source(
     options: dict[str, Any],
     out: Path | str | None = None,
     progress: packing.Progress | None = None,
+    replace_split: bool = False,
 ) -> ImageSet:
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
     name = plain_set_name(name)
+    if name in RESERVED and out is None:
+        raise UserError(f"{name!r} is the name of the embedded set; give this one another name (--name)")
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
     log.info("%s: %s; %s", name, listed.summary, choice.summary)
     size = options["size"]
     key = _key(listed, size)
     marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
-    if (ready := _packed_before(folder, marks)) is not None:
+    if (ready := _packed_before(folder, marks, choice, replace_split)) is not None:
         return ready
     work = folder.parent / f".{folder.name}.packing"
+    _warn_of_small_classes(listed, choice)
     with storage_errors(folder, work):
         state = packing.pack(listed, size, work, key, progress)
         provenance = {**describe_source(listed, choice, options), **marks}
         finish(listed, choice, state, Place(name, folder, work), provenance)
-    return image_set.load(folder)
+    return image_set.load(folder, verify=False)  # hashed a moment ago
 
 
 def _listed(source: Path, layout: str, channels: int | None, rotations: bool) -> Source:
@@ -140,11 +155,23 @@ def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | N
     if channels not in (None, 1, 3):
         raise UserError(f"channels must be 1 (grey) or 3 (RGB), got {channels}")
     for what, value, allowed in (
-        ("on_bad", on_bad, screening.ON_BAD),
-        ("on_duplicates", on_duplicates, screening.ON_DUPLICATES),
+        ("--on-bad", on_bad, screening.ON_BAD),
+        ("--on-duplicates", on_duplicates, screening.ON_DUPLICATES),
     ):
         if value not in allowed:
             raise UserError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _warn_of_small_classes(listed: Source, choice: SplitChoice) -> None:
+    """Say at once what 5-way episodes of 1 shot and 15 queries will lack, with class and split."""
+    counts = Counter(item.class_name for item in listed.items)
+    lacks = [f"{part} has {len(names)} classes" for part, names in choice.classes.items() if len(names) < EPISODE_WAYS]
+    for part, names in choice.classes.items():
+        if small := [name for name in names if counts[name] < EPISODE_IMAGES]:
+            lacks.append(f"{small[0]!r} of {part} has {counts[small[0]]} images")
+    if lacks:
+        usual = f"{EPISODE_WAYS}-way episodes of {EPISODE_IMAGES} images a class need more"
+        log.info("%s: %s; ask for fewer with --way, --shot and --queries", escape_control(", ".join(lacks)), usual)
 
 
 def _digest(*parts: Any) -> str:
@@ -156,10 +183,10 @@ def _key(source: Source, size: int) -> str:
     return _digest(source.fingerprint(), size, source.channels, DECODER, PIL.__version__)
 
 
-def _packed_before(folder: Path, marks: dict[str, str]) -> ImageSet | None:
+def _packed_before(folder: Path, marks: dict[str, str], choice: SplitChoice, replace_split: bool) -> ImageSet | None:
     """The set that is in the folder already, if it came from the same source and options.
 
-    UserError if the folder holds something else: another source's set, or a user's files.
+    UserError if the folder holds something else: another source's set, a set with another split, or a user's files.
     """
     if not folder.exists():
         return None
@@ -170,4 +197,13 @@ def _packed_before(folder: Path, marks: dict[str, str]) -> ImageSet | None:
         return None  # cut short or damaged: to be packed anew
     if ready.provenance.get("source_id") != marks["source_id"]:
         raise UserError(f"{folder} holds a set made from another source; choose another name")
-    return ready if ready.provenance.get("key") == marks["key"] else None
+    if ready.provenance.get("key") == marks["key"]:
+        return ready
+    part_of = {name: part for part, names in choice.classes.items() for name in names}
+    moved = [n for part, names in ready.split_names.items() for n in names if part_of.get(n, part) != part]
+    if moved and not replace_split:
+        raise UserError(
+            f"the set {ready.name!r} exists with another split ({len(moved)} classes, such as {moved[0]!r}, move), and a "
+            "net trained on it would be tested on classes that it has seen: choose another --name, or --replace"
+        )
+    return None

@@ -22,6 +22,7 @@ from anrot_lib.data.preparation import packing
 from anrot_lib.data.readers.items import Item
 
 log = logging.getLogger(__name__)
+KINDS = {"identical": "identical copy of", "near": "looks like", "mirrored": "looks like, mirrored,"}
 ON_BAD = ("error", "quarantine")
 ON_DUPLICATES = ("error", "quarantine", "report")
 
@@ -69,7 +70,7 @@ def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[i
     listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
     across = [d for d in listed if d["across_splits"]]
     if across and on_duplicates == "error":
-        _refuse_copies(across)
+        _refuse_copies(across, len(image_set))
     gone: dict[int, str] = {}
     if on_duplicates == "quarantine":
         for row in guard.quarantine(pairs, split_of_image).tolist():
@@ -81,14 +82,23 @@ def _noted_pairs(image_set: ImageSet, split_of_image: np.ndarray, note: Path) ->
     """The copies in a set, from the note if it was made for the same classes and split."""
     arrays = (image_set.labels, split_of_image)
     made_for = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
-    if note.is_file():
-        noted = json.loads(note.read_text("utf-8"))
-        if noted["made_for"] == made_for:
-            return [guard.Pair(*pair) for pair in noted["pairs"]]
+    if (pairs := _read_note(note, made_for)) is not None:
+        return pairs
     log.info("looking for copies among %d images", len(image_set))
     pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
     paths.write_json(note, {"made_for": made_for, "pairs": pairs})
     return pairs
+
+
+def _read_note(note: Path, made_for: str) -> list[guard.Pair] | None:
+    """The pairs of a note that was made for the same images; None for any other file."""
+    try:
+        noted = json.loads(note.read_text("utf-8"))
+        if noted["made_for"] != made_for:
+            return None
+        return [guard.Pair(int(a), int(b), str(k), float(s), bool(x), bool(c)) for a, b, k, s, x, c in noted["pairs"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _leaks(pair: guard.Pair, row: int) -> bool:
@@ -97,7 +107,7 @@ def _leaks(pair: guard.Pair, row: int) -> bool:
 
 def _why(image_set: ImageSet, row: int, pair: guard.Pair) -> str:
     other = pair.row_b if row == pair.row_a else pair.row_a
-    return f"{pair.kind} copy of {image_set.files[other]}"
+    return f"{KINDS[pair.kind]} {image_set.files[other]}"
 
 
 def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.Pair) -> dict[str, Any]:
@@ -112,14 +122,25 @@ def _describe_pair(image_set: ImageSet, split_of_image: np.ndarray, pair: guard.
     }
 
 
-def _refuse_copies(pairs: Sequence[dict[str, Any]]) -> None:
-    shown = "; ".join(
-        " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True)) for pair in pairs[:5]
-    )
-    more = f"; and {len(pairs) - 5} more" if len(pairs) > 5 else ""
-    n = "1 image has a copy" if len(pairs) == 1 else f"{len(pairs)} images have copies"
+def _refuse_copies(pairs: Sequence[dict[str, Any]], total: int) -> None:
+    """UserError that counts images, not pairs, and tells the same pixels from pictures that are merely alike."""
+    parts = []
+    for kind, what in (
+        ("identical", "the same pixels as"),
+        ("alike", "alike (not the same pixels), and perhaps copies of"),
+    ):
+        members = [pair for pair in pairs if (pair["kind"] == "identical") == (kind == "identical")]
+        if not members:
+            continue
+        images = {file for pair in members for file in pair["files"]}
+        shown = "; ".join(
+            " and ".join(f"{f} ({s})" for f, s in zip(pair["files"], pair["splits"], strict=True))
+            for pair in members[:5]
+        )
+        more = f"; and {len(members) - 5} more pairs" if len(members) > 5 else ""
+        parts.append(f"{len(images)} of {total} images are {what} images of another split: {shown}{more}")
     raise UserError(
-        f"{n} in another split, which leaks test images: {shown}{more}; choose on_duplicates "
+        f"{'; '.join(parts)}; that leaks test images: choose --on-duplicates "
         "quarantine to leave one of each out, or report to keep and list them"
     )
 
@@ -148,5 +169,5 @@ def _refuse(findings: Sequence[Finding], n: int, what: str) -> None:
     more = f"; and {len(findings) - 5} more" if len(findings) > 5 else ""
     raise UserError(
         f"{len(findings)} of {n} images {what}: {shown}{more}; mend or remove them, or choose "
-        "on_bad quarantine to leave them out and list them"
+        "--on-bad quarantine to leave them out and list them"
     )

@@ -45,8 +45,13 @@ def choose(source: Source, split: str, seed: int) -> SplitChoice:
 def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:
     if any(item.split for item in source.items):
         return _stored(source, base)
-    fitting = published_like(base)
-    return _published(base, fitting[0]) if fitting else _random(base, seed)
+    if fitting := published_like(base):
+        return _published(base, fitting[0])
+    if not source.unread:
+        return _random(base, seed)
+    reasons = "; ".join(source.unread)
+    drawn = f", which would draw another: {_random(base, seed).summary}" if len(base) > 2 else ""
+    raise UserError(f"the split files were not understood ({reasons}); correct them, or choose --split random{drawn}")
 
 
 def published_like(class_names: Sequence[str]) -> list[str]:
@@ -72,7 +77,10 @@ def _published(base: Sequence[str], name: str) -> SplitChoice:
 def _random(base: Sequence[str], seed: int) -> SplitChoice:
     if len(base) < 3:
         n = "1 class" if len(base) == 1 else f"{len(base)} classes"
-        raise UserError(f"{n} ({', '.join(base)}) cannot be split into train, val and test; 3 do")
+        raise UserError(
+            f"{n} ({', '.join(base)}) cannot be split into train, val and test: each needs as many classes as an "
+            "episode has ways, so 3 classes at least, and 15 for 5-way episodes; put the images of a class into one folder"
+        )
     classes = splits.random_split(base, seed)
     return SplitChoice("random", classes, f"split drawn with seed {seed}: {counts(classes)}")
 
@@ -84,8 +92,13 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
         if item.split and not item.turn:
             members.setdefault(item.split, set()).add(item.class_name)
     if not members:
-        raise UserError(f"{source.folder} is not split into train, val and test; choose random")
+        raise UserError(f"{source.folder} is not split into train, val and test; choose --split random")
     _refuse_shared(source, members)
+    if len(members) == 1 and source.layout in ("split-folders", "csv"):
+        raise UserError(
+            f"{source.folder}: only {next(iter(members))} has images with classes, so there is nothing to test on; "
+            "choose --split random, which draws train, val and test among these classes"
+        )
     classes = {s: tuple(sorted(members[s])) for s in splits.SPLITS if s in members}
     for name in published_like(base):
         if _published(base, name).classes == classes:
@@ -97,7 +110,7 @@ def _refuse_shared(source: Source, members: dict[str, set[str]]) -> None:
     if shared := shared_classes(members):
         raise UserError(
             f"{source.folder}: {'; '.join(shared)}, but few-shot splits must not share a class; choose a published "
-            "split or `random`, which put all images of a class together"
+            "split or --split random: all images of a class, from whatever folder, go to one new part"
         )
 
 

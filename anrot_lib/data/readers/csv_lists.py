@@ -1,98 +1,181 @@
-"""Reader for a folder of images with csv files that say the class, and maybe the split, of each."""
+"""Reader for a folder of images with lists that say the class, or the part of the split, of each."""
 
-import csv
-import os
+from collections import defaultdict
 from pathlib import Path
 
-from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.items import SPLIT_OF, Item, Source, plain_name, walk
+from anrot_lib.core.errors import UserError, escape_control
+from anrot_lib.data.readers.class_folders import refuse_twins
+from anrot_lib.data.readers.folders import list_classes, unwrap
+from anrot_lib.data.readers.items import IMAGE_SUFFIXES, Item, Source, plain_name, subfolders, walk
+from anrot_lib.data.readers.split_names import name_parts, part_of
+from anrot_lib.data.readers.tables import SUFFIXES, Entry, find_by_header, find_columns, read_entries, read_table
 
-COLUMNS = {
-    "file": ("filename", "file", "image", "path"),
-    "label": ("label", "class", "class_name"),
-    "split": ("split", "set", "phase"),
-}
+FOLDERS = {"split", "splits", "list", "lists", "filelists", "filelist", "csv", "labels", "annotations", "data_split"}
 
 
-def csv_files(folder: Path) -> list[Path]:
-    """The csv files of a folder: train, val and test alone if they are there, else all."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() == ".csv")
-    parts = [p for p in files if p.stem.lower() in SPLIT_OF]
+class Lists:
+    """The lists of a folder: `root` is where their file names begin, `files` are read, `unread` are not understood."""
+
+    def __init__(self, root: Path, files: list[Path], unread: dict[Path, str]):
+        self.root, self.files, self.unread = root, files, unread
+
+    @property
+    def unread_split(self) -> dict[Path, str]:
+        """Lists that are called like a split and were not understood, with the reason."""
+        return {path: why for path, why in self.unread.items() if _is_split_list(path)}
+
+
+def find_lists(folder: Path) -> Lists:
+    """The lists of images in a folder: those called train, val and test if they are there, else every csv list."""
+    unread: dict[Path, str] = {}
+    for root in _chain(folder):
+        for place in (root, *(p for p in subfolders(root) if p.name.casefold() in FOLDERS)):
+            files = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+            reasons = {path: why for path in files if (why := _fault(path, root))}
+            good = [path for path in files if path not in reasons]
+            parts = _split_lists(good, place)
+            unread |= {
+                p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in (".csv", ".tsv")
+            }
+            if parts or (good := [p for p in good if p.suffix.lower() in (".csv", ".tsv")]):
+                return Lists(root, parts or good, unread)
+    return Lists(folder, [], unread)
+
+
+def _chain(folder: Path) -> list[Path]:
+    """The folder, and the folders on the way to the first that holds more than one (archives)."""
+    last = unwrap(folder)
+    return [folder, *reversed([p for p in (last, *last.parents) if folder in p.parents])]
+
+
+def _is_split_list(path: Path) -> bool:
+    return part_of(path.stem) is not None or "split" in path.stem.casefold()
+
+
+def _split_lists(files: list[Path], place: Path) -> list[Path]:
+    """The lists of train, val and test, in this order."""
+    named = [p for p in files if part_of(p.stem) is not None]
+    if len({part_of(p.stem) for p in named}) > 1:
+        named = [p for p in named if "trainval" not in p.stem.casefold().replace("_", "")] or named
+    parts = name_parts([p.name.rsplit(".", 1)[0] for p in named], place)
     order = ("train", "val", "test")
-    return sorted(parts, key=lambda p: order.index(SPLIT_OF[p.stem.lower()])) or files
+    return sorted(named, key=lambda p: order.index(parts[p.name.rsplit(".", 1)[0]]))
+
+
+def _fault(path: Path, root: Path) -> str:
+    """Why a file is not a list of images, or "". A list with the right header may still have a faulty line."""
+    try:
+        if path.suffix.lower() == ".json":
+            read_entries(path)
+            return ""
+        table = read_table(path)
+        if {"file", "label"} <= find_by_header(table.header).keys():
+            return ""
+        columns = find_columns(table, path)
+        if "file" not in columns:
+            known = {plain_name(where.name) for where, _ in walk(root)}
+            for number, row in table.rows:
+                if row[columns["label"]].replace("\\", "/").rsplit("/", 1)[-1] not in known:
+                    return (
+                        f"{path}, line {number}: {row[columns['label']]!r} is neither an image nor a folder of images"
+                    )
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def read_csv(folder: Path) -> Source:
-    """images/*.jpg with train.csv, val.csv and test.csv, or one csv with a column "split".
+    """images/*.jpg with lists train, val and test (csv or txt), or one csv list with a column "split".
 
-    The csv files have the columns filename and label; a filename is looked for in images/, then
-    beside the csv file. A listed image that is missing becomes an item with that problem.
+    A list has the columns filename and label, under the usual names, or a column of classes whose folders hold the
+    images. A listed image that is missing becomes an item with that problem. UserError with the line that is wrong.
     """
-    files = csv_files(folder)
+    lists = find_lists(folder)
+    files = lists.files or [p for p in lists.unread if p.suffix.lower() in (".csv", ".tsv")]
     if not files:
         raise UserError(f"{folder} has no csv file with the columns filename and label")
-    items = [item for path in files for item in _read_one(path)]
+    entries = [(path, entry) for path in files for entry in read_entries(path)]
+    refuse_twins(sorted({entry.label for _, entry in entries}), f"{folder}: the classes")
+    tree = Tree(lists.root)
+    items = [item for path, entry in entries for item in tree.items_of(path, entry)]
     _refuse_repeats(folder, items)
     listed = {item.path for item in items}
-    ignored = [
-        plain_name((where / name).relative_to(folder).as_posix())
-        for where, names in walk(folder)
-        for name in names
-        if where / name not in listed and where / name not in files
-    ]
+    ignored = [plain_name(name) for name, path in tree.paths.items() if path not in listed and path not in files]
     n_classes = len({item.class_name for item in items})
     summary = f"{', '.join(p.name for p in files)}: {len(items)} images of {n_classes} classes"
     if ignored:
         summary += f"; {len(ignored)} files that they do not list were passed over"
-    return Source(folder, "csv", summary, tuple(items), tuple(ignored))
+    unread = tuple(lists.unread_split.values())
+    return Source(lists.root, "csv", escape_control(summary), tuple(items), tuple(ignored), unread=unread)
 
 
-def _read_one(path: Path) -> list[Item]:
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a csv file in UTF-8: {error}") from None
-    if not rows:
-        raise UserError(f"{path} lists no image; it needs the columns filename and label")
-    columns = {what: _column(rows[0], names) for what, names in COLUMNS.items()}
-    for what in ("file", "label"):
-        if columns[what] is None:
-            raise UserError(f"{path} has no column {COLUMNS[what][0]!r}; it needs filename and label")
-    return [_item(path, number, row, columns) for number, row in enumerate(rows, 2)]
+class Tree:
+    """The files below a folder, to look up what a list calls them."""
 
+    def __init__(self, root: Path):
+        self.root = root
+        self.paths = {(w / name).relative_to(root).as_posix(): w / name for w, names in walk(root) for name in names}
+        self.by_name: dict[str, list[Path]] = defaultdict(list)
+        for path in self.paths.values():
+            self.by_name[path.name].append(path)
+            self.by_name[path.stem].append(path)
+        self.classes: dict[str, list[Item]] | None = None
 
-def _column(row: dict[str, str], names: tuple[str, ...]) -> str | None:
-    return next((key for key in row if key and key.strip().lower() in names), None)
+    def items_of(self, path: Path, entry: Entry) -> list[Item]:
+        """The image of a line, or the images of its class."""
+        if not entry.file:
+            return [item._replace(split=entry.split) for item in self._class(path, entry)]
+        image, problem = self.locate(path, entry)
+        return [Item(plain_name(entry.label), plain_name(entry.file), image, split=entry.split, problem=problem)]
 
+    def _class(self, path: Path, entry: Entry) -> list[Item]:
+        if self.classes is None:
+            self.classes = defaultdict(list)
+            images = unwrap(self.root / "images" if (self.root / "images").is_dir() else self.root)
+            for item in list_classes(images, self.root).items:
+                for name in {item.class_name, item.class_name.rsplit("/", 1)[-1]}:
+                    self.classes[name].append(item)
+        members = self.classes.get(plain_name(entry.label), [])
+        if not members:
+            raise UserError(f"{path}, line {entry.line}: {entry.label!r} is neither an image nor a folder of images")
+        return members
 
-def _item(path: Path, line: int, row: dict[str, str], columns: dict[str, str | None]) -> Item:
-    file, label = ((row[columns[what] or ""] or "").strip() for what in ("file", "label"))
-    if not file or not label:
-        raise UserError(f"{path}, line {line}: the filename or the label is empty")
-    image, problem = _locate(path, file)
-    split = _split(path, line, row, columns["split"])
-    return Item(plain_name(label), plain_name(file), image, split=split, problem=problem)
+    def locate(self, path: Path, entry: Entry) -> tuple[Path, str]:
+        """The image that a line names, and what is wrong with it."""
+        file = entry.file.replace("\\", "/")
+        name = "/".join(part for part in file.split("/") if part not in ("", "."))
+        if ".." in name.split("/") or "\0" in name:
+            return self.root / "outside", f"{path.name} names a file outside of the folder"
+        for candidate in self._candidates(path, name, entry):
+            if candidate in self.paths:
+                return self.paths[candidate], ""
+        if file.startswith("/") or ":" in file:  # of another machine: the longest tail that is here
+            parts = name.split("/")
+            tails = ["/".join(parts[k:]) for k in range(1, len(parts))]
+            tail = next((c for t in tails for c in (f"images/{t}", t) if c in self.paths), None)
+            return (
+                (self.paths[tail], "")
+                if tail
+                else (self.root / "outside", f"{path.name} names a file outside of the folder")
+            )
+        alike = self.by_name.get(name.rsplit("/", 1)[-1], []) if "/" not in name else []
+        if len(alike) == 1:
+            return alike[0], ""
+        problem = "but several files are called so" if alike else "but it is missing"
+        return self.root / file, f"{path.name} lists it, {problem}"
 
-
-def _split(path: Path, line: int, row: dict[str, str], column: str | None) -> str | None:
-    """The split column if there is one, else what the file is called, if that is a split."""
-    name = (row[column] or "") if column else path.stem
-    split = SPLIT_OF.get(name.strip().lower())
-    if column and split is None:
-        raise UserError(f"{path}, line {line}: unknown split {name!r}; it is train, val or test")
-    return split
-
-
-def _locate(path: Path, file: str) -> tuple[Path, str]:
-    """The image that a line names, and what is wrong with it."""
-    folder = path.parent
-    if os.path.isabs(file) or os.path.normpath(file).startswith(".."):
-        return folder / "outside", f"{path.name} names a file outside of the folder"
-    for candidate in (folder / "images" / file, folder / file):
-        if candidate.is_file():
-            return candidate, ""
-    return folder / file, f"{path.name} lists it, but it is missing"
+    def _candidates(self, path: Path, name: str, entry: Entry) -> list[str]:
+        beside = path.parent.relative_to(self.root).as_posix()
+        places = ["images", "", *([beside, f"{beside}/images"] if beside != "." else [])]
+        inner = [
+            name,
+            f"{entry.label}/{name}",
+            *((f"{entry.split}/{name}", f"{entry.split}/{entry.label}/{name}") if entry.split else ()),
+        ]
+        whole = [f"{place}/{text}".lstrip("/") for text in inner for place in places]
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            return whole
+        return [text + suffix for text in whole for suffix in ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")]
 
 
 def _refuse_repeats(folder: Path, items: list[Item]) -> None:

@@ -7,6 +7,9 @@ antialiased bicubic interpolation. This is the same as making the shorter side `
 cutting out the centre. Images that have the size already keep their pixels.
 """
 
+import contextlib
+import functools
+import importlib
 import io
 
 import numpy as np
@@ -14,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 DECODER = 1  # raise it when the rule changes: half-done packings then start over
 # raster formats only: PIL would hand a disguised EPS file to an interpreter
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "HEIF")
 MAX_PIXELS = 89_478_485  # 256 MiB as RGB; the limit at which PIL starts to warn of decompression bombs
 
 
@@ -36,6 +39,8 @@ def decode_counting(raw: bytes | np.ndarray, size: int, channels: int, turn: int
     """`decode`, and the kind of image if it needed a conversion: "CMYK", "animated" ..., or ""."""
     if isinstance(raw, np.ndarray):
         grey = raw.ndim == 3 and raw.shape[2] == 1
+        if raw.dtype != np.uint8 or raw.ndim not in (2, 3) or 0 in raw.shape or raw.shape[2:] not in ((), (1,), (3,)):
+            raise BadImage(f"its pixels must be uint8 (H, W, 3), not {raw.dtype} {raw.shape}")
         image, kind = Image.fromarray(np.ascontiguousarray(raw[..., 0] if grey else raw)), ""
     else:
         image, kind = open_image(raw)
@@ -52,13 +57,17 @@ def open_image(raw: bytes) -> tuple[Image.Image, str]:
         image: Image.Image = Image.open(io.BytesIO(raw), formats=_formats())
         if image.width * image.height > MAX_PIXELS:
             raise BadImage(f"{image.width} x {image.height} pixels are too many")
-        kind = "animated" if getattr(image, "n_frames", 1) > 1 and image.format != "MPO" else ""
+        kind = "animated" if getattr(image, "n_frames", 1) > 1 and image.format not in ("MPO", "HEIF") else ""
         image.load()
         image = ImageOps.exif_transpose(image)
         return _eight_bit(image, kind)
     except BadImage:
         raise
     except UnidentifiedImageError:
+        if is_heic(raw):
+            raise BadImage(
+                "it is a HEIC photo: install pillow-heif (pip install pillow-heif), or save it as JPEG"
+            ) from None
         raise BadImage("its content is not that of an image") from None
     except Image.DecompressionBombError:
         raise BadImage("it has too many pixels") from None
@@ -66,8 +75,17 @@ def open_image(raw: bytes) -> tuple[Image.Image, str]:
         raise BadImage(f"it is damaged: {error or type(error).__name__}") from None
 
 
+def is_heic(raw: bytes) -> bool:
+    """Whether the bytes begin as those of a HEIC or HEIF file do (AVIF is a sibling with another mark)."""
+    return raw[4:8] == b"ftyp" and raw[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+@functools.cache
 def _formats() -> list[str]:
+    """The formats that can be read here; HEIF with the optional library pillow-heif."""
     Image.init()
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pillow_heif").register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 

@@ -1,11 +1,24 @@
-"""Readers for images as files in folders: a folder a class, with or without train, val and test."""
+"""Readers for images as files in folders: a folder a class, with or without folders for train, val and test."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.items import SPLIT_OF, Item, Source, is_image, plain_name, subfolders, walk
+from anrot_lib.core.errors import UserError, escape_control
+from anrot_lib.data.readers.annotations import read_annotations
+from anrot_lib.data.readers.class_folders import PLAIN, Parts, name_classes, refuse_twins
+from anrot_lib.data.readers.items import Item, Source, is_image, plain_name, subfolders, walk
+from anrot_lib.data.readers.split_names import name_parts, part_of
 
 OMNIGLOT_SIDES = ("images_background", "images_evaluation")
+Naming = Callable[[Iterable[Parts], object], dict[Parts, Parts]]
+
+
+class Listing(NamedTuple):
+    """Images below a folder, and the names of the files that were passed over."""
+
+    items: list[Item]
+    ignored: list[str]
 
 
 def unwrap(folder: Path) -> Path:
@@ -18,73 +31,153 @@ def unwrap(folder: Path) -> Path:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(is_image(path.name) for path in folder.iterdir() if path.is_file())
+    return any(is_image(path.name) for path in folder.iterdir())
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """train, val and test folders, if every subfolder is one of them and holds folders itself.
+    """{train, val or test: folder} if folders for training and for testing lie beside each other, else {}.
 
-    A class may well be called "train", beside "bus" and "bicycle": then there are other folders.
+    One of them must hold a folder a class. A class may well be called "train", beside "bus" and "bicycle": then no
+    other part is there. UserError for two folders that are called like the same part.
     """
-    inside = subfolders(folder)
-    parts = {SPLIT_OF.get(path.name.lower(), path.name): path for path in inside}
-    order = [split for split in ("train", "val", "test") if split in parts]
-    whole = len(parts) == len(inside) > 1 and set(parts) <= set(SPLIT_OF.values())
-    return {s: parts[s] for s in order} if whole and all(map(subfolders, inside)) else {}
+    inside = {path.name: path for path in subfolders(folder)}
+    words = [name for name in inside if part_of(name)]
+    if "train" not in {part_of(name) for name in words} or len(words) < 2:
+        return {}
+    holding = [name for name in words if any(walk_images(inside[name]))]
+    parts = {part: inside[name] for name, part in name_parts(holding, folder).items()}
+    order = [part for part in ("train", "val", "test") if part in parts]
+    whole = len(order) > 1 and any(_class_folders(parts[part]) for part in order)
+    return {part: parts[part] for part in order} if whole else {}
 
 
-def list_classes(folder: Path, root: Path, split: str | None = None) -> tuple[list[Item], list[str]]:
+def _class_folders(part: Path) -> bool:
+    """Whether a part holds a folder a class: more than a single folder of images, such as val/images."""
+    inside = [path for path in subfolders(_enter(part)) if any(walk_images(path))]
+    return bool(inside) and not (len(inside) == 1 and inside[0].name.casefold() in PLAIN)
+
+
+def _enter(part: Path) -> Path:
+    """The folder that holds the classes: archives often hold theirs twice, seg_train/seg_train, or train/images."""
+    inside = subfolders(part)
+    if len(inside) != 1 or _has_images(part) or not subfolders(inside[0]):
+        return part
+    again = part_of(inside[0].name) == part_of(part.name) or inside[0].name.casefold() in PLAIN
+    return _enter(inside[0]) if again else part
+
+
+def walk_images(folder: Path) -> Iterable[Path]:
+    return (where / name for where, names in walk(folder) for name in names if is_image(name))
+
+
+def list_classes(folder: Path, root: Path, split: str | None = None, naming: Naming | None = None) -> Listing:
     """Items of all images below a folder, and the names of the files that are none.
 
-    A class is a folder that holds images; it is named by its path below `folder`, without a last
-    part "images" (<class>/images/*.jpg). File names are relative to `root`.
+    A class is a folder that holds images; it is named by its path below `folder`, without a last part "images"
+    (<class>/images/*.jpg), or as `naming` says. File names are relative to `root`.
     """
+    places = {where.relative_to(folder).parts: (where, files) for where, files in walk(folder)}
+    holding = [parts for parts, (_, files) in places.items() if parts and any(map(is_image, files))]
+    refuse_twins(["/".join(parts[:n]) for parts in holding for n in range(1, len(parts) + 1)], f"{folder}: the folders")
+    classes = (naming or _name_by_path)(holding, folder)
     items, ignored = [], []
-    for where, files in walk(folder):
-        parts = [plain_name(part) for part in where.relative_to(folder).parts]
-        name = "/".join(parts[:-1] if len(parts) > 1 and parts[-1] == "images" else parts)
+    for parts, (where, files) in places.items():
+        name = "/".join(plain_name(part) for part in classes.get(parts, ()))
         for file in files:
             shown = plain_name((where / file).relative_to(root).as_posix())
             if name and is_image(file):
                 items.append(Item(name, shown, where / file, split=split))
             else:
                 ignored.append(shown)
-    return items, ignored
+    return Listing(items, ignored)
+
+
+def _holding(folder: Path) -> list[Parts]:
+    """The folders below that hold images, as the names on the way down."""
+    places = ((where.relative_to(folder).parts, files) for where, files in walk(folder))
+    return [parts for parts, files in places if parts and any(map(is_image, files))]
+
+
+def _name_by_path(folders: Iterable[Parts], where: object) -> dict[Parts, Parts]:
+    return {parts: parts[:-1] if len(parts) > 1 and parts[-1] == "images" else parts for parts in folders}
 
 
 def read_folders(folder: Path) -> Source:
-    """<class>/*.jpg; class folders may lie in group folders (superclass, alphabet)."""
+    """<class>/*.jpg; every folder of images is a class. Class folders may lie in groups (superclass, alphabet)."""
+    return _read_folders(unwrap(folder), None)
+
+
+def read_class_folders(folder: Path) -> Source:
+    """The same, but folders of sessions belong to their class, and what may be a split is refused, not mixed."""
     folder = unwrap(folder)
+    _refuse_unread_split(folder)
+    return _read_folders(folder, name_classes)
+
+
+def _read_folders(folder: Path, naming: Naming | None) -> Source:
     if _has_images(folder) and not subfolders(folder):
         raise UserError(
             f"{folder} holds images, but no folder for each class and no csv file that names their "
             "classes; put the images of every class into a folder of its own"
         )
-    items, ignored = list_classes(folder, folder)
-    return _source(folder, "folders", "a folder for each class", items, ignored)
+    return _source(folder, "folders", "a folder for each class", list_classes(folder, folder, naming=naming))
+
+
+def _refuse_unread_split(folder: Path) -> None:
+    """UserError for folders that are called like the parts of a split but cannot be read as one."""
+    inside = subfolders(folder)
+    parts = [path for path in inside if part_of(path.name)]
+    if len({part_of(path.name) for path in parts}) > 1:
+        names = " and ".join(repr(path.name) for path in parts)
+        raise UserError(
+            f"{folder}: the folders {names} look like the parts of a split, but hold no folder for each class; give "
+            "the classes in a csv file with the columns filename, label and split, or choose --layout folders, which "
+            "takes each of them for a class"
+        )
+    if len(parts) == 1 and len(inside) > 1 and _class_folders(parts[0]):
+        other = next(path.name for path in inside if path != parts[0])
+        raise UserError(
+            f"{folder}: {parts[0].name!r} looks like a part of a split, and {other!r} beside it does not; call the "
+            "parts train, val and test, or choose --layout folders, which takes every folder of images for a class"
+        )
 
 
 def read_split_folders(folder: Path) -> Source:
-    """train|val|test/<class>/*.jpg; also named base, valid, validation and novel."""
+    """train|val|test/<class>/*.jpg, under any of the names that `split_names` knows.
+
+    A part may also be val/images/*.jpg with a list of classes beside it (tiny-imagenet-200). Photos without a class,
+    and folders beside the parts, are passed over.
+    """
     folder = unwrap(folder)
     parts = split_folders(folder)
     if not parts:
         raise UserError(f"{folder} has no folders train, val and test with a folder a class in each")
-    items, ignored = [], []
+    items: list[Item] = []
+    ignored: list[str] = []
+    unlabelled = []
+    holding = {split: _holding(_enter(path)) for split, path in parts.items() if _class_folders(path)}
+    classes = name_classes({place for places in holding.values() for place in places}, folder)
     for split, path in parts.items():
-        members, others = list_classes(path, folder, split)
-        items += members
-        ignored += others
+        if split in holding:
+            listing = list_classes(_enter(path), folder, split, lambda folders, _: {f: classes[f] for f in folders})
+        else:
+            listing = Listing(*read_annotations(path, folder, split))
+            unlabelled += [] if listing.items else [path.name]
+        items += listing.items
+        ignored += listing.ignored
     what = f"folders {', '.join(path.name for path in parts.values())} with a folder for each class"
-    return _source(folder, "split-folders", what, items, ignored)
+    if unlabelled:
+        what += f"; {', '.join(unlabelled)} holds images without classes, which were passed over"
+    if beside := [path.name for path in subfolders(folder) if path not in parts.values()]:
+        what += f"; passed over beside them: {', '.join(beside[:8])}"
+    return _source(folder, "split-folders", what, Listing(items, ignored))
 
 
 def read_cub(folder: Path) -> Source:
     """CUB_200_2011/images/<class>/*.jpg, or its images folder alone."""
     folder = unwrap(folder)
     images = next((p for p in (folder / "images", folder / "CUB_200_2011/images") if p.is_dir()), folder)
-    items, ignored = list_classes(images, images)
-    return _source(images, "cub", "CUB, a folder for each bird", items, ignored)
+    return _source(images, "cub", "CUB, a folder for each bird", list_classes(images, images))
 
 
 def omniglot_sides(folder: Path) -> list[Path]:
@@ -99,27 +192,30 @@ def read_omniglot(folder: Path) -> Source:
     sides = omniglot_sides(folder)
     if not sides:
         raise UserError(f"{folder} has neither images_background nor images_evaluation (Omniglot)")
-    items, ignored = [], []
-    for side in sides:
-        members, others = list_classes(side, folder)
-        items += [item._replace(levels=(item.class_name.split("/")[0],)) for item in members]
-        ignored += others
-    summary = _say("Omniglot, characters in folders of their alphabets", items, ignored)
+    listings = [list_classes(side, folder) for side in sides]
+    items = [i._replace(levels=(i.class_name.split("/")[0],)) for listing in listings for i in listing.items]
+    ignored = [name for listing in listings for name in listing.ignored]
+    summary = describe("Omniglot, characters in folders of their alphabets", items, ignored)
     return Source(folder, "omniglot", summary, tuple(items), tuple(ignored), ("alphabet",), 1)
 
 
-def _source(folder: Path, layout: str, what: str, items: list[Item], ignored: list[str]) -> Source:
+def _source(folder: Path, layout: str, what: str, listing: Listing) -> Source:
     """A source of class folders; folders of class folders give the further level "group"."""
+    items, ignored = listing
     grouped = bool(items) and all("/" in item.class_name for item in items)
     if grouped:
         items = [item._replace(levels=(item.class_name.rsplit("/", 1)[0],)) for item in items]
     level_names = ("group",) if grouped else ()
-    summary = _say(what, items, ignored)
-    return Source(folder, layout, summary, tuple(items), tuple(ignored), level_names)
+    return Source(folder, layout, describe(what, items, ignored), tuple(items), tuple(ignored), level_names)
 
 
-def _say(what: str, items: list[Item], ignored: list[str]) -> str:
+def describe(what: str, items: list[Item], ignored: list[str]) -> str:
     """What the folder was taken for, in one sentence."""
     n_classes = len({item.class_name for item in items})
-    passed = f"; {len(ignored)} files that are no images were passed over" if ignored else ""
-    return f"{what}: {len(items)} images of {n_classes} classes{passed}"
+    loose = sum(map(is_image, (name.rsplit("/", 1)[-1] for name in ignored)))
+    text = f"{what}: {len(items)} images of {n_classes} classes"
+    if len(ignored) > loose:
+        text += f"; {len(ignored) - loose} files that are no images were passed over"
+    if loose:
+        text += f"; {loose} images without a class were passed over"
+    return escape_control(text)

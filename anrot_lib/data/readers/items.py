@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -11,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers.decode import BadImage
 
-SPLIT_OF = {"train": "train", "base": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLIT_OF |= {"test": "test", "novel": "test"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
-IMAGE_SUFFIXES |= {".webp", ".ppm", ".pgm", ".pbm", ".jp2", ".avif"}
+IMAGE_SUFFIXES |= {".webp", ".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif", ".hif"}
+MOST_BYTES = 1 << 30  # of an image file
 
 
 class Item(NamedTuple):
@@ -37,7 +38,17 @@ class Item(NamedTuple):
 
 
 def read_file(item: Item) -> bytes:
-    return item.path.read_bytes()
+    return read_image_file(item.path)
+
+
+def read_image_file(path: Path) -> bytes:
+    """The bytes of a file. BadImage for a pipe or a device, which may never end, and for one that no image fills."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise BadImage("it is no regular file")
+    if info.st_size > MOST_BYTES:
+        raise BadImage(f"it has {info.st_size / 2**30:.1f} GiB, more than an image")
+    return path.read_bytes()
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Source:
     ignored: tuple[str, ...] = ()  # files that are no images, by name
     level_names: tuple[str, ...] = ()
     channels: int = 3
+    unread: tuple[str, ...] = ()  # lists that are called like a split and were not understood, with the reason
     open: Callable[[Item], bytes | np.ndarray] = read_file  # encoded bytes, or pixels (H, W[, C])
 
     def close(self) -> None:
@@ -76,10 +88,10 @@ class Source:
 
 def _stamp(path: Path) -> str:
     try:
-        stat = path.stat()
+        info = path.stat()
     except OSError:
         return "missing"
-    return f"{stat.st_size}/{stat.st_mtime_ns}"
+    return f"{info.st_size}/{info.st_mtime_ns}"
 
 
 class Newest:

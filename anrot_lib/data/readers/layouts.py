@@ -4,15 +4,16 @@
 decoded yet. `prepare` turns a Source into a packed ImageSet.
 """
 
-import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.catalogue import CATALOGUE, download
-from anrot_lib.data.readers.csv_lists import COLUMNS, csv_files, read_csv
+from anrot_lib.data.readers.class_folders import refuse_twins
+from anrot_lib.data.readers.csv_lists import find_lists, read_csv
 from anrot_lib.data.readers.folders import (
     omniglot_sides,
+    read_class_folders,
     read_cub,
     read_folders,
     read_omniglot,
@@ -20,24 +21,34 @@ from anrot_lib.data.readers.folders import (
     split_folders,
     unwrap,
 )
-from anrot_lib.data.readers.items import Item, Source, add_rotations
+from anrot_lib.data.readers.idx import idx_pairs, read_idx_folder
+from anrot_lib.data.readers.items import Source
+from anrot_lib.data.readers.labelled_pickles import labelled_pickles, read_labelled_pickles
 from anrot_lib.data.readers.pickles import cifar_folder, mini_pickles, read_cifar100, read_mini_pickle
+from anrot_lib.data.readers.split_names import part_of
 from anrot_lib.data.readers.tiered import read_tiered, tiered_files
 
-__all__ = ["CATALOGUE", "LAYOUTS", "Item", "Source", "detect", "download", "read"]
-__all__ += ["add_rotations"]
-
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+OTHER_FORMS = (
+    *ARCHIVES, ".h5", ".hdf5", ".npz", ".npy", ".mat", ".tfrecord", ".tfrecords", ".lmdb", ".mdb", ".parquet", ".arrow",
+    ".pt", ".pth", ".pkl", ".pickle",
+)  # fmt: skip
+FORMS = (
+    "folders of images (a folder a class, or train, val and test with a folder a class in each), images with csv or "
+    "txt lists, mini-imagenet-cache-*.pkl, pickles {data, labels}, cifar-100-python, tieredImageNet, Omniglot, CUB, IDX"
+)
 
 # how to read each layout, and how to recognise it; the first that fits is taken
 LAYOUTS: dict[str, tuple[Callable[[Path], Source], Callable[[Path], bool]]] = {
     "cifar100": (read_cifar100, lambda folder: cifar_folder(folder) is not None),
     "pickle": (read_mini_pickle, lambda folder: bool(mini_pickles(folder))),
     "tiered": (read_tiered, lambda folder: bool(tiered_files(folder))),
+    "labelled-pickles": (read_labelled_pickles, lambda folder: bool(labelled_pickles(folder))),
+    "idx": (read_idx_folder, lambda folder: bool(idx_pairs(folder))),
     "omniglot": (read_omniglot, lambda folder: bool(omniglot_sides(folder))),
     "cub": (read_cub, lambda folder: _is_cub(folder)),
     "split-folders": (read_split_folders, lambda folder: bool(split_folders(unwrap(folder)))),
-    "csv": (read_csv, lambda folder: any(_names_images(path) for path in csv_files(folder))),
+    "csv": (read_csv, lambda folder: bool(find_lists(folder).files)),
     "folders": (read_folders, lambda folder: True),
 }
 
@@ -45,19 +56,35 @@ LAYOUTS: dict[str, tuple[Callable[[Path], Source], Callable[[Path], bool]]] = {
 def read(source: Path | str, layout: str = "auto") -> Source:
     """List the images of a folder in one of the LAYOUTS, recognised for "auto".
 
-    `summary` of the answer says in a sentence what the folder was taken for. Raises UserError for a
-    missing or empty folder, an archive, an unknown layout, a folder that does not have the layout
-    asked for, and one without a single image.
+    `summary` of the answer says in a sentence what the folder was taken for. "folders" takes every folder of images for
+    a class; where "auto" comes to it, sessions of a class are put together, and what may be a split is refused.
+    Raises UserError for a missing or empty folder, an archive, an unknown layout, a folder that does not have the
+    layout asked for, one without a single image, and two classes whose names differ in case only.
     """
-    folder = _folder(Path(source).expanduser())
-    layout = detect(folder) if layout == "auto" else layout
-    if layout not in LAYOUTS:
+    folder = _folder(source)
+    if layout not in ("auto", *LAYOUTS):
         raise UserError(f"unknown layout {layout!r}; the layouts are auto, {', '.join(LAYOUTS)}")
-    listed = LAYOUTS[layout][0](folder)
+    try:
+        listed = LAYOUTS[layout][0](folder) if layout != "auto" else _read_recognised(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from None
     if not listed.items:
-        n = len(listed.ignored)
-        raise UserError(f"no image found in {folder} ({n} files of other kinds, read as {layout})")
+        raise UserError(_nothing_read(folder, listed))
+    refuse_twins(listed.class_names, f"{folder}: the classes")
     return listed
+
+
+def _read_recognised(folder: Path) -> Source:
+    layout = detect(folder)
+    if layout != "folders":
+        return LAYOUTS[layout][0](folder)
+    listed = read_class_folders(folder)
+    lists = find_lists(folder)
+    summary = listed.summary
+    if lists.unread:
+        names = ", ".join(path.name for path in lists.unread)
+        summary += f"; {names} was not understood as a list of images, and was passed over"
+    return replace(listed, unread=tuple(lists.unread_split.values()), summary=summary)
 
 
 def detect(folder: Path) -> str:
@@ -65,35 +92,38 @@ def detect(folder: Path) -> str:
     return next(name for name, (_, fits) in LAYOUTS.items() if fits(folder))
 
 
-def _folder(source: Path) -> Path:
+def _nothing_read(folder: Path, listed: Source) -> str:
+    text = f"no image found in {folder} ({len(listed.ignored)} files of other kinds, read as {listed.layout})"
+    others = [name for name in listed.ignored if name.lower().endswith(OTHER_FORMS)]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        text += f"; {', '.join(others[:3])}{more} cannot be read; what can be read: {FORMS}"
+    return text
+
+
+def _folder(source: Path | str) -> Path:
     """The folder itself; UserError says what else it is."""
-    if not source.exists():
-        raise UserError(f"there is no folder {source}; check the path")
-    if not source.is_dir():
-        hint = "unpack it" if source.suffix.lower() in ARCHIVES else "name the folder that holds it"
-        raise UserError(f"{source} is a file, not a folder of images; {hint} first")
     try:
-        names = [path.name for path in source.iterdir()]
-    except OSError as error:
-        raise UserError(f"{source} cannot be read: {error.strerror}") from None
+        folder = Path(source).expanduser()
+        exists, is_folder = folder.exists(), folder.is_dir()
+        names = [path.name for path in folder.iterdir()] if is_folder else []
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, a name too long, a zero byte, no such user
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{source} cannot be read: {reason}") from None
+    if not exists:
+        raise UserError(f"there is no folder {folder}; check the path")
+    if not is_folder:
+        hint = "unpack it" if folder.suffix.lower() in ARCHIVES else "name the folder that holds it"
+        raise UserError(f"{folder} is a file, not a folder of images; {hint} first")
     if not names:
-        raise UserError(f"the folder {source} is empty; point to the folder that holds the images")
+        raise UserError(f"the folder {folder} is empty; point to the folder that holds the images")
     if {"set.json", "images.npy"} <= set(names):
-        raise UserError(f"{source} is a packed image set already; use it as it is")
-    return source
+        raise UserError(f"{folder} is a packed image set already; use it as it is")
+    return folder
 
 
 def _is_cub(folder: Path) -> bool:
-    """CUB_200_2011 comes with the lists images.txt and classes.txt beside its images."""
+    """CUB_200_2011 comes with classes.txt beside its images; lists of train, val and test are somebody's split."""
     places = (folder, folder / "CUB_200_2011")
-    return any((p / "images").is_dir() and (p / "classes.txt").is_file() for p in places)
-
-
-def _names_images(path: Path) -> bool:
-    """Does a csv file have the columns of a list of images? Others lie about in many folders."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header = {str(name).strip().lower() for name in next(csv.reader(file), [])}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return False
-    return all(header & set(COLUMNS[what]) for what in ("file", "label"))
+    cub = any((p / "images").is_dir() and (p / "classes.txt").is_file() for p in places)
+    return cub and not any(part_of(path.stem) for path in find_lists(folder).files)

@@ -12,8 +12,9 @@ import numpy as np
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import unpickle
-from anrot_lib.data.readers.items import SPLIT_OF, Item, Newest, Source, plain_name
-from anrot_lib.data.readers.unpickle import keyed, text
+from anrot_lib.data.readers.items import Item, Newest, Source, plain_name
+from anrot_lib.data.readers.split_names import part_of
+from anrot_lib.data.readers.unpickle import check_labels, check_pixels, keyed, read_names, text
 
 
 def mini_pickles(folder: Path) -> dict[str, Path]:
@@ -21,8 +22,8 @@ def mini_pickles(folder: Path) -> dict[str, Path]:
     files = {}
     for path in sorted(folder.glob("*.p*kl*")):
         part = re.search(r"cache[-_](\w+)\.p(?:ic)?kle?$", path.name.lower())
-        if part and part[1] in SPLIT_OF:
-            files[SPLIT_OF[part[1]]] = path
+        if part and (split := part_of(part[1])) and path.is_file():
+            files[split] = path
     return {split: files[split] for split in ("train", "val", "test") if split in files}
 
 
@@ -40,7 +41,7 @@ def read_mini_pickle(folder: Path) -> Source:
 
 def _mini(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
     content = keyed(unpickle.read(path), path, "image_data", "class_dict")
-    images = _pixels(content["image_data"], path)
+    images = check_pixels(content["image_data"], path)
     classes = keyed(content["class_dict"], path)
     return images, {plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
 
@@ -55,21 +56,8 @@ def _mini_items(split: str, path: Path) -> list[Item]:
     return items
 
 
-def _pixels(images: Any, path: Path) -> np.ndarray:
-    """uint8 (N, H, W, 3) or (N, H, W), from channels first too; UserError for anything else."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
-        kind = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images)
-        raise UserError(f"{path}: the images must be uint8 (N, H, W, 3), not {kind}")
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3):
-        images = images.transpose(0, 2, 3, 1)
-    if images.ndim == 4 and images.shape[3] not in (1, 3):
-        raise UserError(f"{path}: the images must be uint8 (N, H, W, 3), not {images.shape}")
-    pixels: np.ndarray = images
-    return pixels
-
-
 def _row_numbers(rows: Any, images: np.ndarray, path: Path) -> list[int]:
-    numbers = np.asarray(rows)
+    numbers = np.asarray(rows) if isinstance(rows, (list, tuple, range, np.ndarray)) else np.empty((0, 0))
     whole = numbers.ndim == 1 and (numbers.size == 0 or np.issubdtype(numbers.dtype, np.integer))
     if not whole or (numbers.size and not 0 <= numbers.min() <= numbers.max() < len(images)):
         raise UserError(f"{path}: class_dict must list row numbers from 0 to {len(images) - 1}")
@@ -88,7 +76,7 @@ def read_cifar100(folder: Path) -> Source:
     if where is None:
         raise UserError(f"{folder} holds no cifar-100-python with the files train, test and meta")
     meta = keyed(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
-    names = {kind: [text(n) for n in meta[f"{kind}_label_names"]] for kind in ("fine", "coarse")}
+    names = {kind: read_names(meta[f"{kind}_label_names"], where / "meta") for kind in ("fine", "coarse")}
     items = [item for part in ("train", "test") for item in _cifar_items(where / part, names)]
     summary = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
     opener = Newest(lambda path: _cifar(path)[0])
@@ -100,20 +88,18 @@ def _cifar(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     data = batch["data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise UserError(f"{path}: data must be uint8 (N, 3072), as in the batches of CIFAR-100")
-    if not len(data) == len(batch["fine_labels"]) == len(batch["coarse_labels"]):
-        raise UserError(f"{path}: {len(data)} images, but {len(batch['fine_labels'])} fine labels")
     return data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), batch
 
 
 def _cifar_items(path: Path, names: dict[str, list[str]]) -> list[Item]:
-    _, batch = _cifar(path)
-    files = [text(f) for f in batch.get("filenames", ())]
-    if len(files) != len(batch["fine_labels"]):
-        files = [f"{row:05d}" for row in range(len(batch["fine_labels"]))]
-    try:
-        return [
-            Item(names["fine"][f], f"{path.name}_batch/{file}", path, i, levels=(names["coarse"][c],))
-            for i, (f, c, file) in enumerate(zip(batch["fine_labels"], batch["coarse_labels"], files, strict=True))
-        ]
-    except (IndexError, TypeError):
-        raise UserError(f"{path}: a label is not the number of a class that meta names") from None
+    data, batch = _cifar(path)
+    fine, coarse = (
+        check_labels(batch[f"{kind}_labels"], len(data), len(names[kind]), path, f"{kind}_labels") for kind in names
+    )
+    files = batch.get("filenames")
+    if not isinstance(files, (list, tuple)) or len(files) != len(data):
+        files = [f"{row:05d}" for row in range(len(data))]
+    return [
+        Item(names["fine"][f], f"{path.name}_batch/{text(file)}", path, row, levels=(names["coarse"][c],))
+        for row, (f, c, file) in enumerate(zip(fine, coarse, files, strict=True))
+    ]

@@ -10,7 +10,7 @@ import numpy as np
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import unpickle
 from anrot_lib.data.readers.items import Item, Newest, Source
-from anrot_lib.data.readers.unpickle import keyed, text
+from anrot_lib.data.readers.unpickle import check_labels, keyed, read_names
 
 
 def tiered_files(folder: Path) -> dict[str, tuple[Path, Path]]:
@@ -50,20 +50,20 @@ def _tiered_rows(path: Path) -> Any:
     rows = unpickle.read(path)
     if not isinstance(rows, list):
         raise UserError(f"{path} must hold a list of encoded images, not a {type(rows).__name__}")
+    if wrong := next((row for row in rows if not isinstance(row, (bytes, bytearray, np.ndarray))), None):
+        raise UserError(f"{path} must hold encoded images, not a {type(wrong).__name__}")
     return [row.tobytes() if isinstance(row, np.ndarray) else bytes(row) for row in rows]
 
 
 def _tiered_items(split: str, images: Path, labels: Path) -> list[Item]:
     content = keyed(unpickle.read(labels), labels, "label_specific", "label_general", "label_specific_str")
-    specific = [text(name) for name in content["label_specific_str"]]
-    general = [text(name) for name in content.get("label_general_str", ())]
-    try:
-        return [
-            Item(specific[int(s)], f"{split}/{row}", images, row, split, (general[int(g)],))
-            for row, (s, g) in enumerate(zip(content["label_specific"], content["label_general"], strict=True))
-        ]
-    except (IndexError, TypeError, ValueError):
-        raise UserError(f"{labels}: the labels do not fit the names beside them") from None
+    names = {kind: read_names(content.get(f"label_{kind}_str", ()), labels) for kind in ("specific", "general")}
+    n = len(np.asarray(content["label_specific"]).ravel())
+    specific, general = (check_labels(content[f"label_{k}"], n, len(names[k]), labels, f"label_{k}") for k in names)
+    return [
+        Item(names["specific"][s], f"{split}/{row}", images, row, split, (names["general"][g],))
+        for row, (s, g) in enumerate(zip(specific, general, strict=True))
+    ]
 
 
 class NpzRows:
@@ -90,7 +90,8 @@ class NpzRows:
             self.shape, fortran, dtype = read(self.file)
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.path} holds no array {self.name!r}: {error}") from None
-        if dtype != np.uint8 or fortran or len(self.shape) < 2:
+        shaped = len(self.shape) == 3 or (len(self.shape) == 4 and self.shape[3] in (1, 3))
+        if dtype != np.uint8 or fortran or not shaped or 0 in self.shape[1:]:
             raise UserError(f"{self.path}: {self.name} must be uint8 (N, H, W, 3) in C order")
         self.next = 0
 

@@ -8,8 +8,7 @@ Images are resized to a square as a whole, bilinearly, not cut to it, as in the 
 MNIST and Fashion-MNIST are IDX files, plain or gzipped, with the same ten classes in training and test.
 """
 
-import gzip
-import struct
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from anrot_lib.data.preparation.split_choice import SplitChoice
 from anrot_lib.data.readers import layouts
 from anrot_lib.data.readers.decode import open_image
 from anrot_lib.data.readers.folders import read_cub
+from anrot_lib.data.readers.idx import idx_file, read_idx
 from anrot_lib.data.readers.items import Item, Source, read_file
 
 CLASSES = {"cub": 200, "cars": 196, "sop": 22_634}
@@ -51,11 +51,17 @@ def read(dataset: str, folder: Path, side: int) -> tuple[Source, SplitChoice]:
 
 
 def halves(class_names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The convention of the field: the first half of the sorted classes trains, the second tests."""
+    """The convention of the field: the first half of the sorted classes trains, the second tests; 2 comes before 10."""
     if len(class_names) < 2:
         raise UserError("retrieval on new classes needs two classes at least, one to train on and one to test")
+    class_names = tuple(sorted(class_names, key=_in_order_of_numbers))
     middle = len(class_names) // 2
     return {"train": class_names[:middle], "test": class_names[middle:]}
+
+
+def _in_order_of_numbers(name: str) -> list[tuple[int, str]]:
+    """A key that orders "2" before "10" and "a2" before "a10"."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def _differs(dataset: str, source: Source) -> str:
@@ -139,34 +145,16 @@ class Digits(NamedTuple):
 def idx_folder(places: list[Path]) -> Path | None:
     """The first folder that holds the four files, itself or in a folder raw below."""
     candidates = [p for place in places for p in (place, place / "raw", *sorted(place.glob("*/raw")))]
-    return next((p for p in candidates if all(_idx_file(p, n) for pair in IDX_FILES.values() for n in pair)), None)
-
-
-def _idx_file(folder: Path, name: str) -> Path | None:
-    names = (name, f"{name}.gz", name.replace("-idx", ".idx"))
-    return next((folder / n for n in names if (folder / n).is_file()), None)
+    return next((p for p in candidates if all(idx_file(p, n) for pair in IDX_FILES.values() for n in pair)), None)
 
 
 def read_digits(folder: Path) -> Digits:
     """The four IDX files of a folder. UserError for one that is cut short or something else."""
     images, labels = [], []
     for image_name, label_name in IDX_FILES.values():
-        pixels, classes = read_idx(_idx_file(folder, image_name)), read_idx(_idx_file(folder, label_name))
+        pixels, classes = (read_idx(idx_file(folder, name) or folder / name) for name in (image_name, label_name))
         if pixels.ndim != 3 or classes.shape != pixels.shape[:1]:
             raise UserError(f"{folder}: {image_name} and {label_name} do not belong together")
         images.append(pixels)
         labels.append(classes)
     return Digits(np.concatenate(images)[..., None], np.concatenate(labels).astype(np.int64), len(images[0]))
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """An array of bytes in the IDX format, plain or gzipped."""
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zero, kind, n = struct.unpack(">HBB", raw[:4])
-        shape = struct.unpack(f">{n}I", raw[4 : 4 + 4 * n])
-    except (OSError, EOFError, struct.error, gzip.zlib.error) as error:
-        raise UserError(f"{path} cannot be read as an IDX file: {error}") from None
-    if (zero, kind) != (0, 8) or len(raw) - 4 - 4 * n != int(np.prod(shape, dtype=np.int64)):
-        raise UserError(f"{path} is no IDX file of bytes, or it was cut short")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * n).reshape(shape)

@@ -1,0 +1,42 @@
+"""A part of a split that is one folder of images with a list of their classes: tiny-imagenet-200's val."""
+
+from pathlib import Path
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers.items import Item, is_image, plain_name, walk
+from anrot_lib.data.readers.tables import SUFFIXES, Entry, read_entries, read_table
+
+
+def read_annotations(part: Path, root: Path, split: str) -> tuple[list[Item], list[str]]:
+    """Items of the images below `part` whose class a list in it names, and the names of the other files."""
+    labels = _labels(part)
+    items, ignored = [], []
+    for where, files in walk(part):
+        for file in files:
+            shown = plain_name((where / file).relative_to(root).as_posix())
+            if file in labels:
+                items.append(Item(plain_name(labels[file]), shown, where / file, split=split))
+            else:
+                ignored.append(shown)
+    return items, ignored
+
+
+def _labels(part: Path) -> dict[str, str]:
+    """{file name: class} of the first list in the folder that names classes of its images."""
+    for path in sorted(part.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            try:
+                entries = _entries(path)
+            except UserError:
+                continue
+            labels = {entry.file.replace("\\", "/").rsplit("/", 1)[-1]: entry.label for entry in entries}
+            if labels and all(map(is_image, labels)):
+                return labels
+    return {}
+
+
+def _entries(path: Path) -> list[Entry]:
+    table = read_table(path)
+    if table.header or path.suffix.lower() == ".json":
+        return read_entries(path)
+    return [Entry(row[0], row[1], None, n) for n, row in table.rows if len(row) > 1]  # file, class, then perhaps a box

@@ -1,0 +1,180 @@
+"""Lists of images as people write them: csv with any separator and encoding, with or without a header, txt, json."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.readers.items import is_image
+from anrot_lib.data.readers.split_names import part_of
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".list", ".json")
+MOST_BYTES = 1 << 28  # of a list; more is no list
+COLUMNS = {  # the names of a column, the surest first
+    "file": "filename file_name image_name imagename image_path img_path img_name filepath file_path image_file file "
+    "image img path image_id img_id id",
+    "label": "label class class_name classname category category_name label_name class_label species breed labels "
+    "target",
+    "split": "split set phase subset partition usage fold",
+}
+
+
+class Entry(NamedTuple):
+    """One line of a list: an image file, or a whole class if `file` is empty."""
+
+    file: str
+    label: str
+    split: str | None
+    line: int
+
+
+class Table(NamedTuple):
+    header: list[str]  # normalised column names; empty if the file has none
+    rows: list[tuple[int, list[str]]]  # line number, cells
+
+
+def read_table(path: Path) -> Table:
+    """The cells of a csv, tsv or txt file in UTF-8, UTF-16 or Latin-1, with , ; tab | or spaces between them."""
+    text = _read_text(path)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return Table([], [])
+    separator = _separator(lines[:50])
+    try:
+        cells = _by_spaces(text) if separator is None else _by_separator(text, separator)
+        rows = [(n, row) for n, row in cells if any(row)]
+    except csv.Error as error:
+        raise UserError(f"{path} is not a csv file: {error}") from None
+    names = [re.sub(r"[\s.\-]+", "_", cell.strip().casefold()) for cell in rows[0][1]]
+    known = {name for names in COLUMNS.values() for name in names.split()}
+    if set(names) & known and not any(is_image(cell) for cell in rows[0][1]):
+        return Table(names, rows[1:])
+    return Table([], rows)
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file() or path.stat().st_size > MOST_BYTES:
+        raise UserError(f"{path} is no list of images: it is no regular file, or larger than {MOST_BYTES >> 20} MiB")
+    raw = path.read_bytes()
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return raw.decode("utf-16", "replace")
+    if b"\0" in raw:
+        raise UserError(f"{path} is not a text file: it holds zero bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _separator(lines: Sequence[str]) -> str | None:
+    """The separator that stands in all lines, the one that stands there most often; None for spaces."""
+    common = {s: min(line.count(s) for line in lines) for s in ("\t", ";", ",", "|")}
+    best = max(common, key=lambda s: common[s])
+    return best if common[best] else None
+
+
+def _by_separator(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    for row in reader:
+        yield reader.line_num, [cell.strip() for cell in row]
+
+
+def _by_spaces(text: str) -> Iterator[tuple[int, list[str]]]:
+    """ "photo 1.jpg 3" is a file and a label; other lines are one cell."""
+    for number, line in enumerate(text.splitlines(), 1):
+        image = re.fullmatch(r"(.*\.\w{2,4})\s+(\S+)", line.strip())
+        yield number, [image[1], image[2]] if image and is_image(image[1]) else [line.strip()]
+
+
+def find_columns(table: Table, path: Path) -> dict[str, int]:
+    """{file, label or split: number of its column}, by the header, else by what the cells look like.
+
+    UserError that says what is missing: a list needs a file and a label, or a class and its split.
+    """
+    if not table.rows:
+        raise UserError(f"{path} lists no image; it needs the columns filename and label")
+    columns = find_by_header(table.header) if table.header else _by_content(table)
+    named_part = part_of(path.stem) is not None
+    others = len(table.header) - len(columns) if table.header else 0
+    if "file" in columns and ("label" in columns or not others):
+        return columns
+    if "label" in columns and "file" not in columns and (named_part or "split" in columns):
+        return columns  # whole classes
+    missing = "label" if "file" in columns else "filename"
+    raise UserError(f"{path} has no column {missing!r}; it needs filename and label")
+
+
+def find_by_header(header: list[str]) -> dict[str, int]:
+    """{file, label or split: number of its column} by the names of the columns."""
+    columns = {}
+    for what, names in COLUMNS.items():
+        place = next((header.index(name) for name in names.split() if name in header), None)
+        if place is not None:
+            columns[what] = place
+    return columns
+
+
+def _by_content(table: Table) -> dict[str, int]:
+    width = min(len(row) for _, row in table.rows)
+    columns: dict[str, int] = {}
+    for c in range(width):
+        cells = [row[c] for _, row in table.rows]
+        if "file" not in columns and all(map(is_image, cells)):
+            columns["file"] = c
+        elif "split" not in columns and width > 1 and all(part_of(cell) for cell in cells):
+            columns["split"] = c
+        elif "label" not in columns:
+            columns["label"] = c
+    return columns
+
+
+def read_entries(path: Path) -> list[Entry]:
+    """The lines of a list. UserError, with the line, for one that is not understood."""
+    if path.suffix.lower() == ".json":
+        return _read_json(path)
+    table = read_table(path)
+    columns = find_columns(table, path)
+    return [_entry(path, number, row, columns) for number, row in table.rows]
+
+
+def _entry(path: Path, line: int, row: list[str], columns: dict[str, int]) -> Entry:
+    cells = {what: row[c] if c < len(row) else "" for what, c in columns.items()}
+    file, label = cells.get("file", ""), cells.get("label", "")
+    if ("file" in cells and not file) or ("label" in cells and not label):
+        raise UserError(f"{path}, line {line}: the filename or the label is empty")
+    if "label" not in cells:
+        label = _parent(file)
+        if not label:
+            raise UserError(f"{path}, line {line}: {file!r} has no label and lies in no class folder")
+    split = part_of(cells.get("split", path.stem))
+    if "split" in cells and split is None:
+        raise UserError(f"{path}, line {line}: unknown split {cells['split']!r}; it is train, val or test")
+    return Entry(file, label, split, line)
+
+
+def _parent(file: str) -> str:
+    parts = file.replace("\\", "/").split("/")
+    return parts[-2] if len(parts) > 1 and parts[-2] not in (".", "..", "images") else ""
+
+
+def _read_json(path: Path) -> list[Entry]:
+    """The lists of CloserLookFewShot (base.json ...): label_names, image_names and image_labels."""
+    try:
+        content: Any = json.loads(_read_text(path))
+        names, files, labels = (content[key] for key in ("label_names", "image_names", "image_labels"))
+        return [
+            Entry(str(file), str(names[_index(label, names)]), part_of(path.stem), n)
+            for n, (file, label) in enumerate(zip(files, labels, strict=True), 1)
+        ]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        raise UserError(f"{path} is no list with label_names, image_names and image_labels") from None
+
+
+def _index(label: Any, names: Sequence[str]) -> int:
+    if not isinstance(label, int) or not 0 <= label < len(names):
+        raise ValueError(label)
+    return label
