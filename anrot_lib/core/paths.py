@@ -74,7 +74,7 @@ def file_stem(row: str) -> str:
     if is_file_name(stem):
         return stem
     digest = hashlib.sha256(row.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    plain = FORBIDDEN.sub("-", stem).lstrip(". ")[:LONGEST_NAME].rstrip(". ")
+    plain = FORBIDDEN.sub("-", stem).lstrip(". ")[: LONGEST_NAME - 20].rstrip(". ")
     return f"{plain or 'row'}-{digest}"
 
 

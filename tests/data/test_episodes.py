@@ -165,6 +165,15 @@ def test_sizes_must_make_sense(sizes):
         EpisodeSampler([0, 1] * 5, *sizes)
 
 
+def test_a_short_class_and_a_small_split_are_named_by_class_and_split(small_set):
+    with pytest.raises(UserError, match=r"class '\d+-.*' of the split 'test' has \d+ images, but 900 shots and"):
+        EpisodeManifest.make(small_set, "test", 2, 900, 1, 1, 0)
+    with pytest.raises(
+        UserError, match=r"at least 90 classes of the split 'val', found \d+ \('\d+-.*fewer ways \(--way\)"
+    ):
+        EpisodeManifest.make(small_set, "val", 90, 1, 1, 1, 0)
+
+
 # --- with torch's and easyfsl's tools ---
 
 
@@ -189,6 +198,25 @@ def test_it_is_a_batch_sampler_for_a_data_loader(small_set):
     for (images, labels), rows in zip(batches, sampler, strict=True):
         assert torch.equal(images, small_set.batch(rows))
         assert torch.equal(labels, torch.from_numpy(small_set.labels[rows]))
+
+
+def test_every_epoch_of_a_data_loader_has_new_tasks_which_its_number_decides(small_set):
+    def sampler():
+        return EpisodeSampler(small_set.labels, 5, 2, 3, 4, seed=1)
+
+    drawn = EpisodeSampler(small_set.labels, 5, 2, 3, 12, seed=1)
+    loader = DataLoader(Pictures(small_set), batch_sampler=sampler(), collate_fn=lambda batch: [y for _, y in batch])
+    passes = [list(loader) for _ in range(3)]
+    in_a_row = [small_set.labels[rows].tolist() for rows in drawn]
+    assert [labels for one in passes for labels in one] == in_a_row, "epoch e continues where epoch e - 1 ended"
+    resumed, first = sampler(), sampler()
+    resumed.set_epoch(2)
+    assert list(resumed) == _pass(sampler(), 2) != list(first) == _pass(sampler(), 0)
+
+
+def _pass(sampler, number):
+    """Pass `number` of a new sampler, one after the other."""
+    return [list(sampler) for _ in range(number + 1)][number]
 
 
 def test_the_collation_of_easyfsl_takes_our_batches(small_set):

@@ -1,6 +1,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -394,6 +395,25 @@ def test_a_copy_across_splits_is_an_error_that_names_both(tmp_path, disk):
     with pytest.raises(UserError, match=r"train/a/000\.png \(train\) and test/d/001\.png \(test\)"):
         prepare(with_copies(tmp_path, disk), size=16, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_alike_pictures_are_counted_once_and_not_called_copies(tmp_path):
+    """X-ray-like pictures, all alike: dozens of pairs, but no more images than there are."""
+    chance = np.random.default_rng(0)
+    y, x = np.mgrid[:32, :32] / 16 - 1
+    body = 140 * np.exp(-3 * (x**2 + 0.6 * y**2)) + 40 * np.cos(9 * y) * np.exp(-4 * x**2) + 30
+    for name in "abcdef":
+        (tmp_path / "x" / name).mkdir(parents=True)
+        for i in range(4):
+            pixels = np.clip(body * chance.uniform(0.95, 1.05) + chance.normal(0, 1, (32, 32)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "x" / name / f"{i}.png")
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path / "x", size=32, out=tmp_path / "out")
+    alike = re.match(
+        r"(\d+) of 24 images are alike \(not the same pixels\), and perhaps copies of images", str(caught.value)
+    )
+    assert alike and 2 <= int(alike[1]) <= 24 and "--on-duplicates" in str(caught.value)
+    assert "have copies" not in str(caught.value)
 
 
 def test_a_copy_can_be_quarantined_which_leaves_the_test_set_whole(tmp_path, disk, monkeypatch):

@@ -238,7 +238,7 @@ FORMS = {
     "no header, label first": ("{part}.csv", "", "{name},{name}/{i}.png\n"),
     "backslashes": ("{part}.csv", "filename,label\n", "images\\{name}\\{i}.png,{name}\n"),
     "another machine": ("{part}.csv", "filename,label\n", "C:\\data\\shop\\images\\{name}\\{i}.png,{name}\n"),
-    "absolute": ("{part}.csv", "path,label\n", "/home/me/shop/images/{name}/{i}.png,{name}\n"),
+    "absolute": ("{part}.csv", "path,label\n", "/elsewhere/shop/images/{name}/{i}.png,{name}\n"),
     "in a folder split": ("split/{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
     "in a folder splits": ("splits/{part}.txt", "", "{name}/{i}.png {name}\n"),
     "image list": ("{part}.txt", "", "{name}/{i}.png\n"),

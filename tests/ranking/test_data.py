@@ -145,6 +145,11 @@ def test_halves_are_those_of_the_field():
     assert halves(names)["train"][-1] == "100"
     assert halves(names)["test"][0] == "101"
     assert len(halves(names[:196])["train"]) == 98
+    folders = tuple(sorted(str(n) for n in range(1, 197)))  # 1, 10, 100, 101 ...
+    assert halves(folders) == {
+        "train": tuple(str(n) for n in range(1, 99)),
+        "test": tuple(str(n) for n in range(99, 197)),
+    }
     with pytest.raises(UserError, match="two classes"):
         halves(names[:1])
 

@@ -203,7 +203,7 @@ def _packed_before(folder: Path, marks: dict[str, str], choice: SplitChoice, rep
     moved = [n for part, names in ready.split_names.items() for n in names if part_of.get(n, part) != part]
     if moved and not replace_split:
         raise UserError(
-            f"the set {ready.name!r} exists with another split ({len(moved)} classes, such as {moved[0]!r}, move), and a "
-            "net trained on it would be tested on classes that it has seen: choose another --name, or --replace"
+            f"the set {ready.name!r} exists with another split ({len(moved)} classes, such as {moved[0]!r}, move), and "
+            "a net trained on it would be tested on classes that it has seen: choose another --name, or --replace"
         )
     return None

@@ -79,7 +79,7 @@ def _random(base: Sequence[str], seed: int) -> SplitChoice:
         n = "1 class" if len(base) == 1 else f"{len(base)} classes"
         raise UserError(
             f"{n} ({', '.join(base)}) cannot be split into train, val and test: each needs as many classes as an "
-            "episode has ways, so 3 classes at least, and 15 for 5-way episodes; put the images of a class into one folder"
+            "episode has ways, so 3 classes at least, and 15 for 5-way episodes; one folder a class"
         )
     classes = splits.random_split(base, seed)
     return SplitChoice("random", classes, f"split drawn with seed {seed}: {counts(classes)}")

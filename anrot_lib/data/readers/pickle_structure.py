@@ -24,6 +24,8 @@ class _Value:
         if self.closed and members:
             raise ValueError("it holds itself")
         for member in members:
+            if member is self:
+                raise ValueError("it holds itself")
             member.closed = True
             self.depth = max(self.depth, member.depth + 1)
             self.size += member.size
@@ -52,13 +54,18 @@ LINES = {"STRING", "UNICODE"}
 
 def _operations(file: BinaryIO) -> Iterator[tuple[str, Any]]:
     """(name, argument) of every operation; texts and bytes are skipped, not read."""
+    end = file.seek(0, 2)
+    file.seek(0)
     while code := file.read(1):
         operation = OPERATIONS.get(code.decode("latin-1"))
         if operation is None:
             raise ValueError(f"it holds the unknown operation {code!r}")
         argument = None
         if operation.name in SIZED:
-            file.seek(int.from_bytes(file.read(SIZED[operation.name]), "little"), 1)
+            length = int.from_bytes(file.read(SIZED[operation.name]), "little")
+            if length > end - file.tell():
+                raise ValueError("it was cut short")
+            file.seek(length, 1)
         elif operation.name in LINES:
             file.readline()
         elif operation.arg is not None:

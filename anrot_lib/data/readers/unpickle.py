@@ -113,10 +113,10 @@ def read(path: Path) -> Any:
 
 
 def text(value: Any) -> str:
-    """A key or a name of a pickle as text, whichever Python wrote it. UserError for anything but text or a number."""
+    """A key or a name of a pickle as text, whichever Python wrote it. UserError for anything but text or a whole number."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, (str, int, float, np.generic)):
+    if isinstance(value, (str, int, np.integer)):
         return str(value)
     raise UserError(f"a name in a pickle must be a text, not a {type(value).__name__}")
 
@@ -156,7 +156,8 @@ def check_labels(labels: Any, n: int, classes: int, path: Path, what: str) -> li
 
 
 def read_names(value: Any, path: Path) -> list[str]:
-    """A list of names as text; UserError for anything else."""
+    """A list of names as text; of equal names (ImageNet has two cranes) the later ones are numbered. UserError if none."""
     if not isinstance(value, (list, tuple, np.ndarray)):
         raise UserError(f"{path}: the class names must be a list, not a {type(value).__name__}")
-    return [text(name) for name in value]
+    names = [text(name) for name in value]
+    return [name if name not in names[:k] else f"{name} ({k})" for k, name in enumerate(names)]
