@@ -21,9 +21,9 @@ def load_torchvision() -> ModuleType:
     except RuntimeError as error:
         if "torchvision::" not in str(error) or _declared:
             raise
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch gives it no types
+        library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             signature = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            library.define(signature)  # type: ignore[no-untyped-call]  # nor this
+            library.define(signature)
         _declared.append(library)
         return importlib.import_module("torchvision")

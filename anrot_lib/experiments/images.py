@@ -48,6 +48,8 @@ def open_images(
     else:
         title = assemble.plain_set_name(folder.resolve().name) if split in ("auto", "folders", "random") else split
         title = f"{title}-{budget.size}"
+        if seed and split in ("auto", "random"):  # a random split hangs on the seed: another seed, another set
+            title = f"{title}-seed{seed}"
         with counting_bar(f"prepare {title}") as progress:
             image_set = prepare(
                 folder,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import splits
 from anrot_lib.data.leakage.guard import shared_classes
+from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.items import Source
 
 CHOICES = ("auto", *splits.NAMES, "folders", "random")
@@ -81,6 +82,7 @@ def _random(base: Sequence[str], seed: int) -> SplitChoice:
             f"{n} ({', '.join(base)}) cannot be split into train, val and test: each needs as many classes as an "
             "episode has ways, so 3 classes at least, and 15 for 5-way episodes; one folder a class"
         )
+    refuse_twins(base, "the classes")
     classes = splits.random_split(base, seed)
     return SplitChoice("random", classes, f"split drawn with seed {seed}: {counts(classes)}")
 

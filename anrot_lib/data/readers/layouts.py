@@ -59,7 +59,7 @@ def read(source: Path | str, layout: str = "auto") -> Source:
     `summary` of the answer says in a sentence what the folder was taken for. "folders" takes every folder of images for
     a class; where "auto" comes to it, sessions of a class are put together, and what may be a split is refused.
     Raises UserError for a missing or empty folder, an archive, an unknown layout, a folder that does not have the
-    layout asked for, one without a single image, and two classes whose names differ in case only.
+    layout asked for, one without a single image, and two classes of one part whose names differ in case only.
     """
     folder = _folder(source)
     if layout not in ("auto", *LAYOUTS):
@@ -70,7 +70,8 @@ def read(source: Path | str, layout: str = "auto") -> Source:
         raise UserError(f"{error.filename or folder} cannot be read: {error.strerror or error}") from None
     if not listed.items:
         raise UserError(_nothing_read(folder, listed))
-    refuse_twins(listed.class_names, f"{folder}: the classes")
+    for part in {item.split for item in listed.items}:
+        refuse_twins(sorted({i.class_name for i in listed.items if i.split == part}), f"{folder}: the classes")
     return listed
 
 

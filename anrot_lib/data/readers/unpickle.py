@@ -113,7 +113,7 @@ def read(path: Path) -> Any:
 
 
 def text(value: Any) -> str:
-    """A key or a name of a pickle as text, whichever Python wrote it. UserError for anything but text or a whole number."""
+    """A key or a name of a pickle as text, whichever Python wrote it; also a whole number. UserError for others."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, (str, int, np.integer)):
@@ -156,7 +156,7 @@ def check_labels(labels: Any, n: int, classes: int, path: Path, what: str) -> li
 
 
 def read_names(value: Any, path: Path) -> list[str]:
-    """A list of names as text; of equal names (ImageNet has two cranes) the later ones are numbered. UserError if none."""
+    """A list of names as text; of equal names (ImageNet has two cranes) the later ones are numbered."""
     if not isinstance(value, (list, tuple, np.ndarray)):
         raise UserError(f"{path}: the class names must be a list, not a {type(value).__name__}")
     names = [text(name) for name in value]
