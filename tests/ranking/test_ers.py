@@ -109,8 +109,26 @@ def test_collapse():
     assert not collapsed(60, 49, 0.5)  # two classes: twice chance is nearly everything
 
 
+def count_flipped_ranks(benign, attacked, gallery_size):
+    """By how many places the ranks behind each number differ; those that are no ranks must agree to 1e-6."""
+    flipped = {}
+    for name in NUMBERS:
+        difference = np.abs(attacked[name] - benign[name])
+        if name in ("TMA", "ES:D"):
+            assert difference.max() < 1e-6, name
+            continue
+        places = difference * (gallery_size if name[:2] in ("CA", "QA") else 1) / 100
+        np.testing.assert_allclose(places, places.round(), atol=1e-6)
+        flipped[name] = int(places.round().sum())
+    return flipped
+
+
 def test_the_ceiling_is_the_score_without_an_attack(toy):
-    """At eps = 0 the ten numbers are the benign ones, and a larger eps does not raise the score."""
+    """At eps = 0 the ten numbers are the benign ones, and a larger eps does not raise the score.
+
+    The same image in another batch has an embedding that differs by rounding, and where two distances are equal, that
+    decides which row stands first: one or two of the 150 x 600 comparisons behind a number may turn out the other way.
+    """
     subject = toy.subject()
     rows = suite.queries_of(subject.gallery, 150, 0)
     scores = []
@@ -122,7 +140,12 @@ def test_the_ceiling_is_the_score_without_an_attack(toy):
             attacked |= run.attacked
         scores.append(score(attacked).value)
         if eps == 0:
-            assert scores[0] == pytest.approx(score(benign).value, abs=1e-4)
+            flipped = count_flipped_ranks(benign, attacked, len(subject.gallery))
+            assert all(count <= 2 for count in flipped.values()), flipped
+            weights = {name: 2 if name.endswith("+") else 1 for name in flipped}
+            sizes = {name: len(subject.gallery) if name[:2] in ("CA", "QA") else 1 for name in flipped}
+            slack = sum(100 * weights[n] * flipped[n] / sizes[n] for n in flipped) / (10 * len(rows))
+            assert scores[0] == pytest.approx(score(benign).value, abs=slack + 1e-6)
             r1 = 100 * retrieve(subject.gallery).hits()[rows].mean()
             ceiling = (99 + 99 + 100 + 99.5 + 100 * (1 - subject.gallery.mean_cosine()) + 100 + 3 * r1 + 100) / 10
             assert scores[0] == pytest.approx(ceiling, abs=2.5)  # CA+ and QA+ are means of 150 uniform draws
