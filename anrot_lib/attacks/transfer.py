@@ -20,6 +20,7 @@ from anrot_lib.attacks.ascend import Objective, ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.episodes import Episode
 from anrot_lib.data.image_set import ImageSet
 
 LOSSES = ("mse", "cross_entropy")
@@ -36,20 +37,26 @@ class Surrogate(nn.Module):
     def __init__(self, classes: int, channels: int, generator: torch.Generator):
         super().__init__()
         conv1, conv2, conv3 = (
-            skip_init(nn.Conv2d, a, b, 3, padding=1) for a, b in ((channels, 32), (32, 64), (64, 64))
+            _build_empty(nn.Conv2d, a, b, 3, padding=1) for a, b in ((channels, 32), (32, 64), (64, 64))
         )
-        dense1, dense2 = skip_init(nn.Linear, 64 * 16, 64), skip_init(nn.Linear, 64, classes)
+        dense1, dense2 = _build_empty(nn.Linear, 64 * 16, 64), _build_empty(nn.Linear, 64, classes)
         for layer in (conv1, conv2, conv3, dense1, dense2):  # from `generator`, where the constructors would not draw
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(layer.bias)
-        self.layers = nn.Sequential(
-            *(conv1, nn.ReLU(), nn.MaxPool2d(2), conv2, nn.ReLU(), nn.MaxPool2d(2), conv3, nn.ReLU()),
-            *(nn.AdaptiveAvgPool2d(4), nn.Flatten(), dense1, nn.ReLU(), dense2),
-        )
-        self.to(memory_format=torch.channels_last)
+            nn.init.kaiming_uniform_(layer.get_parameter("weight"), nonlinearity="relu", generator=generator)
+            nn.init.zeros_(layer.get_parameter("bias"))
+        layers = [conv1, nn.ReLU(), nn.MaxPool2d(2), conv2, nn.ReLU(), nn.MaxPool2d(2), conv3, nn.ReLU()]
+        layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), dense1, nn.ReLU(), dense2]
+        self.layers = nn.Sequential(*layers)
+        devices.use_channels_last(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers((2 * images - 1).contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.layers((2 * images - 1).contiguous(memory_format=torch.channels_last))
+        return logits
+
+
+def _build_empty(kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
+    """A layer whose weights are not drawn yet."""
+    layer: nn.Module = skip_init(kind, *sizes, **options)  # type: ignore[no-untyped-call]  # torch gives it no types
+    return layer
 
 
 def train_surrogate(
@@ -80,13 +87,13 @@ def train_surrogate(
     """
     _check_loss(loss)
     device = torch.device(device)
-    classes, targets = np.unique(np.asarray(labels), return_inverse=True)
+    classes, numbered = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
         raise UserError(f"a surrogate classifier needs images of at least 2 classes, got {len(classes)}")
     batch = images if callable(images) else lambda rows: _as_float(images[rows])
     channels = batch(torch.arange(1)).shape[1]
     net = Surrogate(len(classes), channels, generator).to(device)
-    targets = torch.as_tensor(targets, device=device)
+    targets = torch.as_tensor(numbered, device=device)
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
     start = 0
     if state is not None:
@@ -98,25 +105,25 @@ def train_surrogate(
     if progress is not None:
         progress(seen)
     for epoch in range(start, epochs):
-        for rows in torch.randperm(len(targets), generator=generator).split(batch_size):
+        for rows in torch.split(torch.randperm(len(targets), generator=generator), batch_size):
             with devices.autocast(device, precision):
                 logits = net(batch(rows).to(device))
             value = _losses(logits, targets[rows.to(device)], loss).mean()
             if not torch.isfinite(value):
                 raise FloatingPointError("the surrogate's loss is not finite; lower its learning rate")
             optimizer.zero_grad()
-            value.backward()
+            torch.autograd.backward(value)
             optimizer.step()
             seen += len(rows)
             if progress is not None:
                 progress(seen)
         if keep is not None:
-            kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-            keep(kept | {"generator": generator.get_state(), "epochs": epoch + 1})
+            content = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
+            keep(content | {"generator": generator.get_state(), "epochs": epoch + 1})
     return net.eval()
 
 
-def train_on_base(image_set: ImageSet, generator: torch.Generator, **options) -> Surrogate:
+def train_on_base(image_set: ImageSet, generator: torch.Generator, **options: Any) -> Surrogate:
     """`train_surrogate` on the images of the train split and no others, so that no test label leaks into the attack."""
     rows = image_set.rows("train")
     if not len(rows):
@@ -142,12 +149,18 @@ def transfer(
     flat = images.flatten(0, -4)
     with frozen(surrogate, training=False):
         with torch.no_grad():
-            labels = torch.cat([surrogate(part).argmax(1) for part in flat.split(max_images)])
+            labels = torch.cat([surrogate(part).argmax(1) for part in torch.split(flat, max_images)])
         objective = _surrogate_loss(surrogate, labels, loss)
         return ascend(objective, flat, threat, generator, chunk=max_images).images.view_as(images)
 
 
-def transfer_episodes(surrogate, episode: Any, threat: ThreatModel, generator=None, **options) -> Any:
+def transfer_episodes(
+    surrogate: nn.Module,
+    episode: Episode,
+    threat: ThreatModel,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Episode:
     """The episode with queries, support set or both (each image by itself) replaced by transferred images."""
     changed = {}
     if threat.target in ("support", "both"):

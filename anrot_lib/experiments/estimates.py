@@ -161,7 +161,7 @@ def estimate_reconstruction(experiment: Experiment) -> ReconstructionEstimate:
         experiment.image_set, trial, device=experiment.device, precision=experiment.precision
     ).images_per_second
     images = experiment.image_set.batch(experiment.image_set.rows("test")[:64], experiment.device)
-    pixels = extractors.as_pixels(images)
+    pixels = extractors.quantise(images)
     started = time.perf_counter()
     with torch.no_grad():
         experiment.extractor(pixels)

@@ -21,7 +21,7 @@ from anrot_lib.divergences.names import NAMES
 from anrot_lib.experiments.reconstruction_plan import DECODINGS, Experiment, name_row
 from anrot_lib.reconstruction import autoencoders, frechet, training
 from anrot_lib.reconstruction.autoencoders import Vae, terms
-from anrot_lib.reconstruction.extractors import as_pixels
+from anrot_lib.reconstruction.extractors import quantise
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import pick
 from anrot_lib.records import results
@@ -131,12 +131,12 @@ def load_real_features(experiment: Experiment) -> tuple[Tensor, list[FloorPointR
     with experiment.progress("features of the originals", count) as bar:
         done = itertools.count(training.IMAGES_PER_PASS, training.IMAGES_PER_PASS)
         batches = (
-            as_pixels(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS)
+            quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS)
         )
         features = frechet.features_of(extractor, batches, lambda n: bar(min(next(done), count)))
     floors: list[FloorPointRecord] = []
     for each in _halve(count):
-        floor = frechet.floor(features, each, experiment.draw(f"floor/{each}"), FLOOR_REPEATS)
+        floor = frechet.measure_floor(features, each, experiment.draw(f"floor/{each}"), FLOOR_REPEATS)
         floors.append({"images": each, "value": floor.value, "half_width": floor.half_width})
     checkpoints.save(path, {"features": features, "floors": floors})
     return features, floors
@@ -169,7 +169,7 @@ def measure_reconstructions(experiment: Experiment, recipe: VaeRecipe, net: Vae,
             psnr, ssim = frechet.psnr_ssim(decoded, images)
             part = {"squared_error": terms(images, decoded, posterior, "kl").error, "psnr": psnr, "ssim": ssim}
             part |= {name: to_standard(name, *posterior).sum(1) for name in NAMES}
-            part["features"] = experiment.extractor(as_pixels(decoded))
+            part["features"] = experiment.extractor(quantise(decoded))
             parts.append({name: tensor.float().cpu() for name, tensor in part.items()})
             bar(sum(len(p["psnr"]) for p in parts))
             _check_time(experiment)
@@ -192,7 +192,7 @@ def test(
         measures = measure_reconstructions(experiment, recipe, net, decoding)
         _check_time(experiment)
         features = measures["features"]
-        distance = frechet.with_interval(real, features, experiment.draw("bootstrap"), experiment.resamples)
+        distance = frechet.bootstrap_distance(real, features, experiment.draw("bootstrap"), experiment.resamples)
         decoded[decoding] = {
             "squared_error": _describe_interval(frechet.mean_interval(measures["squared_error"])),
             "psnr": _describe_interval(frechet.mean_interval(measures["psnr"])),
@@ -201,7 +201,7 @@ def test(
             "kernel": _describe_interval(frechet.kernel_distance(real, features, experiment.draw("kernel"))),
             "over_images": cast(
                 list[DistanceRecord],
-                frechet.over_numbers(real, features, _halve(len(real)), experiment.draw("numbers")),
+                frechet.measure_bias(real, features, _halve(len(real)), experiment.draw("numbers")),
             ),
             "seconds": round(time.perf_counter() - started, 2),
         }
@@ -213,7 +213,7 @@ def _round(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _describe_interval(interval: frechet.Interval | frechet.Bootstrap) -> IntervalRecord:
+def _describe_interval(interval: frechet.Estimate | frechet.Bootstrap) -> IntervalRecord:
     return {"value": _round(interval.value), "half_width": _round(interval.half_width)}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascend import ascend, frozen
 from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
 from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core.errors import UserError
 from anrot_lib.data import augmentation, noise
 from anrot_lib.data.episodes import Episode
 from anrot_lib.divergences.gaussian import DiagonalGaussian
@@ -68,7 +69,7 @@ def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, 
         with torch.no_grad():
             model = net.fit(episode.support.flatten(1, 2), episode.support_labels, episode.mask.flatten(1))
 
-        def objective(queries: Tensor, active: Tensor | None):
+        def objective(queries: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
             return margin_loss(net.head.score(model, net.encode(queries)).logits, episode.labels)
 
         return ascend(loss_only(objective), episode.query, threat, generator, keep="last").images
@@ -111,12 +112,14 @@ def episode_loss(
     maps = net.encode(torch.cat([support, *versions.values()], 1))
     model = net.head.fit(maps[:, :n_support], episode.support_labels, episode.mask.flatten(1))
     scores = net.head.score(model, maps[:, n_support:], draw("sample"))
-    logits = dict(zip(versions, scores.logits.float().split(n_query, 1), strict=True))
+    logits = dict(zip(versions, torch.split(scores.logits.float(), n_query, 1), strict=True))
     losses = {v: nn.functional.cross_entropy(x.flatten(0, 1), episode.labels.flatten()) for v, x in logits.items()}
     if mixed is not None:
         losses["clean"] = mixed.cross_entropy(logits["clean"])
     loss = torch.stack([share * losses[version] for version, share in shares_of(recipe).items()]).sum()
     if metric_loss is not None:
+        if scores.embeddings is None:
+            raise UserError(f"the head of {recipe.method} gives no embeddings for a metric loss; set hesim to 0")
         labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
         loss = loss + recipe.hesim * metric_loss(flat_embeddings(scores.embeddings), labels.flatten())
     return loss if scores.penalty is None else loss + scores.penalty

@@ -44,7 +44,7 @@ def cdist(x: Tensor, y: Tensor, metric: str) -> Tensor:
     squares that rounding made negative count as 0. The gradient of a distance of 0 is 0.
     """
     if check_metric(metric) == "H":
-        p, q = as_gaussians(x), as_gaussians(y)
+        p, q = read_gaussians(x), read_gaussians(y)
         return stable.compute_hellinger(measures.pairwise("bhattacharyya", p, q) / p.mean.shape[-1])
     products = x @ y.mT
     if metric == "C":
@@ -62,13 +62,13 @@ def distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     starts at its target then has a gradient. The distance of a row to itself is 1e-6 sqrt(D).
     """
     if check_metric(metric) == "H":
-        return stable.compute_hellinger(measures.terms("bhattacharyya", as_gaussians(x), as_gaussians(y)).mean(-1))
+        return stable.compute_hellinger(measures.terms("bhattacharyya", read_gaussians(x), read_gaussians(y)).mean(-1))
     if metric == "C":
         return 1 - (x * y).sum(-1)
     return F.pairwise_distance(x, y)
 
 
-def as_gaussians(embeddings: Tensor) -> DiagonalGaussian:
+def read_gaussians(embeddings: Tensor) -> DiagonalGaussian:
     """Raw embeddings (..., 2C) as diagonal Gaussians: mean and log-variance, the latter bounded to (-4, 4) by tanh.
 
     The distance of two of them is sqrt(1 - exp(-D_B / C)), of the geometric-mean coefficient of the C dimensions: the

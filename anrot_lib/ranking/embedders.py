@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from anrot_lib.core import checkpoints, torchvision_compat
+from anrot_lib.core.devices import use_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import check_metric
 
@@ -51,6 +52,8 @@ class Embedder(nn.Module):
         self.dim, self.freeze_bn, self.size = dim, freeze_bn, size
         self.in_channels = 1 if size == 28 else 3
         mean, std = ((0.0,), (1.0,)) if size == 28 else (IMAGENET_MEAN, IMAGENET_STD)
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -60,7 +63,8 @@ class Embedder(nn.Module):
             raise UserError(f"the backbone {self.backbone} takes images of {wanted}, got {tuple(images.shape[1:])}")
         if self.in_channels == 3:
             images = (images - self.mean) / self.std
-        return self.trunk(images.contiguous(memory_format=torch.channels_last))
+        embeddings: Tensor = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        return embeddings
 
     def train(self, mode: bool = True) -> "Embedder":
         """Training mode as usual, but for frozen batch norms."""
@@ -106,7 +110,7 @@ def build(
     generator: torch.Generator | None = None,
     weights: Path | str | None = None,
 ) -> Embedder:
-    """An embedder by its name in the grammar of `ranking.config`.
+    """An embedder by its name in the grammar of `ranking.names`.
 
     generator  the initial weights follow from it; without one they are chance
     weights    a file with the state of torchvision's classifier of that name, or "imagenet" to fetch torchvision's own;
@@ -116,6 +120,7 @@ def build(
     """
     if backbone == "ribn":
         raise UserError("ribn (Inception-BN) is not available: torchvision has no such net; take rres50 or reffb0")
+    trunk: nn.Module
     with _seeded(generator):
         if backbone in SMALL:
             if weights is not None:
@@ -128,10 +133,11 @@ def build(
                 load_weights(trunk, backbone, head, weights)
             old = trunk.get_submodule(head)
             last = old[-1] if isinstance(old, nn.Sequential) else old
+            assert isinstance(last, nn.Linear), f"{backbone} ends in a linear layer"
             setattr(trunk, head, nn.Linear(last.in_features, dim))
             size = None
     embedder = Embedder(backbone, metric, trunk, head, dim, freeze_bn, size)
-    return embedder.to(memory_format=torch.channels_last)
+    return use_channels_last(embedder)
 
 
 @contextlib.contextmanager
@@ -159,11 +165,11 @@ def _torchvision(backbone: str) -> tuple[nn.Module, str]:
 def load_weights(trunk: nn.Module, backbone: str, head: str, weights: Path | str) -> None:
     """Fill a trunk, all but its classifier, from a file or, for "imagenet", from torchvision's server."""
     state = _fetch(backbone) if str(weights) == DOWNLOAD else _read(Path(weights))
-    own = trunk.state_dict()
+    former = trunk.state_dict()
     kept = {key: value for key, value in state.items() if not key.startswith(f"{head}.")}
-    wanted = {key for key in own if not key.startswith(f"{head}.")}
+    wanted = {key for key in former if not key.startswith(f"{head}.")}
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}  # older files have none
-    if wanted - counters - set(kept) or set(kept) - wanted or any(own[k].shape != v.shape for k, v in kept.items()):
+    if wanted - counters - set(kept) or set(kept) - wanted or any(former[k].shape != v.shape for k, v in kept.items()):
         raise UserError(
             f"the weights in {weights} are not those of {backbone} ({TORCHVISION.get(backbone, ('Swin-L',))[0]})"
         )
@@ -188,7 +194,9 @@ def _fetch(backbone: str) -> dict[str, Tensor]:
         raise UserError(f"torchvision has no ImageNet weights for {backbone}; give a file")
     models = torchvision_compat.load_torchvision().models
     try:
-        return models.get_model_weights(TORCHVISION[backbone][0]).IMAGENET1K_V1.get_state_dict(check_hash=True)
+        weights = models.get_model_weights(TORCHVISION[backbone][0]).IMAGENET1K_V1
+        state: dict[str, Tensor] = weights.get_state_dict(check_hash=True)
+        return state
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(f"the ImageNet weights of {backbone} could not be fetched ({error}); give a file") from None
 

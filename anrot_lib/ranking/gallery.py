@@ -97,6 +97,10 @@ class Gallery:
         columns = order[torch.where(real, start[label] + place, 0)]
         return columns, real & (columns != rows[:, None])
 
+    def mark_class(self, rows: Tensor) -> Tensor:
+        """Which rows are of the class of each of `rows` (B,): bool (B, N), the row itself included."""
+        return self.labels == self.labels[rows, None]
+
     def blocks(self, n: int) -> Iterator[slice]:
         """Slices of n queries whose distance matrices stay within BLOCK_NUMBERS."""
         size = max(1, BLOCK_NUMBERS // len(self))
@@ -116,7 +120,7 @@ class Gallery:
         return float((rows.sum(0).square().sum() - n) / (n * (n - 1)))
 
 
-def sorted_rows(distances: Tensor) -> Tensor:
+def sort_rows(distances: Tensor) -> Tensor:
     """Rows in ascending order; may write over its argument. numpy sorts plain numbers several times faster."""
     if distances.is_cuda:
         return distances.sort(1).values

@@ -115,10 +115,10 @@ class Name:
     @property
     def title(self) -> str:
         """The defense as tables write it: "vanilla", "EST[R]", "HM[S,LGA]+ICS"."""
-        hard = self.hardness
-        if hard is None:
+        if isinstance(self.defense, str):
             miner = self.loss.miner.upper()
             return f"N/A[{miner}]" if self.defense == "" else f"{DEFENSES[self.defense]}[{miner}]"
+        hard = self.defense
         destination = "LGA" if hard.gradual else hard.destination.upper()
         tail = ("" if hard.anchor else " fixed anchor") + ("" if hard.distance == "et" else f" {hard.distance}")
         return f"HM[{hard.source.upper()},{destination}]{'+ICS' if hard.structure else ''}{tail}"

@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
-from anrot_lib.ranking.gallery import Gallery, sorted_rows
+from anrot_lib.ranking.gallery import Gallery, sort_rows
 
 CUT = 10  # of mAP@10
 
@@ -79,7 +79,7 @@ def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
     relevant = distances.gather(1, columns).masked_fill_(~real, torch.inf).sort(1).values
     real = real.sort(1, descending=True).values
     # Irrelevant rows that stand before each relevant one: all rows at most as far, less the relevant among them.
-    before = torch.searchsorted(sorted_rows(distances), relevant, right=True)
+    before = torch.searchsorted(sort_rows(distances), relevant, right=True)
     before -= torch.searchsorted(relevant, relevant, right=True)
     order = torch.arange(1, real.shape[1] + 1, device=real.device)
     position = (before + order).double()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints
+from anrot_lib.core.devices import use_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.measures import to_standard
 
@@ -46,9 +47,16 @@ class TransposedConv(nn.ConvTranspose2d):
     With the bias inside, oneDNN sums its gradient in a slow loop that takes longer than that of the weights.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        options = (None, self.stride, self.padding, self.output_padding)
-        return nn.functional.conv_transpose2d(x, self.weight, *options).add_(self.bias.to(x.dtype)[:, None, None])
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert self.bias is not None and output_size is None
+        y = nn.functional.conv_transpose2d(
+            input,
+            self.weight,
+            stride=self.stride,
+            padding=self.padding,  # type: ignore[arg-type]  # a transposed convolution has no padding by name
+            output_padding=self.output_padding,
+        )
+        return y.add_(self.bias.to(input.dtype)[:, None, None])
 
 
 class Vae(nn.Module):
@@ -93,8 +101,8 @@ class Vae(nn.Module):
                     nn.init.xavier_uniform_(module.weight, generator=generator)
                 else:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-                nn.init.zeros_(module.bias)
-        self.to(memory_format=torch.channels_last)  # a fifth faster in training on a CPU
+                nn.init.zeros_(module.get_parameter("bias"))
+        use_channels_last(self)  # a fifth faster in training on a CPU
 
     def encode(self, images: Tensor) -> Posterior:
         if images.shape[1:] != (self.channels, self.size, self.size):
@@ -107,7 +115,8 @@ class Vae(nn.Module):
         return Posterior(self.mean(hidden).float(), log_var)
 
     def decode(self, z: Tensor) -> Tensor:
-        return self.decoder(z).float()
+        images: Tensor = self.decoder(z)
+        return images.float()
 
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Posterior]:
         """(reconstruction from a sample, posterior)."""

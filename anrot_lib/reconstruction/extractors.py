@@ -25,7 +25,7 @@ INCEPTION_URL = (
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def as_pixels(images: Tensor) -> Tensor:
+def quantise(images: Tensor) -> Tensor:
     """Images in [0, 1] as the bytes that a file would hold: uint8, rounded."""
     return (check_images(images) * 255).round().to(torch.uint8)
 
@@ -50,18 +50,12 @@ class Extractor(nn.Module):
         channels: int = 3,
     ):
         super().__init__()
-        self.net, self.name, self.sha256, self.pixels, self.size, self.channels = (
-            net,
-            name,
-            sha256,
-            pixels,
-            size,
-            channels,
-        )
+        self.net, self.name, self.sha256 = net, name, sha256
+        self.pixels, self.size, self.channels = pixels, size, channels
         self.resize = resize or ("none" if size is None else f"bilinear, antialiased, to {size} px")
         if not isinstance(net, torch.fx.GraphModule):  # an exported program has no modes
             self.eval()
-        probe = torch.zeros(2, channels, *(2 * [size or 32]), dtype=torch.uint8)
+        probe = torch.zeros(2, channels, size or 32, size or 32, dtype=torch.uint8)
         with torch.no_grad():
             self.num_features = self(probe).shape[1]
 
@@ -69,7 +63,7 @@ class Extractor(nn.Module):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise UserError(
                 f"an extractor takes uint8 images (B, C, H, W), got {images.dtype} {tuple(images.shape)}; "
-                "turn images in [0, 1] into bytes by as_pixels"
+                "turn images in [0, 1] into bytes by quantise"
             )
         images = images.expand(-1, 3, -1, -1) if self.channels == 3 and images.shape[1] == 1 else images
         if self.pixels != "bytes":
@@ -77,8 +71,8 @@ class Extractor(nn.Module):
             if self.size is not None and images.shape[-1] != self.size:
                 images = nn.functional.interpolate(images, size=2 * [self.size], mode="bilinear", antialias=True)
             images = images * 2 - 1 if self.pixels == "symmetric" else images
-        found = self.net(images).float()
-        return found.mean((-2, -1)) if found.ndim == 4 else found
+        features: Tensor = self.net(images).float()
+        return features.mean((-2, -1)) if features.ndim == 4 else features
 
     @property
     def is_inception(self) -> bool:
@@ -94,7 +88,7 @@ class Extractor(nn.Module):
         return {"name": self.name, "sha256": self.sha256, "features": self.num_features, "resize": self.resize}
 
 
-def of_encoder(encoder: Encoder, name: str) -> Extractor:
+def wrap_encoder(encoder: Encoder, name: str) -> Extractor:
     """An encoder of this kit, its maps averaged over positions; the hash is of its weights."""
     content = hashlib.sha256()
     for key, tensor in sorted(encoder.state_dict().items()):
@@ -103,19 +97,19 @@ def of_encoder(encoder: Encoder, name: str) -> Extractor:
     return Extractor(encoder, name, content.hexdigest(), channels=encoder.in_channels)
 
 
-def of_checkpoint(path: Path) -> Extractor:
+def load_encoder(path: Path) -> Extractor:
     """The encoder of a net that `train` wrote."""
     net, method, about = nets.load_net(path)
-    return of_encoder(net.backbone, f"{net.backbone.name} ({about.get('row', method)})")
+    return wrap_encoder(net.backbone, f"{net.backbone.name} ({about.get('row', method)})")
 
 
-def of_mobilenet(path: Path, size: int | None = 128) -> Extractor:
+def load_mobilenet(path: Path, size: int | None = 128) -> Extractor:
     """MobileNet v1 from an .npz file of weights; it was trained at 224 px, and less is faster."""
     net = mobilenet.load(path)
     return Extractor(net, f"MobileNet v1 at {size} px", checkpoints.sha256(path), "symmetric", size)
 
 
-def of_program(path: Path, size: int | None = None, name: str | None = None) -> Extractor:
+def load_program(path: Path, size: int | None = None, name: str | None = None) -> Extractor:
     """Any torch module, from a file of torch.export.save (.pt2) with a free batch size.
 
     It takes floats in [0, 1] and does its own normalisation; it returns features (B, D) or maps (B, D, h, w).
@@ -164,11 +158,13 @@ def inception(path: Path | None = None, sha256: str = INCEPTION_SHA256, download
 
 
 def _check_hash(path: Path, expected: str, source: str) -> None:
-    if (found := checkpoints.sha256(path)) != expected:
-        raise UserError(f"{source} has sha256 {found}, expected {expected}; it is damaged or another file")
+    if (actual := checkpoints.sha256(path)) != expected:
+        raise UserError(f"{source} has sha256 {actual}, expected {expected}; it is damaged or another file")
 
 
-def from_words(words: str, sha256: str | None = None, size: int | None = None, download: bool = False) -> Extractor:
+def choose_extractor(
+    words: str, sha256: str | None = None, size: int | None = None, download: bool = False
+) -> Extractor:
     """The extractor that a command line names.
 
     inception; a file: .pth (Inception weights), .npz (MobileNet v1), .pt2 (any exported module), .pt (a net of ours).
@@ -180,9 +176,9 @@ def from_words(words: str, sha256: str | None = None, size: int | None = None, d
         raise UserError(f"unknown extractor {words!r}: neither own, inception, nor a file")
     known = {
         ".pth": lambda: inception(path, sha256 or INCEPTION_SHA256),
-        ".npz": lambda: of_mobilenet(path, size or 128),
-        ".pt2": lambda: of_program(path, size),
-        ".pt": lambda: of_checkpoint(path),
+        ".npz": lambda: load_mobilenet(path, size or 128),
+        ".pt2": lambda: load_program(path, size),
+        ".pt": lambda: load_encoder(path),
     }
     if path.suffix not in known:
         raise UserError(f"extractor {path.name}: known are files ending in {', '.join(known)}")

@@ -7,7 +7,7 @@ S = A A^T, T = B B^T as |A|^2 + |B|^2 - 2 * (sum of the singular values of A^T B
 that is not symmetric, and nothing special for covariances without full rank, where the factors are just thin.
 
 The number depends on how many images it is taken from: its expectation falls roughly as a + b/n. So a number stands
-beside the distance of two disjoint sets of real images of the same size, the floor (`floor`), never alone.
+beside the distance of two disjoint sets of real images of the same size, the floor (`measure_floor`), never alone.
 """
 
 import math
@@ -27,6 +27,7 @@ from anrot_lib.core.statistics import t_quantile
 # Below so many images a side no number is given: a choice of ours, for covariances of a few dozen features and more.
 LEAST_IMAGES = 100
 RESAMPLES = 50
+BLOCK = 4096  # rows of features
 
 
 class TooFewImages(UserWarning):
@@ -50,12 +51,17 @@ def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
     n, d = features.shape
     weights = torch.ones(n, dtype=torch.float64) if counts is None else counts
     total = weights.sum()
-    mean = sum(w @ x.double() for x, w in zip(features.split(4096), weights.split(4096), strict=True)) / total
+    mean = (
+        sum(w @ x.double() for x, w in zip(torch.split(features, 4096), torch.split(weights, 4096), strict=True))
+        / total
+    )
     if n <= d:
         centred = (features.double() - mean) * (weights / (total - 1)).sqrt()[:, None]
         return Moments(mean, centred.T)
     covariance = torch.zeros(d, d, dtype=torch.float64)
-    for x, w in zip(features.split(4096), weights.split(4096), strict=True):  # only a block is ever held in float64
+    for x, w in zip(
+        torch.split(features, 4096), torch.split(weights, 4096), strict=True
+    ):  # only a block is ever held in float64
         centred = (x.double() - mean) * w.sqrt()[:, None]
         covariance.addmm_(centred.T, centred)
     values, vectors = torch.linalg.eigh(covariance / (total - 1))
@@ -63,7 +69,7 @@ def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
     return Moments(mean, vectors[:, kept] * values[kept].sqrt())
 
 
-def between(p: Moments, q: Moments) -> float:
+def compare_moments(p: Moments, q: Moments) -> float:
     """The squared Frechet distance d^2 of two Gaussians, >= 0 up to rounding: what is called "the" distance."""
     roots = torch.linalg.svdvals(p.factor.T @ q.factor).sum() if p.factor.numel() and q.factor.numel() else 0.0
     return float((p.mean - q.mean).square().sum() + p.factor.square().sum() + q.factor.square().sum() - 2 * roots)
@@ -82,10 +88,10 @@ def distance(real: Tensor, other: Tensor) -> float:
             stacklevel=2,
         )
         return math.nan
-    return between(moments(real), moments(other))
+    return compare_moments(moments(real), moments(other))
 
 
-class Interval(NamedTuple):
+class Estimate(NamedTuple):
     value: float
     half_width: float
 
@@ -96,7 +102,9 @@ class Bootstrap(NamedTuple):
     resampled: list[float]
 
 
-def with_interval(real: Tensor, other: Tensor, generator: torch.Generator, resamples: int = RESAMPLES) -> Bootstrap:
+def bootstrap_distance(
+    real: Tensor, other: Tensor, generator: torch.Generator, resamples: int = RESAMPLES
+) -> Bootstrap:
     """The distance of paired features (row k of both belongs to image k) and the half-width of a 95 % interval.
 
     The bootstrap resamples images, both rows together. Repeated images shift every resampled distance upwards, so
@@ -114,11 +122,11 @@ def with_interval(real: Tensor, other: Tensor, generator: torch.Generator, resam
     for _ in range(resamples):
         picked = torch.randint(len(real), (len(real),), generator=generator)
         counts = torch.bincount(picked, minlength=len(real))
-        drawn.append(between(moments(real, counts), moments(other, counts)))
+        drawn.append(compare_moments(moments(real, counts), moments(other, counts)))
     return Bootstrap(value, 1.96 * float(np.std(drawn, ddof=1)), drawn)
 
 
-def disjoint(n_images: int, each: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_disjoint(n_images: int, each: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Two disjoint random sets of `each` row numbers out of `n_images`."""
     if 2 * each > n_images:
         raise UserError(f"two disjoint sets of {each} images need {2 * each}, there are {n_images}")
@@ -126,7 +134,7 @@ def disjoint(n_images: int, each: int, generator: torch.Generator) -> tuple[Tens
     return order[:each], order[each : 2 * each]
 
 
-def floor(real: Tensor, each: int, generator: torch.Generator, repeats: int = 5) -> Interval:
+def measure_floor(real: Tensor, each: int, generator: torch.Generator, repeats: int = 5) -> Estimate:
     """Real against real: mean distance of two disjoint sets of `each` images, 1.96 standard deviations over repeats.
 
     What a perfect imitation, drawn anew from the same source, scores at that number. Reconstructions compared with
@@ -134,18 +142,18 @@ def floor(real: Tensor, each: int, generator: torch.Generator, repeats: int = 5)
     """
     drawn = []
     for _ in range(repeats):
-        first, second = disjoint(len(real), each, generator)
+        first, second = draw_disjoint(len(real), each, generator)
         drawn.append(distance(real[first], real[second]))
-    return Interval(float(np.mean(drawn)), 1.96 * float(np.std(drawn, ddof=1)) if repeats > 1 else math.nan)
+    return Estimate(float(np.mean(drawn)), 1.96 * float(np.std(drawn, ddof=1)) if repeats > 1 else math.nan)
 
 
-def over_numbers(
+def measure_bias(
     real: Tensor, other: Tensor, numbers: Sequence[int], generator: torch.Generator
 ) -> list[dict[str, float]]:
     """The bias: for each n, the distance of n images' `other` from n *different* images' `real`, and the floor at n."""
     points = []
     for n in numbers:
-        first, second = disjoint(len(real), n, generator)
+        first, second = draw_disjoint(len(real), n, generator)
         kept = {"distance": distance(real[first], other[second]), "floor": distance(real[first], real[second])}
         points.append({"images": n, **kept})
     return points
@@ -161,7 +169,7 @@ def extrapolate(numbers: Sequence[int], values: Sequence[float], to: float = mat
 
 def kernel_distance(
     real: Tensor, other: Tensor, generator: torch.Generator, subset: int = 1000, subsets: int = 50
-) -> Interval:
+) -> Estimate:
     """Kernel distance: unbiased squared MMD with the kernel (x.y / D + 1)^3, mean over random subsets.
 
     Binkowski et al. 2018 ("KID" with Inception features), by torchmetrics' own estimator, in float64 and with a
@@ -179,7 +187,7 @@ def kernel_distance(
     for _ in range(subsets):
         rows = [torch.randperm(len(x), generator=generator)[:subset] for x in (real, other)]
         drawn.append(float(poly_mmd(real[rows[0]].double(), other[rows[1]].double())))
-    return Interval(float(np.mean(drawn)), 1.96 * float(np.std(drawn, ddof=1)) / (fewest // subset) ** 0.5)
+    return Estimate(float(np.mean(drawn)), 1.96 * float(np.std(drawn, ddof=1)) / (fewest // subset) ** 0.5)
 
 
 def features_of(
@@ -203,10 +211,11 @@ def psnr_ssim(images: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
     images, originals = check_images(images, "reconstructions"), check_images(originals, "originals")
     psnr = peak_signal_noise_ratio(images, originals, data_range=1.0, reduction="none", dim=(1, 2, 3))
     ssim = structural_similarity_index_measure(images, originals, data_range=1.0, reduction="none")
+    assert isinstance(ssim, Tensor), "SSIM without its image"
     return psnr, ssim
 
 
-def mean_interval(values: Tensor) -> Interval:
+def mean_interval(values: Tensor) -> Estimate:
     """Mean over images and the half-width of its 95 % t-interval."""
     values = values.double()
-    return Interval(float(values.mean()), t_quantile(len(values)) * float(values.std()) / len(values) ** 0.5)
+    return Estimate(float(values.mean()), t_quantile(len(values)) * float(values.std()) / len(values) ** 0.5)

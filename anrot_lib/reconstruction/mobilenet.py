@@ -39,19 +39,21 @@ class MobileNetV1(nn.Module):
         self.layers = nn.Sequential(*layers.values())
         self.classifier = nn.Linear(widths[-1], 1000)
         for name, (_, convolution, norm, _) in layers.items():
-            convolution.weight.data.copy_(torch.from_numpy(weights[f"{name}.weight"]))
+            convolution.get_parameter("weight").data.copy_(torch.from_numpy(weights[f"{name}.weight"]))
             for part in ("weight", "bias", "running_mean", "running_var"):
-                getattr(norm, part).data.copy_(torch.from_numpy(weights[f"{name}_bn.{part}"]))
+                norm.state_dict()[part].copy_(torch.from_numpy(weights[f"{name}_bn.{part}"]))
         if "conv_preds.weight" in weights:
             self.classifier.weight.data.copy_(torch.from_numpy(weights["conv_preds.weight"]).flatten(1))
             self.classifier.bias.data.copy_(torch.from_numpy(weights["conv_preds.bias"]))
         self.eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.layers(images).mean((-2, -1))
+        maps: Tensor = self.layers(images)
+        return maps.mean((-2, -1))
 
     def classify(self, images: Tensor) -> Tensor:
-        return self.classifier(self(images))
+        logits: Tensor = self.classifier(self(images))
+        return logits
 
 
 def load(path: Path) -> MobileNetV1:

@@ -353,7 +353,9 @@ mine, library = frechet_distance(first, second), frechet.distance(first, second)
 torch.testing.assert_close(mine.item(), library)
 print("equal to the library:", abs(mine.item() - library) < 1e-6 * library)
 line = [frechet.Moments(torch.tensor([m]).double(), torch.tensor([[s]]).double()) for m, s in ((0.0, 1.0), (3.0, 2.0))]
-print(f"N(0, 1) against N(3, 4): d^2 = {frechet.between(*line):.4f}, the squared Wasserstein distance 3^2 + 1^2")
+print(
+    f"N(0, 1) against N(3, 4): d^2 = {frechet.compare_moments(*line):.4f}, the squared Wasserstein distance 3^2 + 1^2"
+)
 
 # %% [markdown]
 # It is called FID only with the features of one certain Inception net. Ours come from the encoder of the course, so
@@ -363,11 +365,11 @@ print(f"N(0, 1) against N(3, 4): d^2 = {frechet.between(*line):.4f}, the squared
 # %%
 extractor = extractors.Extractor(P.net("mixture").backbone, "encoder of the course", "0" * 64, size=32)
 sets = decoded | {"real": test}
-features = {k: frechet.features_of(extractor, [extractors.as_pixels(x)]) for k, x in sets.items()}
+features = {k: frechet.features_of(extractor, [extractors.quantise(x)]) for k, x in sets.items()}
 n = len(test) // 2
-floor = frechet.floor(features["real"], n, P.generator("floor"))
+floor = frechet.measure_floor(features["real"], n, P.generator("floor"))
 real = features["real"]
-bars = {k: frechet.with_interval(real, features[k], P.generator("bootstrap"), P.pick(20, 50, 50)) for k in nets}
+bars = {k: frechet.bootstrap_distance(real, features[k], P.generator("bootstrap"), P.pick(20, 50, 50)) for k in nets}
 print("features:", extractor.num_features, "  images in a set:", len(test), "  in the floor:", f"{n} against {n}")
 
 # %%
@@ -399,7 +401,7 @@ print("nearest to the originals at beta 1 and 4:", [TITLES[n] for n in nearest])
 
 # %%
 counts = [100, 125, 150, 200, 250, 300]
-floors = [frechet.floor(real, k, P.generator(f"floor {k}")).value for k in counts]
+floors = [frechet.measure_floor(real, k, P.generator(f"floor {k}")).value for k in counts]
 fig, axes = plt.subplots(figsize=(4.6, 2.5), layout="constrained")
 axes.plot(counts, floors, "o", color="black", label="real against real, mean of 5")
 fitted = [frechet.extrapolate(counts, floors, to) for to in range(90, 321)]
@@ -427,11 +429,11 @@ print(caught[0].category.__name__ + ":", str(caught[0].message).split(", so")[0]
 # %%
 with torch.no_grad():
     lines = {k: reconstruction.rows_of_last_image(d) for k, d in sets.items()}
-    lines = {k: frechet.moments(extractor(extractors.as_pixels(rows))) for k, rows in lines.items()}
+    lines = {k: frechet.moments(extractor(extractors.quantise(rows))) for k, rows in lines.items()}
     dark = {k: extractor.net(d.expand(-1, 3, -1, -1) / 255).mean((-2, -1)) for k, d in sets.items()}
 ways = {
     f"all {len(test)} images": {k: bars[k].value for k in nets},
-    "rows of one image": {k: frechet.between(lines["real"], lines[k]) for k in nets},
+    "rows of one image": {k: frechet.compare_moments(lines["real"], lines[k]) for k in nets},
     "[0, 1] for [0, 255]": {k: frechet.distance(dark["real"], dark[k]) for k in nets},
 }
 

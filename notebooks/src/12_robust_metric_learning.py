@@ -32,7 +32,7 @@ from anrot_lib.course import lesson
 from anrot_lib.course.exercises import check
 from anrot_lib.ranking import distances, recipe
 from anrot_lib.ranking.data.batches import Sampler
-from anrot_lib.ranking.data.sets import of_image_set
+from anrot_lib.ranking.data.sets import build_ranking_set
 from anrot_lib.ranking.training import defenses, miners
 from anrot_lib.reports import ranking_figures
 
@@ -79,7 +79,7 @@ print("equal to the library, to 2e-5:", True)
 # attribute `metric` is an embedder.
 
 # %%
-data = of_image_set(P.embedded, size=32, limit=P.pick(400, 1200, 4800))
+data = build_ranking_set(P.embedded, size=32, limit=P.pick(400, 1200, 4800))
 train, test = data.train, data.test
 for name, part in (("training", train), ("test", test)):
     print(f"{name}: {len(part)} images of {part.classes} classes")
@@ -116,7 +116,7 @@ EPOCHS = P.pick(12, 30, 60)
 nets, histories = {}, {}
 nets["vanilla"], histories["vanilla"] = train_small("rlenet", EPOCHS)
 batch = Sampler(train.labels, batch=64, kind="p", seed=1).draw_epoch(0)[0]
-embedded, labels = defenses.benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
+embedded, labels = defenses.embed_benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
 MINERS = ("random", "semihard", "softhard", "distance", "hardest")
 mined = {}
 for name, key in zip(MINERS, "rmsdh", strict=True):
@@ -298,7 +298,7 @@ from anrot_lib.ranking.score import ers, testing
 
 COLOURS = {"vanilla": "#0072B2", "HM[S,LGA]": "#D55E00"}
 quiet = lambda *_: nullcontext(lambda *_: None)  # noqa: E731
-subjects = {name: testing.subject_of(net, "N", test, "cpu", quiet) for name, net in nets.items()}
+subjects = {name: testing.build_subject(net, "N", test, "cpu", quiet) for name, net in nets.items()}
 clean = {name: testing.benign_numbers(subject, quiet, nmi=False) for name, subject in subjects.items()}
 for name, numbers in clean.items():
     print(f"{name}: R@1 is above three times chance: {numbers['R@1'] > 3 * numbers['chance']}", end="; ")
@@ -316,7 +316,7 @@ both = np.prod([retrieval.retrieve(subject.gallery).hits() for subject in subjec
 asked = np.flatnonzero(both)[5:60:20]  # images whose first hit is right with either net
 KINDS, EPS = ["CA+", "CA-", "QA+", "QA-", "ES"], [0, 2, 4, 8, 16]
 found = {
-    (name, kind, eps): lists.attacked(subjects[name], attacks_at(eps)[kind], asked, seed=0)
+    (name, kind, eps): lists.list_attacked(subjects[name], attacks_at(eps)[kind], asked, seed=0)
     for name, kind, eps in lesson.track(list(itertools.product(nets, KINDS, EPS)), "attacks")
 }
 
@@ -351,10 +351,10 @@ lesson.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=li
 # ES{:}R + LTM + GTM + GTT\big)$$
 
 # %%
-sample = suite.queries_of(subjects["vanilla"].gallery, P.pick(60, 100, 400), seed=0)
+sample = suite.choose_queries(subjects["vanilla"].gallery, P.pick(60, 100, 400), seed=0)
 scores = {}
 for name, eps in lesson.track(list(itertools.product(nets, EPS)), "scores"):
-    protocol = testing.Protocol(tuple(attacks_at(eps).values()))
+    protocol = testing.ScoreProtocol(tuple(attacks_at(eps).values()))
     _, attacked, _ = testing.attack_all(subjects[name], protocol, sample, quiet)
     scores[name, eps] = {number: float(values.mean()) for number, values in attacked.items()}
 ladder = {name: [ers.ers(scores[name, eps]) for eps in EPS] for name in nets}
@@ -419,8 +419,8 @@ nn.init.zeros_(constant[-1].weight)  # what is left is the bias
 
 def test_of(net):
     """Clean numbers, and the ten numbers under attack at 8/255."""
-    subject = testing.subject_of(net, "N", test, "cpu", quiet)
-    protocol = testing.Protocol(tuple(attacks_at(8).values()))
+    subject = testing.build_subject(net, "N", test, "cpu", quiet)
+    protocol = testing.ScoreProtocol(tuple(attacks_at(8).values()))
     _, attacked, _ = testing.attack_all(subject, protocol, sample, quiet)
     return testing.benign_numbers(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
 
@@ -490,7 +490,7 @@ labels = torch.tensor([1, 1, 0, 1, 1, 0, 0])
 query = labels[3]  # of the class of its nearest row, row 3
 others = (labels != query).nonzero().flatten()
 mistaken = apart[others].argmin()
-aims = [goals.mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
+aims = [goals.find_mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
 print("rows of the other class:", others.tolist(), "  nearest of them:", others[mistaken].item())
 print("as in the original code:", mistaken.item(), "  in the library, fixed and as in the original:", aims)
 

@@ -37,7 +37,7 @@ def images():
 @pytest.fixture(scope="module")
 def extractor():
     encoder = encoders.build("tiny", generator=torch.Generator().manual_seed(0)).eval()
-    return extractors.of_encoder(encoder, "tiny, untrained")
+    return extractors.wrap_encoder(encoder, "tiny, untrained")
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_the_numbers_are_those_of_the_images(finished, images):
     with torch.no_grad():
         posterior = net.encode(originals)
         decoded = net.decode(posterior.mean)
-        features = [run.extractor(extractors.as_pixels(x)) for x in (originals, decoded)]
+        features = [run.extractor(extractors.quantise(x)) for x in (originals, decoded)]
     found = records[1]["decoded"]["mean"]
     assert found["frechet"]["value"] == pytest.approx(frechet.distance(*features), rel=1e-4)
     error = (decoded - originals).square().sum((1, 2, 3))
@@ -323,7 +323,7 @@ def test_the_kits_own_encoder_is_trained_for_it(home, capsys):
     rows = results.read_rows(home / "runs" / "small-16px-reconstruction-smoke" / "study.json")
     record = rows["kl-beta-0.1-seed-0"]
     assert record["extractor"]["name"] == name and set(record["decoded"]) == {"mean"}
-    untrained = extractors.of_encoder(encoders.build("tiny", generator=torch.Generator().manual_seed(0)), "x")
+    untrained = extractors.wrap_encoder(encoders.build("tiny", generator=torch.Generator().manual_seed(0)), "x")
     assert record["extractor"]["sha256"] != untrained.sha256
 
 

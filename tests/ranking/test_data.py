@@ -10,7 +10,7 @@ from anrot_lib.data import image_set
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.data.layouts import halves
-from anrot_lib.ranking.data.sets import evenly, load, of_image_set
+from anrot_lib.ranking.data.sets import build_ranking_set, evenly, load
 
 from .sets import WRITERS, write_cars, write_cub, write_digits
 
@@ -112,7 +112,7 @@ def test_a_prepared_set(home):
 
 
 def test_crops_are_parts_of_the_image_and_half_are_mirrored():
-    part = of_image_set(synthetic(n_classes=20, per_class=6, size=20), 16).train
+    part = build_ranking_set(synthetic(n_classes=20, per_class=6, size=20), 16).train
     numbers = torch.zeros(200, dtype=torch.int64)
     crops = part.augment(numbers, torch.Generator().manual_seed(0), flip=True)
     whole = torch.from_numpy(part.images[part.rows[0]]).permute(2, 0, 1).float() / 255
@@ -126,7 +126,7 @@ def test_crops_are_parts_of_the_image_and_half_are_mirrored():
 
 
 def test_the_centre_is_cut_for_testing():
-    part = of_image_set(synthetic(n_classes=20, per_class=6, size=20), 16).test
+    part = build_ranking_set(synthetic(n_classes=20, per_class=6, size=20), 16).test
     expected = torch.from_numpy(part.images[part.rows[3]]).permute(2, 0, 1)[:, 2:18, 2:18].float() / 255
     assert torch.equal(part.batch([3])[0], expected)
 
@@ -135,7 +135,7 @@ def test_a_limit_takes_pairs_evenly_from_the_classes():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
     assert evenly(labels, 6).tolist() == [0, 1, 4, 5, 7, 8]
     assert evenly(labels, 8).tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
-    made = of_image_set(synthetic(n_classes=20, per_class=6, size=16), 16, limit=30)
+    made = build_ranking_set(synthetic(n_classes=20, per_class=6, size=16), 16, limit=30)
     assert (len(made.train), len(made.test)) == (30, 30)
     assert made.train.classes == 15
 

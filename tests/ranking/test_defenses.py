@@ -11,7 +11,14 @@ from anrot_lib.ranking.distances import distance, hardness
 from anrot_lib.ranking.names import MARGINS
 from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import defenses
-from anrot_lib.ranking.training.defenses import alignment, away_from, embed, manipulate, maximise, together
+from anrot_lib.ranking.training.defenses import (
+    embed,
+    manipulate,
+    maximise,
+    measure_alignment,
+    pull_together,
+    push_away,
+)
 from anrot_lib.ranking.training.destinations import Constant, Custom, Mined
 from anrot_lib.ranking.training.losses import triplet_loss
 from anrot_lib.ranking.training.miners import mine
@@ -78,7 +85,7 @@ def defense_of(suffix, destination=None, metric="N", **changes):
 
 def test_the_objective_of_known_hardness():
     reached = torch.tensor([-0.3, -0.05], requires_grad=True)
-    values = alignment(reached, torch.tensor(-0.1), "et")
+    values = measure_alignment(reached, torch.tensor(-0.1), "et")
     assert values.tolist() == pytest.approx([0.04, 0.0])
     values.sum().backward()
     assert reached.grad[1] == 0
@@ -88,7 +95,7 @@ def test_the_objective_of_known_hardness():
 def test_the_kl_objective_has_the_gradient_of_torch():
     reached, aim = torch.tensor([0.3, 0.5]), torch.tensor([0.2, 0.6])
     first, second = reached.clone().requires_grad_(), reached.clone().requires_grad_()
-    alignment(first, aim, "kl").backward()
+    measure_alignment(first, aim, "kl").backward()
     parts = nn.functional.normalize(second, p=1, dim=0), nn.functional.normalize(aim, p=1, dim=0)
     (nn.functional.kl_div(*parts, reduction="sum") / 2).backward()
     torch.testing.assert_close(first.grad, second.grad)
@@ -147,8 +154,8 @@ ATTACKS = {
     "manipulate l2": lambda net, x, t: manipulate(net, x, torch.full((len(x),), 0.5, dtype=x.dtype), t, "l2"),
     "manipulate kl": lambda net, x, t: manipulate(net, x, torch.linspace(0.1, 1, len(x), dtype=x.dtype), t, "kl"),
     "maximise": maximise,
-    "away": lambda net, x, t: away_from(net, x.flatten(0, 1), t, draw("attack")).view_as(x),
-    "together": lambda net, x, t: torch.stack([x[:, 0], *together(net, x[:, 1], x[:, 2], t)], 1),
+    "away": lambda net, x, t: push_away(net, x.flatten(0, 1), t, draw("attack")).view_as(x),
+    "together": lambda net, x, t: torch.stack([x[:, 0], *pull_together(net, x[:, 1], x[:, 2], t)], 1),
 }
 
 
@@ -179,7 +186,7 @@ def test_attacks_stay_inside_and_leave_the_net_alone(smooth_net, pairs, name, st
 def test_act_brings_positive_and_negative_together_and_keeps_the_anchor(smooth_net, pairs):
     triplets = triplets_of(*pairs, smooth_net)
     _, p, n = triplets.unbind(1)
-    moved = together(smooth_net, p, n, threat())
+    moved = pull_together(smooth_net, p, n, threat())
     assert not torch.equal(moved[0], p)
     assert not torch.equal(moved[1], n)
     with torch.no_grad():
@@ -192,7 +199,7 @@ def test_act_brings_positive_and_negative_together_and_keeps_the_anchor(smooth_n
 def test_est_moves_every_embedding_away(smooth_net, pairs, metric):
     smooth_net.metric = metric
     images, _ = pairs
-    moved = away_from(smooth_net, images, threat(), draw("attack"))
+    moved = push_away(smooth_net, images, threat(), draw("attack"))
     with torch.no_grad():
         shift = distance(embed(smooth_net, moved), embed(smooth_net, images), metric)
     assert (shift > (5e-4 if metric == "C" else 1e-2)).all()  # 1 - cos is half the square of the distance

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import measures, stable
 from anrot_lib.divergences.gaussian import DiagonalGaussian
-from anrot_lib.ranking.distances import as_gaussians, cdist, distance, hardness, normalise
+from anrot_lib.ranking.distances import read_gaussians, cdist, distance, hardness, normalise
 
 E1, E2 = torch.eye(2, dtype=torch.float64)
 
@@ -104,4 +104,4 @@ def test_h_stays_in_its_range_and_is_flat_at_equality():
 
 def test_h_takes_pairs_of_numbers():
     with pytest.raises(UserError, match="odd"):
-        as_gaussians(torch.zeros(2, 5))
+        read_gaussians(torch.zeros(2, 5))

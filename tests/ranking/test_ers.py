@@ -130,7 +130,7 @@ def test_the_ceiling_is_the_score_without_an_attack(toy):
     decides which row stands first: one or two of the 150 x 600 comparisons behind a number may turn out the other way.
     """
     subject = toy.subject()
-    rows = suite.queries_of(subject.gallery, 150, 0)
+    rows = suite.choose_queries(subject.gallery, 150, 0)
     scores = []
     for eps in (0.0, 0.02, 0.1, 0.3):
         benign, attacked = {}, {}

@@ -32,7 +32,7 @@ def attack(title, eps):
 
 @pytest.mark.parametrize("title", ["CA+", "CA-", "QA+", "QA-", "ES", "GTM", "GTT"])
 def test_without_room_to_move_the_lists_are_the_gallerys(subject, title):
-    found = lists.attacked(subject, attack(title, 0.0), ROWS, seed=0)
+    found = lists.list_attacked(subject, attack(title, 0.0), ROWS, seed=0)
     table = torch.cdist(subject.gallery.embeddings, subject.gallery.embeddings).fill_diagonal_(torch.inf)
     assert torch.equal(found.changed, subject.batch(ROWS))
     assert torch.equal(found.nearest, table[found.query].argsort(1)[:, :5])
@@ -46,21 +46,21 @@ def test_the_place_is_the_number_of_the_same_attack(subject, title):
     """The reported rank counts rows that a list leaves out: the query's own, and for CA the candidate's benign one."""
     run = attack(title, 0.1)
     reported = suite.run_attack(subject, run, ROWS, seed=0).attacked[title] / 100 * len(subject.gallery)
-    found = lists.attacked(subject, run, ROWS, seed=0)
+    found = lists.list_attacked(subject, run, ROWS, seed=0)
     more = np.round(reported - (found.place.numpy() - 1), 6)
     assert set(more) <= ({0, 1, 2} if title[:2] == "CA" else {1})
     assert set((found.rows if title[:2] == "CA" else found.query).tolist()) == set(ROWS)
 
 
 def test_partners_do_not_depend_on_eps(subject):
-    small, large = (lists.attacked(subject, attack("QA-", eps), ROWS, seed=3) for eps in (0.0, 0.2))
+    small, large = (lists.list_attacked(subject, attack("QA-", eps), ROWS, seed=3) for eps in (0.0, 0.2))
     assert torch.equal(small.followed, large.followed)
     assert not torch.equal(small.place, large.place)
 
 
 def test_changed_images_are_shown_where_they_stand(subject):
     for title in ("ES", "CA+"):
-        found = lists.attacked(subject, attack(title, 0.2), ROWS, seed=0)
+        found = lists.list_attacked(subject, attack(title, 0.2), ROWS, seed=0)
         assert (found.changed - subject.batch(ROWS)).abs().max() > 0.04
         line = found.images(subject, 1)
         assert line.shape == (7, 1, 4, 4)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from anrot_lib.attacks.ascend import ascend
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import goals, suite
-from anrot_lib.ranking.attacks.goals import different, draw, goal_of, mismatch
+from anrot_lib.ranking.attacks.goals import build_goal
 from anrot_lib.ranking.attacks.names import parse, profile
+from anrot_lib.ranking.attacks.partners import draw_chance, draw_different, find_mismatch
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Gallery
 from anrot_lib.ranking.retrieval import retrieve
@@ -137,7 +138,7 @@ def test_losses_and_gradients_are_those_of_the_formulas(attack, metric):
     labels = torch.randint(4, (400,), generator=generator)
     x = normalise(torch.randn(400, 6, generator=generator).double() + 0.3, metric)
     gallery, rows = Gallery(x, labels, metric), torch.arange(0, 60, 5)
-    goal = goal_of(attack, gallery, rows, x[rows], draw(attack, len(rows), generator))
+    goal = build_goal(attack, gallery, rows, x[rows], draw_chance(attack, len(rows), generator))
     raw = (x[rows] + 0.2 * torch.randn(len(rows), 6, generator=generator)).requires_grad_()
     gradients = []
     for loss in (goal.loss, lambda e: plain_loss(goal, e)):
@@ -154,7 +155,7 @@ def test_numbers_are_those_of_the_formulas(toy):
     moved = normalise(gallery.embeddings[rows] + 0.2 * torch.randn(40, 12, generator=generator).double(), "N")
     x, n = gallery.embeddings, 600
     for attack in (*NINE, named("CA+", count=3), named("QA+", count=3)):
-        goal = goal_of(attack, gallery, rows, x[rows], draw(attack, 40, generator))
+        goal = build_goal(attack, gallery, rows, x[rows], draw_chance(attack, 40, generator))
         values = goal.values(moved)
         for b, row in enumerate(rows.tolist()):
             partners = goal.case.partners[b]
@@ -187,7 +188,7 @@ def test_under_hellinger_the_numbers_keep_their_ranges(toy):
     numbers = {}
     for title in ("TMA", "ES"):
         attack = named(title)
-        goal = goal_of(attack, gallery, rows, gallery.embeddings[rows], draw(attack, 20, torch.Generator()))
+        goal = build_goal(attack, gallery, rows, gallery.embeddings[rows], draw_chance(attack, 20, torch.Generator()))
         still, moved = goal.values(gallery.embeddings[rows]), goal.values(far)
         numbers |= {name: (still[name], moved[name]) for name in moved}
     assert (numbers["ES:D"][0] == 0).all() and (numbers["ES:D"][1] > 1.5).all() and (numbers["ES:D"][1] <= 2).all()
@@ -198,7 +199,7 @@ def test_under_hellinger_the_numbers_keep_their_ranges(toy):
 def test_top_one_is_the_r_at_1_of_retrieval(toy):
     subject = toy.subject("C")
     rows = torch.arange(50)
-    goal = goal_of(named("LTM"), subject.gallery, rows, subject.gallery.embeddings[rows], torch.zeros(50, 0))
+    goal = build_goal(named("LTM"), subject.gallery, rows, subject.gallery.embeddings[rows], torch.zeros(50, 0))
     moved = normalise(subject.gallery.embeddings[rows] + 0.3, "C")
     np.testing.assert_array_equal(goal.values(moved)["LTM"] / 100, retrieve(subject.gallery, rows, moved).hits())
 
@@ -213,7 +214,7 @@ def test_partners_are_where_they_should_be(toy):
     generator = torch.Generator().manual_seed(0)
 
     def partners(attack):
-        return goal_of(attack, gallery, rows, benign, draw(attack, len(rows), generator)).case.partners
+        return build_goal(attack, gallery, rows, benign, draw_chance(attack, len(rows), generator)).case.partners
 
     order = gallery.distances(benign).scatter(1, rows[:, None], torch.inf).argsort(1)
     for title in ("CA-", "QA-"):
@@ -231,13 +232,13 @@ def test_partners_are_where_they_should_be(toy):
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(0, 5))
 def test_drawing_without_putting_back(seed, count, more):
     n = count + more
-    places = different(torch.rand(200, count, generator=torch.Generator().manual_seed(seed)).double(), n)
+    places = draw_different(torch.rand(200, count, generator=torch.Generator().manual_seed(seed)).double(), n)
     assert places.min() >= 0 and places.max() < n
     assert (places.sort(1).values.diff(dim=1) > 0).all()
 
 
 def test_drawing_without_putting_back_is_uniform():
-    places = different(torch.rand(30_000, 3, generator=torch.Generator().manual_seed(0)).double(), 4)
+    places = draw_different(torch.rand(30_000, 3, generator=torch.Generator().manual_seed(0)).double(), 4)
     for column in places.T:
         np.testing.assert_allclose(column.bincount(minlength=4) / 30_000, 0.25, atol=0.01)
 
@@ -246,7 +247,7 @@ def test_gtm_takes_the_nearest_row_of_another_class(toy):
     gallery = toy.subject().gallery
     rows = torch.arange(600)
     distances = gallery.distances(gallery.embeddings).fill_diagonal_(torch.inf)
-    u = mismatch(distances, toy.labels, toy.labels)
+    u = find_mismatch(distances, toy.labels, toy.labels)
     assert (toy.labels[u] != toy.labels).all()
     nearest = distances.masked_fill(toy.labels == toy.labels[:, None], torch.inf).amin(1)
     assert torch.equal(distances[rows, u], nearest)
@@ -257,15 +258,15 @@ def test_gtm_by_parity_mistakes_a_place_among_other_classes_for_a_row():
     for labels, true, mistaken in (([0, 0, 1, 1, 1, 0, 1], 1, 1), ([1, 1, 0, 1, 1, 0, 0], 6, 2)):
         labels = torch.tensor(labels)
         label_of_top_one = labels[3:4]
-        assert mismatch(distances, labels, label_of_top_one).item() == true
-        assert mismatch(distances, labels, label_of_top_one, parity=True).item() == mistaken
+        assert find_mismatch(distances, labels, label_of_top_one).item() == true
+        assert find_mismatch(distances, labels, label_of_top_one, parity=True).item() == mistaken
 
 
 def test_gtm_by_parity_asks_for_another_class_than_the_nearest_rows():
     distances = torch.tensor([[1.0, 2.0, 3.0]])
     labels = torch.tensor([1, 0, 1])
-    assert mismatch(distances, labels, torch.tensor([0])).item() == 0
-    assert mismatch(distances, labels, torch.tensor([0]), parity=True).item() == 0  # row 1, the first of its kind
+    assert find_mismatch(distances, labels, torch.tensor([0])).item() == 0
+    assert find_mismatch(distances, labels, torch.tensor([0]), parity=True).item() == 0  # row 1, the first of its kind
 
 
 # Runs
@@ -273,7 +274,7 @@ def test_gtm_by_parity_asks_for_another_class_than_the_nearest_rows():
 
 def test_without_room_to_move_nothing_changes(toy):
     subject = toy.subject()
-    rows = suite.queries_of(subject.gallery, None, 0)
+    rows = suite.choose_queries(subject.gallery, None, 0)
     r1 = 100 * retrieve(subject.gallery).hits().mean()
     found = {}
     for attack in profile("rob28", eps=0.0):
@@ -290,7 +291,7 @@ def test_without_room_to_move_nothing_changes(toy):
 @pytest.mark.parametrize("metric", "NCH")
 def test_attacks_reach_what_they_are_after(toy, metric):
     subject = toy.subject(metric)
-    rows = suite.queries_of(subject.gallery, 60, 0)
+    rows = suite.choose_queries(subject.gallery, 60, 0)
     better = {
         "CA+": -1,
         "CA-": 1,
@@ -342,7 +343,9 @@ def test_same_seed_same_numbers_whatever_the_batch(toy):
 def test_restarts_are_never_worse_by_the_goals_loss(toy):
     subject, rows = toy.subject(), torch.arange(20)
     attack = named("QA+", eps=0.1, alpha=0.05, steps=3)
-    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], draw(attack, 20, torch.Generator()))
+    goal = build_goal(
+        attack, subject.gallery, rows, subject.gallery.embeddings[rows], draw_chance(attack, 20, torch.Generator())
+    )
     images = toy.images[:20]
     losses = []
     for restarts in (1, 4):
@@ -364,7 +367,7 @@ def test_ltm_by_parity_keeps_the_image_among_its_class(toy):
     subject = toy.subject()
     rows = torch.arange(30)
     losses = [
-        goal_of(named("LTM"), subject.gallery, rows, subject.gallery.embeddings[rows], torch.zeros(30, 0), parity)
+        build_goal(named("LTM"), subject.gallery, rows, subject.gallery.embeddings[rows], torch.zeros(30, 0), parity)
         for parity in (False, True)
     ]
     at_start = [goal.loss(subject.gallery.embeddings[rows]) for goal in losses]
@@ -383,36 +386,38 @@ def test_no_row_of_a_collapsed_net_is_nearer_than_another():
     rows = torch.arange(6)
     for title in ("CA+", "CA-"):
         attack = named(title)
-        goal = goal_of(attack, gallery, rows, gallery.embeddings[rows], draw(attack, 6, torch.Generator()), False)
+        goal = build_goal(
+            attack, gallery, rows, gallery.embeddings[rows], draw_chance(attack, 6, torch.Generator()), False
+        )
         assert goal.values(gallery.embeddings[rows])[title].tolist() == [0.0] * 6
 
 
 def test_queries_are_a_sample_of_those_that_have_something_to_find():
     labels = torch.tensor([0, 0, 0, 1, 2, 2, 2, 2])
     gallery = Gallery(torch.rand(8, 2, generator=torch.Generator().manual_seed(0)), labels, "E")
-    assert suite.queries_of(gallery, None, 0).tolist() == [0, 1, 2, 4, 5, 6, 7]
-    some = suite.queries_of(gallery, 3, 0)
+    assert suite.choose_queries(gallery, None, 0).tolist() == [0, 1, 2, 4, 5, 6, 7]
+    some = suite.choose_queries(gallery, 3, 0)
     assert len(some) == 3 and (np.diff(some) > 0).all() and 3 not in some
     with pytest.raises(UserError, match="at least 2"):
-        suite.queries_of(gallery, 1, 0)
+        suite.choose_queries(gallery, 1, 0)
 
 
 def test_one_class_alone_is_refused(toy):
     gallery = Gallery(toy.subject().gallery.embeddings, torch.zeros(600, dtype=torch.long), "N")
     with pytest.raises(UserError, match="all images are of one"):
-        goal_of(named("ES"), gallery, torch.arange(2), gallery.embeddings[:2], torch.zeros(2, 0))
+        build_goal(named("ES"), gallery, torch.arange(2), gallery.embeddings[:2], torch.zeros(2, 0))
 
 
 def test_the_ascent_of_a_ranking_goal_is_ordinary_pgd(toy):
     """Sign steps of alpha on the plain formula, clipped, by hand: the same images."""
     subject, rows = toy.subject(), torch.arange(8)
     attack = named("CA+", eps=0.05, alpha=0.02, steps=3)
-    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(8, 1).double())
+    goal = build_goal(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(8, 1).double())
     images = toy.images[:8]
     moved = images.clone()
     for _ in range(3):
         moved.requires_grad_()
         (gradient,) = torch.autograd.grad(plain_loss(goal, subject.embed(moved)).sum(), moved)
         moved = (moved.detach() + 0.02 * gradient.sign()).clamp(images - 0.05, images + 0.05).clamp(0, 1)
-    found = ascend(suite.objective_of(subject, goal), images, attack.threat(), keep="last").images
+    found = ascend(suite.build_objective(subject, goal), images, attack.threat(), keep="last").images
     torch.testing.assert_close(found, moved, atol=1e-12, rtol=0)

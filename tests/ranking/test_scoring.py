@@ -7,12 +7,12 @@ from torch import nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
-from anrot_lib.ranking.attacks.goals import goal_of
+from anrot_lib.ranking.attacks.goals import build_goal
 from anrot_lib.ranking.attacks.names import profile
 from anrot_lib.ranking.score import masking
 from anrot_lib.ranking.score.ers import NUMBERS, ers
-from anrot_lib.ranking.score.masking import Effort, check, dead_gradients, falling, nes, not_lower
-from anrot_lib.ranking.score.testing import Protocol, attack_all, benign_numbers, summarise
+from anrot_lib.ranking.score.masking import Effort, check, falling, measure_dead_gradients, nes, not_lower
+from anrot_lib.ranking.score.testing import ScoreProtocol, attack_all, benign_numbers, summarise
 from tests.helpers import silent
 
 from .conftest import ToyEmbedder
@@ -20,13 +20,13 @@ from .conftest import ToyEmbedder
 
 @pytest.fixture(scope="module")
 def protocol():
-    return Protocol(profile("rob28", eps=0.1, steps=4), queries=40)
+    return ScoreProtocol(profile("rob28", eps=0.1, steps=4), queries=40)
 
 
 @pytest.fixture(scope="module")
 def tested(toy, protocol):
     subject = toy.subject()
-    rows = suite.queries_of(subject.gallery, protocol.queries, protocol.seed)
+    rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
     return subject, rows, attack_all(subject, protocol, rows, silent), benign_numbers(subject, silent)
 
 
@@ -47,7 +47,7 @@ def test_the_parts_of_a_record(tested, protocol):
 
 def test_parity_measures_the_fixed_gtm_beside_its_own(toy, protocol):
     subject = toy.subject()
-    parity = Protocol(protocol.attacks, parity="robrank")
+    parity = ScoreProtocol(protocol.attacks, parity="robrank")
     rows = np.arange(130)  # two batches, of 128 and of 2, count alike
     benign, attacked, seconds = attack_all(subject, parity, rows, silent)
     made = summarise(parity, benign, attacked, seconds, benign_numbers(subject, silent, nmi=False))
@@ -57,7 +57,7 @@ def test_parity_measures_the_fixed_gtm_beside_its_own(toy, protocol):
     assert made["numbers"]["TMA"]["attacked"] == pytest.approx(batches, abs=1e-4)
     assert abs(batches - values.mean()) > 1e-3
     with pytest.raises(UserError, match="parity"):
-        Protocol(protocol.attacks, parity="half")
+        ScoreProtocol(protocol.attacks, parity="half")
 
 
 def test_a_killed_test_goes_on_where_it_was(toy, protocol, monkeypatch):
@@ -106,9 +106,11 @@ def efforts():
 def test_an_honest_net_passes(toy, protocol, efforts):
     subject = toy.subject()
     other = toy.subject(net=ToyEmbedder(torch.Generator().manual_seed(99)).double().eval())
-    rows = suite.queries_of(subject.gallery, 40, 0)
+    rows = suite.choose_queries(subject.gallery, 40, 0)
     # enough steps to arrive: that more of them change little is one of the checks
-    found = check(subject, Protocol(profile("rob28", eps=0.1, steps=24)), rows, silent, effort=efforts, other=other)
+    found = check(
+        subject, ScoreProtocol(profile("rob28", eps=0.1, steps=24)), rows, silent, effort=efforts, other=other
+    )
     assert set(found["checks"]) == set(masking.CHECKS)
     assert found["passed"], found
     assert max(found["checks"]["gradient"]["dead"].values()) == 0
@@ -118,7 +120,7 @@ def test_an_honest_net_passes(toy, protocol, efforts):
 
 def test_a_masked_gradient_is_found_out(toy, protocol, efforts):
     subject = toy.subject(net=Quantised(toy.net))
-    rows = suite.queries_of(subject.gallery, 40, 0)
+    rows = suite.choose_queries(subject.gallery, 40, 0)
     other = toy.subject()
     found = check(subject, protocol, rows, silent, effort=efforts, other=other)
     failed = {name for name, part in found["checks"].items() if not part["passed"]}
@@ -129,9 +131,9 @@ def test_a_masked_gradient_is_found_out(toy, protocol, efforts):
 def test_nes_guesses_the_gradient(toy):
     subject, rows = toy.subject(), torch.arange(6)
     attack = profile("rob28", eps=0.02)[4]
-    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(6, 1).double())
+    goal = build_goal(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(6, 1).double())
     images = toy.images[:6].clone().requires_grad_()
-    (true,) = torch.autograd.grad(suite.objective_of(subject, goal)(images, None).sum(), images)
+    (true,) = torch.autograd.grad(suite.build_objective(subject, goal)(images, None).sum(), images)
     one_step = type(attack)("TMA", 0.02, 0.02, 1)
     moved = nes(one_step, 0, 2000)(subject, goal, images.detach(), 0) - images.detach()
     strong = true.abs() > true.abs().flatten(1).median(1).values.view(-1, 1, 1, 1)
@@ -142,7 +144,7 @@ def test_nes_guesses_the_gradient(toy):
 def test_nes_needs_no_gradient_of_the_net(toy):
     subject, rows = toy.subject(net=Quantised(toy.net)), torch.arange(20)
     attack = profile("rob28", eps=0.2, steps=4)[4]
-    goal = goal_of(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(20, 1).double())
+    goal = build_goal(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(20, 1).double())
     images = toy.images[:20]
     before, blind, found = (
         goal.values(subject.embed(x))["TMA"].mean()
@@ -154,7 +156,7 @@ def test_nes_needs_no_gradient_of_the_net(toy):
 def test_the_worst_of_several_attacks():
     rng = np.random.default_rng(1)
     runs = [{name: rng.uniform(0, 100, 30) for name in NUMBERS} for _ in range(3)]
-    found = masking.worst(runs)
+    found = masking.take_worst(runs)
     np.testing.assert_array_equal(found["CA+"], np.min([run["CA+"] for run in runs], 0))
     np.testing.assert_array_equal(found["ES:D"], np.max([run["ES:D"] for run in runs], 0))
     assert all((ers(found) <= ers(run)).all() for run in runs)
@@ -177,11 +179,11 @@ def test_checks_refuse_what_they_cannot_do(toy, protocol):
     with pytest.raises(UserError, match="unknown check 'nse'"):
         check(subject, protocol, np.arange(4), silent, names=("nse",))
     with pytest.raises(UserError, match="eps above 0"):
-        check(subject, Protocol(profile("rob28", eps=0.0)), np.arange(4), silent)
+        check(subject, ScoreProtocol(profile("rob28", eps=0.0)), np.arange(4), silent)
 
 
 def test_dead_gradients_are_counted_by_attack(toy):
     subject = toy.subject()
-    found = dead_gradients(subject, profile("rob28"), np.arange(150), 0)
+    found = measure_dead_gradients(subject, profile("rob28"), np.arange(150), 0)
     assert set(found) == {"CA-", "QA-", "TMA", "ES", "GTM", "GTT"}
     assert set(found.values()) == {0.0}

@@ -9,7 +9,7 @@ from anrot_lib.cli import main
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.ranking import embedders
-from anrot_lib.ranking.data.sets import load, of_image_set
+from anrot_lib.ranking.data.sets import build_ranking_set, load
 from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import loop
 from anrot_lib.ranking.training.initial import build_initial_net
@@ -137,7 +137,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(digits, tmp_path, mo
 
 
 def test_frozen_statistics_come_from_a_classifier(tmp_path):
-    data = of_image_set(synthetic(n_classes=20, per_class=4, size=37), 32)
+    data = build_ranking_set(synthetic(n_classes=20, per_class=4, size=37), 32)
     lengths = {"size": 32, "stored": 37, "pretrain_epochs": 1, "epochs": 1, "batch": 20}
     made = build_recipe("own:rres18:ptripletN", **lengths)
     net, start = build_initial_net(made, data, folder=tmp_path)

@@ -13,7 +13,7 @@ from anrot_lib.core import checkpoints, paths, torchvision_compat
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import encoders, nets
 from anrot_lib.reconstruction import extractors, frechet, mobilenet
-from anrot_lib.reconstruction.extractors import Extractor, as_pixels
+from anrot_lib.reconstruction.extractors import Extractor, quantise
 from anrot_lib.reconstruction.frechet import LEAST_IMAGES, Moments, TooFewImages
 
 torchvision_compat.load_torchvision()
@@ -55,11 +55,11 @@ def test_closed_form_of_gaussians():
     """Diagonal covariances commute: |m - n|^2 + sum (s - t)^2."""
     s, t = torch.tensor([1.0, 2.0, 0.5]).double(), torch.tensor([3.0, 1.0, 0.5]).double()
     p, q = Moments(torch.zeros(3).double(), s.diag()), Moments(torch.tensor([1.0, 0.0, 2.0]).double(), t.diag())
-    assert frechet.between(p, q) == pytest.approx(1 + 4 + 4 + 1, rel=1e-12)
+    assert frechet.compare_moments(p, q) == pytest.approx(1 + 4 + 4 + 1, rel=1e-12)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=rng(), dtype=torch.float64))[
         0
     ]  # any factor of the same covariance
-    assert frechet.between(Moments(p.mean, p.factor @ turn), q) == pytest.approx(10, rel=1e-12)
+    assert frechet.compare_moments(Moments(p.mean, p.factor @ turn), q) == pytest.approx(10, rel=1e-12)
 
 
 def test_estimates_approach_the_closed_form():
@@ -75,7 +75,7 @@ def test_equal_to_torchmetrics(n, m, d):
 
 def test_equal_to_torchmetrics_through_an_extractor():
     """On images, with the extractor itself as torchmetrics' feature."""
-    extractor = extractors.of_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
+    extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     images = torch.randint(0, 256, (2, 120, 3, 16, 16), generator=rng(), dtype=torch.uint8)
     images[1] = images[1] // 2
     metric = FrechetInceptionDistance(feature=extractor)
@@ -107,12 +107,12 @@ def test_rank_deficient_covariances():
 
 
 def test_a_constant_image_is_far_away(small_set):
-    extractor = extractors.of_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
+    extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     images = torch.from_numpy(np.array(small_set.images)).permute(0, 3, 1, 2)
     grey = torch.full_like(images[:300], 128)
     real, constant = (frechet.features_of(extractor, x.split(64)) for x in (images, grey))
     order = torch.randperm(len(real), generator=rng())
-    assert frechet.distance(real[order[:300]], constant) > 30 * frechet.floor(real, 300, rng()).value
+    assert frechet.distance(real[order[:300]], constant) > 30 * frechet.measure_floor(real, 300, rng()).value
     assert abs(frechet.distance(constant, constant)) < 1e-6
 
 
@@ -138,7 +138,7 @@ def test_sixteen_images_give_a_warning_and_no_number():
     with pytest.warns(TooFewImages, match="16 against 16 images in 64 dimensions .* take at least 100 a side"):
         assert math.isnan(frechet.distance(real, other))
     with pytest.warns(TooFewImages):
-        assert math.isnan(frechet.with_interval(real, other, rng()).value)
+        assert math.isnan(frechet.bootstrap_distance(real, other, rng()).value)
     with pytest.warns(TooFewImages):
         frechet.distance(gaussian(5000, 4, 1), gaussian(LEAST_IMAGES - 1, 4, 2))
     with warnings.catch_warnings():
@@ -148,7 +148,7 @@ def test_sixteen_images_give_a_warning_and_no_number():
 
 def test_two_halves_give_the_floor():
     real = gaussian(800, 12, 1)
-    found = frechet.floor(real, 400, rng(5), repeats=8)
+    found = frechet.measure_floor(real, 400, rng(5), repeats=8)
     drawn = [
         frechet.distance(real[p[:400]], real[p[400:]])
         for p in (torch.randperm(800, generator=rng(k)) for k in range(8))
@@ -157,15 +157,17 @@ def test_two_halves_give_the_floor():
     assert frechet.distance(real[:400], gaussian(400, 12, 7)) == pytest.approx(found.value, rel=0.5)
     assert frechet.distance(real[:400], gaussian(400, 12, 7, shift=0.5)) > 5 * found.value
     with pytest.raises(UserError, match="two disjoint sets of 401 images need 802, there are 800"):
-        frechet.floor(real, 401, rng())
+        frechet.measure_floor(real, 401, rng())
 
 
 def test_the_bias_falls_like_one_over_n():
     real = gaussian(8000, 16, 1)
     numbers = [250, 500, 1000, 2000]
-    floors = [frechet.floor(real, n, rng(n)).value for n in numbers]
+    floors = [frechet.measure_floor(real, n, rng(n)).value for n in numbers]
     assert all(a > 1.6 * b for a, b in itertools.pairwise(floors))
-    assert frechet.extrapolate(numbers, floors, 4000) == pytest.approx(frechet.floor(real, 4000, rng()).value, rel=0.35)
+    assert frechet.extrapolate(numbers, floors, 4000) == pytest.approx(
+        frechet.measure_floor(real, 4000, rng()).value, rel=0.35
+    )
     assert abs(frechet.extrapolate(numbers, floors)) < 0.1 * floors[0]
     assert frechet.extrapolate([1, 2], [5.0, 3.0], 4) == pytest.approx(2.0)
     with pytest.raises(UserError, match="two different numbers"):
@@ -175,9 +177,9 @@ def test_the_bias_falls_like_one_over_n():
 def test_over_numbers_compares_different_images():
     """A perfect copy is at distance 0 from its own originals, and at the floor from others."""
     real = gaussian(1000, 8, 1)
-    for point in frechet.over_numbers(real, real.clone(), [500, 200], rng()):
+    for point in frechet.measure_bias(real, real.clone(), [500, 200], rng()):
         assert point["distance"] == pytest.approx(point["floor"], rel=1e-9) and point["floor"] > 0
-    shifted = frechet.over_numbers(real, real + 1, [500], rng())[0]
+    shifted = frechet.measure_bias(real, real + 1, [500], rng())[0]
     assert shifted["distance"] == pytest.approx(8 + shifted["floor"], rel=0.2)
 
 
@@ -187,19 +189,19 @@ def test_the_bootstrap_interval_covers():
     for k in range(60):
         real = gaussian(200, 4, k)
         other = real + 0.3 + 0.5 * torch.randn(200, 4, generator=rng(1000 + k))
-        found.append(frechet.with_interval(real, other, rng(k), resamples=25))
+        found.append(frechet.bootstrap_distance(real, other, rng(k), resamples=25))
     mean = np.mean([f.value for f in found])
     assert sum(abs(f.value - mean) <= f.half_width for f in found) >= 50
     assert np.median([2 * f.half_width for f in found]) < 1.6 * 3.92 * np.std([f.value for f in found])
     with pytest.raises(UserError, match="at least 2 resamples"):
-        frechet.with_interval(real, other, rng(), 1)
+        frechet.bootstrap_distance(real, other, rng(), 1)
     with pytest.raises(UserError, match="the same images, got 200 and 199"):
-        frechet.with_interval(real, other[1:], rng())
+        frechet.bootstrap_distance(real, other[1:], rng())
 
 
 def test_equal_generators_resample_alike():
     real = gaussian(200, 4, 1)
-    near, far = (frechet.with_interval(real, real + shift, rng(3), 20) for shift in (0.1, 0.2))
+    near, far = (frechet.bootstrap_distance(real, real + shift, rng(3), 20) for shift in (0.1, 0.2))
     differences = np.subtract(far.resampled, near.resampled)
     assert differences == pytest.approx(4 * (0.04 - 0.01), rel=1e-3)  # the resampled images are the same
 
@@ -250,7 +252,7 @@ def test_psnr_and_ssim():
     torch.testing.assert_close(frechet.psnr_ssim(images, images)[1], torch.ones(3))
     assert (ssim < 1).all() and ssim.shape == (3,)
     with pytest.raises(UserError, match="reconstructions must be a float tensor"):
-        frechet.psnr_ssim(as_pixels(images), images)
+        frechet.psnr_ssim(quantise(images), images)
 
 
 def test_mean_interval():
@@ -262,18 +264,18 @@ def test_mean_interval():
 
 
 def test_an_extractor_takes_bytes_only():
-    extractor = extractors.of_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
+    extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     images = torch.rand(2, 3, 16, 16, generator=rng())
     with pytest.raises(UserError, match=r"takes uint8 images .* got torch\.float32"):
         extractor(images)
-    pixels = as_pixels(images)
+    pixels = quantise(images)
     assert pixels.dtype == torch.uint8 and (pixels.float() / 255 - images).abs().max() <= 0.5 / 255 + 1e-6
     expected = extractor.net(pixels.float() / 255).mean((-2, -1))
     torch.testing.assert_close(extractor(pixels), expected)
 
 
 def test_only_one_batch_of_images_is_held():
-    extractor = extractors.of_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
+    extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     sizes, seen = [], []
 
     def batches():
@@ -295,7 +297,7 @@ def program(path):
 
 def test_any_module_from_a_file(tmp_path):
     net = program(tmp_path / "features.pt2")
-    extractor = extractors.from_words(str(tmp_path / "features.pt2"), size=24)
+    extractor = extractors.choose_extractor(str(tmp_path / "features.pt2"), size=24)
     images = torch.randint(0, 256, (7, 3, 24, 24), generator=rng(), dtype=torch.uint8)
     torch.testing.assert_close(extractor(images), net(images / 255).mean((-2, -1)))
     assert extractor(images[:, :, ::2, ::2]).shape == (7, 6), "resized first"
@@ -307,22 +309,22 @@ def test_any_module_from_a_file(tmp_path):
     }
     assert extractor.title == "Frechet distance by features"
     with pytest.raises(UserError, match="does not take 2 images of 40 px"):
-        extractors.from_words(str(tmp_path / "features.pt2"), size=40)
+        extractors.choose_extractor(str(tmp_path / "features.pt2"), size=40)
     (tmp_path / "bad.pt2").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"is not a module written by torch\.export\.save"):
-        extractors.from_words(str(tmp_path / "bad.pt2"))
+        extractors.choose_extractor(str(tmp_path / "bad.pt2"))
 
 
 def test_a_net_of_the_kit_from_its_checkpoint(tmp_path, small_training):
     nets.save_net(tmp_path / "net.pt", small_training.net, "anrot", row="anrot-clean")
-    extractor = extractors.from_words(str(tmp_path / "net.pt"))
+    extractor = extractors.choose_extractor(str(tmp_path / "net.pt"))
     assert extractor.name == "tiny (anrot-clean)" and extractor.num_features == 64 and not extractor.is_inception
     pixels = torch.randint(0, 256, (2, 3, 16, 16), generator=rng(), dtype=torch.uint8)
     torch.testing.assert_close(extractor(pixels), small_training.net.backbone(pixels / 255).mean((-2, -1)))
 
 
 def test_grey_images_are_repeated():
-    extractor = extractors.of_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
+    extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     grey = torch.randint(0, 256, (2, 1, 16, 16), generator=rng(), dtype=torch.uint8)
     assert torch.equal(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
 
@@ -333,7 +335,7 @@ def test_grey_images_are_repeated():
 def test_extractors_that_are_not_there(words, said, tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(UserError, match=said):
-        extractors.from_words(str(tmp_path / words))
+        extractors.choose_extractor(str(tmp_path / words))
 
 
 # Inception
@@ -356,7 +358,7 @@ def inception_file(tmp_path_factory):
 def test_inception_with_a_file_of_its_own_hash(inception_file):
     """The path of the published weights, walked with random ones; their distance may not be called FID."""
     digest = checkpoints.sha256(inception_file)
-    extractor = extractors.from_words(str(inception_file), sha256=digest)
+    extractor = extractors.choose_extractor(str(inception_file), sha256=digest)
     images = torch.randint(0, 256, (2, 3, 32, 32), generator=rng(), dtype=torch.uint8)
     found = extractor(images)
     assert found.shape == (2, 2048) and extractor.num_features == 2048 and torch.isfinite(found).all()
@@ -396,10 +398,10 @@ def test_inception_is_fetched_only_when_asked(monkeypatch, tmp_path):
 
     monkeypatch.setattr(urllib.request, "urlretrieve", fetch)
     with pytest.raises(UserError, match="there are no Inception weights at"):
-        extractors.from_words("inception")
+        extractors.choose_extractor("inception")
     assert asked == []
     with pytest.raises(UserError, match=r"https://github\.com/.* has sha256"):
-        extractors.from_words("inception", download=True)
+        extractors.choose_extractor("inception", download=True)
     assert asked == [extractors.INCEPTION_URL] and not list(paths.raw_dir().glob("*")), "nothing wrong is kept"
     assert extractors.INCEPTION_URL.rsplit("-", 1)[1] == f"{extractors.INCEPTION_SHA256[:8]}.pth"
 
@@ -408,11 +410,11 @@ def test_inception_is_fetched_once_and_checked(inception_file, monkeypatch, tmp_
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     monkeypatch.setattr(extractors, "INCEPTION_URL", inception_file.as_uri())
     digest = checkpoints.sha256(inception_file)
-    fetched = extractors.from_words("inception", digest, download=True)
+    fetched = extractors.choose_extractor("inception", digest, download=True)
     kept = paths.raw_dir() / inception_file.name
     assert fetched.num_features == 2048 and checkpoints.sha256(kept) == digest
     monkeypatch.setattr(urllib.request, "urlretrieve", lambda url, path: pytest.fail("fetched again"))
-    assert extractors.from_words("inception", digest, download=True).sha256 == digest
+    assert extractors.choose_extractor("inception", digest, download=True).sha256 == digest
 
 
 def test_only_the_published_weights_are_called_fid():
@@ -441,7 +443,7 @@ def mobilenet_weights(width=2):
 def test_mobilenet_from_arrays(tmp_path):
     weights = mobilenet_weights()
     np.savez(tmp_path / "net.npz", **weights)
-    extractor = extractors.from_words(str(tmp_path / "net.npz"), size=64)
+    extractor = extractors.choose_extractor(str(tmp_path / "net.npz"), size=64)
     images = torch.randint(0, 256, (2, 3, 32, 32), generator=rng(), dtype=torch.uint8)
     assert extractor.num_features == 64 and extractor(images).shape == (2, 64)
     assert extractor.name == "MobileNet v1 at 64 px"
@@ -453,7 +455,7 @@ def test_mobilenet_from_arrays(tmp_path):
     del weights["conv_pw_3.weight"]
     np.savez(tmp_path / "cut.npz", **weights)
     with pytest.raises(UserError, match="holds no weights of MobileNet v1"):
-        extractors.from_words(str(tmp_path / "cut.npz"))
+        extractors.choose_extractor(str(tmp_path / "cut.npz"))
 
 
 @pytest.mark.realdata
@@ -493,7 +495,7 @@ def test_a_distance_by_mobilenet_sees_what_is_done_to_photos(shared_data):
     files = [Image.open(io.BytesIO(blob[offsets[r] : offsets[r + 1]].tobytes())) for r in rows]
     pixels = np.stack([np.asarray(f.convert("RGB").resize((84, 84))) for f in files])
     photos = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    extractor = extractors.from_words(str(shared_data / "weights" / "mobilenet_v1_075_224.npz"))
+    extractor = extractors.choose_extractor(str(shared_data / "weights" / "mobilenet_v1_075_224.npz"))
     assert extractor.title == "Frechet distance by MobileNet v1 at 128 px"
     half = photos[:128]
     one, other, soft, blurred = (

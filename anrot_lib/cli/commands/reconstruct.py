@@ -56,7 +56,7 @@ def build_extractor(
 ) -> Extractor:
     """The extractor that is asked for; "own" is the encoder of the preset, trained to classify the base classes."""
     if options.extractor != OWN:
-        return extractors.from_words(
+        return extractors.choose_extractor(
             options.extractor, options.extractor_sha256, options.extractor_size, options.download
         ).to(device)
     init = randomness.generator(0, "init")
@@ -67,7 +67,7 @@ def build_extractor(
             state, _ = pretraining.pretrain(image_set, recipe, budget, work / "extractor.pt", device, progress=progress)
         encoder.load_state_dict(state)
     name = f"{budget.encoder}, trained on the {len(image_set.splits['train'])} base classes"
-    return extractors.of_encoder(encoder, name).to(device)
+    return extractors.wrap_encoder(encoder, name).to(device)
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.score import ers, masking, testing
-from anrot_lib.ranking.score.testing import Protocol
+from anrot_lib.ranking.score.testing import ScoreProtocol
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_run, parameter_count
 from anrot_lib.records.journal import Journal
@@ -81,12 +81,12 @@ def attack(arguments: argparse.Namespace) -> int:
     device = devices.resolve_device(run.device)
     profile = options.profile or ("rob28" if tested.name.small else "rob224")
     attacks = attack_names.profile(profile, options.eps, options.steps)
-    protocol = Protocol(attacks, options.queries, options.seed, options.parity)
+    protocol = ScoreProtocol(attacks, options.queries, options.seed, options.parity)
     _describe(tested, profile, protocol, device)
     if episodes.few_shot is not None:
         few_shot.few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
-    subject = testing.subject_of(tested.net, tested.net.metric, tested.data.test, device, bar)
-    rows = suite.queries_of(subject.gallery, protocol.queries, protocol.seed)
+    subject = testing.build_subject(tested.net, tested.net.metric, tested.data.test, device, bar)
+    rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
     if run.dry_run:
         return _dry_run(subject, protocol, rows)
     kind = profile if checks.checks is None else f"{profile}.checks"
@@ -113,7 +113,7 @@ def attack(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(tested: Tested, profile: str, protocol: Protocol, device: torch.device) -> None:
+def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: torch.device) -> None:
     about, attack = tested.about, protocol.attacks[0]
     print(
         f"{about['name']}: {tested.name.title}, {len(tested.data.test)} test images of {tested.data.test.classes} "
@@ -128,7 +128,7 @@ def _describe(tested: Tested, profile: str, protocol: Protocol, device: torch.de
         raise UserError("the robustness score has no meaning under the metric E, whose distances have no bound")
 
 
-def _describe_record(tested: Tested, protocol: Protocol, profile: str, device: torch.device) -> dict[str, Any]:
+def _describe_record(tested: Tested, protocol: ScoreProtocol, profile: str, device: torch.device) -> dict[str, Any]:
     return {
         "schema": schema.SCHEMA_VERSION,
         "row": tested.name.title,
@@ -146,7 +146,7 @@ def _describe_record(tested: Tested, protocol: Protocol, profile: str, device: t
 
 
 def _score(
-    tested: Tested, subject: Subject, protocol: Protocol, rows: np.ndarray, journal: Journal, nmi: bool
+    tested: Tested, subject: Subject, protocol: ScoreProtocol, rows: np.ndarray, journal: Journal, nmi: bool
 ) -> dict[str, Any]:
     """The parts of a record that retrieval and attacks give."""
     clean = testing.benign_numbers(subject, bar, nmi, protocol.seed)
@@ -168,7 +168,7 @@ def _print_score(record: dict[str, Any]) -> None:
 
 
 def _measure_few_shot(
-    options: FewShotOptions, tasks: int, tested: Tested, protocol: Protocol, journal: Journal
+    options: FewShotOptions, tasks: int, tested: Tested, protocol: ScoreProtocol, journal: Journal
 ) -> dict[str, Any]:
     """Few-shot accuracy of the same net, on its test classes, under the threat model of the score."""
     net = few_shot.few_shot_net(tested.net, options.head, options.maps)
@@ -194,14 +194,14 @@ def _measure_few_shot(
 
 
 def _check(
-    options: CheckOptions, tested: Tested, subject: Subject, protocol: Protocol, rows: np.ndarray, journal: Journal
+    options: CheckOptions, tested: Tested, subject: Subject, protocol: ScoreProtocol, rows: np.ndarray, journal: Journal
 ) -> dict[str, Any]:
     """The parts of a record that the checks of the gradient give."""
     other, about = None, {}
     if options.other is not None:
         net, known = embedders.load(options.other)
         device = subject.gallery.labels.device
-        other = testing.subject_of(net, net.metric, tested.data.test, device, bar)
+        other = testing.build_subject(net, net.metric, tested.data.test, device, bar)
         about = {"other": {"sha256": checkpoints.sha256(options.other), "name": known.get("name", "")}}
     started = time.perf_counter()
     checks = masking.check(
@@ -210,7 +210,7 @@ def _check(
     return checks | about | {"kind": "ranking-checks", "seconds": round(time.perf_counter() - started, 2)}
 
 
-def _dry_run(subject: Subject, protocol: Protocol, rows: np.ndarray) -> int:
+def _dry_run(subject: Subject, protocol: ScoreProtocol, rows: np.ndarray) -> int:
     started = time.perf_counter()
     trial = rows[:TRIAL_QUERIES]
     testing.attack_all(subject, protocol, trial, bar)

@@ -98,9 +98,9 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
     """
     data, device = noise(images), torch.device("cpu")
     run = begin_training(data, build_recipe(STEPS["undefended"][0]), "fp32")
-    subject = testing.subject_of(run.net, run.net.metric, data.test, device, bar)
-    protocol = testing.Protocol(names.profile("rob28"), queries)
-    rows = suite.queries_of(subject.gallery, queries, 0)
+    subject = testing.build_subject(run.net, run.net.metric, data.test, device, bar)
+    protocol = testing.ScoreProtocol(names.profile("rob28"), queries)
+    rows = suite.choose_queries(subject.gallery, queries, 0)
     batch, steps = data.test.batch(rows), sum(attack.steps for attack in protocol.attacks)
     seconds = interleave(
         {

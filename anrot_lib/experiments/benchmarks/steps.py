@@ -21,7 +21,7 @@ from anrot_lib.fewshot.attention import Attention
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.reconstruction import frechet, training
 from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
-from anrot_lib.reconstruction.extractors import as_pixels, of_encoder
+from anrot_lib.reconstruction.extractors import quantise, wrap_encoder
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records.parts import TimingSettingsRecord
 from anrot_lib.records.timing import interleave, scale_seconds, write_timing
@@ -209,10 +209,10 @@ def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, tim
     features of 2 x 10,000 images in full: with the encoder's own number of features and with Inception's 2,048.
     """
     net = create_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
-    extractor = of_encoder(net.backbone, "resnet12_anrot")
+    extractor = wrap_encoder(net.backbone, "resnet12_anrot")
     rng = randomness.generator(0, "distance")
     floats = torch.rand(timed, 3, size, size, generator=rng).contiguous(memory_format=torch.channels_last)
-    pixels = as_pixels(floats)
+    pixels = quantise(floats)
     sets = {d: torch.randn(2, images, d, generator=rng) for d in (extractor.num_features, 2048)}
 
     @torch.no_grad()

@@ -36,22 +36,24 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.ranking.attacks.hinge import query_hinge
 from anrot_lib.ranking.attacks.names import RankAttack
-from anrot_lib.ranking.distances import cdist, distance
-from anrot_lib.ranking.gallery import Gallery, sorted_rows
+from anrot_lib.ranking.attacks.partners import choose_partners
+from anrot_lib.ranking.distances import distance
+from anrot_lib.ranking.gallery import Gallery, sort_rows
 
-NEAREST_SHARE = 0.01  # of the gallery: where CA- and QA- take their partners
-NEAREST_DISTANCE = 1e-4  # in a gradient no distance counts as less: float32 does not resolve it
 KEPT = 4  # GTT: among how many the former nearest row must stay
 
 
 class Case(NamedTuple):
-    """A batch of images as an attack starts: row numbers (B,), benign embeddings (B, D), the row left out as the
-    image's own (B,), partners (B, W)."""
+    """A batch of images as an attack starts.
+
+    Row numbers (B,), benign embeddings (B, D), the row of each that counts as the image itself (B,), partners (B, W).
+    """
 
     rows: Tensor
     benign: Tensor
-    own: Tensor
+    excluded: Tensor
     partners: Tensor
 
 
@@ -73,22 +75,22 @@ class Goal:
 
     def top_one(self, embeddings: Tensor) -> Tensor:
         """100 where the nearest row, the own one left out, is of the image's class, else 0: (B,)."""
-        distances = self.gallery.distances(embeddings).scatter_(1, self.case.own[:, None], torch.inf)
+        distances = self.gallery.distances(embeddings).scatter_(1, self.case.excluded[:, None], torch.inf)
         label = self.gallery.labels[self.case.rows]
         if self.parity:
             return 100.0 * (self.gallery.labels[distances.argmin(1)] == label)
-        same = same_class(self.gallery, self.case.rows)
+        same = self.gallery.mark_class(self.case.rows)
         return 100.0 * (_least(distances, same) < _least(distances, ~same))
 
 
 class CandidateRank(Goal):
     """CA: the image is a candidate. d(Q, X) never changes: sorted and summed once, a step costs O(W log N)."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, attack: RankAttack, gallery: Gallery, case: Case, parity: bool):
+        super().__init__(attack, gallery, case, parity)
         shape = self.case.partners.shape
         distances = self.gallery.distances(self.gallery.embeddings[self.case.partners.flatten()])
-        self.sorted = sorted_rows(distances).view(*shape, -1)
+        self.sorted = sort_rows(distances).view(*shape, -1)
         self.sums = F.pad(self.sorted.double().cumsum(-1), (1, 0))
 
     def _to_queries(self, embeddings: Tensor) -> Tensor:
@@ -112,46 +114,6 @@ class CandidateRank(Goal):
         exact = self.gallery.distances(embeddings).gather(1, self.case.partners)
         nearer = self._nearer(exact)
         return {self.attack.title: 100 * nearer.double().mean(1) / len(self.gallery)}
-
-
-class _QueryHinge(torch.autograd.Function):
-    """`query_hinge` with its gradient in q for N, C and E.
-
-    Forward and backward need the same matrix of distances and one matrix product each, so both are done at once.
-    """
-
-    @staticmethod
-    def forward(ctx, embeddings: Tensor, gallery: Gallery, partners: Tensor, sign: int) -> Tensor:
-        distances = gallery.distances(embeddings)
-        at, total, weights = distances.gather(1, partners), 0.0, None
-        for j in range(partners.shape[1]):
-            hinge = torch.sub(at[:, j : j + 1], distances).mul_(sign).relu_()
-            total = total + hinge.sum(1)
-            active = hinge.sign_()
-            count = active.sum(1, keepdim=True)
-            active.neg_().scatter_add_(1, partners[:, j : j + 1], count)
-            weights = active if weights is None else weights.add_(active)
-        scale = sign / (partners.shape[1] * len(gallery))
-        if gallery.metric != "C":  # d is a root: its gradient is (q - x) / d; of 1 - cos = d^2 / 2 it is q - x
-            weights.div_(distances.clamp_min_(NEAREST_DISTANCE))
-        rows = embeddings - gallery.centre
-        gradient = weights.sum(1, keepdim=True) * rows - weights @ gallery.centred
-        ctx.save_for_backward(gradient.mul_(scale))
-        return total * abs(scale)
-
-    @staticmethod
-    def backward(ctx, grad_output: Tensor):
-        (gradient,) = ctx.saved_tensors
-        return grad_output.unsqueeze(1) * gradient, None, None, None
-
-
-def query_hinge(embeddings: Tensor, gallery: Gallery, partners: Tensor, sign: int) -> Tensor:
-    """Mean over partners C and all x of relu(sign (d(q, C) - d(q, x))), for embeddings (B, D): (B,)."""
-    if gallery.metric != "H":
-        return _QueryHinge.apply(embeddings, gallery, partners, sign)
-    distances = cdist(embeddings, gallery.embeddings, "H")
-    at = distances.gather(1, partners).unsqueeze(2)
-    return (sign * (at - distances.unsqueeze(1))).relu().mean((1, 2))
 
 
 class QueryRank(Goal):
@@ -201,10 +163,10 @@ class Shift(Goal):
 class LearntMismatch(Goal):
     """LTM: other classes nearer, its own farther. One row of each counts: only two distances have a gradient."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
-        rows = self.case.rows
-        other = ~same_class(self.gallery, rows)
+    def __init__(self, attack: RankAttack, gallery: Gallery, case: Case, parity: bool):
+        super().__init__(attack, gallery, case, parity)
+        rows = case.rows
+        other = ~self.gallery.mark_class(rows)
         self.other = other.to(self.gallery.embeddings.dtype)  # numbers: a product with bools takes twice as long
         self.columns, self.mates = self.gallery.classmates(rows)
         if self.parity:
@@ -239,7 +201,7 @@ class GreedyTranslocation(Goal):
         return -query_hinge(embeddings, self.gallery, self.case.partners, -1)
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
-        distances = self.gallery.distances(embeddings).scatter_(1, self.case.own[:, None], torch.inf)
+        distances = self.gallery.distances(embeddings).scatter_(1, self.case.excluded[:, None], torch.inf)
         nearer = _nearer(distances, self.case.partners, self.parity)[:, 0]
         return {"GTT": 100.0 * (nearer < KEPT)}
 
@@ -255,74 +217,20 @@ GOALS: dict[str, type[Goal]] = {
 }
 
 
-def goal_of(
+def build_goal(
     attack: RankAttack, gallery: Gallery, rows: Tensor, benign: Tensor, chance: Tensor, parity: bool = False
 ) -> Goal:
-    """The goal of an attack on the images of some rows (B,), benign embeddings (B, D); `chance` rows of `draw`.
+    """The goal of an attack on the images of some rows (B,), benign embeddings (B, D); `chance` rows of `draw_chance`.
 
     UserError if the gallery has one class only, or fewer rows than the attack needs partners.
     """
     if bool((gallery.labels == gallery.labels[0]).all()):
         raise UserError("a ranking is attacked between classes, and all images are of one")
     distances = gallery.distances(benign)
-    own = distances.argmin(1) if parity else rows
-    others = distances.scatter_(1, own[:, None], torch.inf)
-    partners = _partners(attack, gallery, rows, others, chance, parity)
-    return GOALS[attack.kind](attack, gallery, Case(rows, benign, own, partners), parity)
-
-
-def draw(attack: RankAttack, n: int, generator: torch.Generator) -> Tensor:
-    """The chance behind the partners of n images: numbers in [0, 1), float64 (n, W), on the CPU.
-
-    Drawn for all images before the first is attacked, so that partners do not depend on how images are batched.
-    """
-    count = {"TMA": 1}.get(attack.kind, attack.count)
-    return torch.rand((n, count), generator=generator, dtype=torch.float64)
-
-
-def _partners(attack: RankAttack, gallery: Gallery, rows: Tensor, others: Tensor, chance: Tensor, parity: bool):
-    chance = chance.to(others.device)
-    if attack.kind == "GTT":
-        return others.argmin(1, keepdim=True)
-    if attack.kind == "GTM":
-        return mismatch(others, gallery.labels, gallery.labels[rows], parity).unsqueeze(1)
-    if attack.pm == "-":
-        nearest = max(1, int(NEAREST_SHARE * len(gallery)))
-        if attack.kind == "QA" and attack.count > nearest:
-            raise UserError(f"{attack} needs {attack.count} different rows among the nearest {nearest}")
-        order = others.topk(nearest, 1, largest=False).indices
-        places = different(chance, nearest) if attack.kind == "QA" else (chance * nearest).long()
-        return order.gather(1, places)
-    return (chance * len(gallery)).long()
-
-
-def mismatch(distances: Tensor, labels: Tensor, label: Tensor, parity: bool = False) -> Tensor:
-    """GTM's row u for each query: the nearest row of another class than the query's `label` (B,).
-
-    distances (B, N) with the own row at infinity. parity: of another class than the nearest row's, and the number of u
-    *among the rows of other classes* is used as a number of X, a mistake of the published code.
-    """
-    if parity:
-        label = labels[distances.argmin(1)]
-    other = labels != label[:, None]
-    nearest = distances.masked_fill(~other, torch.inf).argmin(1)
-    return other.cumsum(1).gather(1, nearest[:, None]).squeeze(1) - 1 if parity else nearest
-
-
-def different(chance: Tensor, n: int) -> Tensor:
-    """Numbers below n, all different in a row, from numbers in [0, 1) of shape (B, M): drawing without putting back."""
-    places = (chance[:, :1] * n).long()
-    for j in range(1, chance.shape[1]):
-        place = (chance[:, j : j + 1] * (n - j)).long()
-        for taken in places.sort(1).values.split(1, 1):
-            place = place + (place >= taken)
-        places = torch.cat([places, place], 1)
-    return places
-
-
-def same_class(gallery: Gallery, rows: Tensor) -> Tensor:
-    """Which rows of the gallery are of the class of each of `rows`: bool (B, N), the row itself included."""
-    return gallery.labels == gallery.labels[rows, None]
+    excluded = distances.argmin(1) if parity else rows
+    others = distances.scatter_(1, excluded[:, None], torch.inf)
+    partners = choose_partners(attack, gallery, rows, others, chance, parity)
+    return GOALS[attack.kind](attack, gallery, Case(rows, benign, excluded, partners), parity)
 
 
 def _least(distances: Tensor, where: Tensor) -> Tensor:

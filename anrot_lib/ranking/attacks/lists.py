@@ -45,7 +45,7 @@ class Lists:
         return (labels[self.nearest[k]] == labels[self.query[k]]).tolist()
 
 
-def attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, k: int = 5) -> Lists:
+def list_attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, k: int = 5) -> Lists:
     """The lists after an attack with one partner on the images of some rows (B,), in one batch; eps = 0 changes none.
 
     The partners are those that `suite.run_attack` draws for these rows and this seed, whatever eps.
@@ -53,21 +53,22 @@ def attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, 
     gallery = subject.gallery
     numbers = torch.as_tensor(rows, device=gallery.labels.device)
     with frozen(subject.net, training=False):
-        goal = suite.goals(subject, attack, rows, seed, parity=False, batch=len(rows))[0]()
+        goal = suite.list_goals(subject, attack, rows, seed, parity=False, batch=len(rows))[0]()
         changed = suite.pgd(attack, seed)(subject, goal, subject.batch(rows), 0)
         with torch.no_grad():
             moved = subject.embed(changed)
     partner = goal.case.partners[:, 0] if goal.case.partners.shape[1] else None
-    query, followed = numbers, partner
-    table = gallery.distances(moved)
-    if attack.kind == "CA":
+    if attack.kind == "CA" and partner is not None:
         query, followed = partner, numbers
         table = gallery.distances(gallery.embeddings[query])
         to_moved = distance(gallery.embeddings[query], moved, gallery.metric)
         table.scatter_(1, numbers[:, None], to_moved[:, None])
-    elif partner is None:
-        before = gallery.distances(gallery.embeddings[numbers])
-        followed = before.scatter_(1, numbers[:, None], torch.inf).argmin(1)
+    else:
+        query, table = numbers, gallery.distances(moved)
+        if partner is None:
+            before = gallery.distances(gallery.embeddings[numbers])
+            partner = before.scatter_(1, numbers[:, None], torch.inf).argmin(1)
+        followed = partner
     place = 1 + (table.scatter(1, query[:, None], torch.inf) < table.gather(1, followed[:, None])).sum(1)
     nearest = table.scatter_(1, query[:, None], torch.inf).argsort(1)[:, :k]
     return Lists(changed, numbers, query, nearest, followed, place)

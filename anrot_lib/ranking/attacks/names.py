@@ -90,7 +90,14 @@ def parse(text: str) -> RankAttack:
         whole = {key: int(values[key]) for key in ("count", "steps") if key in values}
     except ValueError:
         raise UserError(f"{text!r}: lengths are numbers such as 0.03 or 8/255, the others are whole numbers") from None
-    return RankAttack(kind, pm=values.get("pm", ""), **numbers, **whole)
+    return RankAttack(
+        kind,
+        eps=numbers["eps"],
+        alpha=numbers["alpha"],
+        steps=whole["steps"],
+        pm=values.get("pm", ""),
+        count=whole.get("count", 0),
+    )
 
 
 def _keys(kind: str) -> tuple[str, ...]:

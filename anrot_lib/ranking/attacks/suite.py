@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascend import Objective, ascend, frozen
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
-from anrot_lib.ranking.attacks.goals import Goal, draw, goal_of
+from anrot_lib.ranking.attacks.goals import Goal, build_goal
 from anrot_lib.ranking.attacks.names import RankAttack
+from anrot_lib.ranking.attacks.partners import draw_chance
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Batch, Gallery
 
@@ -34,7 +35,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
+class AttackNumbers:
     """The numbers of each query before and after an attack."""
 
     benign: Values
@@ -56,12 +57,12 @@ def pgd(attack: RankAttack, seed: int, restarts: int = 0) -> Adversary:
     def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
         generator = randomness.generator(seed, f"start/{attack}/{first}")
         keep = "best" if restarts else "last"
-        return ascend(objective_of(subject, goal), images, threat, generator, keep=keep).images
+        return ascend(build_objective(subject, goal), images, threat, generator, keep=keep).images
 
     return adversary
 
 
-def objective_of(subject: Subject, goal: Goal) -> Objective:
+def build_objective(subject: Subject, goal: Goal) -> Objective:
     def objective(images: Tensor, active: Tensor | None) -> Tensor:
         assert active is None  # no unit leaves early and batches are not cut: the goal's rows are the images
         return goal.loss(subject.embed(images))
@@ -69,17 +70,17 @@ def objective_of(subject: Subject, goal: Goal) -> Objective:
     return objective
 
 
-def goals(
+def list_goals(
     subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, parity: bool, batch: int = BATCH
 ) -> list[Callable[[], Goal]]:
     """One maker of a goal for each batch of the rows; the partners of all of them are drawn here."""
     gallery = subject.gallery
-    chance = draw(attack, len(rows), randomness.generator(seed, f"partners/{attack.title}"))
+    chance = draw_chance(attack, len(rows), randomness.generator(seed, f"partners/{attack.title}"))
     numbers = torch.as_tensor(rows, device=gallery.labels.device)
 
     def maker(part: slice) -> Callable[[], Goal]:
         some = numbers[part]
-        return lambda: goal_of(attack, gallery, some, gallery.embeddings[some], chance[part], parity)
+        return lambda: build_goal(attack, gallery, some, gallery.embeddings[some], chance[part], parity)
 
     return [maker(slice(at, at + batch)) for at in range(0, len(rows), batch)]
 
@@ -95,8 +96,8 @@ def run_attack(
     progress: Callable[[int], None] | None = None,
     journal: MutableMapping[str, Any] | None = None,
     key: str = "",
-) -> Found:
-    """The numbers of an attack for each of some rows (n,) of the gallery; the net is left as it was found.
+) -> AttackNumbers:
+    """The numbers of an attack for each of some rows (n,) of the gallery; the net is left as it was.
 
     Partners depend on the seed, the attack's title and the place in `rows`, on nothing else. adversary: `pgd` unless
     given. progress is called with the number of images done. journal: finished batches are kept there, under names that
@@ -108,14 +109,17 @@ def run_attack(
     parts: list[list[dict[str, list[float]]]] = []
     journal = {} if journal is None else journal
     with frozen(subject.net, training=False):
-        for at, make in zip(range(0, len(rows), batch), goals(subject, attack, rows, seed, parity, batch), strict=True):
+        for at, make in zip(
+            range(0, len(rows), batch), list_goals(subject, attack, rows, seed, parity, batch), strict=True
+        ):
             part, name = rows[at : at + batch], f"{key}{attack}/{at}"
             if name not in journal:
                 journal[name] = [_listed(values) for values in _attack_batch(subject, make(), adversary, part)]
             parts.append(journal[name])
             if progress is not None:
                 progress(at + len(part))
-    return Found(*(_joined(column) for column in zip(*parts, strict=True)))
+    benign, attacked = zip(*parts, strict=True)
+    return AttackNumbers(_joined(benign), _joined(attacked))
 
 
 def _attack_batch(subject: Subject, goal: Goal, adversary: Adversary, rows: np.ndarray) -> list[dict[str, Tensor]]:
@@ -134,7 +138,7 @@ def _joined(parts: Sequence[dict[str, list[float]]]) -> Values:
     return {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
 
 
-def queries_of(gallery: Gallery, n: int | None, seed: int) -> np.ndarray:
+def choose_queries(gallery: Gallery, n: int | None, seed: int) -> np.ndarray:
     """Row numbers of the images to attack, ascending: n drawn from those with another image of their class (all: None).
 
     A sample and not the first n, because test sets often lie sorted by class.

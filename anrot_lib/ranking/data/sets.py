@@ -115,8 +115,8 @@ def load(
         where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
         options = {"size": stored, "on_bad": "error", "on_duplicates": "report", "resized": "whole, bilinear"}
         image_set = prepare.pack_source(source, choice, f"{dataset}-{stored}-{where}", options, progress=progress)
-        return of_image_set(image_set, size, "set", limit, dataset)
-    return of_image_set(_own(data or dataset, stored, progress), size, split, limit, dataset)
+        return build_ranking_set(image_set, size, "set", limit, dataset)
+    return build_ranking_set(_own(data or dataset, stored, progress), size, split, limit, dataset)
 
 
 def _own(data: str, stored: int, progress: Progress | None) -> ImageSet:
@@ -133,7 +133,7 @@ def _own(data: str, stored: int, progress: Progress | None) -> ImageSet:
     return prepare.prepare(folder, name=name, size=stored, progress=progress)
 
 
-def of_image_set(
+def build_ranking_set(
     image_set: ImageSet, size: int | None = None, split: str = "auto", limit: int | None = None, name: str | None = None
 ) -> RankingSet:
     """The two parts of an ImageSet; size None is 7/8 of its images' side, as 224 is of 256."""

@@ -50,7 +50,8 @@ def parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
 
 def ers(numbers: Mapping[str, Numeric]) -> Numeric:
     """The score of ten numbers. It is linear: the mean of the scores of single queries is the score of the means."""
-    return sum(parts(numbers).values()) / len(NUMBERS)
+    first, *rest = parts(numbers).values()
+    return sum(rest, start=first) / len(NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class Score:
 
 def score(values: Values) -> Score:
     """The score of the ten numbers of each query, arrays (n,), with its interval."""
-    found = interval(ers({name: values[name] for name in NUMBERS}) / 100)
-    return Score(found.mean, found.half_width, found.bootstrap_low, found.bootstrap_high)
+    result = interval(ers({name: values[name] for name in NUMBERS}) / 100)
+    return Score(result.mean, result.half_width, result.bootstrap_low, result.bootstrap_high)
 
 
 def collapsed(r_at_1: float, chance: float, mean_cosine: float) -> bool:
@@ -85,7 +86,8 @@ def collapsed(r_at_1: float, chance: float, mean_cosine: float) -> bool:
 @cache
 def published() -> dict[str, Any]:
     """The printed tables: "about" them, and "rows"; facts as they were printed, nothing measured here."""
-    return json.loads((files("anrot_lib.ranking.score") / "published.json").read_text("utf-8"))
+    content: dict[str, Any] = json.loads((files("anrot_lib.ranking.score") / "published.json").read_text("utf-8"))
+    return content
 
 
 def title(row: Mapping[str, Any]) -> str:
@@ -98,5 +100,5 @@ def title(row: Mapping[str, Any]) -> str:
 def recomputed() -> list[tuple[float, str]]:
     """(printed score - formula, title) of every published row that prints both, the worst first."""
     rows = [row for row in published()["rows"] if "numbers" in row and "ERS" in row]
-    found = [(round(row["ERS"] - ers(row["numbers"]), 6), title(row)) for row in rows]
-    return sorted(found, key=lambda pair: -abs(pair[0]))
+    differences = [(round(row["ERS"] - ers(row["numbers"]), 6), title(row)) for row in rows]
+    return sorted(differences, key=lambda pair: -abs(pair[0]))

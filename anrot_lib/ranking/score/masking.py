@@ -16,6 +16,7 @@ it is so beyond its noise and by more than TOLERANCE.
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from anrot_lib.ranking.attacks.goals import GOALS, Goal
 from anrot_lib.ranking.attacks.names import RankAttack
 from anrot_lib.ranking.attacks.suite import Adversary, Subject
 from anrot_lib.ranking.score import ers
-from anrot_lib.ranking.score.testing import Bar, Protocol, attack_all
+from anrot_lib.ranking.score.testing import Bar, ScoreProtocol, attack_all
 
 TOLERANCE = 2.0  # points of the score
 GONE = 10.0  # a score at which nothing is left: that of a model without a defense
@@ -88,7 +89,7 @@ def _noise(points: Tensor, generator: torch.Generator) -> Tensor:
     return F.interpolate(noise, size=points.shape[-2:], mode="nearest")
 
 
-def transferred(attack: RankAttack, other: Subject, seed: int) -> Adversary:
+def build_transfer(attack: RankAttack, other: Subject, seed: int) -> Adversary:
     """Images that reach the goal on another net, in that net's own gallery of the same test images and partners."""
 
     def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
@@ -99,33 +100,35 @@ def transferred(attack: RankAttack, other: Subject, seed: int) -> Adversary:
     return adversary
 
 
-def dead_gradients(subject: Subject, attacks: Sequence[RankAttack], rows: np.ndarray, seed: int) -> dict[str, float]:
+def measure_dead_gradients(
+    subject: Subject, attacks: Sequence[RankAttack], rows: np.ndarray, seed: int
+) -> dict[str, float]:
     """Per cent of images at which the gradient of a goal is exactly 0, by title, for goals that cannot be reached yet.
 
     CA+ and QA+ are left out, because an image that is first already has nothing to gain, and LTM for the same reason.
     """
-    found = {}
+    shares = {}
     with frozen(subject.net, training=False):
         for attack in attacks:
             if attack.pm == "+" or attack.kind == "LTM":
                 continue
             dead, asked = 0, 0
-            for k, make in enumerate(suite.goals(subject, attack, rows, seed, parity=False)):
+            for k, make in enumerate(suite.list_goals(subject, attack, rows, seed, parity=False)):
                 goal = make()
                 images = subject.batch(rows[k * suite.BATCH : (k + 1) * suite.BATCH]).requires_grad_()
                 with torch.enable_grad():
-                    loss = suite.objective_of(subject, goal)(images, None).sum()
+                    loss = goal.loss(subject.embed(images)).sum()
                 (gradient,) = torch.autograd.grad(loss, images)
                 some = (goal.case.partners != goal.case.rows[:, None]).all(1)  # drawn itself: it is there already
                 dead += int((gradient.flatten(1).abs().amax(1) == 0)[some].sum())
                 asked += int(some.sum())
-            found[attack.title] = 100 * dead / max(asked, 1)
-    return found
+            shares[attack.title] = 100 * dead / max(asked, 1)
+    return shares
 
 
 def check(
     subject: Subject,
-    protocol: Protocol,
+    protocol: ScoreProtocol,
     rows: np.ndarray,
     bar: Bar,
     names: Sequence[str] = CHECKS,
@@ -156,43 +159,44 @@ def check(
         return ers.ers({name: attacked[name] for name in ers.NUMBERS})
 
     in_ball: list[suite.Values] = []  # the numbers of all attacks of the same strength on all queries
-    pgd, found = scores("pgd", lambda a: a), {}
+    pgd = scores("pgd", lambda a: a)
+    results: dict[str, dict[str, Any]] = {}
     if "gradient" in names:
-        dead = dead_gradients(subject, base.attacks, rows, base.seed)
-        found["gradient"] = {"passed": max(dead.values()) <= DEAD, "dead": dead}
+        dead = measure_dead_gradients(subject, base.attacks, rows, base.seed)
+        results["gradient"] = {"passed": max(dead.values()) <= DEAD, "dead": dead}
     if "restarts" in names:
         many = scores("restarts", lambda a: a, lambda a: suite.pgd(a, base.seed, effort.restarts))
-        found["restarts"] = {"restarts": effort.restarts, **not_lower(pgd, many)}
+        results["restarts"] = {"restarts": effort.restarts, **not_lower(pgd, many)}
     if "steps" in names:
         times = effort.more_steps
         longer = scores("steps", lambda a: dataclasses.replace(a, steps=times * a.steps, alpha=a.alpha / 2))
-        found["steps"] = {"times": times, **not_lower(pgd, longer)}
+        results["steps"] = {"times": times, **not_lower(pgd, longer)}
     if "eps" in names:
         factors = sorted({*effort.factors, 1.0, 1 / base.attacks[0].eps})
-        balls = {f: pgd if f == 1 else scores(f"eps x {f:g}", lambda a, f=f: _scaled(a, f)) for f in factors}
-        found["eps"] = falling(balls, base.attacks[0].eps)
+        balls = {f: pgd if f == 1 else scores(f"eps x {f:g}", partial(_scale, factor=f)) for f in factors}
+        results["eps"] = falling(balls, base.attacks[0].eps)
     if "nes" in names:
         some = rows[: effort.nes_queries]
         guessed = scores("nes", lambda a: a, lambda a: nes(a, base.seed, effort.population), some)
-        found["nes"] = {"population": effort.population, **not_lower(pgd[: len(some)], guessed)}
+        results["nes"] = {"population": effort.population, **not_lower(pgd[: len(some)], guessed)}
     if "transfer" in names and other is not None:
-        moved = scores("transfer", lambda a: a, lambda a: transferred(a, other, base.seed))
-        found["transfer"] = not_lower(pgd, moved)
+        moved = scores("transfer", lambda a: a, lambda a: build_transfer(a, other, base.seed))
+        results["transfer"] = not_lower(pgd, moved)
     return {
         "pgd": _rounded(pgd.mean()),
-        "worst": _rounded(ers.ers(worst(in_ball)).mean()),
-        "checks": found,
-        "passed": all(part["passed"] for part in found.values()),
+        "worst": _rounded(ers.ers(take_worst(in_ball)).mean()),
+        "checks": results,
+        "passed": all(part["passed"] for part in results.values()),
     }
 
 
-def worst(runs: Sequence[suite.Values]) -> suite.Values:
+def take_worst(runs: Sequence[suite.Values]) -> suite.Values:
     """The worst of each of the ten numbers over several attacks, query by query, the way its arrow says."""
     pick = {"↑": np.minimum.reduce, "↓": np.maximum.reduce}
     return {name: pick[ers.BETTER[name]]([run[name] for run in runs]) for name in ers.NUMBERS}
 
 
-def _scaled(attack: RankAttack, factor: float) -> RankAttack:
+def _scale(attack: RankAttack, factor: float) -> RankAttack:
     eps = min(1.0, factor * attack.eps)
     return dataclasses.replace(attack, eps=eps, alpha=min(1.0, attack.alpha * eps / attack.eps))
 

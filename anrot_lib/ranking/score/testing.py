@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ OTHER = {"fixed": "GTM robrank", "robrank": "GTM fixed"}  # GTM is always measur
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ScoreProtocol:
     """What is asked of a model: attacks, number of attacked queries (None: all), seed, parity "fixed" or "robrank"."""
 
     attacks: tuple[RankAttack, ...]
@@ -44,7 +45,7 @@ class Protocol:
         return dataclasses.asdict(self) | {"attacks": [str(attack) for attack in self.attacks]}
 
 
-def subject_of(net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar) -> Subject:
+def build_subject(net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar) -> Subject:
     """The net, in eval mode, with the gallery of all images of the test part."""
     net = net.to(device).eval()
 
@@ -63,15 +64,15 @@ def benign_numbers(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) 
     """
     gallery = subject.gallery
     with bar("retrieval on clean images", len(gallery)) as progress:
-        found = retrieval.retrieve(gallery, progress=progress).summary()
+        numbers = retrieval.retrieve(gallery, progress=progress).summary()
     if nmi:
-        found["NMI"] = retrieval.clusters_nmi(gallery, seed)
-    return found | {"chance": 100 * gallery.chance, "mean cosine": gallery.mean_cosine()}
+        numbers["NMI"] = retrieval.clusters_nmi(gallery, seed)
+    return numbers | {"chance": 100 * gallery.chance, "mean cosine": gallery.mean_cosine()}
 
 
 def attack_all(
     subject: Subject,
-    protocol: Protocol,
+    protocol: ScoreProtocol,
     rows: np.ndarray,
     bar: Bar,
     journal: MutableMapping[str, Any] | None = None,
@@ -93,32 +94,41 @@ def attack_all(
     with bar(f"attack {len(rows)} queries, {len(runs)} times", len(runs) * len(rows)) as progress:
         for k, (attack, parity) in enumerate(runs):
             started, other, before = time.perf_counter(), parity != (protocol.parity == "robrank"), k * len(rows)
-            found = suite.run_attack(
-                *(subject, attack, rows, protocol.seed, parity),
+            result = suite.run_attack(
+                subject,
+                attack,
+                rows,
+                protocol.seed,
+                parity,
                 adversary=None if adversary is None else adversary(attack),
-                progress=lambda done, before=before: progress(before + done),
+                progress=partial(_shift, progress, before),
                 journal=journal,
                 key=f"{key}{'robrank' if parity else 'fixed'}/",
             )
-            for name in found.attacked:
+            for name in result.attacked:
                 to = OTHER[protocol.parity] if other else name
-                benign[to], attacked[to] = found.benign[name], found.attacked[name]
+                benign[to], attacked[to] = result.benign[name], result.attacked[name]
                 seconds[to] = time.perf_counter() - started
     return benign, attacked, seconds
 
 
+def _shift(progress: Callable[..., None], before: int, done: int) -> None:
+    progress(before + done)
+
+
 def summarise(
-    protocol: Protocol, benign: Values, attacked: Values, seconds: dict[str, float], clean: dict[str, float]
+    protocol: ScoreProtocol, benign: Values, attacked: Values, seconds: dict[str, float], clean: dict[str, float]
 ) -> dict[str, Any]:
     """The parts "numbers", "ers" and "queries" of a record."""
     of_attack = {name: attack for attack in protocol.attacks for name in _names(attack)}
     of_attack[OTHER[protocol.parity]] = of_attack["GTM"]
-    mean = _batch_mean if protocol.parity == "robrank" else np.mean
+    mean = _batch_mean if protocol.parity == "robrank" else _mean
+    means = {name: _digits(mean(attacked[name])) for name in attacked}
     numbers = {
         name: {
             "attack": str(of_attack[name]),
             "benign": _digits(mean(benign[name])),
-            "attacked": _digits(mean(attacked[name])),
+            "attacked": means[name],
             "half_width": _digits(_half_width(attacked[name])),
             "seconds": round(seconds[name], 2),
         }
@@ -129,7 +139,7 @@ def summarise(
     return {
         "numbers": numbers,
         "ers": {
-            "value": _digits(ers.ers({name: numbers[name]["attacked"] for name in ers.NUMBERS})),
+            "value": _digits(ers.ers({name: means[name] for name in ers.NUMBERS})),
             "half_width": _digits(score.half_width),
             "bootstrap": [_digits(score.low), _digits(score.high)],
             "ceiling": _digits(ers.score(benign).value),
@@ -150,6 +160,10 @@ def _digits(value: float) -> float:
 
 def _half_width(values: np.ndarray) -> float:
     return statistics.interval(values / 100).half_width
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values))
 
 
 def _batch_mean(values: np.ndarray) -> float:

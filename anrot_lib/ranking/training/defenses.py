@@ -24,7 +24,8 @@ from anrot_lib.attacks.ascend import ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.ranking.distances import distance, hardness, normalise
-from anrot_lib.ranking.names import MARGINS
+from anrot_lib.ranking.embedders import Embedder
+from anrot_lib.ranking.names import MARGINS, Hardness
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training import destinations, losses
 from anrot_lib.ranking.training.destinations import Destination
@@ -43,13 +44,13 @@ def threat_of(recipe: RankingRecipe) -> ThreatModel:
     )
 
 
-def embed(net: nn.Module, images: Tensor) -> Tensor:
+def embed(net: Embedder, images: Tensor) -> Tensor:
     """Normalised embeddings (N, D) of images (N, C, H, W)."""
     return normalise(net(images), net.metric)
 
 
 def perturb(
-    net: nn.Module,
+    net: Embedder,
     images: Tensor,
     value: Callable[[Tensor, Tensor | None], Tensor],
     threat: ThreatModel,
@@ -59,32 +60,34 @@ def perturb(
     """Images (U, K, C, H, W) moved so that `value` grows: K images make a unit, such as a triplet.
 
     `value(embeddings (u, K, D), active)` gives one number a unit, (u,), or a scalar that makes one unit of all;
-    `active` and `stop` as in `ascend`. The net is left as it was found, and no gradient is left on the result.
+    `active` and `stop` as in `ascend`. The net is left as it was, and no gradient is left on the result.
     """
     k = images.shape[1]
 
     def objective(points: Tensor, active: Tensor | None) -> Tensor:
         with devices.autocast(points.device, precision):
             rows = net(points.flatten(0, 1))
-        return value(normalise(rows, net.metric).unflatten(0, (-1, k)), active)
+        return value(normalise(rows, net.metric).view(-1, k, rows.shape[-1]), active)
 
     with frozen(net, training=False):
         return ascend(objective, images.detach(), threat, keep="last", stop=stop).images.detach()
 
 
 @torch.no_grad()
-def benign(net: nn.Module, images: Tensor, precision: str = "fp32") -> Tensor:
+def embed_benign(net: Embedder, images: Tensor, precision: str = "fp32") -> Tensor:
     """Normalised embeddings of the images by the net in eval mode, without gradient."""
     with frozen(net, training=False), devices.autocast(images.device, precision):
         return embed(net, images)
 
 
-def away_from(net: nn.Module, images: Tensor, threat: ThreatModel, generator: torch.Generator, precision="fp32"):
+def push_away(
+    net: Embedder, images: Tensor, threat: ThreatModel, generator: torch.Generator, precision: str = "fp32"
+) -> Tensor:
     """EST: each image (N, C, H, W) away from its own embedding.
 
     The first step measures against the embedding + 1e-7 {-1, 0, 1}, because the distance to itself has no direction.
     """
-    target = benign(net, images, precision)
+    target = embed_benign(net, images, precision)
     noise = torch.randint(-1, 2, target.shape, generator=generator, device=generator.device).to(target)
     started = False
 
@@ -98,14 +101,16 @@ def away_from(net: nn.Module, images: Tensor, threat: ThreatModel, generator: to
     return perturb(net, images.unsqueeze(1), value, threat, precision, stop=None).squeeze(1)
 
 
-def together(net: nn.Module, positive: Tensor, negative: Tensor, threat: ThreatModel, precision="fp32"):
+def pull_together(
+    net: Embedder, positive: Tensor, negative: Tensor, threat: ThreatModel, precision: str = "fp32"
+) -> tuple[Tensor, Tensor]:
     """ACT: positives and negatives (B, C, H, W) each towards the other."""
     pairs = torch.stack([positive, negative], 1)
     moved = perturb(net, pairs, lambda rows, _: -distance(rows[:, 0], rows[:, 1], net.metric), threat, precision)
-    return moved.unbind(1)
+    return moved[:, 0], moved[:, 1]
 
 
-def alignment(reached: Tensor, aim: Tensor, kind: str) -> Tensor:
+def measure_alignment(reached: Tensor, aim: Tensor, kind: str) -> Tensor:
     """What a hardness manipulation minimises, of H (B,) and H_D (B,).
 
     et  relu(H_D - H)^2 of each triplet: no gradient once H >= H_D
@@ -122,7 +127,7 @@ def alignment(reached: Tensor, aim: Tensor, kind: str) -> Tensor:
 
 
 def manipulate(
-    net: nn.Module,
+    net: Embedder,
     triplets: Tensor,
     aim: Tensor,
     threat: ThreatModel,
@@ -138,7 +143,7 @@ def manipulate(
     def value(rows: Tensor, active: Tensor | None) -> Tensor:
         some = slice(None) if active is None else active
         a = rows[:, 0] if anchor is None else anchor[some]
-        return -alignment(hardness(a, rows[:, -2], rows[:, -1], net.metric), aim[some], kind)
+        return -measure_alignment(hardness(a, rows[:, -2], rows[:, -1], net.metric), aim[some], kind)
 
     return perturb(net, triplets, value, threat, precision, stop=None if kind == "kl" else "still")
 
@@ -155,65 +160,79 @@ class Defense(nn.Module):
         self.metric, self.margin, self.precision = loss.metric, recipe.margin, recipe.attack_precision
         self.numbers: dict[str, float] = {}
 
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
         raise NotImplementedError
 
     def finish_step(self) -> None:
         """Called when the step is done, with the loss known to be finite."""
 
-    def mined(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Triplets:
+    def mine(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Triplets:
         """Triplets of the loss's own miner on benign embeddings."""
         # The original passes the margin of metric E here, whatever the metric.
         margin = MARGINS["E"] if self.recipe.parity == "robrank" else None
-        return self.loss.mine(benign(net, images, self.precision), labels, draw("mine"), margin)
+        return self.loss.mine(embed_benign(net, images, self.precision), labels, draw("mine"), margin)
 
 
 class Vanilla(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        return self.loss(net(images), labels, draw("mine"))
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        loss: Tensor = self.loss(net(images), labels, draw("mine"))
+        return loss
 
 
 class Est(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        attacked = away_from(net, images, self.threat, draw("attack"), self.precision)
-        return self.loss(net(attacked), labels, draw("mine"))
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        attacked = push_away(net, images, self.threat, draw("attack"), self.precision)
+        loss: Tensor = self.loss(net(attacked), labels, draw("mine"))
+        return loss
 
 
 class Ses(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        attacked = away_from(net, images, self.threat, draw("attack"), self.precision)
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        attacked = push_away(net, images, self.threat, draw("attack"), self.precision)
         clean = net(images)
-        shift = distance(*(normalise(rows, self.metric) for rows in (net(attacked), clean)), self.metric).mean()
+        moved = normalise(net(attacked), self.metric)
+        shift = distance(moved, normalise(clean, self.metric), self.metric).mean()
         self.numbers = {"shift": shift.item()}
-        return self.loss(clean, labels, draw("mine")) + self.recipe.shift_weight * shift
+        loss: Tensor = self.loss(clean, labels, draw("mine"))
+        return loss + self.recipe.shift_weight * shift
 
 
 class Act(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        a, p, n = self.mined(net, images, labels, draw)
-        moved = together(net, images[p], images[n], self.threat, self.precision)
-        return triplet_loss(embed(net, images[a]), *(embed(net, x) for x in moved), self.metric, self.margin)
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        a, p, n = self.mine(net, images, labels, draw)
+        anchor = embed(net, images[a])
+        positive, negative = pull_together(net, images[p], images[n], self.threat, self.precision)
+        return triplet_loss(anchor, embed(net, positive), embed(net, negative), self.metric, self.margin)
 
 
 class Rest(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        a, p, n = self.mined(net, images, labels, draw)
-        moved = away_from(net, images[torch.cat([p, n])], self.threat, draw("attack"), self.precision)
-        rows = embed(net, torch.cat([images[a], moved]))
-        return triplet_loss(*rows.chunk(3), self.metric, self.margin)
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        a, p, n = self.mine(net, images, labels, draw)
+        moved = push_away(net, images[torch.cat([p, n])], self.threat, draw("attack"), self.precision)
+        anchor, positive, negative = embed(net, torch.cat([images[a], moved])).chunk(3)
+        return triplet_loss(anchor, positive, negative, self.metric, self.margin)
 
 
 class MinMax(Defense):
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        triplets = images[torch.stack(self.mined(net, images, labels, draw), 1)]
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        triplets = images[torch.stack(self.mine(net, images, labels, draw), 1)]
         moved = maximise(net, triplets, self.threat, self.precision)
-        rows = embed(net, moved.flatten(0, 1)).unflatten(0, (-1, 3))
-        return triplet_loss(*rows.unbind(1), self.metric, self.margin)
+        a, p, n = split_triplets(embed(net, moved.flatten(0, 1)))
+        return triplet_loss(a, p, n, self.metric, self.margin)
 
 
-def maximise(net: nn.Module, triplets: Tensor, threat: ThreatModel, precision: str = "fp32") -> Tensor:
+def split_triplets(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Anchors, positives and negatives, (B, D) each, of rows (3B, D) that stand triplet by triplet."""
+    return rows[0::3], rows[1::3], rows[2::3]
+
+
+def maximise(net: Embedder, triplets: Tensor, threat: ThreatModel, precision: str = "fp32") -> Tensor:
     """Min-max training's attack: triplets (B, 3, C, H, W) towards the largest d(a, p) - d(a, n)."""
-    return perturb(net, triplets, lambda rows, _: hardness(*rows.unbind(1), net.metric), threat, precision)
+
+    def value(rows: Tensor, active: Tensor | None) -> Tensor:
+        return hardness(rows[:, 0], rows[:, 1], rows[:, 2], net.metric)
+
+    return perturb(net, triplets, value, threat, precision)
 
 
 class HardnessManipulation(Defense):
@@ -221,22 +240,29 @@ class HardnessManipulation(Defense):
 
     def __init__(self, recipe: RankingRecipe, loss: RankingLoss, destination: Destination | None = None):
         super().__init__(recipe, loss)
-        self.spec = recipe.parsed.hardness
+        spec = recipe.parsed.hardness
+        if spec is None:
+            raise ValueError(f"{recipe.name} manipulates no hardness")
+        self.spec: Hardness = spec
         self.destination = destinations.build(recipe) if destination is None else destination
         self.last: Tensor | None = None
 
-    def forward(self, net: nn.Module, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
-        rows = benign(net, images, self.precision)
-        source = torch.stack(self.triplets(self.spec.source, rows, labels, draw("source")), 1)
+    def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+        rows = embed_benign(net, images, self.precision)
+        source = torch.stack(self.choose_triplets(self.spec.source, rows, labels, draw("source")), 1)
         triplets = images[source]
         first = 0 if self.spec.anchor else 1  # the first of a triplet's images that is attacked
         if self.destination is not None:
-            aim, start = self.aim(rows, labels, draw), hardness(*rows[source].unbind(1), self.metric)
+            aim = self.set_aim(self.destination, rows, labels, draw)
+            start = hardness(rows[source[:, 0]], rows[source[:, 1]], rows[source[:, 2]], self.metric)
             # With et, those that are there already would stand still: they need not even be looked at.
             some = (start < aim).nonzero().flatten() if self.spec.distance == "et" else torch.arange(len(aim))
             if len(some):
                 moved = manipulate(
-                    *(net, triplets[some, first:], aim[some], self.threat),
+                    net,
+                    triplets[some, first:],
+                    aim[some],
+                    self.threat,
                     kind=self.spec.distance,
                     anchor=None if self.spec.anchor else rows[source[some, 0]],
                     precision=self.precision,
@@ -245,26 +271,27 @@ class HardnessManipulation(Defense):
             means = {"destination": aim, "source": start, "attacked": (start < aim).float()}
             self.numbers = {name: values.mean().item() for name, values in means.items()}
         clean = embed(net, images[source[:, :2]].flatten(0, 1)) if self.spec.structure else None
-        a, p, n = embed(net, triplets.flatten(0, 1)).unflatten(0, (-1, 3)).unbind(1)
+        a, p, n = split_triplets(embed(net, triplets.flatten(0, 1)))
         loss = triplet_loss(a, p, n, self.metric, self.margin)
         self.last = loss.detach()
         if clean is None:
             return loss
-        benign_anchor, benign_positive = clean.unflatten(0, (-1, 2)).unbind(1)
+        benign_anchor, benign_positive = clean[0::2], clean[1::2]
         structure = structure_loss(benign_anchor, a, benign_positive, self.metric, self.recipe.structure_margin)
         self.numbers["structure"] = structure.item()
         return loss + self.recipe.structure_weight * structure
 
-    def triplets(self, miner: str, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Triplets:
+    def choose_triplets(self, miner: str, rows: Tensor, labels: Tensor, generator: torch.Generator) -> Triplets:
         return mine(miner, rows, labels, self.metric, self.margin, generator, self.recipe.parity)
 
-    def aim(self, rows: Tensor, labels: Tensor, draw: Draw) -> Tensor:
+    def set_aim(self, destination: Destination, rows: Tensor, labels: Tensor, draw: Draw) -> Tensor:
         """H_D (B,) of this step."""
         mined = rows.new_zeros(len(rows) // 2)
-        if self.destination.miner:
-            chosen = self.triplets(self.destination.miner, rows, labels, draw("destination"))
-            mined = hardness(*(rows[index] for index in chosen), self.metric)
-        return self.destination(mined)
+        if destination.miner:
+            a, p, n = self.choose_triplets(destination.miner, rows, labels, draw("destination"))
+            mined = hardness(rows[a], rows[p], rows[n], self.metric)
+        aim: Tensor = destination(mined)
+        return aim
 
     def finish_step(self) -> None:
         if self.destination is not None and self.last is not None:
@@ -284,4 +311,4 @@ def build(recipe: RankingRecipe, destination: Destination | None = None) -> Defe
         return HardnessManipulation(recipe, loss, destination)
     if destination is not None:
         raise ValueError(f"{recipe.name} manipulates no hardness, so it has no destination")
-    return DEFENSES[recipe.parsed.defense](recipe, loss)
+    return DEFENSES[str(recipe.parsed.defense)](recipe, loss)

@@ -76,6 +76,7 @@ class Following(Destination):
     def __init__(self, limit: float):
         super().__init__()
         self.limit = limit
+        self.last_loss: Tensor
         self.register_buffer("last_loss", torch.tensor(FIRST_LOSS, dtype=torch.float64))
 
     @property
@@ -117,6 +118,8 @@ def build(recipe: RankingRecipe) -> Destination | None:
     that, "fixed" lets the gradual destination work.
     """
     hard = recipe.parsed.hardness
+    if hard is None:
+        raise ValueError(f"{recipe.name} manipulates no hardness, so it has no destination")
     chosen = parse_destination(recipe.destination) or ("lga" if hard.gradual else hard.destination)
     if isinstance(chosen, float):
         return Constant(chosen)

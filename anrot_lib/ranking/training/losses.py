@@ -49,7 +49,7 @@ def barlow_twins(first: Tensor, second: Tensor, off_diagonal: float = 5e-3) -> T
 
 
 class RankingLoss(nn.Module):
-    """Normalises, mines without gradient, and hands triplets to `of_triplets`. `metric` is what the net gets."""
+    """Normalises, mines without gradient, and hands triplets to `score_triplets`. `metric` is what the net gets."""
 
     def __init__(self, recipe: RankingRecipe):
         super().__init__()
@@ -59,7 +59,7 @@ class RankingLoss(nn.Module):
 
     def forward(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         rows = normalise(embeddings, self.metric)
-        return self.of_triplets(rows, self.mine(rows.detach(), labels, generator), labels, generator)
+        return self.score_triplets(rows, self.mine(rows.detach(), labels, generator), labels, generator)
 
     def mine(self, rows: Tensor, labels: Tensor, generator: torch.Generator, margin: float | None = None) -> Triplets:
         """Triplets of a batch of pairs, or those that a batch of another kind is made of."""
@@ -70,7 +70,7 @@ class RankingLoss(nn.Module):
         margin = self.margin if margin is None else margin
         return mine(self.miner, rows, labels, self.metric, margin, generator, self.parity)
 
-    def of_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def score_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
 
 
@@ -89,7 +89,7 @@ class TripletLoss(RankingLoss):
         super().__init__(recipe)
         self.barlow = recipe.barlow_weight if recipe.parsed.loss.barlow else 0.0
 
-    def of_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def score_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
         if not len(triplets.anchor):
             return rows.sum() * 0  # a batch of single images in which no class occurs twice
         a, p, n = (rows[index] for index in triplets)
@@ -100,7 +100,7 @@ class TripletLoss(RankingLoss):
 class QuadrupletLoss(RankingLoss):
     """The triplet loss, and mean relu(d(a, p) - d(n, n2) + margin 2) for a second negative of yet another class."""
 
-    def of_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def score_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
         a, p, n = (rows[index] for index in triplets)
         classes = labels[triplets.negative]
         other = classes.unsqueeze(1) != classes
@@ -111,7 +111,7 @@ class QuadrupletLoss(RankingLoss):
         return triplet_loss(a, p, n, self.metric, self.margin) + pull.relu().mean()
 
 
-class RankingDistance(BaseDistance):
+class RankingDistance(BaseDistance):  # type: ignore[misc]  # the library gives no types
     """A metric of this kit as pytorch-metric-learning takes it; rows come normalised."""
 
     def __init__(self, metric: str):
@@ -157,10 +157,12 @@ class LibraryLoss(RankingLoss):
     def forward(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         return super().forward(normalise(embeddings, "N") if self.unit else embeddings, labels, generator)
 
-    def of_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
+    def score_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
+        chosen = tuple(triplets)
         if self.all_pairs:
-            return self.loss(rows, labels, self.pairs(rows, labels) if self.pairs else None)
-        return self.loss(rows, labels, tuple(triplets))
+            chosen = self.pairs(rows, labels) if self.pairs else None
+        loss: Tensor = self.loss(rows, labels, chosen)
+        return loss
 
 
 def build(recipe: RankingRecipe) -> RankingLoss:
