@@ -55,7 +55,7 @@ class Surrogate(nn.Module):
 
 def _build_empty(kind: type[nn.Module], *sizes: int, **options: int) -> nn.Module:
     """A layer whose weights are not drawn yet."""
-    layer: nn.Module = skip_init(kind, *sizes, **options)  # type: ignore[no-untyped-call]  # torch gives it no types
+    layer: nn.Module = skip_init(kind, *sizes, **options)
     return layer
 
 

@@ -130,9 +130,7 @@ def load_real_features(experiment: Experiment) -> tuple[Tensor, list[FloorPointR
     rows = pick(image_set, "test", count, experiment.seed)
     with experiment.progress("features of the originals", count) as bar:
         done = itertools.count(training.IMAGES_PER_PASS, training.IMAGES_PER_PASS)
-        batches = (
-            quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS)
-        )
+        batches = (quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS))
         features = frechet.features_of(extractor, batches, lambda n: bar(min(next(done), count)))
     floors: list[FloorPointRecord] = []
     for each in _halve(count):

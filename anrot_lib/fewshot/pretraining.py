@@ -17,6 +17,7 @@ from anrot_lib.core.resumable import ResumableTraining, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot.classifier import create_net
+from anrot_lib.fewshot.encoders import Encoder
 from anrot_lib.settings import Budget, Recipe
 
 BATCH, SAVE_EVERY = 64, 250
@@ -94,6 +95,7 @@ def pretrain(
     classes, labels = np.unique(image_set.labels[rows], return_inverse=True)
     init = randomness.generator(recipe.seed, "init")
     encoder = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init).backbone
+    assert isinstance(encoder, Encoder)
     layer = build_linear(encoder.out_channels, len(classes), init)
     net = nn.Sequential(encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).to(where).train()
 

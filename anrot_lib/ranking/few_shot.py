@@ -56,7 +56,7 @@ class MapEncoder(nn.Module):
         training = self.embedder.training
         device = next(self.embedder.parameters()).device
         self.embedder.eval()  # one image of zeros must not move the statistics of batch norms
-        maps = self(torch.zeros(1, self.in_channels, side, side, device=device))
+        maps: Tensor = self(torch.zeros(1, self.in_channels, side, side, device=device))
         self.embedder.train(training)
         return maps.shape[1]
 

@@ -100,6 +100,7 @@ def wrap_encoder(encoder: Encoder, name: str) -> Extractor:
 def load_encoder(path: Path) -> Extractor:
     """The encoder of a net that `train` wrote."""
     net, method, about = nets.load_net(path)
+    assert isinstance(net.backbone, Encoder)
     return wrap_encoder(net.backbone, f"{net.backbone.name} ({about.get('row', method)})")
 
 

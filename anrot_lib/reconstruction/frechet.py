@@ -27,7 +27,6 @@ from anrot_lib.core.statistics import t_quantile
 # Below so many images a side no number is given: a choice of ours, for covariances of a few dozen features and more.
 LEAST_IMAGES = 100
 RESAMPLES = 50
-BLOCK = 4096  # rows of features
 
 
 class TooFewImages(UserWarning):

@@ -353,9 +353,8 @@ mine, library = frechet_distance(first, second), frechet.distance(first, second)
 torch.testing.assert_close(mine.item(), library)
 print("equal to the library:", abs(mine.item() - library) < 1e-6 * library)
 line = [frechet.Moments(torch.tensor([m]).double(), torch.tensor([[s]]).double()) for m, s in ((0.0, 1.0), (3.0, 2.0))]
-print(
-    f"N(0, 1) against N(3, 4): d^2 = {frechet.compare_moments(*line):.4f}, the squared Wasserstein distance 3^2 + 1^2"
-)
+d2 = frechet.compare_moments(*line)
+print(f"N(0, 1) against N(3, 4): d^2 = {d2:.4f}, the squared Wasserstein distance 3^2 + 1^2")
 
 # %% [markdown]
 # It is called FID only with the features of one certain Inception net. Ours come from the encoder of the course, so

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import measures, stable
 from anrot_lib.divergences.gaussian import DiagonalGaussian
-from anrot_lib.ranking.distances import read_gaussians, cdist, distance, hardness, normalise
+from anrot_lib.ranking.distances import cdist, distance, hardness, normalise, read_gaussians
 
 E1, E2 = torch.eye(2, dtype=torch.float64)
 

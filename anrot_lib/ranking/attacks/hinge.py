@@ -40,7 +40,7 @@ class _QueryHinge(torch.autograd.Function):
         return total * abs(scale)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return grad_output.unsqueeze(1) * gradient, None, None, None
 

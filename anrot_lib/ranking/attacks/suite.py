@@ -1,8 +1,8 @@
 """Running ranking attacks over the images of a gallery, through the one ascent loop: an attack's numbers by image."""
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,14 @@ from anrot_lib.ranking.gallery import Batch, Gallery
 BATCH = 128
 
 Values = dict[str, np.ndarray]  # number (CA+, ..., ES:D, ES:R, ...) -> value of each query, float64 (n,)
+
+
+class PartStore(Protocol):
+    """Where finished parts are kept by name: a dict, or the journal of an experiment."""
+
+    def __contains__(self, key: str, /) -> bool: ...
+    def __getitem__(self, key: str, /) -> Any: ...
+    def __setitem__(self, key: str, value: Any, /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,7 @@ def run_attack(
     adversary: Adversary | None = None,
     batch: int = BATCH,
     progress: Callable[[int], None] | None = None,
-    journal: MutableMapping[str, Any] | None = None,
+    journal: PartStore | None = None,
     key: str = "",
 ) -> AttackNumbers:
     """The numbers of an attack for each of some rows (n,) of the gallery; the net is left as it was.

@@ -83,7 +83,7 @@ class RankingSet:
 
 def load(
     dataset: str,
-    size: int,
+    size: int | None,
     stored: int,
     data: str | None = None,
     download: bool = False,

@@ -50,8 +50,10 @@ def parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
 
 def ers(numbers: Mapping[str, Numeric]) -> Numeric:
     """The score of ten numbers. It is linear: the mean of the scores of single queries is the score of the means."""
-    first, *rest = parts(numbers).values()
-    return sum(rest, start=first) / len(NUMBERS)
+    total, *rest = parts(numbers).values()
+    for part in rest:
+        total = total + part
+    return total / len(NUMBERS)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ it is so beyond its noise and by more than TOLERANCE.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.goals import GOALS, Goal
 from anrot_lib.ranking.attacks.names import RankAttack
-from anrot_lib.ranking.attacks.suite import Adversary, Subject
+from anrot_lib.ranking.attacks.suite import Adversary, PartStore, Subject
 from anrot_lib.ranking.score import ers
 from anrot_lib.ranking.score.testing import Bar, ScoreProtocol, attack_all
 
@@ -134,7 +134,7 @@ def check(
     names: Sequence[str] = CHECKS,
     effort: Effort = Effort(),
     other: Subject | None = None,
-    journal: MutableMapping[str, Any] | None = None,
+    journal: PartStore | None = None,
 ) -> dict[str, Any]:
     """Run checks by name on the queries in `rows`: {"pgd", "worst", "checks": {name: {"passed", ...}}, "passed"}.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import retrieval
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.names import RankAttack
-from anrot_lib.ranking.attacks.suite import BATCH, Subject, Values
+from anrot_lib.ranking.attacks.suite import BATCH, PartStore, Subject, Values
 from anrot_lib.ranking.data.sets import Part
 from anrot_lib.ranking.gallery import Gallery, embed
 from anrot_lib.ranking.recipe import PARITIES
@@ -75,7 +75,7 @@ def attack_all(
     protocol: ScoreProtocol,
     rows: np.ndarray,
     bar: Bar,
-    journal: MutableMapping[str, Any] | None = None,
+    journal: PartStore | None = None,
     adversary: Callable[[RankAttack], suite.Adversary] | None = None,
     key: str = "",
     both_gtm: bool = True,

@@ -111,11 +111,11 @@ class QuadrupletLoss(RankingLoss):
         return triplet_loss(a, p, n, self.metric, self.margin) + pull.relu().mean()
 
 
-class RankingDistance(BaseDistance):  # type: ignore[misc]  # the library gives no types
+class RankingDistance(BaseDistance):
     """A metric of this kit as pytorch-metric-learning takes it; rows come normalised."""
 
     def __init__(self, metric: str):
-        super().__init__(normalize_embeddings=False)
+        super().__init__(normalize_embeddings=False)  # type: ignore[no-untyped-call]  # the library has no types
         self.metric = metric
 
     def compute_mat(self, query_emb: Tensor, ref_emb: Tensor | None) -> Tensor:
@@ -152,13 +152,13 @@ class LibraryLoss(RankingLoss):
             "snr": lambda: library.TripletMarginLoss(
                 margin=0.2, distance=SNRDistance(normalize_embeddings=False), **centred
             ),
-        }[kind]()
+        }[kind]()  # type: ignore[no-untyped-call]  # nor here
 
     def forward(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         return super().forward(normalise(embeddings, "N") if self.unit else embeddings, labels, generator)
 
     def score_triplets(self, rows: Tensor, triplets: Triplets, labels: Tensor, generator: torch.Generator) -> Tensor:
-        chosen = tuple(triplets)
+        chosen: tuple[Tensor, ...] | None = triplets
         if self.all_pairs:
             chosen = self.pairs(rows, labels) if self.pairs else None
         loss: Tensor = self.loss(rows, labels, chosen)
