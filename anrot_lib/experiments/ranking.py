@@ -1,6 +1,6 @@
 """Experiments on ranking models: few-shot accuracy of an embedder, checkpoints by name, records of trainings."""
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.ranking import gallery, names, retrieval
+from anrot_lib.ranking.attacks.suite import PartStore
 from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe
@@ -53,7 +54,7 @@ def few_shot_columns(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
-    journal: MutableMapping[str, Any] | None = None,
+    journal: PartStore | None = None,
 ) -> dict[str, ColumnRecord]:
     """Few-shot accuracy on test images, clean and under the white-box attack `threat`: columns of a record.
 

@@ -88,8 +88,10 @@ class Extractor(nn.Module):
         return {"name": self.name, "sha256": self.sha256, "features": self.num_features, "resize": self.resize}
 
 
-def wrap_encoder(encoder: Encoder, name: str) -> Extractor:
+def wrap_encoder(encoder: nn.Module, name: str) -> Extractor:
     """An encoder of this kit, its maps averaged over positions; the hash is of its weights."""
+    if not isinstance(encoder, Encoder):
+        raise UserError(f"an encoder of this kit is needed, got {type(encoder).__name__}")
     content = hashlib.sha256()
     for key, tensor in sorted(encoder.state_dict().items()):
         content.update(key.encode())
@@ -100,7 +102,6 @@ def wrap_encoder(encoder: Encoder, name: str) -> Extractor:
 def load_encoder(path: Path) -> Extractor:
     """The encoder of a net that `train` wrote."""
     net, method, about = nets.load_net(path)
-    assert isinstance(net.backbone, Encoder)
     return wrap_encoder(net.backbone, f"{net.backbone.name} ({about.get('row', method)})")
 
 

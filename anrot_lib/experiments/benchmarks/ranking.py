@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anrot_lib.core import devices
 from anrot_lib.core.progress import bar
 from anrot_lib.ranking.attacks import names, suite
 from anrot_lib.ranking.data.sets import Part, RankingSet
+from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.score import testing
 from anrot_lib.ranking.training.defenses import embed
@@ -49,7 +50,7 @@ def advance(training: RankingTraining, repeat: int) -> None:
     training.advance()
 
 
-def passes(net: nn.Module, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
+def passes(net: Embedder, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
     """`times` forward and backward passes, down to the weights if `train`, else down to the pixels."""
     for _ in range(times):
         net.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anrot_lib.core import devices, randomness
 from anrot_lib.core.configs import to_dict
@@ -26,7 +26,7 @@ from anrot_lib.ranking.training.destinations import Destination
 from anrot_lib.ranking.training.initial import build_initial_net, seed_global_generators
 
 # evaluate(net in eval mode, data) -> numbers, such as {"R@1": 87.6}
-Evaluate = Callable[[nn.Module, RankingSet], dict[str, float]]
+Evaluate = Callable[[Embedder, RankingSet], dict[str, float]]
 
 
 @dataclass(frozen=True)
