@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascend import Ascent, Objective, ascend, frozen, ordinary
+from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, ordinary
 from anrot_lib.attacks.gradient import loss_only, margin_loss
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.trees import pick, tree_map
@@ -98,9 +98,9 @@ def attack_queries(
     labels = ordinary(labels)
     e, n = labels.shape
     if net.head.batch_dependent:
-        objective, chunk = _episode_loss(net, labels, lambda rows, some: (pick(model, some), rows)), _per(n, max_images)
+        together, chunk = _episode_loss(net, labels, lambda rows, some: (pick(model, some), rows)), _per(n, max_images)
         with frozen(net):
-            return ascend(objective, queries, threat, generator, start, keep=keep, chunk=chunk)
+            return ascend(together, queries, threat, generator, start, keep=keep, chunk=chunk)
 
     def objective(images: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
         maps = net.encode(images)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anrot_lib.attacks.ascend import Ascent, Objective, ascend, frozen, ordinary
+from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, ordinary
 from anrot_lib.attacks.threat import ThreatModel
 
 

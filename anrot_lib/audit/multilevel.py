@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences import linalg, measures, pairs
-from anrot_lib.divergences.covariance import estimate_gaussian
-from anrot_lib.divergences.gaussian import Gaussian, full_precision
+from anrot_lib.divergences.covariance import estimate_gaussian, make_dense
+from anrot_lib.divergences.gaussian import FullGaussian, full_precision
 from anrot_lib.fewshot.encoders import conv_block
 from anrot_lib.fewshot.levels.fusion import Fusion
-from anrot_lib.fewshot.levels.head import MultiLevelHead
+from anrot_lib.fewshot.levels.head import Level, MultiLevelHead
 from anrot_lib.fewshot.levels.matching import ClassMaps, counted, similarity, unit
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 
@@ -33,12 +33,12 @@ def part_similarity(query: Tensor, pool: ClassMaps, k: int = 1) -> Tensor:
     large values dominates.
     """
     rows = unit(pool.maps.flatten(-2), dim=-2).flatten(2, 3)
-    query_rows = unit(query.flatten(-2), dim=-2)
-    return similarity(query_rows, rows, counted(pool, query.shape[-3]), k, reduce="sum")
+    channels = unit(query.flatten(-2), dim=-2)
+    return similarity(channels, rows, counted(pool, query.shape[-3]), k, reduce="sum")
 
 
 @full_precision
-def kl(query: Gaussian, classes: Gaussian) -> Tensor:
+def kl(query: FullGaussian, classes: FullGaussian) -> Tensor:
     """The published KL level: full Gaussians (E, n) and (E, way) -> (E, n, way), KL(class || query) misplaced.
 
     Trace and Mahalanobis terms are computed as (way, n) and then read as (n, way) without being transposed: entry
@@ -52,7 +52,7 @@ def kl(query: Gaussian, classes: Gaussian) -> Tensor:
     return rest.reshape(in_place.shape) + in_place
 
 
-def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[Gaussian, Gaussian, Tensor]:
+def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[FullGaussian, FullGaussian, Tensor]:
     """Gaussians on which KL makes no mistake, to show `kl` on: queries (1, way x each), classes (1, way), labels.
 
     Centres are 2 N(0, I); a query is 40 samples around its centre, a class 200. Queries stand in the order of classes.
@@ -62,19 +62,21 @@ def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[G
     labels = torch.arange(way).repeat_interleave(each)
     of_queries = centres[labels, None] + torch.randn(way * each, 40, dims, generator=g, dtype=torch.float64)
     of_classes = centres[:, None] + torch.randn(way, 200, dims, generator=g, dtype=torch.float64)
-    queries, classes = (estimate_gaussian(x[None], None, "ridge", RIDGE, form="full") for x in (of_queries, of_classes))
+    queries, classes = (
+        make_dense(estimate_gaussian(x[None], None, "ridge", RIDGE, form="full")) for x in (of_queries, of_classes)
+    )
     return queries, classes, labels
 
 
 @full_precision
-def wasserstein(query: Gaussian, classes: Gaussian) -> Tensor:
+def wasserstein(query: FullGaussian, classes: FullGaussian) -> Tensor:
     """The published "Wasserstein" level: |m_q - m_s| / C + |S_q - S_s|_F / C^2, (E, n) x (E, way) -> (E, n, way).
 
     Neither of the two formulas of the paper: nothing is squared, and no matrix root is taken.
     """
     c = query.mean.shape[-1]
-    means = torch.linalg.vector_norm(query.mean.unsqueeze(-2) - classes.mean.unsqueeze(-3), dim=-1)
-    spreads = torch.linalg.matrix_norm(query.cov.unsqueeze(-3) - classes.cov.unsqueeze(-4))
+    means: Tensor = torch.linalg.vector_norm(query.mean.unsqueeze(-2) - classes.mean.unsqueeze(-3), dim=-1)
+    spreads: Tensor = torch.linalg.matrix_norm(query.cov.unsqueeze(-3) - classes.cov.unsqueeze(-4))
     return means / c + spreads / c**2
 
 
@@ -98,14 +100,14 @@ class PublishedDistribution:
     measure: str = "wasserstein"
     scale = 1.0
 
-    def fit(self, pool: ClassMaps) -> Gaussian:
+    def fit(self, pool: ClassMaps) -> FullGaussian:
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)
         mask = counted(pool, pool.maps.shape[-1] * pool.maps.shape[-2])
-        return estimate_gaussian(samples, mask, "ridge", RIDGE, form="full", axis=-1)
+        return make_dense(estimate_gaussian(samples, mask, "ridge", RIDGE, form="full", axis=-1))
 
-    def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
-        gaussians = estimate_gaussian(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1)
-        return {"kl": kl, "wasserstein": wasserstein}[self.measure](gaussians, model)
+    def divergence(self, pool: ClassMaps, model: FullGaussian, query: Tensor) -> Tensor:
+        queries = make_dense(estimate_gaussian(query.flatten(-2), None, "ridge", RIDGE, form="full", axis=-1))
+        return {"kl": kl, "wasserstein": wasserstein}[self.measure](queries, model)
 
 
 def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:
@@ -115,7 +117,11 @@ def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> 
     """
     if measure not in ("kl", "wasserstein"):
         raise UserError(f"unknown measure {measure!r}; choose kl or wasserstein")
-    levels = {"distribution": PublishedDistribution(measure), "pixel": PixelLevel(), "part": PublishedPart()}
+    levels: dict[str, Level] = {
+        "distribution": PublishedDistribution(measure),
+        "pixel": PixelLevel(),
+        "part": PublishedPart(),
+    }
     head = MultiLevelHead(channels, levels, partial(Fusion, mode="slot_bn", way=way))
     head.batch_dependent = measure == "kl"
     return head

@@ -2,14 +2,17 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from anrot_lib.core.errors import UserError
 
+M = TypeVar("M", bound=nn.Module)
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
 
 
@@ -41,6 +44,12 @@ def resolve_precision(name: str, device: torch.device) -> str:
         return name
     native = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return "bf16" if native else "fp32"
+
+
+def store_channels_last(module: M) -> M:
+    """The module, its convolutions' weights stored channels-last in place: quicker on most processors."""
+    convert: Callable[..., M] = module.to  # whose annotation knows no memory_format
+    return convert(memory_format=torch.channels_last)
 
 
 def keep_memory() -> bool:

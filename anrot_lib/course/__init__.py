@@ -1,1 +1,12 @@
 """The notebooks' helpers: the list of notebooks, sliders, exercises, and two small trained networks."""
+
+from typing import TYPE_CHECKING
+
+from anrot_lib.core.lazy import attach
+
+if TYPE_CHECKING:
+    from anrot_lib.course.exercises import check
+
+__all__ = ["check"]
+
+__getattr__, __dir__ = attach(__name__, {"exercises": ["check"]})

@@ -57,9 +57,10 @@ def ready() -> list[Notebook]:
     return [notebook for notebook in NOTEBOOKS if notebook.ready]
 
 
-def net_names() -> dict[str, dict]:
+def net_names() -> dict[str, dict[str, str]]:
     """Name -> {"sha256", "command", ...} of the nets that ship with the course."""
-    return json.loads((NETS / "nets.json").read_text("utf-8"))
+    described: dict[str, dict[str, str]] = json.loads((NETS / "nets.json").read_text("utf-8"))
+    return described
 
 
 def net(name: str | Path = "mixture") -> FewShotNet:

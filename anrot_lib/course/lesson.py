@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
+from matplotlib import style
 
 from anrot_lib import settings
 from anrot_lib.core import paths, randomness
@@ -22,6 +22,7 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.records import results
+from anrot_lib.records.schema import Record
 from anrot_lib.reports import figures
 from anrot_lib.settings import Budget
 
@@ -66,19 +67,31 @@ class Lesson:
         return catalogue.net(name)
 
     def episodes(
-        self, tasks: int = 1, way: int = 5, shot: int = 5, query: int = 3, split: str = "test", image_set=None
+        self,
+        tasks: int = 1,
+        way: int = 5,
+        shot: int = 5,
+        query: int = 3,
+        split: str = "test",
+        image_set: ImageSet | None = None,
     ) -> Episode:
         """Some episodes with their images; on the embedded set unless another is given."""
         image_set = self.embedded if image_set is None else image_set
         return self.manifest(tasks, way, shot, query, split, image_set).rows.to_episode(image_set)
 
     def manifest(
-        self, tasks: int, way: int = 5, shot: int = 5, query: int = 15, split: str = "test", image_set=None
+        self,
+        tasks: int,
+        way: int = 5,
+        shot: int = 5,
+        query: int = 15,
+        split: str = "test",
+        image_set: ImageSet | None = None,
     ) -> EpisodeManifest:
         image_set = self.embedded if image_set is None else image_set
         return EpisodeManifest.make(image_set, split, way, shot, query, tasks, self.seed)
 
-    def records(self, experiment: str, kind: str = "accuracy") -> list[dict[str, Any]]:
+    def records(self, experiment: str, kind: str = "accuracy") -> list[Record]:
         """The records of an experiment, by the name of its folder: the reference ones in data/results, else those of
         your runs in data/runs; none if there are none.
 
@@ -96,7 +109,7 @@ def setup(number: str, preset: str | None = None, data: str | None = None) -> Le
     data    the name of a prepared image set, or "synthetic"; None takes $ANROT_DATA, or, beyond smoke, CIFAR-FS if it
             has been prepared, else the embedded images.
     """
-    matplotlib.rcParams.update(figures.STYLE)
+    style.use(figures.STYLE)
     budget = settings.preset(preset)
     name = data or os.environ.get("ANROT_DATA")
     if name is None:
@@ -129,7 +142,9 @@ def options(choices: list[Any] | dict[str, Any]) -> list[tuple[str, Any]]:
     return [(f"{v:.3g}" if isinstance(v, float | np.floating) else str(v), v) for v in choices]
 
 
-def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: list[Any] | dict[str, Any]):
+def explore(
+    draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: list[Any] | dict[str, Any]
+) -> None:
     """Show a figure, and in a live notebook sliders that redraw it.
 
     draw     called with one value of every slider by its name; shows a figure and returns nothing.

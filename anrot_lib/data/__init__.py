@@ -1,1 +1,31 @@
-"""Images: readers, preparation, splits, the search for leaks, episodes, noise, augmentation."""
+"""Image sets with a class split, and the episodes that are drawn from them."""
+
+from typing import TYPE_CHECKING
+
+from anrot_lib.core.lazy import attach
+
+if TYPE_CHECKING:
+    from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeRows, EpisodeSampler
+    from anrot_lib.data.image_set import ImageSet, from_arrays, load, save
+    from anrot_lib.data.preparation.prepare import prepare
+
+__all__ = [
+    "Episode",
+    "EpisodeManifest",
+    "EpisodeRows",
+    "EpisodeSampler",
+    "ImageSet",
+    "from_arrays",
+    "load",
+    "prepare",
+    "save",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "episodes": ["Episode", "EpisodeManifest", "EpisodeRows", "EpisodeSampler"],
+        "image_set": ["ImageSet", "from_arrays", "load", "save"],
+        "preparation.prepare": ["prepare"],
+    },
+)

@@ -1,1 +1,55 @@
-"""Gaussians and the divergences between them, exact and differentiable at equality."""
+"""Gaussians, and Hellinger, Bhattacharyya, Kullback-Leibler and Wasserstein between them."""
+
+from typing import TYPE_CHECKING
+
+from anrot_lib.core.lazy import attach
+
+if TYPE_CHECKING:
+    from anrot_lib.divergences.covariance import estimate_gaussian
+    from anrot_lib.divergences.gaussian import (
+        DiagonalGaussian,
+        FullGaussian,
+        Gaussian,
+        LowRankGaussian,
+        estimate_diagonal,
+        estimate_from_maps,
+        full_precision,
+        pool,
+    )
+    from anrot_lib.divergences.measures import pairwise, terms, to_standard
+    from anrot_lib.divergences.stable import compute_hellinger
+
+__all__ = [
+    "DiagonalGaussian",
+    "FullGaussian",
+    "Gaussian",
+    "LowRankGaussian",
+    "compute_hellinger",
+    "estimate_diagonal",
+    "estimate_from_maps",
+    "estimate_gaussian",
+    "full_precision",
+    "pairwise",
+    "pool",
+    "terms",
+    "to_standard",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "covariance": ["estimate_gaussian"],
+        "gaussian": [
+            "DiagonalGaussian",
+            "FullGaussian",
+            "Gaussian",
+            "LowRankGaussian",
+            "estimate_diagonal",
+            "estimate_from_maps",
+            "full_precision",
+            "pool",
+        ],
+        "measures": ["pairwise", "terms", "to_standard"],
+        "stable": ["compute_hellinger"],
+    },
+)

@@ -1,5 +1,8 @@
 """Channel and spatial attention, the two gates inside every block of the ANROT encoder."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +16,7 @@ class MeanAndMax(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, tokens: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, tokens: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         maximum, index = tokens.max(dim, keepdim=True)
         ctx.save_for_backward(index)
         ctx.dim, ctx.shape = dim, tokens.shape
@@ -21,7 +24,7 @@ class MeanAndMax(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_mean: Tensor, grad_max: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_mean: Tensor, grad_max: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         _, m, c = ctx.shape
         grad = (grad_mean / ctx.shape[ctx.dim]).expand(ctx.shape).contiguous()
@@ -49,6 +52,9 @@ def tokens_of(maps: Tensor) -> Tensor:
     return maps.flatten(2).transpose(1, 2)
 
 
+_mean_and_max: Callable[[Tensor, int], tuple[Tensor, Tensor]] = MeanAndMax.apply
+
+
 class ChannelAttention(nn.Module):
     """Gate per channel: sigmoid(MLP(avgpool x) + MLP(maxpool x)), one shared MLP C -> C/16 -> C.
 
@@ -64,7 +70,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Both pooled vectors go through the MLP as one batch of 2B.
-        pooled = torch.cat(MeanAndMax.apply(tokens_of(x), 1)).transpose(1, 2)[..., None]
+        pooled = torch.cat(_mean_and_max(tokens_of(x), 1)).transpose(1, 2)[..., None]
         average, maximum = self.expand(self.squeeze(pooled).relu()).chunk(2)
         return torch.sigmoid(average + maximum)
 
@@ -81,7 +87,7 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.cat(MeanAndMax.apply(tokens_of(x), 2), 2).transpose(1, 2)
+        pooled = torch.cat(_mean_and_max(tokens_of(x), 2), 2).transpose(1, 2)
         return torch.sigmoid(self.conv(pooled.unflatten(2, x.shape[2:])))
 
 
@@ -95,4 +101,5 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.channel(x) * x
-        return self.spatial(x) * x
+        gated: Tensor = self.spatial(x) * x
+        return gated

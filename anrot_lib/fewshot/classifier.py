@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core.checks import check_images
+from anrot_lib.core.devices import store_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
@@ -40,6 +41,8 @@ class FewShotNet(easyfsl.FewShotClassifier):
     `process_support_set(images (S, C, H, W), labels (S,))`, then `net(query (n, C, H, W)) -> logits (n, way)`.
     """
 
+    backbone: encoders.Encoder
+
     def __init__(self, encoder: nn.Module, head: Head):
         super().__init__(backbone=encoder)
         self.head = head
@@ -48,7 +51,8 @@ class FewShotNet(easyfsl.FewShotClassifier):
     def encode(self, images: Tensor) -> Tensor:
         """Images (..., C, H, W) in [0, 1] to feature maps (..., C', h, w), stored channels-last."""
         flat = images.flatten(0, -4).contiguous(memory_format=torch.channels_last)
-        return self.head.look(self.backbone, flat).unflatten(0, images.shape[:-3])
+        maps: Tensor = self.head.look(self.backbone, flat).unflatten(0, images.shape[:-3])
+        return maps
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
         check_images(support_images, "support images")
@@ -107,9 +111,9 @@ def create_net(
         if generator is not None:  # layers draw from torch's global generator; what they draw must come from ours
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
         head = build_head(method, trunk.out_channels)
-    return FewShotNet(trunk, head).to(memory_format=torch.channels_last)
+    return store_channels_last(FewShotNet(trunk, head))
 
 
 def folded(net: FewShotNet) -> FewShotNet:
     """The net with its batch norms folded into its convolutions (see `encoders.fold`), for testing; shares the head."""
-    return FewShotNet(encoders.fold(net.backbone), net.head).eval().to(memory_format=torch.channels_last)
+    return store_channels_last(FewShotNet(encoders.fold(net.backbone), net.head).eval())

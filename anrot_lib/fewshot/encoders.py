@@ -31,9 +31,10 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn1(self.conv1(x)).relu_()
+        out: Tensor = self.bn1(self.conv1(x)).relu_()
         out = self.attention(self.bn2(self.conv2(out)))
-        return (out + self.shortcut(x)).relu_()
+        out = out + self.shortcut(x)
+        return out.relu_()
 
 
 class WideBlock(nn.Module):
@@ -78,7 +79,8 @@ class Encoder(nn.Module):
             raise UserError(
                 f"encoder {self.name} was built for {self.in_channels}-channel images, got {images.shape[1]} channels"
             )
-        return self.stages((images - PIXEL_MEAN) / PIXEL_STD)
+        maps: Tensor = self.stages((images - PIXEL_MEAN) / PIXEL_STD)
+        return maps
 
 
 def resnet12_anrot(in_channels: int, attention: bool) -> tuple[list[nn.Module], int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
@@ -61,7 +61,7 @@ def cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
 
 
 def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator) -> Tensor:
-    """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as found.
+    """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as it was.
 
     Batch norm works on batch statistics, as in the training step that will see these images.
     """
@@ -125,8 +125,10 @@ def episode_loss(
     return loss if scores.penalty is None else loss + scores.penalty
 
 
-def flat_embeddings(embeddings: DiagonalGaussian | Tensor) -> Tensor:
+def flat_embeddings(embeddings: DiagonalGaussian | Tensor | None) -> Tensor:
     """Embeddings (E, n, ...) as the rows (E n, D) that metric losses take; Gaussians as [mean, var]."""
+    if embeddings is None:
+        raise UserError("this head gives no embeddings for a metric loss; set hesim to 0, or take another head")
     rows = gaussian_embeddings(embeddings) if isinstance(embeddings, DiagonalGaussian) else embeddings
     return rows.flatten(0, 1)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.attacks import transfer
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness

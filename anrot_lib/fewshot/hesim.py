@@ -6,6 +6,7 @@ applied before the exponential. Every miner, reducer and reference set of pytorc
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ class BhattacharyyaCoefficient(BaseDistance):
     Computed in float32 (float64 stays), also under autocast. Symmetric; gradients are finite everywhere.
     """
 
-    def __init__(self, kind: str = "gaussian", per_dimension: bool = True, **kwargs):
+    def __init__(self, kind: str = "gaussian", per_dimension: bool = True, **kwargs: Any):
         if kind not in ("gaussian", "simplex"):
             raise UserError(f"kind must be 'gaussian' or 'simplex', got {kind!r}")
         super().__init__(normalize_embeddings=False, is_inverted=True, **kwargs)
@@ -103,7 +104,7 @@ class Hesim(BaseMetricLossFunction):
     """
 
     def __init__(
-        self, temperature: float = 0.1, kind: str = "gaussian", distance: BaseDistance | None = None, **kwargs
+        self, temperature: float = 0.1, kind: str = "gaussian", distance: BaseDistance | None = None, **kwargs: Any
     ):
         if not temperature > 0:
             raise UserError(f"the temperature of Hesim must be positive, got {temperature}")
@@ -113,15 +114,23 @@ class Hesim(BaseMetricLossFunction):
 
     @full_precision
     def _similarity(self, embeddings: Tensor, ref_emb: Tensor) -> Tensor:
-        similarity = self.distance(embeddings, ref_emb)
+        similarity: Tensor = self.distance(embeddings, ref_emb)
         return similarity if self.distance.is_inverted else -similarity
 
-    def compute_loss(self, embeddings, labels, indices_tuple, ref_emb, ref_labels) -> dict:
+    def compute_loss(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        indices_tuple: tuple[Tensor, ...] | None,
+        ref_emb: Tensor,
+        ref_labels: Tensor,
+    ) -> dict[str, Any]:
         """The library's contract: losses of the positive pairs, their indices, and how to reduce them."""
         c_f.labels_or_indices_tuple_required(labels, indices_tuple)
         anchor, positive, anchor_of_negative, negative = lmu.convert_to_pairs(indices_tuple, labels, ref_labels)
         if len(anchor) == 0 or len(anchor_of_negative) == 0:
-            return self.zero_losses()
+            nothing: dict[str, Any] = self.zero_losses()
+            return nothing
         logits = self._similarity(embeddings, ref_emb) / self.temperature
         against = _logsumexp_by_row(logits[anchor_of_negative, negative], anchor_of_negative, len(logits))
         losses = -F.logsigmoid(logits[anchor, positive] - against[anchor])

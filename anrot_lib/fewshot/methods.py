@@ -261,7 +261,7 @@ for _name, _shares, _title, _colour in (
 
 # Other heads, trained clean without Hesim.
 _MML = "MML, arXiv 2103.11383"
-for _name, _build, _title, _publication in (
+_OTHERS: "list[tuple[str, Callable[[int], Head], str, str]]" = [
     ("dn4", _build_dn4, "DN4 (pixels, 3 nearest)", "DN4, arXiv 1903.12290"),
     ("adm", partial(_build_levels, "pixel+kl"), "ADM (pixels + KL)", "ADM, arXiv 2002.00153"),
     ("mml", partial(_build_levels, "pixel+part+kl-reverse"), "MML (pixels + parts + KL from the class)", _MML),
@@ -278,5 +278,6 @@ for _name, _build, _title, _publication in (
         (f"distribution-{name}", partial(_build_levels, name), f"distribution by {title}", "")
         for name, title in MEASURES.items()
     ),
-):
+]
+for _name, _build, _title, _publication in _OTHERS:
     _add(Method(_name, _build, Recipe(method=_name, hesim=0.0), _title, publication=_publication))

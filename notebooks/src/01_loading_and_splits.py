@@ -31,8 +31,7 @@ from IPython.display import Markdown, display
 
 from anrot_lib.core import statistics
 from anrot_lib.core.errors import UserError
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeSampler
 from anrot_lib.data.leakage import guard
 from anrot_lib.data.splits import split_hash, standard

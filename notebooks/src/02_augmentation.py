@@ -25,14 +25,11 @@ import torch
 import torch.nn.functional as F
 
 from anrot_lib.core import statistics
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
-from anrot_lib.data import augmentation
-from anrot_lib.data.episodes import EpisodeSampler
-from anrot_lib.divergences import measures
-from anrot_lib.divergences.gaussian import DiagonalGaussian
+from anrot_lib.course import check, lesson
+from anrot_lib.data import EpisodeSampler, augmentation
+from anrot_lib.divergences import DiagonalGaussian, measures
 from anrot_lib.fewshot import evaluation, methods
-from anrot_lib.reports import pictures
+from anrot_lib.reports import pictures, tables
 
 P = lesson.setup("02", preset=PRESET)
 images, net = P.embedded, P.net("clean")
@@ -643,8 +640,6 @@ check("2.5", answer)
 
 # %%
 from IPython.display import Markdown, display
-
-from anrot_lib.reports import tables
 
 lines, chosen = [], ("prototypes", "published", "anrot-clean", "anrot")
 records = P.records("cifar-fs-32px-5way-5shot-laptop")

@@ -26,12 +26,9 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
-from anrot_lib.attacks import gradient, transfer
-from anrot_lib.attacks.episode import attack_episodes
-from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.attacks import ThreatModel, attack_episodes, gradient, transfer
 from anrot_lib.core.errors import UserError
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.reports import figures, pictures, tables
 
 P = lesson.setup("03", preset=PRESET)

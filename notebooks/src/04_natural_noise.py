@@ -27,8 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from anrot_lib.attacks import gradient
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
 from anrot_lib.reports import figures, pictures
 

@@ -26,8 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.attention import Attention, ChannelAttention, SpatialAttention
 from anrot_lib.records.describe import parameter_count

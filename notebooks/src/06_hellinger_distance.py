@@ -22,10 +22,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
-from anrot_lib.divergences import measures, stable
-from anrot_lib.divergences.gaussian import DiagonalGaussian
+from anrot_lib.course import check, lesson
+from anrot_lib.divergences import DiagonalGaussian, measures, stable
 from anrot_lib.reports import figures, pictures
 
 P = lesson.setup("06", preset=PRESET)

@@ -24,8 +24,7 @@ import math
 import matplotlib.pyplot as plt
 import torch
 
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
 from anrot_lib.reports import figures, pictures
 

@@ -32,8 +32,7 @@ import torch
 from anrot_lib.attacks import gradient
 from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.statistics import interval, paired
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
 from anrot_lib.fewshot import episode_loss, evaluation, methods, nets, training
 from anrot_lib.fewshot.classifier import create_net

@@ -30,17 +30,13 @@ import torch
 from IPython.display import Markdown, display
 
 from anrot_lib import settings
-from anrot_lib.attacks.episode import attack_episodes
-from anrot_lib.attacks.gradient import attack, fgsm, pgd
+from anrot_lib.attacks import attack, attack_episodes, fgsm, pgd
 from anrot_lib.core import configs, statistics
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
-from anrot_lib.data import noise
+from anrot_lib.course import check, lesson
+from anrot_lib.data import EpisodeManifest, noise
 from anrot_lib.data.augmentation import pipeline
-from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.fewshot import evaluation, methods
+from anrot_lib.fewshot import evaluation, methods, train
 from anrot_lib.fewshot.heads import contract, prototypes, trial
-from anrot_lib.fewshot.training import train
 from anrot_lib.records import results
 from anrot_lib.reports import figures, pictures, tables
 

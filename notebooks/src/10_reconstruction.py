@@ -29,8 +29,7 @@ import torch
 from IPython.display import Markdown, display
 
 from anrot_lib.audit import reconstruction
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.data.synthetic.figures import plain_figures
 from anrot_lib.divergences import measures
 from anrot_lib.reconstruction import extractors, frechet

@@ -27,17 +27,10 @@ from IPython.display import Markdown, display
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import pixels
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
-from anrot_lib.divergences import measures
-from anrot_lib.divergences.covariance import estimate_gaussian
-from anrot_lib.divergences.gaussian import FullGaussian
+from anrot_lib.course import check, lesson
+from anrot_lib.divergences import FullGaussian, estimate_gaussian, measures
 from anrot_lib.fewshot import methods, training
-from anrot_lib.fewshot.levels import combine, part, pixel
-from anrot_lib.fewshot.levels.distribution import DistributionLevel
-from anrot_lib.fewshot.levels.fusion import Fusion, fit, level_shares
-from anrot_lib.fewshot.levels.head import fit_levels, level_divergences
-from anrot_lib.fewshot.levels.matching import by_class
+from anrot_lib.fewshot.levels import DistributionLevel, by_class, combine, fusion, head, part, pixel
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol, Recipe
@@ -256,7 +249,7 @@ plt.show()
 # %%
 def compared(levels, episodes, support, query):
     """Every level's divergences (E, n, way) of query maps from the classes of support maps."""
-    return level_divergences(levels, fit_levels(levels, support, episodes.support_labels, None), query)
+    return head.level_divergences(levels, head.fit_levels(levels, support, episodes.support_labels, None), query)
 
 
 levels = {name: combine.LEVELS[name]() for name in ("pixel", "part", "kl")}
@@ -338,11 +331,11 @@ lesson.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, part
 # %%
 checks, *maps = with_maps("val", P.pick(20, 100, 300), 10)
 given = compared(levels, checks, *maps)
-fusion = Fusion(list(levels))
-fit(fusion, given, checks.labels)
+learnt = fusion.Fusion(list(levels))
+fusion.fit(learnt, given, checks.labels)
 with torch.no_grad():
-    contributions = fusion(*cached.values())
-shares = level_shares(contributions)
+    contributions = learnt(*cached.values())
+shares = fusion.level_shares(contributions)
 fused = 100 * (sum(contributions.values()).argmax(-1) == many.labels).float().mean().item()
 print("shares:", ", ".join(shares), " sum:", round(sum(shares.values()), 6))
 print("pixels, on which the encoder was trained, have the largest share:", max(shares, key=shares.get) == "pixel")

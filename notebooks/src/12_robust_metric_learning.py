@@ -28,8 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from anrot_lib.course import lesson
-from anrot_lib.course.exercises import check
+from anrot_lib.course import check, lesson
 from anrot_lib.ranking import distances, recipe
 from anrot_lib.ranking.data.batches import Sampler
 from anrot_lib.ranking.data.sets import build_ranking_set

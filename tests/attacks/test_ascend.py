@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.gradient import cross_entropy, fgsm, loss_only, pgd
 from anrot_lib.core.errors import UserError
 from tests.helpers import rng

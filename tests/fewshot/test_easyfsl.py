@@ -8,14 +8,14 @@ from anrot_lib.core.configs import change
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.fewshot import evaluation, training
 from anrot_lib.fewshot.classifier import create_net
-from anrot_lib.fewshot.heads.easyfsl import methods
+from anrot_lib.fewshot.heads.easyfsl import list_builders
 from anrot_lib.settings import Protocol, Recipe
 
 SLOW = ("PTMAP", "Finetune", "TIM")  # hundreds of inner steps a call
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in methods()]
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in list_builders()]
 )
 def test_it_is_trained_tested_and_attacked(name, small_set, small_budget):
     budget = change(small_budget, episodes=3, validate_every=3, validation_tasks=2)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import randomness
 from anrot_lib.data import augmentation, noise
 from anrot_lib.data.episodes import EpisodeSampler

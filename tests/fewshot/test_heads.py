@@ -12,7 +12,7 @@ from anrot_lib.core.trees import tree_map
 from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.easyfsl import SELF_FITTING
-from anrot_lib.fewshot.heads.easyfsl import methods as easyfsl_methods
+from anrot_lib.fewshot.heads.easyfsl import list_builders as easyfsl_methods
 from anrot_lib.fewshot.heads.gaussian import GaussianHead, VariationalHead
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.fewshot.methods import build_head, list_heads

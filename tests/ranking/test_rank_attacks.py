@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anrot_lib.attacks.ascend import ascend
+from anrot_lib.attacks.ascent import ascend
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import goals, suite
 from anrot_lib.ranking.attacks.goals import build_goal

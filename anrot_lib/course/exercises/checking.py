@@ -49,7 +49,10 @@ def exercises_of(number: int) -> dict[str, Fill | Predict]:
     notebook = next((n for n in catalogue.ready() if n.number == number), None)
     if notebook is None:
         raise UserError(f"there is no notebook {number}")
-    return importlib.import_module(f"anrot_lib.course.exercises.{notebook.name}").EXERCISES
+    exercises: dict[str, Fill | Predict] = importlib.import_module(
+        f"anrot_lib.course.exercises.{notebook.name}"
+    ).EXERCISES
+    return exercises
 
 
 def check(number: str, answer: Any = None) -> None:

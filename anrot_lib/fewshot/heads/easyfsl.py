@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,20 @@ load_torchvision()  # easyfsl imports it, and beside a CPU build of torch it loa
 import easyfsl.methods as easyfsl  # noqa: E402
 from easyfsl.modules import MultiHeadAttention  # noqa: E402
 
+__all__ = ["SELF_FITTING", "EasyFSLHead", "EasyFSLModel", "easyfsl", "list_builders"]
+
 # They optimise prototypes inside each call, on features that must be leaves, and hand back logits without a gradient.
 SELF_FITTING = ("Finetune", "TIM", "TransductiveFinetuning", "PTMAP")
 
 
-def methods() -> dict[str, Callable[[int], easyfsl.FewShotClassifier]]:
+def list_builders() -> dict[str, Callable[[int], easyfsl.FewShotClassifier]]:
     """Every concrete method of easyfsl by class name, as a function of the feature width."""
 
-    def maker(cls: type) -> Callable[[int], easyfsl.FewShotClassifier]:
-        wanted = inspect.signature(cls.__init__).parameters
+    def maker(cls: Callable[..., easyfsl.FewShotClassifier]) -> Callable[[int], easyfsl.FewShotClassifier]:
+        wanted = inspect.signature(cls).parameters
 
         def make(channels: int) -> easyfsl.FewShotClassifier:
-            known = {"feature_dimension": channels}
+            known: dict[str, Any] = {"feature_dimension": channels}
             if "attention_module" in wanted:  # FEAT's; without dropout, which would draw beside our generators
                 known["attention_module"] = MultiHeadAttention(1, channels, channels, channels, dropout=0.0)
             return cls(**{k: v for k, v in known.items() if k in wanted})
@@ -62,10 +64,10 @@ class EasyFSLHead(Head):
 
     def __init__(self, channels: int, name: str):
         super().__init__()
-        known = methods()
-        if name not in known:
-            raise UserError(f"easyfsl has no method {name!r}; choose one of {', '.join(sorted(known))}")
-        self.method = known[name](channels)
+        builders = list_builders()
+        if name not in builders:
+            raise UserError(f"easyfsl has no method {name!r}; choose one of {', '.join(sorted(builders))}")
+        self.method = builders[name](channels)
         self.batch_dependent = bool(self.method.is_transductive())
         self.takes_maps = name == "RelationNetworks"
         self.fits_itself = name in SELF_FITTING
@@ -78,17 +80,17 @@ class EasyFSLHead(Head):
         return EasyFSLModel(support, labels.expand(support.shape[:2]), mask.expand(support.shape[:2]))
 
     @full_precision
-    def score_described(self, model: EasyFSLModel, query: Tensor, generator=None) -> Scores:
+    def score_described(self, model: EasyFSLModel, query: Tensor, generator: torch.Generator | None = None) -> Scores:
         leaf = torch.Tensor.detach if self.fits_itself else lambda features: features
         logits = []
         for features, labels, mask, queries in zip(*model, query, strict=True):
             self.method.process_support_set(leaf(features)[mask], labels[mask])
             logits.append(self.method(leaf(queries)))
-        found = torch.stack(logits)
+        stacked = torch.stack(logits)
         if self.fits_itself and torch.is_grad_enabled():
             stand_in = _cosine(model, query)
-            found = found.detach() + (stand_in - stand_in.detach())
-        return Scores(found, {}, query.mean((-2, -1)) if self.takes_maps else query)
+            stacked = stacked.detach() + (stand_in - stand_in.detach())
+        return Scores(stacked, {}, query.mean((-2, -1)) if self.takes_maps else query)
 
 
 def _cosine(model: EasyFSLModel, query: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ class GaussianHead(ScaledHead):
         return gaussian.pool(support.map(lambda t: t.unsqueeze(1)), membership(labels, mask))
 
     @full_precision
-    def score_described(self, model: DiagonalGaussian, query: DiagonalGaussian, generator=None) -> Scores:
+    def score_described(
+        self, model: DiagonalGaussian, query: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> Scores:
         return Scores(self._logits(self._divergence(query, model)), {}, query)
 
     def _divergence(self, query: DiagonalGaussian, model: DiagonalGaussian) -> Tensor:
@@ -65,7 +67,9 @@ class VariationalHead(GaussianHead):
         return DiagonalGaussian(self.to_mean(pooled).float(), log_var.exp())
 
     @full_precision
-    def score_described(self, model: DiagonalGaussian, query: DiagonalGaussian, generator=None) -> Scores:
+    def score_described(
+        self, model: DiagonalGaussian, query: DiagonalGaussian, generator: torch.Generator | None = None
+    ) -> Scores:
         penalty = None
         if generator is not None:
             prior = measures.to_standard("hellinger2", query.mean, query.var.log())

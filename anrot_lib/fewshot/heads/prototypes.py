@@ -1,5 +1,6 @@
 """TODO."""
 
+import torch
 from torch import Tensor, nn
 
 from anrot_lib.divergences.gaussian import full_precision
@@ -24,7 +25,7 @@ class Prototypes(ScaledHead):
         return weights @ support / weights.sum(-1, keepdim=True)
 
     @full_precision
-    def score_described(self, model: Tensor, query: Tensor, generator=None) -> Scores:
+    def score_described(self, model: Tensor, query: Tensor, generator: torch.Generator | None = None) -> Scores:
         if self.metric == "cosine":
             x, y = nn.functional.normalize(query, dim=-1), nn.functional.normalize(model, dim=-1)
             return Scores(self._logits(1 - x @ y.mT), {}, query)

@@ -1,0 +1,45 @@
+"""Heads that compare images at several levels: pixels, parts (channel maps or crops), distributions."""
+
+from typing import TYPE_CHECKING
+
+from anrot_lib.core.lazy import attach
+
+if TYPE_CHECKING:
+    from anrot_lib.fewshot.levels.crops import CropHead
+    from anrot_lib.fewshot.levels.distribution import DistributionLevel
+    from anrot_lib.fewshot.levels.fusion import Fusion, fit, level_shares
+    from anrot_lib.fewshot.levels.head import LevelHead, MultiLevelHead, fit_levels, level_divergences
+    from anrot_lib.fewshot.levels.matching import ClassMaps, by_class
+    from anrot_lib.fewshot.levels.part import PartLevel, part_similarity
+    from anrot_lib.fewshot.levels.pixel import PixelLevel, pixel_similarity
+
+__all__ = [
+    "ClassMaps",
+    "CropHead",
+    "DistributionLevel",
+    "Fusion",
+    "LevelHead",
+    "MultiLevelHead",
+    "PartLevel",
+    "PixelLevel",
+    "by_class",
+    "fit",
+    "fit_levels",
+    "level_divergences",
+    "level_shares",
+    "part_similarity",
+    "pixel_similarity",
+]
+
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "crops": ["CropHead"],
+        "distribution": ["DistributionLevel"],
+        "fusion": ["Fusion", "fit", "level_shares"],
+        "head": ["LevelHead", "MultiLevelHead", "fit_levels", "level_divergences"],
+        "matching": ["ClassMaps", "by_class"],
+        "part": ["PartLevel", "part_similarity"],
+        "pixel": ["PixelLevel", "pixel_similarity"],
+    },
+)

@@ -4,6 +4,8 @@ It shares its name with the model of pixels, channel maps and distributions, but
 wants more of an image than its map, so it encodes by itself: `FewShotNet.encode` calls `look`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,7 +108,7 @@ class CropHead(Head):
         return describe_maps(maps)
 
     @full_precision
-    def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> dict:
+    def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> dict[str, Any]:
         pool = by_class(support.squeeze(-2), labels, mask)  # (E, way, M, C, h w + 13)
         parts = self.graph(pool.maps[..., -N_PARTS:].mT, pool.valid)
         shots = pool.maps[..., :-N_PARTS].mean(-1) * pool.valid.unsqueeze(-1)
@@ -114,7 +116,7 @@ class CropHead(Head):
         return {"pool": pool, "parts": unit(parts), "means": means}
 
     @full_precision
-    def score_described(self, model: dict, query: Tensor, generator=None) -> Scores:
+    def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:
         query, pool = query.squeeze(-2), model["pool"]
         pixels, means = query[..., :-N_PARTS], query[..., :-N_PARTS].mean(-1)
         at = unit(pool.maps[..., :-N_PARTS].mT).flatten(2, 3)

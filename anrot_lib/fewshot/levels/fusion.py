@@ -32,6 +32,10 @@ class Fusion(nn.Module):
     a batch; in eval mode nothing does.
     """
 
+    spread: Tensor
+    steps: Tensor
+    fixed: Tensor
+
     def __init__(
         self,
         levels: Sequence[str],
@@ -44,8 +48,12 @@ class Fusion(nn.Module):
             raise UserError(f"unknown fusion {mode!r}; choose one of {', '.join(MODES)}")
         if weights is not None and len(weights) != len(levels):
             raise UserError(f"{len(levels)} levels need {len(levels)} weights, got {len(weights)}")
-        if mode == "slot_bn" and way is None:
+        if mode != "slot_bn":
+            slots = 1
+        elif way is None:
             raise UserError("slot_bn is built for one number of classes; give way")
+        else:
+            slots = way
         self.levels, self.mode, self.way = tuple(levels), mode, way
         start = torch.ones(len(levels)) if weights is None else torch.tensor(weights, dtype=torch.float32)
         self.register_buffer("spread", torch.zeros(len(levels)))
@@ -61,8 +69,7 @@ class Fusion(nn.Module):
         if mode != "slot_bn":
             self.log_scale = nn.Parameter(torch.zeros(()))
         if mode in ("shared_bn", "slot_bn"):
-            width = len(levels) * (way if mode == "slot_bn" else 1)
-            self.norm = nn.BatchNorm1d(width, affine=mode == "slot_bn")
+            self.norm = nn.BatchNorm1d(len(levels) * slots, affine=mode == "slot_bn")
 
     @property
     def weights(self) -> Tensor:
@@ -100,10 +107,13 @@ class Fusion(nn.Module):
                 raise UserError(f"this fusion was built for {self.way} classes, got {stacked.shape[2]}")
             # One negated column a level and slot, as published, and the sign turned back for `forward`.
             columns = -stacked.transpose(2, 3).flatten(0, 1).flatten(1)
-            return -self.norm(columns).unflatten(1, (len(self.levels), self.way)).transpose(1, 2).view_as(stacked)
+            slots: Tensor = self.norm(columns).unflatten(1, (len(self.levels), self.way))
+            return -slots.transpose(1, 2).view_as(stacked)
         if self.training:
-            self.norm.momentum = max(1 / (int(self.norm.num_batches_tracked) + 1), SLOWEST)
-        return self.norm(stacked.reshape(-1, stacked.shape[-1])).view_as(stacked)
+            tracked = self.norm.num_batches_tracked
+            self.norm.momentum = max(1 / ((0 if tracked is None else int(tracked)) + 1), SLOWEST)
+        standard: Tensor = self.norm(stacked.reshape(-1, stacked.shape[-1]))
+        return standard.view_as(stacked)
 
     def shares(self) -> dict[str, float]:
         """Each level's share of what moves the logits, summing to 1: weight x running deviation over the classes."""

@@ -5,6 +5,7 @@ A level is a small object without parameters: `fit(ClassMaps)` gives what it kee
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any, Protocol
 
 import torch
@@ -21,7 +22,8 @@ NUMBERS_AT_ONCE = 2**23  # of query maps whose levels are computed together; mor
 
 class Level(Protocol):
     @property
-    def scale(self) -> float | None: ...
+    def scale(self) -> float | None:
+        """Where the learnt scale of a head starts; None means the number of channels."""
 
     def fit(self, pool: ClassMaps) -> Gaussian | None: ...
 
@@ -42,13 +44,13 @@ def fit_levels(levels: Mapping[str, Level], maps: Tensor, labels: Tensor, mask: 
 
 def level_divergences(levels: Mapping[str, Level], model: dict[str, Any], query: Tensor) -> dict[str, Tensor]:
     """Every level's divergences (E, n, way) of query maps (E, n, C, h, w), episodes in turn where they are large."""
-    found: dict[str, list[Tensor]] = {name: [] for name in levels}
+    parts: dict[str, list[Tensor]] = {name: [] for name in levels}
     for rows in _episodes(query):
-        part = model if rows is None else tree_map(lambda t, rows=rows: t[rows], model)
+        part = model if rows is None else tree_map(itemgetter(rows), model)
         maps = query if rows is None else query[rows]
         for name, level in levels.items():
-            found[name].append(level.divergence(part["pool"], part.get(name), maps))
-    return {name: parts[0] if len(parts) == 1 else torch.cat(parts) for name, parts in found.items()}
+            parts[name].append(level.divergence(part["pool"], part.get(name), maps))
+    return {name: some[0] if len(some) == 1 else torch.cat(some) for name, some in parts.items()}
 
 
 def _episodes(query: Tensor) -> Iterator[slice | None]:
@@ -75,9 +77,9 @@ class LevelHead(ScaledHead):
         return fit_levels({"level": self.level}, support, labels, mask)
 
     @full_precision
-    def score_described(self, model: dict[str, Any], query: Tensor, generator=None) -> Scores:
-        found = level_divergences({"level": self.level}, model, query)["level"]
-        return Scores(self._logits(found), {}, query.mean((-2, -1)))
+    def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:
+        divergence = level_divergences({"level": self.level}, model, query)["level"]
+        return Scores(self._logits(divergence), {}, query.mean((-2, -1)))
 
 
 class MultiLevelHead(Head):
@@ -100,9 +102,9 @@ class MultiLevelHead(Head):
         return level_divergences(self.levels, model, query)
 
     @full_precision
-    def score_described(self, model: dict[str, Any], query: Tensor, generator=None) -> Scores:
-        found = self.divergences(model, query)
-        parts = self.fusion(*(found[name] for name in self.levels))
+    def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:
+        divergences = self.divergences(model, query)
+        parts = self.fusion(*(divergences[name] for name in self.levels))
         return Scores(torch.stack(list(parts.values())).sum(0), parts, query.mean((-2, -1)))
 
     def shares(self) -> dict[str, float]:

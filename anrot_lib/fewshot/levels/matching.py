@@ -6,7 +6,8 @@ and only the indices of the k largest are kept; the gradients then touch the cho
 the choice is constant almost everywhere.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -76,12 +77,15 @@ def nearest(
         )
     if buffer is None:
         buffer = BUFFER_ON_CPU if query.device.type == "cpu" else BUFFER_ELSEWHERE
-    return _Nearest.apply(query, pool, valid, k, buffer)
+    apply: Callable[..., tuple[Tensor, Tensor]] = _Nearest.apply
+    return apply(query, pool, valid, k, buffer)
 
 
 class _Nearest(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, query: Tensor, pool: Tensor, valid: Tensor | None, k: int, buffer: int):
+    def forward(
+        ctx: Any, query: Tensor, pool: Tensor, valid: Tensor | None, k: int, buffer: int
+    ) -> tuple[Tensor, Tensor]:
         (e, r), (way, j, d) = query.shape[:2], pool.shape[1:]
         width = -(-j // TILE) * TILE if j >= 4 * TILE * k else j  # a multiple of TILE, padded with what cannot win
         if width > j:
@@ -110,7 +114,7 @@ class _Nearest(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor, _):
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         query, pool, indices = ctx.saved_tensors
         (e, r), (way, j, d) = query.shape[:2], pool.shape[1:]
         starts = torch.arange(e * way, device=query.device).view(e, 1, way, 1) * j
@@ -169,17 +173,17 @@ def similarity(
     common = torch.promote_types(query.dtype, pool.dtype)
     query, pool = query.to(common), pool.to(common)
     n, way = query.shape[1], pool.shape[1]
-    forth = back = None
+    if direction not in ("query", "class", "both"):
+        raise UserError(f"unknown direction {direction!r}; choose query, class or both")
+    directions = []
     if direction in ("query", "both"):
         values, _ = nearest(query.flatten(1, 2), pool, k, valid, buffer)
-        forth = _reduced(values.unflatten(1, (n, -1)).transpose(2, 3), None, reduce)  # (E, n, way)
+        directions.append(_reduced(values.unflatten(1, (n, -1)).transpose(2, 3), None, reduce))  # (E, n, way)
     if direction in ("class", "both"):
         values, _ = nearest(pool.flatten(1, 2), query, k, None, buffer)
         counted = None if valid is None else valid.unsqueeze(2)
-        back = _reduced(values.unflatten(1, (way, -1)).transpose(2, 3), counted, reduce).mT
-    if forth is None and back is None:
-        raise UserError(f"unknown direction {direction!r}; choose query, class or both")
-    return forth if back is None else back if forth is None else 0.5 * (forth + back)
+        directions.append(_reduced(values.unflatten(1, (way, -1)).transpose(2, 3), counted, reduce).mT)
+    return directions[0] if len(directions) == 1 else 0.5 * (directions[0] + directions[1])
 
 
 def _reduced(values: Tensor, counted: Tensor | None, reduce: str) -> Tensor:

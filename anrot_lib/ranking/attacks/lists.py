@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.names import RankAttack
 from anrot_lib.ranking.attacks.suite import Subject

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.core import randomness, statistics
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite

@@ -20,7 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascend import ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.ranking.distances import distance, hardness, normalise

@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.audit.multilevel import four_layer_64f
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.covariance import estimate_gaussian
