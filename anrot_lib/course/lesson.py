@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
-from matplotlib import style
 
 from anrot_lib import settings
 from anrot_lib.core import paths, randomness
@@ -109,7 +109,7 @@ def setup(number: str, preset: str | None = None, data: str | None = None) -> Le
     data    the name of a prepared image set, or "synthetic"; None takes $ANROT_DATA, or, beyond smoke, CIFAR-FS if it
             has been prepared, else the embedded images.
     """
-    style.use(figures.STYLE)
+    matplotlib.rcParams.update(figures.STYLE)
     budget = settings.preset(preset)
     name = data or os.environ.get("ANROT_DATA")
     if name is None:
