@@ -97,7 +97,7 @@ def evaluate_row(
     belongs_to = {"net": journal_key, "rows": manifest.hash, **settings}
     journal = Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
-    evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting))
+    evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen)
     costs = {column.name: count_passes(setting, column) for column in columns}
     start = 0
     with setting.progress(f"test {row}", sum(costs.values())) as bar:

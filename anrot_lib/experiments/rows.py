@@ -7,9 +7,12 @@ from typing import Any, cast
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import to_dict
+from anrot_lib.core.configs import list_differences, to_dict
+from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import file_stem
+from anrot_lib.core.progress import shown
 from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.data.leakage.seen import Origin, check_unseen
 from anrot_lib.experiments.columns import evaluate_row, select_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import training
@@ -27,7 +30,7 @@ from anrot_lib.records.describe import (
     join_runs,
     parameter_count,
 )
-from anrot_lib.records.parts import ColumnRecord, ManifestRecord, TrainingRecord, ValidationRecord
+from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, TrainingRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Recipe
 
@@ -86,7 +89,9 @@ def make_record(
     trained: TrainingRecord,
     columns: dict[str, ColumnRecord],
 ) -> AccuracyRecord:
-    return {
+    if net.origin is not None:
+        trained = {**trained, "origin": describe_origin(net.origin)}
+    record: AccuracyRecord = {
         "schema": SCHEMA_VERSION,
         "kind": "accuracy",
         "row": row,
@@ -100,6 +105,24 @@ def make_record(
         "transductive": net.is_transductive(),
         "training": trained,
         "columns": columns,
+    }
+    if seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen):
+        record["seen"] = {
+            "trained_classes": len(seen.trained),
+            "selected_classes": len(seen.selected),
+            "images": seen.images,
+        }
+    return record
+
+
+def describe_origin(origin: Origin) -> OriginRecord:
+    """What a record says of the origin of a net."""
+    return {
+        "data": origin.data,
+        "sha256": origin.sha256,
+        "split_hash": origin.split_hash,
+        "classes": len(origin.trained) + len(origin.selected),
+        "images": len(origin.images),
     }
 
 
@@ -117,6 +140,7 @@ def finish_row(
     """
     path = setting.folder / f"{file_stem(row)}.json"
     former = find_record(path, setting, recipe, manifest, trained)
+    check_former(path, setting, recipe, trained.get("checkpoint"))
     kept = {} if former is None else former["columns"]
     wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept]
     if former is not None and not wanted:
@@ -148,10 +172,31 @@ def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None
     """
     path = setting.folder / f"{file_stem(row)}.json"
     manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
+    check_former(path, setting, recipe)
     net, trained, _ = train_row(setting, row, recipe)
     if is_finished(path, setting, recipe, manifest, trained):
         return path
     return finish_row(setting, row, recipe, net, trained, manifest)
+
+
+def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str | None = None) -> None:
+    """UserError if a record of other images, another split, recipe or net stands in the way: none is overwritten.
+
+    checkpoint: the hash of the net; None before it is trained.
+    """
+    if not path.is_file():
+        return
+    record = results.read(path, "accuracy")
+    image_set = setting.image_set
+    former = {"images": record["data"]["sha256"], "split": record["data"]["split_hash"], "recipe": record["recipe"]}
+    asked = {"images": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
+    if different := list_differences(cast(dict[str, Any], former), asked):
+        what = f"of another training (different {', '.join(different)})"
+    elif checkpoint is not None and record["training"].get("checkpoint") != checkpoint:
+        what = "of another net"
+    else:
+        return
+    raise UserError(f"{shown(path)} is the record {what}; give another --tag to keep both, or delete it")
 
 
 def is_finished(

@@ -28,6 +28,7 @@ class Setting:
     progress: Progress
     folder: Path  # records go here
     columns: tuple[str, ...] | None = None  # None: all
+    allow_seen: bool = False  # test a net on what it was trained on, and mark the record
 
     def asks(self, column: str) -> bool:
         """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""

@@ -159,6 +159,24 @@ class ValidationRecord(TypedDict, total=False):
     shares: dict[str, Share]
 
 
+class OriginRecord(TypedDict):
+    """The image set that a net was trained on, its hashes, and how many classes and images of it the net has seen."""
+
+    data: str
+    sha256: Hash
+    split_hash: Hash
+    classes: int
+    images: int
+
+
+class SeenRecord(TypedDict):
+    """How much of the test split trained or selected the net: such a number is no few-shot accuracy."""
+
+    trained_classes: int
+    selected_classes: int
+    images: int
+
+
 class TrainingRecord(TypedDict, total=False):
     """What is known of a training; all of it may be missing, for a net that was trained elsewhere."""
 
@@ -173,6 +191,7 @@ class TrainingRecord(TypedDict, total=False):
     loss: str  # the name of a metric loss in the place of Hesim
     history: list[ValidationRecord]
     fusion: FusionRecord
+    origin: OriginRecord  # older records lack it
 
 
 class VaeRecord(TypedDict):

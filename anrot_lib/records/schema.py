@@ -32,6 +32,7 @@ class AccuracyRecord(_Head):
     transductive: bool
     training: parts.TrainingRecord
     columns: dict[str, parts.ColumnRecord]
+    seen: NotRequired[parts.SeenRecord]  # only where a net was tested on what it has seen, on purpose
 
 
 @with_config(EXACT)

@@ -78,12 +78,17 @@ def table(records: Sequence[Record]) -> Table:
     headings = ["", *columns, "step cost", "training"]
     rows = []
     for record in records:
-        mark = " (transductive)" if record["transductive"] else ""
         values = [value(record["columns"].get(name)) for name in columns.values()]
         seconds = record["training"].get("seconds")
         duration = "-" if seconds is None else f"{seconds:.0f} s"
-        rows.append([title_method(record["row"]) + mark, *values, cost(record, records), duration])
+        rows.append([title_row(record), *values, cost(record, records), duration])
     return headings, rows
+
+
+def title_row(record: Record) -> str:
+    """The title of a record's method, with what has to be known of its numbers: transductive, or seen classes."""
+    marks = " (transductive)" if record["transductive"] else ""
+    return title_method(record["row"]) + marks + (" (SEEN CLASSES)" if "seen" in record else "")
 
 
 def caption(record: Record) -> str:
@@ -91,8 +96,18 @@ def caption(record: Record) -> str:
     data, budget = record["data"], record["budget"]
     recipe, history = record["protocol"], record["training"].get("history")
     trained = f", trained for {history[-1]['step']} steps" if history else ""
+    seen = record.get("seen")
+    warning = (
+        ""
+        if seen is None
+        else (
+            f"NO FEW-SHOT ACCURACY: {seen['trained_classes']} test classes trained the net, {seen['selected_classes']} "
+            f"selected it, {seen['images']} test images are among those; "
+        )
+    )
     return (
-        f"{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, preset {budget['preset']}; "
+        f"{warning}{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, "
+        f"preset {budget['preset']}; "
         f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
         f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
         f"{budget['encoder']}{trained}; split {data['split_hash'][:10]}, manifest "

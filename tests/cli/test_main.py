@@ -71,6 +71,36 @@ def photo(colour, seed):
     return Image.fromarray((np.asarray(colour) + grain).clip(0, 255).astype(np.uint8))
 
 
+# Nets under test on what they know
+
+
+def test_a_net_is_refused_on_classes_that_trained_it_and_marked_where_that_is_asked_for(anrot, home, small_set):
+    """The same images with test and training classes exchanged, as a second random split of a folder may have them."""
+    splits = {**small_set.splits, "train": small_set.splits["test"], "test": small_set.splits["train"][:5]}
+    image_sets.save(replace(small_set, name="turned", splits=splits), paths.packed_dir() / "turned")
+    words = ("evaluate", home / "net.pt", "--data", "turned", "--columns", "clean", "--tasks", "2")
+    refused(anrot(*words), "trained on 5 of the 5 test classes")
+    assert not list(home.rglob("anrot-clean.json"))
+    done = anrot(*words, "--allow-seen")
+    assert done.code == 0 and done.out.count("SEEN CLASSES") == 2 and "NO FEW-SHOT ACCURACY: 5 test classes" in done.out
+    (path,) = home.rglob("anrot-clean.json")
+    record = results.read(path)
+    assert record["seen"] == {"trained_classes": 5, "selected_classes": 0, "images": 120}
+    assert record["training"]["origin"]["split_hash"] == small_set.split_hash
+
+
+def test_a_broken_net_is_one_sentence_and_the_good_record_stays(anrot, home):
+    words = ("evaluate", home / "net.pt", "--data", "small", "--columns", "clean", "FGSM", "--tasks", "2")
+    assert anrot(*words).code == 0
+    (path,) = home.rglob("anrot-clean.json")
+    before = path.read_bytes()
+    content = torch.load(home / "net.pt", weights_only=True)
+    next(iter(content["state"].values())).fill_(float("nan"))
+    torch.save(content, home / "net.pt")
+    refused(anrot(*words), "are not finite")
+    assert path.read_bytes() == before
+
+
 # Help
 
 

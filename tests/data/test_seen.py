@@ -1,7 +1,5 @@
 """A net is never tested on what it was trained on, unnoticed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -31,7 +29,7 @@ def test_another_split_of_the_same_images_is_refused_with_numbers_and_names():
     ):
         check_unseen(origin, other)
     seen = check_unseen(origin, other, allow_seen=True)
-    assert seen and seen.to_dict() == {"trained_classes": 3, "selected_classes": 1, "images": 16}
+    assert seen and (len(seen.trained), len(seen.selected), seen.images) == (3, 1, 16)
 
 
 def test_the_same_images_under_other_names_are_found_by_their_pixels():
@@ -103,4 +101,3 @@ def test_one_changed_pixel_makes_another_image():
     split = {"train": (5, 6), "val": (3, 4), "test": (0, 1, 2)}
     changed = from_arrays("x", pixels, base.labels, list("tuvwxyz"), split)
     assert find_seen(describe_origin(base), changed).images == 11
-    assert replace(find_seen(describe_origin(base), changed), images=0).to_dict()["images"] == 0

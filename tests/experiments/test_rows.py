@@ -294,6 +294,25 @@ def test_what_is_asked_beyond_a_record_is_tested_again(setting, counted):
     assert results.read(path)["budget"]["attacked_query"] == 3
 
 
+def test_a_record_of_another_split_recipe_or_net_is_never_overwritten(setting, counted, monkeypatch):
+    some = replace(setting, columns=("clean",))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    net, trained, _ = pipeline.train_row(some, "other", RECIPE)
+    before = path.read_bytes()
+    turned = {**setting.image_set.splits, "train": setting.image_set.splits["train"][:-1]}
+    monkeypatch.setattr(pipeline, "train_row", never)  # refused before hours of training
+    for changed, recipe, named in (
+        (replace(some, image_set=replace(setting.image_set, splits=turned)), RECIPE, "split"),
+        (some, replace(RECIPE, learning_rate=0.5), "learning_rate"),
+    ):
+        with pytest.raises(UserError, match=rf"of another training \(different {named}\); give another --tag"):
+            pipeline.run_row(changed, "prototypes", recipe)
+    other = {**trained, "checkpoint": "0" * 64}
+    with pytest.raises(UserError, match="is the record of another net"):
+        pipeline.finish_row(some, "prototypes", RECIPE, net, other, experiment.make_manifest(some))
+    assert path.read_bytes() == before
+
+
 def test_too_few_test_images_are_told_before_training(setting, monkeypatch):
     monkeypatch.setattr(pipeline, "train_row", never)
     greedy = replace(setting, budget=change(setting.budget, clean_query=24))

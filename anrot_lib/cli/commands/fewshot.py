@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from anrot_lib.cli.commands import reconstruct
@@ -19,11 +20,12 @@ from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.progress import shown
+from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.estimates import estimate_run, estimate_test
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import nets, prediction
-from anrot_lib.fewshot.methods import get_method, list_rows, title_method
+from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget, Recipe
@@ -107,10 +109,14 @@ def train(arguments: argparse.Namespace) -> int:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Test a net and write its record. Encoder and size are those of the net."""
-    path = read_options(EvaluateOptions, arguments).checkpoint
+    options = read_options(EvaluateOptions, arguments)
+    path = options.checkpoint
     net, method, about = nets.load_net(path)
     size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
-    setting = open_setting(arguments, encoder=net.backbone.name, **size)
+    setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=options.allow_seen)
+    seen = check_unseen(net.origin, setting.image_set, str(path), options.allow_seen)
+    if seen:
+        print(f"SEEN CLASSES, no few-shot accuracy: {seen}")
     row = about.get("row", path.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
     net = net.to(setting.device)
@@ -126,7 +132,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     file = pipeline.finish_row(setting, row, recipe, net, trained, manifest)
     record = results.read(file, "accuracy")
     lines = [[name, tables.value(column), str(len(column["correct"]))] for name, column in record["columns"].items()]
-    print(f"\n{tables.as_text([title_method(row), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}")
+    print(
+        f"\n{tables.as_text([tables.title_row(record), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}"
+    )
     print(f"record: {shown(file)}")
     return 0
 

@@ -42,6 +42,9 @@ class TrainOptions:
 @dataclass(frozen=True)
 class EvaluateOptions:
     checkpoint: Annotated[Path, Option("file of a trained net", positional=True)]
+    allow_seen: Annotated[
+        bool, Option("test even on classes or images that the net was trained on; every number is marked")
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,6 @@ class Seen:
             parts.append(f"{self.images} of the {self.n_images} test images are among those")
         return ", ".join(parts)
 
-    def to_dict(self) -> dict[str, int]:
-        """For a record: numbers of test classes and images that the net has seen."""
-        return {"trained_classes": len(self.trained), "selected_classes": len(self.selected), "images": self.images}
-
 
 def describe_origin(image_set: ImageSet) -> Origin:
     """What a net trained on the "train" classes and selected on the "val" classes of a set will have seen."""
