@@ -135,25 +135,29 @@ def evaluate(net: Embedder, data: RankingSet) -> dict[str, float]:
     return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
 
 
-def name_file(made: RankingRecipe, data: RankingSet, tag: str) -> str:
+def name_file(recipe: RankingRecipe, data: RankingSet, tag: str) -> str:
     """fashion-28px/rc2f2ghmetsm-ptripletN-eta32, for checkpoint and record."""
-    _, model, loss = made.name.split(":")
-    attacked = "" if model == made.parsed.backbone else f"-eta{made.eta}"
-    parts = [f"{model}-{loss}{attacked}", *([f"to{made.destination}"] if made.destination else []), f"seed{made.seed}"]
-    return f"{data.name}-{made.size}px/" + "-".join([*parts, *([tag] if tag else [])])
+    _, model, loss = recipe.name.split(":")
+    attacked = "" if model == recipe.parsed.backbone else f"-eta{recipe.eta}"
+    parts = [
+        f"{model}-{loss}{attacked}",
+        *([f"to{recipe.destination}"] if recipe.destination else []),
+        f"seed{recipe.seed}",
+    ]
+    return f"{data.name}-{recipe.size}px/" + "-".join([*parts, *([tag] if tag else [])])
 
 
 def make_training_record(
-    made: RankingRecipe, data: RankingSet, trained: TrainedEmbedder, device: torch.device, precision: str
+    recipe: RankingRecipe, data: RankingSet, trained: TrainedEmbedder, device: torch.device, precision: str
 ) -> RankingTrainingRecord:
     """The record of a training."""
     return {
         "schema": SCHEMA_VERSION,
         "kind": "ranking-training",
-        "row": made.title,
+        "row": recipe.title,
         "run": describe_run(devices.device_kind(device)),
         "data": cast(DataRecord, data.about),
-        "recipe": cast(RankingRecipeRecord, to_dict(made)),
+        "recipe": cast(RankingRecipeRecord, to_dict(recipe)),
         "parameters": parameter_count(trained.net),
         "training": {
             "steps": trained.steps,

@@ -61,7 +61,7 @@ def draw_timing(file: str) -> str:
 
 def draw_reconstruction(name: str) -> str:
     """Claims beside measurements, or a line that there are none yet."""
-    return reconstruction.claims_text(results.read_all(paths.results_dir() / name, "reconstruction"))
+    return reconstruction.write_claims(results.read_all(paths.results_dir() / name, "reconstruction"))
 
 
 def draw_checks(file: str) -> str:

@@ -11,7 +11,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import figures, reconstruction
+from anrot_lib.reports import figures, reconstruction_figures
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 out = logging.getLogger("anrot")
@@ -76,7 +76,7 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
         chosen["robustness.png"] = lambda: figures.robustness_figure(records)
     strong = [r for r in records if r["recipe"]["method"] == "anrot" and figures.strong_column(r)]
     if vaes := results.read_all(folder, "reconstruction"):
-        chosen["beta.png"] = lambda: reconstruction.beta_figure(vaes, "mean")
+        chosen["beta.png"] = lambda: reconstruction_figures.draw_betas(vaes, "mean")
     if len(strong) > 1:
         chosen["shares.png"] = lambda: figures.trade_off_figure(strong)
     return chosen

@@ -49,29 +49,29 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
         raise UserError("these records are of different episodes, so their levels cannot be compared")
     if not is_of_levels(records):
         raise UserError("there is no record of pixels alone to compare with; run anrot levels first")
-    encoders = {(seed_of(r), r["training"].get("checkpoint")) for r in records}
+    encoders = {(get_seed(r), r["training"].get("checkpoint")) for r in records}
     if is_study(records) and len(encoders) > len({seed for seed, _ in encoders}):
         raise UserError("these records are of different encoders with one seed, so their levels cannot be compared")
     names = [f"levels:{variant}" for variant in VARIANTS]
     names += [record["row"] for record in tables.in_order(records)]
     rows = {name: [r for r in records if r["row"] == name] for name in names}
-    return {name: own for name, own in rows.items() if own}
+    return {name: group for name, group in rows.items() if group}
 
 
-def seed_of(record: Record) -> int:
+def get_seed(record: Record) -> int:
     return record["recipe"]["seed"]
 
 
-def of_seeds(records: Sequence[Record], seeds: set[int]) -> list[Record]:
-    return [record for record in records if seed_of(record) in seeds]
+def select_seeds(records: Sequence[Record], seeds: set[int]) -> list[Record]:
+    return [record for record in records if get_seed(record) in seeds]
 
 
-def over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
+def average_over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
     """Accuracy in [0, 1] of every episode (E,), averaged over seeds."""
     return np.asarray(np.mean([accuracies(record["columns"][column]) for record in records], axis=0))
 
 
-def attack_names(record: Record) -> list[str]:
+def list_attack_columns(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
         return [name for name in tables.main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
@@ -82,10 +82,13 @@ def attack_names(record: Record) -> list[str]:
 def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str, tuple[Interval, float]]:
     """Row -> (accuracy minus that of pixels with the same seeds, clean or under attack, p after Holm's correction)."""
     base, pairs = rows[REFERENCE], {}
-    for name, own in rows.items():
-        common = {seed_of(r) for r in own} & {seed_of(r) for r in base}
+    for name, group in rows.items():
+        common = {get_seed(r) for r in group} & {get_seed(r) for r in base}
         if name != REFERENCE and common:
-            pairs[name] = over_seeds(of_seeds(base, common), column), over_seeds(of_seeds(own, common), column)
+            pairs[name] = (
+                average_over_seeds(select_seeds(base, common), column),
+                average_over_seeds(select_seeds(group, common), column),
+            )
     adjusted = holm([paired_p(first, second) for first, second in pairs.values()])
     return {
         name: (paired(first, second, bootstrap=False), p)
@@ -96,31 +99,31 @@ def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str,
 def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """(headings, rows): one row a variant, or a training."""
     rows = by_row(records)
-    found, attacks = differences(rows), attack_names(records[0])
+    gains, attacks = differences(rows), list_attack_columns(records[0])
     first = "levels" if is_study(records) else "trained with"
     headings = [first, CLEAN, "minus pixels", "p (Holm)", "share of each level, %"]
     headings += [name.removesuffix(" query") for name in attacks]
     lines = []
-    for name, own in rows.items():
-        gain, p = found.get(name, (None, None))
-        cells = [_said(own, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
-        cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _shares(own)]
-        lines.append([title_method(name), *cells, *(_said(own, column) for column in attacks)])
+    for name, group in rows.items():
+        gain, p = gains.get(name, (None, None))
+        cells = [_format_accuracy(group, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
+        cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _format_shares(group)]
+        lines.append([title_method(name), *cells, *(_format_accuracy(group, column) for column in attacks)])
     return headings, lines
 
 
-def _said(records: Sequence[Record], column: str) -> str:
-    found = interval(over_seeds(records, column), bootstrap=False)
-    return f"{found.mean:.1f} ± {found.half_width:.1f}"
+def _format_accuracy(records: Sequence[Record], column: str) -> str:
+    accuracy = interval(average_over_seeds(records, column), bootstrap=False)
+    return f"{accuracy.mean:.1f} ± {accuracy.half_width:.1f}"
 
 
-def _shares(records: Sequence[Record]) -> str:
-    found = [shares_of(record) for record in records]
-    names = [name for name in TITLES if name in found[0]]
-    return " : ".join(f"{100 * np.mean([shares[name] for shares in found]):.0f}" for name in names)
+def _format_shares(records: Sequence[Record]) -> str:
+    shares_by_record = [get_shares(record) for record in records]
+    names = [name for name in TITLES if name in shares_by_record[0]]
+    return " : ".join(f"{100 * np.mean([shares[name] for shares in shares_by_record]):.0f}" for name in names)
 
 
-def shares_of(record: Record) -> dict[str, float]:
+def get_shares(record: Record) -> dict[str, float]:
     """Each level's share of the logits, summing to 1: on test episodes, or at a training's last validation."""
     training = record["training"]
     if "fusion" in training:
@@ -132,14 +135,14 @@ def caption(records: Sequence[Record]) -> str:
     """What the table is about: data, encoder, episodes, seeds, hashes, device."""
     record = records[0]
     data, budget, protocol = record["data"], record["budget"], record["protocol"]
-    seeds = sorted({seed_of(r) for r in records})
+    seeds = sorted({get_seed(r) for r in records})
     plural = "s" if len(seeds) > 1 else ""
     robust = any(r["recipe"]["adversarial"] or r["recipe"]["noisy"] for r in records)
-    trained = f"for {budget['episodes']} {'' if robust else 'clean '}episodes, seed{plural} {_list(seeds)}"
+    trained = f"for {budget['episodes']} {'' if robust else 'clean '}episodes, seed{plural} {_join(seeds)}"
     fewer = [
-        f"{title_method(name)} {_list(own)}"
-        for name, own in ((n, sorted(seed_of(r) for r in rs)) for n, rs in by_row(records).items())
-        if own != seeds
+        f"{title_method(name)} {_join(group_seeds)}"
+        for name, group_seeds in ((n, sorted(get_seed(r) for r in rs)) for n, rs in by_row(records).items())
+        if group_seeds != seeds
     ]
     trained += f" ({'; '.join(fewer)})" if fewer else ""
     fitted = f"fusion fitted to {budget['validation_tasks']} validation episodes"
@@ -157,7 +160,7 @@ def caption(records: Sequence[Record]) -> str:
     )
 
 
-def _list(numbers: Sequence[int]) -> str:
+def _join(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
@@ -168,42 +171,43 @@ def markdown(records: Sequence[Record]) -> str:
 
 def verdict(records: Sequence[Record]) -> str:
     """From the records: what beats pixels alone, and which single level an attack takes first."""
-    rows, attacks = by_row(records), attack_names(records[0])
+    rows, attacks = by_row(records), list_attack_columns(records[0])
     if is_study(records):
-        return f"{_difference_verdict(rows, 'combinations')} {_attack_verdict(rows, attacks)}"
-    return " ".join(_difference_verdict(rows, "trainings", column) for column in (CLEAN, *attacks))
+        return f"{_describe_differences(rows, 'combinations')} {_describe_attacks(rows, attacks)}"
+    return " ".join(_describe_differences(rows, "trainings", column) for column in (CLEAN, *attacks))
 
 
-def _difference_verdict(rows: dict[str, list[Record]], kind: str, column: str = CLEAN) -> str:
-    found = differences(rows, column)
-    better = {name: gain for name, (gain, p) in found.items() if p <= SURE and gain.mean > 0}
-    worse = sum(p <= SURE and gain.mean < 0 for gain, p in found.values())
+def _describe_differences(rows: dict[str, list[Record]], kind: str, column: str = CLEAN) -> str:
+    gains = differences(rows, column)
+    better = {name: gain for name, (gain, p) in gains.items() if p <= SURE and gain.mean > 0}
+    worse = sum(p <= SURE and gain.mean < 0 for gain, p in gains.values())
     first = "Of" if column == CLEAN else f"Under {column.removesuffix(' query')}, of"
-    said = f"{first} {len(found)} other {kind} {len(better)} are better than pixels alone and {worse} worse"
-    said += f" (Holm, {100 * SURE:.0f} %)"
+    text = f"{first} {len(gains)} other {kind} {len(better)} are better than pixels alone and {worse} worse"
+    text += f" (Holm, {100 * SURE:.0f} %)"
     if not better:
-        return f"{said}."
+        return f"{text}."
     best = max(better, key=lambda name: better[name].mean)
     gain = better[best]
-    return f"{said}; the best is {title_method(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
+    return f"{text}; the best is {title_method(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
 
 
-def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
+def _describe_attacks(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     """The weakest attack tells levels apart best: a strong one leaves nothing of any of them.
 
     What breaks first keeps the smallest part of its clean accuracy, in 95 % of resampled sets of episodes.
     """
     weakest, strongest = attacks[0], attacks[-1]
-    of = {name: rows[f"levels:{name}"] for name in LEVELS if f"levels:{name}" in rows}
-    common = set.intersection(*({seed_of(r) for r in own} for own in of.values()))
-    left = max(100 * over_seeds(own, strongest).mean() for own in of.values())
+    levels = {name: rows[f"levels:{name}"] for name in LEVELS if f"levels:{name}" in rows}
+    common = set.intersection(*({get_seed(r) for r in group} for group in levels.values()))
+    left = max(100 * average_over_seeds(group, strongest).mean() for group in levels.values())
     tail = f"under {strongest.removesuffix(' query')} the best single level has {left:.1f} % left."
     start = f"Each attacked alone under {weakest.removesuffix(' query')},"
     unsure = f"{start} no single level can be said to break first; {tail}"
-    if len(of) < 2 or not common:
+    if len(levels) < 2 or not common:
         return unsure
     attacked, clean = (
-        np.stack([over_seeds(of_seeds(own, common), column) for own in of.values()], 1) for column in (weakest, FEW)
+        np.stack([average_over_seeds(select_seeds(group, common), column) for group in levels.values()], 1)
+        for column in (weakest, FEW)
     )
     n = len(attacked)
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
@@ -212,7 +216,7 @@ def _attack_verdict(rows: dict[str, list[Record]], attacks: list[str]) -> str:
     lowest = (resampled.argmin(1) == first).mean()
     if n < FEWEST or lowest < 1 - SURE:
         return unsure
-    names = [TITLES[name] for name in of]
+    names = [TITLES[name] for name in levels]
     return (
         f"{start} the first to break is {names[first]}: it keeps {100 * whole[first]:.0f} % of its clean accuracy, "
         f"the least in {100 * lowest:.0f} % of resampled sets of episodes; {names[last]} keeps "

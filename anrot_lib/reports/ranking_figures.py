@@ -38,10 +38,10 @@ def triplet(axes: Axes, route: Tensor, eps: float) -> None:
 def hardnesses(axes: Axes, values: Mapping[str, Tensor], generator: torch.Generator, margin: float = 0.2) -> None:
     """Hardness (n,) of triplets by miner: a dot each, a line at the mean, the semihard band shaded."""
     axes.axvspan(-margin, 0, color="#E69F00", alpha=0.15, linewidth=0)
-    for k, found in enumerate(values.values()):
-        jitter = torch.rand(len(found), generator=generator) * 0.5 - 0.25
-        axes.plot(found.cpu(), k + jitter, ".", markersize=3, color="#0072B2", alpha=0.6)
-        axes.plot([found.mean().item()] * 2, [k - 0.35, k + 0.35], color="black")
+    for k, hardness in enumerate(values.values()):
+        jitter = torch.rand(len(hardness), generator=generator) * 0.5 - 0.25
+        axes.plot(hardness.cpu(), k + jitter, ".", markersize=3, color="#0072B2", alpha=0.6)
+        axes.plot([hardness.mean().item()] * 2, [k - 0.35, k + 0.35], color="black")
     axes.set(yticks=range(len(values)), yticklabels=list(values), xlabel="hardness H of the triplets")
     axes.invert_yaxis()
 
@@ -75,8 +75,8 @@ def parts(
     axes.invert_yaxis()
 
 
-def ranks(axes: Sequence[Axes], subject: Subject, found: Lists, k: int, title: str) -> None:
+def ranks(axes: Sequence[Axes], subject: Subject, lists: Lists, k: int, title: str) -> None:
     """List k in a row of axes: query, nearest, followed. Green frames are of the query's class, red ones are not."""
-    frames = [pictures.RIGHT if same else pictures.WRONG for same in found.relevant(subject, k)]
-    titles = [title, *(str(n + 1) for n in range(len(frames))), f"followed: {found.place[k]}"]
-    pictures.row(axes, found.images(subject, k), titles, [None, *frames, None])
+    frames = [pictures.RIGHT if same else pictures.WRONG for same in lists.relevant(subject, k)]
+    titles = [title, *(str(n + 1) for n in range(len(frames))), f"followed: {lists.place[k]}"]
+    pictures.row(axes, lists.images(subject, k), titles, [None, *frames, None])

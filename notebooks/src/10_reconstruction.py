@@ -34,7 +34,7 @@ from anrot_lib.data.synthetic.figures import plain_figures
 from anrot_lib.divergences import measures
 from anrot_lib.reconstruction import extractors, frechet
 from anrot_lib.reconstruction.autoencoders import Vae, terms
-from anrot_lib.reports import pictures, tables
+from anrot_lib.reports import pictures, reconstruction_figures, tables
 from anrot_lib.reports import reconstruction as reconstruct_report
 from anrot_lib.reports.reconstruction import COLOURS, TITLES
 
@@ -565,7 +565,7 @@ check("10.4", answer)
 
 # %%
 records = P.records("mini-imagenet-32px-reconstruction-laptop", kind="reconstruction")
-display(Markdown(reconstruct_report.claims_text(records)))
+display(Markdown(reconstruct_report.write_claims(records)))
 
 # %% [markdown]
 # Lower is nearer to the originals. Read each number beside the floor that is named under the table. All numbers of the
@@ -574,7 +574,7 @@ display(Markdown(reconstruct_report.claims_text(records)))
 # %%
 display(Markdown(tables.as_markdown(*reconstruct_report.table(records, "mean"))))
 print(reconstruct_report.MARKS)
-reconstruct_report.beta_figure(records, "mean")
+reconstruction_figures.draw_betas(records, "mean")
 
 # %% [markdown]
 # On the left, a curve further down and further left is better: less error for less pressure. A divergence that only

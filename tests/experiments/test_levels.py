@@ -104,7 +104,7 @@ def test_all_variants_saw_the_same_encoder_and_episodes(records):
     assert [r["row"] for r in records] == [f"levels:{name}" for name in SOME]
     assert len({r["manifest"]["hash"] for r in records}) == len({r["training"]["checkpoint"] for r in records}) == 1
     for r in records:
-        assert list(r["columns"]) == sorted(["clean", "clean, attacked tasks", *level_report.attack_names(r)]), (
+        assert list(r["columns"]) == sorted(["clean", "clean, attacked tasks", *level_report.list_attack_columns(r)]), (
             "and every column"
         )
         assert r["recipe"]["method"] == "dn4" and r["recipe"]["hesim"] == 0
@@ -112,7 +112,7 @@ def test_all_variants_saw_the_same_encoder_and_episodes(records):
         assert set(shares) == set(weights) == set(r["row"].removeprefix("levels:").split("+"))
         assert sum(shares.values()) == pytest.approx(1, abs=1e-4) and min(weights.values()) > 0
         few = np.array(r["columns"]["clean, attacked tasks"]["correct"])
-        assert all((np.array(r["columns"][a]["correct"]) <= few).all() for a in level_report.attack_names(r))
+        assert all((np.array(r["columns"][a]["correct"]) <= few).all() for a in level_report.list_attack_columns(r))
 
 
 def test_counts_are_those_of_a_net_with_that_head(study, records):
@@ -312,7 +312,7 @@ def test_the_caption_says_which_pixels_and_how_was_trained():
 def test_several_seeds_are_averaged_episode_by_episode():
     both = [*MADE, *(made(r["row"].removeprefix("levels:"), 60, 50, seed=1) for r in MADE)]
     rows = level_report.by_row(both)
-    values = level_report.over_seeds(rows["levels:pixel"], "clean")
+    values = level_report.average_over_seeds(rows["levels:pixel"], "clean")
     each = [results.accuracies(r["columns"]["clean"]) for r in rows["levels:pixel"]]
     assert len(each) == 2
     np.testing.assert_allclose(values, np.mean(each, 0))
@@ -322,7 +322,7 @@ def test_several_seeds_are_averaged_episode_by_episode():
 def trained(row: str, right: float, shares: dict | None = None) -> dict:
     """A record of a net that was trained with a row's levels from the start."""
     record = made("pixel", right, right)
-    *_, fgsm, pgd = level_report.attack_names(record)
+    *_, fgsm, pgd = level_report.list_attack_columns(record)
     point = {"step": 10, "clean": 0.5} | ({"shares": shares} if shares else {})
     columns = {name: record["columns"][name] for name in ("clean", fgsm, pgd)}
     return record | {"row": row, "training": {"history": [point]}, "columns": columns}

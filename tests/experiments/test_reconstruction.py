@@ -23,6 +23,7 @@ from anrot_lib.reconstruction import extractors, frechet, training
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
+from anrot_lib.reports import reconstruction_figures
 from tests.helpers import kill_when, silent
 
 BASE = VaeRecipe(model="small", batch=64, train_images=192, validation_images=32, epochs=2)
@@ -235,9 +236,9 @@ def test_the_table_is_drawn_from_the_records(finished):
 def test_only_the_published_inception_is_called_fid(finished):
     _, (record, *_), _ = finished
     published = record["extractor"] | {"name": "Inception v3", "sha256": extractors.INCEPTION_SHA256}
-    assert reconstruct_report.distance_title(record | {"extractor": published}) == "FID"
+    assert reconstruct_report.title_distance(record | {"extractor": published}) == "FID"
     other = published | {"sha256": "0" * 64}
-    assert reconstruct_report.distance_title(record | {"extractor": other}) == "Frechet distance by Inception v3"
+    assert reconstruct_report.title_distance(record | {"extractor": other}) == "Frechet distance by Inception v3"
 
 
 def test_differences_are_paired(finished):
@@ -256,20 +257,20 @@ def test_differences_are_paired(finished):
 
 def test_the_beta_figure_holds_every_model(finished):
     _, records, _ = finished
-    figure = reconstruct_report.beta_figure(records, "mean")
+    figure = reconstruction_figures.draw_betas(records, "mean")
     left, right = figure.axes
     drawn = np.concatenate([line.get_xdata() for line in left.get_lines() if len(line.get_xdata()) == 2])
-    kl = [np.mean([r["divergences"]["kl"] for r in own]) for own in reconstruct_report.groups(records).values()]
+    kl = [np.mean([r["divergences"]["kl"] for r in own]) for own in reconstruct_report.group_records(records).values()]
     assert sorted(drawn) == pytest.approx(sorted(kl))
     assert "tiny" in right.get_xlabel() and f"{records[0]['floor']['value']:.3g}" in right.get_xlabel()
     with pytest.raises(UserError, match="no reconstruction records"):
-        reconstruct_report.beta_figure([], "mean")
+        reconstruction_figures.draw_betas([], "mean")
 
 
 def test_the_pictures_are_originals_and_reconstructions(finished, images, monkeypatch):
     run, _, home = finished
     monkeypatch.setenv("ANROT_HOME", str(home))
-    figure = reconstruct_report.picture_figure(run, columns=3, decoding="mean")
+    figure = reconstruction_figures.draw_pictures(run, columns=3, decoding="mean")
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
     assert len(shown) == 3 * 3 and figure.axes[0].get_ylabel() == "original"
     original = images.images[training.pick(images, "test", 3, 0)[1]] / 255
@@ -413,18 +414,20 @@ def test_a_kill_and_the_same_command_again(home, monkeypatch, where):
 
 def test_claims_stand_in_a_column_of_their_own(finished):
     _, records, _ = finished
-    headings, rows = reconstruct_report.claims_table(records, "mean")
+    headings, rows = reconstruct_report.make_claims_table(records, "mean")
     assert headings[1:3] == ["paper says, FID", "we measured, Frechet distance by tiny, untrained (95 %, seeds)"]
     assert [row[1] for row in rows] == ["3.43", "2.75", "3.43", "2.75"]
     assert {row[-1] for row in rows} == {"not comparable: other extractor, other images"}
     rates = [r["divergences"]["kl"] for r in records if r["row"].startswith("kl-beta-0.1")]
     assert rows[0][headings.index("KL to the prior, nats")] == f"{np.mean(rates):.0f}"
-    value, half = reconstruct_report.over_seeds([r for r in records if r["vae"]["beta"] == 1.0][:1], "mean", "frechet")
+    value, half = reconstruct_report.average_over_seeds(
+        [r for r in records if r["vae"]["beta"] == 1.0][:1], "mean", "frechet"
+    )
     assert rows[2][2] == f"{value:.3f} ± {half:.3f} (1)" and rows[0][2].endswith("(2)")
-    text = reconstruct_report.claims_text(records)
+    text = reconstruct_report.write_claims(records)
     assert text.startswith("| divergence, beta | paper says, FID |") and "two sets of real images of that size" in text
     other = [r | {"vae": r["vae"] | {"divergence": "bhattacharyya"}} for r in records]
-    assert {(row[1], row[-1]) for row in reconstruct_report.claims_table(other, "mean")[1]} == {("-", "no claim")}
+    assert {(row[1], row[-1]) for row in reconstruct_report.make_claims_table(other, "mean")[1]} == {("-", "no claim")}
 
 
 def with_numbers(record, divergence, beta, seed, kl, distance):
@@ -456,7 +459,7 @@ def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(fi
     assert "that of Kullback-Leibler, -10.0 ± 0.0 to Hellinger (squared) (1 seed)." in said[1]
     assert said[2].startswith("- At equal pressure, 200 nats to the prior, by lines between the betas of seed 0:")
     assert "that of Kullback-Leibler, -11.0 ± 0.0 to Hellinger" in said[2]  # (50 + 30) / 2 - (40 + 62) / 2
-    value, resampled = reconstruct_report.at_pressure([made[0], made[4]], "mean", 200.0)
+    value, resampled = reconstruct_report.interpolate_distance([made[0], made[4]], "mean", 200.0)
     assert value == pytest.approx(40) and resampled == pytest.approx([38, 40, 42])
     apart = [with_numbers(record, "kl", 0.1, 0, 10.0, 1.0), with_numbers(record, "hellinger2", 0.1, 0, 20.0, 2.0)]
     assert "pressure" not in reconstruct_report.verdict(apart), "nothing is extrapolated"
@@ -464,4 +467,4 @@ def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(fi
 
 def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):
     assert marks.draw("reconstruction gone-32px-reconstruction-laptop") == reconstruct_report.NOT_YET
-    assert reconstruct_report.claims_text([]) == reconstruct_report.NOT_YET
+    assert reconstruct_report.write_claims([]) == reconstruct_report.NOT_YET

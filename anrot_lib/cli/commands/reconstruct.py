@@ -122,6 +122,7 @@ def show(experiment: Experiment, records: list[ReconstructionRecord]) -> None:
     """Print the tables, draw the figures, say where everything is."""
     from anrot_lib.reports import figures as drawing  # they load matplotlib, which only this needs
     from anrot_lib.reports import reconstruction as report
+    from anrot_lib.reports import reconstruction_figures
 
     for decoding in experiment.decodings:
         print(f"\n{tables.as_text(*report.table(records, decoding))}")
@@ -131,8 +132,8 @@ def show(experiment: Experiment, records: list[ReconstructionRecord]) -> None:
             print(f"\n{tables.as_text(headings, rows)}")
     first = "mean" if "mean" in experiment.decodings else experiment.decodings[0]  # as README and notebook do
     figures = {
-        "reconstructions.png": report.picture_figure(experiment, decoding=first),
-        "beta.png": report.beta_figure(records, first),
+        "reconstructions.png": reconstruction_figures.draw_pictures(experiment, decoding=first),
+        "beta.png": reconstruction_figures.draw_betas(records, first),
     }
     for name, figure in figures.items():
         print(f"figure: {shown(drawing.save(figure, experiment.folder / name))}")

@@ -70,13 +70,13 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     precision = devices.resolve_precision("auto", device)
     variants: dict[str, Callable[[int], None]] = {}
     for title, (name, destination) in STEPS.items():
-        made: RankingRecipe = build_recipe(name, eta=eta, destination=destination)
-        run = begin_training(data, made, precision)
+        recipe: RankingRecipe = build_recipe(name, eta=eta, destination=destination)
+        run = begin_training(data, recipe, precision)
         variants[title] = partial(advance, run)
-    net, batch = run.net, data.train.batch(np.arange(3 * made.batch))
+    net, batch = run.net, data.train.batch(np.arange(3 * recipe.batch))
 
     def limit(k: int) -> None:
-        passes(net, batch, eta, train=False, precision=made.attack_precision)
+        passes(net, batch, eta, train=False, precision=recipe.attack_precision)
         passes(net, batch, 1, train=True, precision=precision)
 
     title = f"{eta} + 1 passes"
@@ -84,10 +84,10 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
         "reference": title,
         "repeats": repeats,
         "eta": eta,
-        "pairs": made.batch,
+        "pairs": recipe.batch,
         "precision": precision,
     }
-    what = f"ranking: a training step of rc2f2, 28 px, {made.batch} pairs"
+    what = f"ranking: a training step of rc2f2, 28 px, {recipe.batch} pairs"
     seconds = interleave({title: limit, **variants}, repeats)
     return write_timing("ranking-steps", what, settings, seconds, device)
 
