@@ -302,11 +302,11 @@ def test_what_is_said_of_levels_trained_together_holds():
     records = of("cifar-fs-32px-5way-1shot-laptop-levels-trained", "accuracy")
     rows = levels.by_row(records)
     assert all(p > 0.05 for _, p in levels.differences(rows).values())
-    for column in levels.attack_names(records[0]):
+    for column in levels.list_attack_columns(records[0]):
         found = levels.differences(rows, column)
         assert all(p <= 0.05 and gain.mean > 0 for gain, p in found.values())
-        assert all(100 * levels.over_seeds(own, column).mean() < 20 for own in rows.values())
-    assert all(min(levels.shares_of(record).values()) > 0.2 for record in records), "every level is used"
+        assert all(100 * levels.average_over_seeds(own, column).mean() < 20 for own in rows.values())
+    assert all(min(levels.get_shares(record).values()) > 0.2 for record in records), "every level is used"
 
 
 def test_what_is_said_of_levels_on_one_encoder_holds():
