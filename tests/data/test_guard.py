@@ -236,7 +236,7 @@ def test_a_copy_across_splits_is_an_error_that_names_both_images():
         guard.check(leaking, n_way=2)
     report = guard.check(leaking, n_way=2, mode="report")
     assert report.counts["identical across splits"] == 1 and not report.clean
-    assert report.as_json()["pairs"][0]["images"] == ["a/3.png (train)", "f/0.png (test)"]
+    assert report.name_pairs(report.pairs[:1]) == "a/3.png (train) = f/0.png (test)"
     assert guard.check(leaking, n_way=2, mode="quarantine").quarantine.tolist() == [3]
 
 
@@ -247,8 +247,8 @@ def test_a_copy_within_a_split_is_listed_but_no_error():
 
 def test_too_few_images_or_classes_are_named():
     short = small_set(per_class=5)
-    assert guard.find_shortages(short, n_shot=2, n_query=3, n_way=2).clean
-    report = guard.find_shortages(short, n_shot=3, n_query=3, n_way=2)
+    assert guard.check(short, n_shot=2, n_query=3, n_way=2, mode="report").clean
+    report = guard.check(short, n_shot=3, n_query=3, n_way=2, mode="report")
     assert [s.class_name for s in report.shortages] == list("abcdef")
     assert report.small_splits == {"train": 0, "val": 0, "test": 0}
     with pytest.raises(UserError, match=r"too few classes in train \(2 usable\)"):

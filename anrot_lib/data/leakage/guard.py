@@ -7,7 +7,7 @@ Copies within one split do no such harm; they are listed apart.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,17 +84,6 @@ class Report:
         shown = [f"{self.names[p.row_a]} = {self.names[p.row_b]}" for p in pairs[:limit]]
         return "; ".join(shown) + (f"; {len(pairs) - limit} more" if len(pairs) > limit else "")
 
-    def as_json(self) -> dict[str, Any]:
-        """For a set's provenance: counts, every pair by name, the rows left out."""
-        pairs = [{"images": [self.names[p.row_a], self.names[p.row_b]], **p._asdict()} for p in self.pairs]
-        return {
-            "counts": self.counts,
-            "pairs": pairs,
-            "shortages": [s._asdict() for s in self.shortages],
-            "small_splits": dict(self.small_splits),
-            "quarantine": self.quarantine.tolist(),
-        }
-
 
 def shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
     """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever case."""
@@ -110,11 +99,6 @@ def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
     """UserError, with the names, if a class is in two splits (in whatever case)."""
     if shared := shared_classes(splits):
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
-
-
-def find_shortages(image_set: ImageSet, n_shot: int, n_query: int, n_way: int = 5) -> Report:
-    """Classes with fewer than n_shot + n_query images, and splits with too few classes left."""
-    return _report(image_set, (), np.empty(0, np.int64), n_shot + n_query, n_way)
 
 
 def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray) -> list[Pair]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.items import Item, is_image, plain_name, walk
+from anrot_lib.data.readers.items import Item, is_image, name_folder, plain_name, walk
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, read_entries, read_table
 
 
@@ -12,8 +12,9 @@ def read_annotations(part: Path, root: Path, split: str) -> tuple[list[Item], li
     labels = _labels(part)
     items, ignored = [], []
     for where, files in walk(part):
+        prefix = name_folder(where, root)
         for file in files:
-            shown = plain_name((where / file).relative_to(root).as_posix())
+            shown = prefix + plain_name(file)
             if file in labels:
                 items.append(Item(plain_name(labels[file]), shown, where / file, split=split))
             else:

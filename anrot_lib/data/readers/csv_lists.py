@@ -1,16 +1,30 @@
 """Reader for a folder of images with lists that say the class, or the part of the split, of each."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.folders import list_classes, unwrap
-from anrot_lib.data.readers.items import IMAGE_SUFFIXES, Item, Source, plain_name, subfolders, walk
+from anrot_lib.data.readers.items import Item, Source, is_image, plain_name, subfolders, walk
 from anrot_lib.data.readers.split_names import name_parts, part_of
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, find_by_header, find_columns, read_entries, read_table
 
-FOLDERS = {"split", "splits", "list", "lists", "filelists", "filelist", "csv", "labels", "annotations", "data_split"}
+FOLDERS = {
+    "split",
+    "splits",
+    "data_split",
+    "list",
+    "lists",
+    "filelist",
+    "filelists",
+    "csv",
+    "labels",
+    "annotations",
+    "meta",
+}
 
 
 class Lists:
@@ -114,11 +128,10 @@ class Tree:
 
     def __init__(self, root: Path):
         self.root = root
-        self.paths = {(w / name).relative_to(root).as_posix(): w / name for w, names in walk(root) for name in names}
-        self.by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in self.paths.values():
-            self.by_name[path.name].append(path)
-            self.by_name[path.stem].append(path)
+        self.paths: dict[str, Path] = {}
+        for where, names in walk(root):
+            prefix = "".join(f"{part}/" for part in where.relative_to(root).parts)
+            self.paths |= {prefix + name: where / name for name in names}
         self.classes: dict[str, list[Item]] | None = None
 
     def items_of(self, path: Path, entry: Entry) -> list[Item]:
@@ -158,24 +171,30 @@ class Tree:
                 if tail
                 else (self.root / "outside", f"{path.name} names a file outside of the folder")
             )
-        alike = self.by_name.get(name.rsplit("/", 1)[-1], []) if "/" not in name else []
+        alike = self.by_name.get(name, [])
         if len(alike) == 1:
             return alike[0], ""
         problem = "but several files are called so" if alike else "but it is missing"
         return self.root / file, f"{path.name} lists it, {problem}"
 
-    def _candidates(self, path: Path, name: str, entry: Entry) -> list[str]:
-        beside = path.parent.relative_to(self.root).as_posix()
-        places = ["images", "", *([beside, f"{beside}/images"] if beside != "." else [])]
-        inner = [
-            name,
-            f"{entry.label}/{name}",
-            *((f"{entry.split}/{name}", f"{entry.split}/{entry.label}/{name}") if entry.split else ()),
-        ]
-        whole = [f"{place}/{text}".lstrip("/") for text in inner for place in places]
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-            return whole
-        return [text + suffix for text in whole for suffix in ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")]
+    @cached_property
+    def by_name(self) -> dict[str, list[Path]]:
+        """The files that are called so, with or without what follows the last dot."""
+        files: dict[str, list[Path]] = defaultdict(list)
+        for path in self.paths.values():
+            for name in {path.name, path.stem}:
+                files[name].append(path)
+        return files
+
+    def _candidates(self, path: Path, name: str, entry: Entry) -> Iterator[str]:
+        """Where the file may lie, the likeliest place first."""
+        beside = "" if path.parent == self.root else f"{path.parent.name}/"
+        places = ("images/", "", *((beside, f"{beside}images/") if beside else ()))
+        suffixes = ("",) if is_image(name) else ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+        inner = [name, f"{entry.label}/{name}"]
+        if entry.split:
+            inner += [f"{entry.split}/{name}", f"{entry.split}/{entry.label}/{name}"]
+        return (place + text + suffix for text in inner for place in places for suffix in suffixes)
 
 
 def _refuse_repeats(folder: Path, items: list[Item]) -> None:

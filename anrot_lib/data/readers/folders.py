@@ -7,7 +7,7 @@ from typing import NamedTuple
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.annotations import read_annotations
 from anrot_lib.data.readers.class_folders import PLAIN, Parts, name_classes, refuse_twins
-from anrot_lib.data.readers.items import Item, Source, is_image, plain_name, subfolders, walk
+from anrot_lib.data.readers.items import Item, Source, is_image, name_folder, plain_name, subfolders, walk
 from anrot_lib.data.readers.split_names import name_parts, part_of
 
 OMNIGLOT_SIDES = ("images_background", "images_evaluation")
@@ -83,8 +83,9 @@ def list_classes(folder: Path, root: Path, split: str | None = None, naming: Nam
     items, ignored = [], []
     for parts, (where, files) in places.items():
         name = "/".join(plain_name(part) for part in classes.get(parts, ()))
+        prefix = name_folder(where, root)
         for file in files:
-            shown = plain_name((where / file).relative_to(root).as_posix())
+            shown = prefix + plain_name(file)
             if name and is_image(file):
                 items.append(Item(name, shown, where / file, split=split))
             else:

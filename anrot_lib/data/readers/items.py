@@ -132,6 +132,12 @@ def plain_name(name: str) -> str:
     return unicodedata.normalize("NFC", valid)
 
 
+def name_folder(folder: Path, root: Path) -> str:
+    """What the names of the files in a folder begin with, seen from `root`: "a/b/", or "" for the root."""
+    parts = folder.relative_to(root).parts
+    return "".join(f"{plain_name(part)}/" for part in parts)
+
+
 def is_hidden(name: str) -> bool:
     """System files and folders, such as .DS_Store, ._photo.jpg and __MACOSX, hold no images."""
     return name.startswith(".") or name == "__MACOSX"

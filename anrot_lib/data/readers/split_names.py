@@ -1,5 +1,6 @@
 """What people call the parts of a split: Training, meta_test, seg_train, val2017, dev, background ..."""
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ AROUND = {"meta", "seg", "set", "sets", "split", "splits", "data", "dataset", "i
 AROUND |= {"lists", "labels", "label", "annotations", "classes", "class", "files", "file", "phase", "folder", "samples"}
 
 
+@functools.cache
 def part_word(name: str) -> str | None:
     """ "train", "val", "test" or "evaluation" if a folder, file or cell is called so, with words such as "set"."""
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
@@ -57,6 +59,6 @@ def _refuse_two_of_a_part(parts: Mapping[str, str], where: object) -> None:
         if part in first:
             raise UserError(
                 f"{where}: {first[part]!r} and {name!r} both look like the {part} part of a split; "
-                "keep one of them, or put the classes of both into one folder"
+                "keep one of them, put the classes of both into one folder, or choose --layout folders"
             )
         first[part] = name

@@ -17,8 +17,8 @@ MOST_BYTES = 1 << 28  # of a list; more is no list
 COLUMNS = {  # the names of a column, the surest first
     "file": "filename file_name image_name imagename image_path img_path img_name filepath file_path image_file file "
     "image img path image_id img_id id",
-    "label": "label class class_name classname category category_name label_name class_label species breed labels "
-    "target",
+    "label": "class_name classname category_name label_name class_label label class category species breed "
+    "labels target",
     "split": "split set phase subset partition usage fold",
 }
 
