@@ -149,5 +149,5 @@ def predict(arguments: argparse.Namespace) -> int:
         return 0
     for p in predictions:
         shares = (f"{name} {100 * share:.1f} %" for name, share in list(p.probabilities.items())[:5])
-        print(f"{p.file}: {', '.join(shares)}")
+        print(escape_control(f"{p.file}: {', '.join(shares)}"))
     return 0

@@ -60,6 +60,7 @@ PREPARE = Verb(
     "anrot prepare FOLDER --name mine --split random",
     "prepare.prepare",
     _add_prepare,
-    "Known layouts: class folders (with or without train/val/test), images with a csv file, mini-ImageNet pickles, "
-    "cifar-100-python, Omniglot, tieredImageNet, CUB, or any folder with one folder of images for each class.",
+    "Known layouts: one folder of images for each class, also within folders for training and testing under any usual "
+    "name; images with csv or txt lists; mini-ImageNet and MetaOptNet pickles, cifar-100-python, tieredImageNet, Omniglot, "
+    "CUB, tiny-imagenet-200, IDX files.",
 )
