@@ -43,7 +43,7 @@ def external_attack(
 
     For example `make=lambda classifier: SquareAttack(classifier, eps=8 / 255)`.
     What comes back is projected into the ball of `threat`, so that a row of a table means what its threat model
-    says whatever the library did. The model runs in eval mode and is left as it was found. That library draws from
+    says whatever the library did. The model runs in eval mode and is left as it was. That library draws from
     numpy's global generator, which is not seeded here.
     """
     check_images(images)

@@ -57,7 +57,7 @@ def ready() -> list[Notebook]:
     return [notebook for notebook in NOTEBOOKS if notebook.ready]
 
 
-def net_names() -> dict[str, dict[str, str]]:
+def read_net_index() -> dict[str, dict[str, str]]:
     """Name -> {"sha256", "command", ...} of the nets that ship with the course."""
     described: dict[str, dict[str, str]] = json.loads((NETS / "nets.json").read_text("utf-8"))
     return described
@@ -67,9 +67,9 @@ def net(name: str | Path = "mixture") -> FewShotNet:
     """A net of the course, or one of your own by the path of its checkpoint; in eval mode.
 
     "clean" was trained on clean images, "mixture" on clean, attacked and noisy ones: both on the embedded images, by
-    the commands that `net_names` gives. UserError for an unknown name or a file that is not the recorded one.
+    the commands that `read_net_index` gives. UserError for an unknown name or a file that is not the recorded one.
     """
-    known = net_names()
+    known = read_net_index()
     if str(name) not in known:
         if Path(name).suffix == ".pt":
             return nets.load_net(Path(name))[0]

@@ -27,8 +27,8 @@ from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, folded
 from anrot_lib.fewshot.levels import combine
-from anrot_lib.fewshot.levels.fusion import fit, level_shares
-from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, fit_levels, level_divergences
+from anrot_lib.fewshot.levels.fusion import fit, measure_shares
+from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, compute_divergences, fit_levels
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.records import results
 from anrot_lib.records.parts import ColumnRecord, FusionRecord, TrainingRecord
@@ -180,7 +180,7 @@ def measure_levels(
                 e = len(rows.classes[block])
                 model = fit_levels(level, maps.select(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
                 queries = maps.select(rows.query[block].reshape(e, -1))
-                parts.append(level_divergences(level, model, queries)[name].cpu())
+                parts.append(compute_divergences(level, model, queries)[name].cpu())
                 bar(block.stop)
         yield name, torch.cat(parts)
 
@@ -206,13 +206,13 @@ def measure_clean(
     started = time.perf_counter()
     contributions = head.fusion(*(divergences[name] for name in head.levels))
     right = torch.stack(list(contributions.values())).sum(0).argmax(-1) == make_query_labels(manifest)
-    by_class = torch.unflatten(right, 1, (manifest.n_way, manifest.n_query))
-    few = by_class[: budget.attacked_tasks, :, : budget.attacked_query]
+    group_by_class = torch.unflatten(right, 1, (manifest.n_way, manifest.n_query))
+    few = group_by_class[: budget.attacked_tasks, :, : budget.attacked_query]
     seconds = time.perf_counter() - started
     return {
-        "clean": results.column(by_class.sum((1, 2)).numpy(), right.shape[1], seconds),
+        "clean": results.column(group_by_class.sum((1, 2)).numpy(), right.shape[1], seconds),
         "clean, attacked tasks": results.column(few.sum((1, 2)).numpy(), few[0].numel(), 0.0),
-    }, level_shares(contributions)
+    }, measure_shares(contributions)
 
 
 def test(

@@ -47,7 +47,7 @@ def _mean(tokens: Tensor, dim: int) -> Tensor:
     return tokens @ tokens.new_ones(c, 1) / c
 
 
-def tokens_of(maps: Tensor) -> Tensor:
+def flatten_tokens(maps: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H W, C); a view, contiguous when the channels are last in memory."""
     return maps.flatten(2).transpose(1, 2)
 
@@ -70,7 +70,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Both pooled vectors go through the MLP as one batch of 2B.
-        pooled = torch.cat(_mean_and_max(tokens_of(x), 1)).transpose(1, 2)[..., None]
+        pooled = torch.cat(_mean_and_max(flatten_tokens(x), 1)).transpose(1, 2)[..., None]
         average, maximum = self.expand(self.squeeze(pooled).relu()).chunk(2)
         return torch.sigmoid(average + maximum)
 
@@ -87,7 +87,7 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = torch.cat(_mean_and_max(tokens_of(x), 2), 2).transpose(1, 2)
+        pooled = torch.cat(_mean_and_max(flatten_tokens(x), 2), 2).transpose(1, 2)
         return torch.sigmoid(self.conv(pooled.unflatten(2, x.shape[2:])))
 
 

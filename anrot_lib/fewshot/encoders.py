@@ -43,9 +43,14 @@ class WideBlock(nn.Module):
     def __init__(self, n_in: int, n_out: int, attention: bool):
         super().__init__()
         self.layers = nn.Sequential(
-            *(conv3x3(n_in, n_out), nn.BatchNorm2d(n_out), nn.LeakyReLU(0.1)),
-            *(conv3x3(n_out, n_out), nn.BatchNorm2d(n_out), nn.LeakyReLU(0.1)),
-            *(conv3x3(n_out, n_out), nn.BatchNorm2d(n_out)),
+            conv3x3(n_in, n_out),
+            nn.BatchNorm2d(n_out),
+            nn.LeakyReLU(0.1),
+            conv3x3(n_out, n_out),
+            nn.BatchNorm2d(n_out),
+            nn.LeakyReLU(0.1),
+            conv3x3(n_out, n_out),
+            nn.BatchNorm2d(n_out),
         )
         self.attention = Attention(n_out) if attention else nn.Identity()
         self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))

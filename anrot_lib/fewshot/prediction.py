@@ -23,7 +23,7 @@ class Prediction(NamedTuple):
         return next(iter(self.probabilities))
 
 
-def support_files(folder: Path) -> dict[str, list[Path]]:
+def list_support_files(folder: Path) -> dict[str, list[Path]]:
     """Class name -> its photos, of a folder that holds one folder a class, read as `prepare` reads it.
 
     UserError for fewer than two classes, for a class without photos, and for a photo that is listed but not there.
@@ -43,7 +43,7 @@ def support_files(folder: Path) -> dict[str, list[Path]]:
     return {name: classes[name] for name in sorted(classes)}
 
 
-def query_files(query: Path) -> list[Path]:
+def list_query_files(query: Path) -> list[Path]:
     """The photos to name: one file, or all photos of a folder."""
     query = Path(query)
     if query.is_file():
@@ -72,15 +72,15 @@ def predict(net: FewShotNet, support: Path, query: Path, size: int) -> list[Pred
 
     Only as well calibrated as the net: they rank classes, they do not say how often the net is right.
     """
-    classes, queries = support_files(support), query_files(query)
+    classes, queries = list_support_files(support), list_query_files(query)
     files = [file for members in classes.values() for file in members]
     labels = torch.tensor([k for k, members in enumerate(classes.values()) for _ in members])
     channels = net.backbone.in_channels
     net.process_support_set(read_images(files, size, channels), labels)
     probabilities = net(read_images(queries, size, channels)).softmax(-1)
-    found = []
+    predictions = []
     for file, row in zip(queries, probabilities, strict=True):
         order = row.argsort(descending=True).tolist()
         names = list(classes)
-        found.append(Prediction(file.name, {names[k]: row[k].item() for k in order}))
-    return found
+        predictions.append(Prediction(file.name, {names[k]: row[k].item() for k in order}))
+    return predictions

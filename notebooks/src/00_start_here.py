@@ -311,7 +311,7 @@ display(Markdown("\n".join(lines)))
 # magic: it was made by this command, which you can run yourself.
 
 # %%
-print(catalogue.net_names()["mixture"]["command"])
+print(catalogue.read_net_index()["mixture"]["command"])
 
 # %% [markdown]
 # ## The whole pipeline from the command line

@@ -30,7 +30,7 @@ from anrot_lib.core.units import pixels
 from anrot_lib.course import check, lesson
 from anrot_lib.divergences import FullGaussian, estimate_gaussian, measures
 from anrot_lib.fewshot import methods, training
-from anrot_lib.fewshot.levels import DistributionLevel, by_class, combine, fusion, head, part, pixel
+from anrot_lib.fewshot.levels import DistributionLevel, combine, fusion, group_by_class, head, part, pixel
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol, Recipe
@@ -58,7 +58,7 @@ print("better than 50 % on the validation classes, where guessing gives 20 %:", 
 episode = P.episodes(1, way=5, shot=5, query=3, image_set=P.image_set)
 with torch.no_grad():
     support, query = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
-pool = by_class(support, episode.support_labels)
+pool = group_by_class(support, episode.support_labels)
 side = query.shape[-1]
 print("support maps by class:", tuple(pool.maps.shape), "  query maps:", tuple(query.shape))
 
@@ -249,7 +249,7 @@ plt.show()
 # %%
 def compared(levels, episodes, support, query):
     """Every level's divergences (E, n, way) of query maps from the classes of support maps."""
-    return head.level_divergences(levels, head.fit_levels(levels, support, episodes.support_labels, None), query)
+    return head.compute_divergences(levels, head.fit_levels(levels, support, episodes.support_labels, None), query)
 
 
 levels = {name: combine.LEVELS[name]() for name in ("pixel", "part", "kl")}
@@ -335,7 +335,7 @@ learnt = fusion.Fusion(list(levels))
 fusion.fit(learnt, given, checks.labels)
 with torch.no_grad():
     contributions = learnt(*cached.values())
-shares = fusion.level_shares(contributions)
+shares = fusion.measure_shares(contributions)
 fused = 100 * (sum(contributions.values()).argmax(-1) == many.labels).float().mean().item()
 print("shares:", ", ".join(shares), " sum:", round(sum(shares.values()), 6))
 print("pixels, on which the encoder was trained, have the largest share:", max(shares, key=shares.get) == "pixel")

@@ -9,7 +9,7 @@ from anrot_lib.divergences.covariance import estimate_gaussian
 from anrot_lib.divergences.gaussian import FullGaussian
 from anrot_lib.divergences.measures import pairwise
 from anrot_lib.fewshot.heads.trial import batch_dependence
-from anrot_lib.fewshot.levels.matching import by_class
+from anrot_lib.fewshot.levels.matching import group_by_class
 from anrot_lib.fewshot.levels.part import part_similarity
 from anrot_lib.fewshot.methods import build_head, list_heads
 from tests.helpers import rng
@@ -30,7 +30,7 @@ def maps_of(*values):
 
 
 def test_the_published_part_level_is_no_cosine():
-    query, pool = maps_of(3, 4), by_class(maps_of(4, 3), torch.tensor([[0]]))
+    query, pool = maps_of(3, 4), group_by_class(maps_of(4, 3), torch.tensor([[0]]))
     assert multilevel.part_similarity(query, pool).item() == pytest.approx(2.0)
     assert part_similarity(query, pool).item() == pytest.approx(0.96)
 
@@ -38,7 +38,7 @@ def test_the_published_part_level_is_no_cosine():
 def test_the_published_part_level_by_its_formula():
     g = rng()
     support, query = (torch.randn(1, n, 5, 3, 3, generator=g, dtype=F64) for n in (4, 2))
-    found = multilevel.part_similarity(query, by_class(support, torch.tensor([[0, 1, 0, 1]])))
+    found = multilevel.part_similarity(query, group_by_class(support, torch.tensor([[0, 1, 0, 1]])))
     norm = lambda m: torch.nn.functional.normalize(m.flatten(1), dim=0)  # noqa: E731  each pixel over its channels
     for i in range(2):
         assert norm(query[0, i]).square().sum().item() == pytest.approx(9)  # the number of pixels, not of channels

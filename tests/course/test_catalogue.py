@@ -16,9 +16,9 @@ def test_a_net_is_small_recorded_and_above_60_per_cent(name):
     path = catalogue.NETS / f"{name}.pt"
     assert path.stat().st_size < 1_000_000
     record = results.read(RECORDS / f"{name}.json")
-    assert record["training"]["checkpoint"] == checkpoints.sha256(path) == catalogue.net_names()[name]["sha256"]
+    assert record["training"]["checkpoint"] == checkpoints.sha256(path) == catalogue.read_net_index()[name]["sha256"]
     assert record["columns"]["clean"]["mean"] - record["columns"]["clean"]["half_width"] > 60
-    assert catalogue.net_names()[name]["command"].startswith("anrot train ")
+    assert catalogue.read_net_index()[name]["command"].startswith("anrot train ")
     assert not catalogue.net(name).training
 
 

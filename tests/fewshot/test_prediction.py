@@ -8,7 +8,7 @@ from PIL import Image
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.classifier import create_net
-from anrot_lib.fewshot.prediction import predict, query_files, read_images, support_files
+from anrot_lib.fewshot.prediction import list_query_files, list_support_files, predict, read_images
 
 COLOURS = {"brick": (200, 60, 40), "grüner Tee": (60, 180, 70), "sea": (40, 80, 200)}
 SHOTS = {"brick": 1, "grüner Tee": 4, "sea": 2}
@@ -76,7 +76,7 @@ def test_hidden_and_other_files_are_passed_over(photos):
     (photos / "support" / ".thumbnails").mkdir()
     (photos / "support" / "sea" / "notes.txt").write_text("blue")
     (photos / "support" / "sea" / "._0.png").write_bytes(b"resource fork")
-    assert {name: len(files) for name, files in support_files(photos / "support").items()} == SHOTS
+    assert {name: len(files) for name, files in list_support_files(photos / "support").items()} == SHOTS
 
 
 def broken(photos, what):
@@ -111,5 +111,5 @@ def test_what_cannot_be_used_is_one_sentence(what, photos, small_net):
 
 
 def test_query_files_are_one_or_all_of_a_folder(photos):
-    assert query_files(photos / "query" / "sea.png") == [photos / "query" / "sea.png"]
-    assert len(query_files(photos / "query")) == 3
+    assert list_query_files(photos / "query" / "sea.png") == [photos / "query" / "sea.png"]
+    assert len(list_query_files(photos / "query")) == 3

@@ -11,17 +11,17 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue, exercises
 
 SOURCES = Path(__file__).resolve().parents[2] / "notebooks" / "src"
-ALL = [(notebook, number) for notebook in catalogue.ready() for number in exercises.exercises_of(notebook.number)]
+ALL = [(notebook, number) for notebook in catalogue.ready() for number in exercises.get_exercises(notebook.number)]
 every = pytest.mark.parametrize(("notebook", "number"), ALL, ids=[number for _, number in ALL])
 
 
 def exercise(number):
-    return exercises.exercises_of(int(number.split(".")[0]))[number]
+    return exercises.get_exercises(int(number.split(".")[0]))[number]
 
 
 @pytest.mark.parametrize("notebook", catalogue.ready(), ids=lambda n: n.stem)
 def test_each_notebook_has_three_to_five_of_both_kinds(notebook):
-    found = list(exercises.exercises_of(notebook.number).values())
+    found = list(exercises.get_exercises(notebook.number).values())
     assert 3 <= len(found) <= 5
     assert {type(e) for e in found} == {exercises.Fill, exercises.Predict}
 

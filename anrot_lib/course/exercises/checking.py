@@ -44,7 +44,7 @@ class Predict:
     tolerance: float = 0.0
 
 
-def exercises_of(number: int) -> dict[str, Fill | Predict]:
+def get_exercises(number: int) -> dict[str, Fill | Predict]:
     """The exercises of a notebook by their numbers, "3.1" and so on."""
     notebook = next((n for n in catalogue.ready() if n.number == number), None)
     if notebook is None:
@@ -62,7 +62,7 @@ def check(number: str, answer: Any = None) -> None:
 
 def verdict(number: str, answer: Any = None) -> str:
     """What `check` prints, without the number."""
-    lesson = exercises_of(int(number.split(".")[0]))
+    lesson = get_exercises(int(number.split(".")[0]))
     if number not in lesson:
         raise UserError(f"there is no exercise {number}; this notebook has {', '.join(lesson)}")
     exercise = lesson[number]

@@ -19,7 +19,7 @@ from torch import Tensor
 from anrot_lib.core.devices import memory_status
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.levels.combine import build
-from anrot_lib.fewshot.levels.matching import BUFFER_ON_CPU, by_class, similarity
+from anrot_lib.fewshot.levels.matching import BUFFER_ON_CPU, group_by_class, similarity
 from anrot_lib.fewshot.levels.part import vectors as part_vectors
 from anrot_lib.fewshot.levels.pixel import vectors as pixel_vectors
 from anrot_lib.records.parts import TimingSettingsRecord
@@ -53,7 +53,7 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
     support.grad = query.grad = None
     if level in VIEWS:
         view, measure = VIEWS[level], dense_similarity if dense else _lean
-        logits = measure(view(query), view(by_class(support, labels).maps).flatten(2, 3))
+        logits = measure(view(query), view(group_by_class(support, labels).maps).flatten(2, 3))
     elif dense:
         raise UserError("the dense way is there for the levels pixel and part")
     else:
@@ -67,7 +67,7 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
 def products(level: str, support: Tensor, labels: Tensor, query: Tensor) -> None:
     """All inner products of a level, block by block into one buffer."""
     view = VIEWS[level]
-    rows, pool = view(query)[0].flatten(0, 1), view(by_class(support, labels).maps)[0].flatten(0, 2).mT
+    rows, pool = view(query)[0].flatten(0, 1), view(group_by_class(support, labels).maps)[0].flatten(0, 2).mT
     held = rows.new_empty(max(1, BUFFER_ON_CPU // pool.shape[1]), pool.shape[1])
     for block in torch.split(rows, len(held)):
         torch.mm(block, pool, out=held[: len(block)])

@@ -7,9 +7,9 @@ from anrot_lib.core.lazy import attach
 if TYPE_CHECKING:
     from anrot_lib.fewshot.levels.crops import CropHead
     from anrot_lib.fewshot.levels.distribution import DistributionLevel
-    from anrot_lib.fewshot.levels.fusion import Fusion, fit, level_shares
-    from anrot_lib.fewshot.levels.head import LevelHead, MultiLevelHead, fit_levels, level_divergences
-    from anrot_lib.fewshot.levels.matching import ClassMaps, by_class
+    from anrot_lib.fewshot.levels.fusion import Fusion, fit, measure_shares
+    from anrot_lib.fewshot.levels.head import LevelHead, MultiLevelHead, compute_divergences, fit_levels
+    from anrot_lib.fewshot.levels.matching import ClassMaps, group_by_class
     from anrot_lib.fewshot.levels.part import PartLevel, part_similarity
     from anrot_lib.fewshot.levels.pixel import PixelLevel, pixel_similarity
 
@@ -22,11 +22,11 @@ __all__ = [
     "MultiLevelHead",
     "PartLevel",
     "PixelLevel",
-    "by_class",
+    "compute_divergences",
     "fit",
     "fit_levels",
-    "level_divergences",
-    "level_shares",
+    "group_by_class",
+    "measure_shares",
     "part_similarity",
     "pixel_similarity",
 ]
@@ -36,9 +36,9 @@ __getattr__, __dir__ = attach(
     {
         "crops": ["CropHead"],
         "distribution": ["DistributionLevel"],
-        "fusion": ["Fusion", "fit", "level_shares"],
-        "head": ["LevelHead", "MultiLevelHead", "fit_levels", "level_divergences"],
-        "matching": ["ClassMaps", "by_class"],
+        "fusion": ["Fusion", "fit", "measure_shares"],
+        "head": ["LevelHead", "MultiLevelHead", "fit_levels", "compute_divergences"],
+        "matching": ["ClassMaps", "group_by_class"],
         "part": ["PartLevel", "part_similarity"],
         "pixel": ["PixelLevel", "pixel_similarity"],
     },

@@ -14,7 +14,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import full_precision
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.levels.head import describe_maps
-from anrot_lib.fewshot.levels.matching import by_class, counted, similarity, unit
+from anrot_lib.fewshot.levels.matching import counted, group_by_class, similarity, unit
 
 GRIDS = (3, 2)
 N_PARTS = sum(n * n for n in GRIDS)
@@ -25,25 +25,25 @@ HIDDEN = 4  # width of the graph layers' middle, in channels
 
 def boxes() -> Tensor:
     """The 13 crops as (top, bottom, left, right) in [0, 1]: cells of a 3 x 3 and a 2 x 2 grid, enlarged, clipped."""
-    found = []
+    corners = []
     for n in GRIDS:
         for cell in range(n * n):
             sides = []
             for at in (cell // n, cell % n):
                 centre, half = (at + 0.5) / n, 0.5 * ENLARGED / n
                 sides += [max(0.0, centre - half), min(1.0, centre + half)]
-            found.append(sides)
-    return torch.tensor(found)
+            corners.append(sides)
+    return torch.tensor(corners)
 
 
 def crops(images: Tensor) -> Tensor:
     """Images (B, C, H, W) to their 13 crops, each brought to H x W bilinearly: (B, 13, C, H, W). Differentiable."""
-    found = []
+    views = []
     for top, bottom, left, right in boxes().tolist():
         theta = images.new_tensor([[right - left, 0, right + left - 1], [0, bottom - top, bottom + top - 1]])
         grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
-        found.append(F.grid_sample(images, grid, padding_mode="border", align_corners=False))
-    return torch.stack(found, 1)
+        views.append(F.grid_sample(images, grid, padding_mode="border", align_corners=False))
+    return torch.stack(views, 1)
 
 
 class PartGraph(nn.Module):
@@ -109,7 +109,7 @@ class CropHead(Head):
 
     @full_precision
     def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> dict[str, Any]:
-        pool = by_class(support.squeeze(-2), labels, mask)  # (E, way, M, C, h w + 13)
+        pool = group_by_class(support.squeeze(-2), labels, mask)  # (E, way, M, C, h w + 13)
         parts = self.graph(pool.maps[..., -N_PARTS:].mT, pool.valid)
         shots = pool.maps[..., :-N_PARTS].mean(-1) * pool.valid.unsqueeze(-1)
         means = shots.sum(2) / pool.valid.sum(-1, keepdim=True).clamp_min(1)

@@ -122,7 +122,7 @@ class Fusion(nn.Module):
         return {level: m / total if total else 0.0 for level, m in zip(self.levels, moved, strict=True)}
 
 
-def level_shares(contributions: Mapping[str, Tensor]) -> dict[str, float]:
+def measure_shares(contributions: Mapping[str, Tensor]) -> dict[str, float]:
     """Shares of the levels in given logits, from contributions (E, n, way) as `Scores.levels` has them.
 
     A share is the mean over queries of the deviation over classes, divided by the sum over levels.

@@ -15,7 +15,7 @@ from anrot_lib.core.trees import tree_map
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
 from anrot_lib.fewshot.heads.contract import Head, ScaledHead, Scores
 from anrot_lib.fewshot.levels.fusion import Fusion
-from anrot_lib.fewshot.levels.matching import ClassMaps, by_class
+from anrot_lib.fewshot.levels.matching import ClassMaps, group_by_class
 
 NUMBERS_AT_ONCE = 2**23  # of query maps whose levels are computed together; more episodes go one after the other
 
@@ -37,12 +37,12 @@ def describe_maps(maps: Tensor) -> Tensor:
 
 def fit_levels(levels: Mapping[str, Level], maps: Tensor, labels: Tensor, mask: Tensor | None) -> dict[str, Any]:
     """The model of E episodes: the support maps by class under "pool", once, and what levels keep beside them."""
-    pool = by_class(maps, labels, mask)
+    pool = group_by_class(maps, labels, mask)
     kept = {name: level.fit(pool) for name, level in levels.items()}
     return {"pool": pool, **{name: model for name, model in kept.items() if model is not None}}
 
 
-def level_divergences(levels: Mapping[str, Level], model: dict[str, Any], query: Tensor) -> dict[str, Tensor]:
+def compute_divergences(levels: Mapping[str, Level], model: dict[str, Any], query: Tensor) -> dict[str, Tensor]:
     """Every level's divergences (E, n, way) of query maps (E, n, C, h, w), episodes in turn where they are large."""
     parts: dict[str, list[Tensor]] = {name: [] for name in levels}
     for rows in _episodes(query):
@@ -78,7 +78,7 @@ class LevelHead(ScaledHead):
 
     @full_precision
     def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:
-        divergence = level_divergences({"level": self.level}, model, query)["level"]
+        divergence = compute_divergences({"level": self.level}, model, query)["level"]
         return Scores(self._logits(divergence), {}, query.mean((-2, -1)))
 
 
@@ -99,7 +99,7 @@ class MultiLevelHead(Head):
 
     def divergences(self, model: dict[str, Any], query: Tensor) -> dict[str, Tensor]:
         """Every level's divergences before fusion, (E, n, way) each."""
-        return level_divergences(self.levels, model, query)
+        return compute_divergences(self.levels, model, query)
 
     @full_precision
     def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:

@@ -28,7 +28,7 @@ class ClassMaps(NamedTuple):
     valid: Tensor
 
 
-def by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> ClassMaps:
+def group_by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> ClassMaps:
     """Support maps (E, S, C, h, w) with labels (E, S) and mask (E, S) to ClassMaps; spare places repeat a shot.
 
     UserError for a class without a shot that counts.

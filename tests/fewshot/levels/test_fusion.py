@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import conv1d, cross_entropy
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.levels.fusion import MODES, Fusion, fit, level_shares
+from anrot_lib.fewshot.levels.fusion import MODES, Fusion, fit, measure_shares
 from tests.helpers import rng
 
 LEVELS = ("distribution", "pixel", "part")
@@ -112,7 +112,7 @@ def test_shares_say_which_level_moves_the_logits():
     varied = torch.rand(4, 50, 5, generator=rng(1))
     # The first level differs from query to query, hardly from class to class: batch norm hides it, the share does not.
     parts = fusion(base.expand(4, 50, 5) + 1e-3 * varied, varied, varied)
-    for shares in (fusion.shares(), level_shares(parts)):
+    for shares in (fusion.shares(), measure_shares(parts)):
         assert sum(shares.values()) == pytest.approx(1)
         assert shares["pixel"] > 0.98 and shares["distribution"] < 0.02 and shares["part"] < 1e-4
 
@@ -146,7 +146,7 @@ def test_fitting_lowers_the_loss_and_finds_the_level_that_knows(mode):
         parts = fusion(*held_out.values())
     accuracy = (sum(parts.values()).argmax(-1) == held_out_labels).float().mean()
     if mode != "fixed":
-        shares = level_shares(parts)
+        shares = measure_shares(parts)
         assert shares["good"] > shares["weak"] > shares["empty"]
         assert shares["empty"] < 0.05
         alone = (held_out["good"].argmin(-1) == held_out_labels).float().mean()

@@ -16,7 +16,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.levels import head as levels
 from anrot_lib.fewshot.levels.distribution import MEASURES, DistributionLevel
 from anrot_lib.fewshot.levels.head import MultiLevelHead
-from anrot_lib.fewshot.levels.matching import by_class
+from anrot_lib.fewshot.levels.matching import group_by_class
 from anrot_lib.fewshot.levels.part import PartLevel, part_similarity
 from anrot_lib.fewshot.levels.pixel import PixelLevel, pixel_matches, pixel_similarity
 from anrot_lib.fewshot.methods import build_head
@@ -31,7 +31,7 @@ def maps_of(*pixels):
 
 
 def one_class(maps):
-    return by_class(maps, torch.zeros(1, maps.shape[1], dtype=torch.long))
+    return group_by_class(maps, torch.zeros(1, maps.shape[1], dtype=torch.long))
 
 
 def random_maps(*shape, seed=0):
@@ -103,7 +103,7 @@ SCALE = 3.0
 def same(name, query, pool, other_query, other_pool):
     """Whether the divergences of two classes keep their values."""
     labels, both = torch.tensor([[0, 1]]), ((query, pool), (other_query, other_pool))
-    before, after = (divergence(name, q, by_class(p, labels)) for q, p in both)
+    before, after = (divergence(name, q, group_by_class(p, labels)) for q, p in both)
     return torch.allclose(before, after, rtol=1e-6, atol=1e-7)
 
 
@@ -124,7 +124,9 @@ def test_invariances(name):
     assert same(name, query, pool, query + 0.7, pool + 0.7) == distribution
     scale_free = name in ("pixel", "part", "kl", "kl-reverse", "symmetric-kl", "bhattacharyya", "hellinger")
     if name != "wasserstein2-frobenius":
-        before, after = (divergence(name, a * query, by_class(a * pool, torch.tensor([[0, 1]]))) for a in (1.0, SCALE))
+        before, after = (
+            divergence(name, a * query, group_by_class(a * pool, torch.tensor([[0, 1]]))) for a in (1.0, SCALE)
+        )
         torch.testing.assert_close(
             after, before * (1 if scale_free else SCALE**2), rtol=1e-4, atol=1e-5
         )  # FLOOR does not scale
@@ -167,7 +169,7 @@ def test_every_pair_is_in_its_place(name):
     """Odd sizes and interleaved labels: entry (e, i, c) is of query i and class c, by an explicit double loop."""
     support, query = random_maps(E, WAY * SHOT, C, SIDE, SIDE), random_maps(E, N, C, SIDE, SIDE, seed=1)
     labels = torch.stack([torch.tensor([2, 0, 1, 1, 0, 2]), torch.tensor([0, 1, 2, 0, 1, 2])])
-    pool = by_class(support, labels)
+    pool = group_by_class(support, labels)
     found = divergence(name, query, pool)
     assert found.shape == (E, N, WAY)
     for e in range(E):
@@ -183,7 +185,7 @@ def test_every_pair_is_in_its_place(name):
 def test_low_rank_and_full_agree_in_a_level(name):
     """20 channels, maps of 2 x 2, two shots: (2 + 1) 4 < 20, so the level works with Gram matrices."""
     support, query = random_maps(1, 6, 20, 2, 2), random_maps(1, 4, 20, 2, 2, seed=1)
-    pool = by_class(support, torch.arange(3).repeat(2)[None])
+    pool = group_by_class(support, torch.arange(3).repeat(2)[None])
     assert isinstance(ALL[name].fit(pool), LowRankGaussian)
     found = divergence(name, query, pool)
     for i in range(4):
@@ -195,7 +197,7 @@ def test_low_rank_and_full_agree_in_a_level(name):
 def test_matches_name_the_shot_and_the_position():
     support, query = random_maps(1, 6, 5, 3, 4), random_maps(1, 2, 5, 3, 4, seed=1)
     support[0, 4, :, 2, 1] = 2 * query[0, 1, :, 0, 3]  # the second shot of class 1
-    pool = by_class(support, torch.arange(3).repeat(2)[None])
+    pool = group_by_class(support, torch.arange(3).repeat(2)[None])
     cosine, shot, position = pixel_matches(query, pool)
     assert cosine.shape == shot.shape == position.shape == (1, 2, 3, 4, 3)
     assert cosine[0, 1, 0, 3, 1].item() == pytest.approx(1, abs=1e-6)
@@ -214,7 +216,7 @@ def test_blocks_change_neither_values_nor_gradients(function, k):
     runs = []
     per_query = 9 * 3 * 18 if function is pixel_similarity else 6 * 3 * 12
     for queries in (1, 7, 75):
-        found = function(query, by_class(support, labels), k, buffer=queries * per_query)
+        found = function(query, group_by_class(support, labels), k, buffer=queries * per_query)
         runs.append((found, *torch.autograd.grad((found * weight).sum(), (support, query))))
     for other in runs[1:]:
         for a, b in zip(runs[0], other, strict=True):
@@ -225,7 +227,7 @@ def test_blocks_change_neither_values_nor_gradients(function, k):
 def test_gradcheck_of_levels(name):
     support, query = random_maps(1, 4, 4, 3, 3).requires_grad_(), random_maps(1, 2, 4, 3, 3, seed=1).requires_grad_()
     labels = torch.tensor([[0, 1, 0, 1]])
-    assert torch.autograd.gradcheck(lambda s, q: divergence(name, q, by_class(s, labels)), (support, query))
+    assert torch.autograd.gradcheck(lambda s, q: divergence(name, q, group_by_class(s, labels)), (support, query))
 
 
 @every_level
@@ -350,7 +352,7 @@ def test_errors():
 def test_other_estimates_in_a_level(normalise, shrinkage):
     support, labels, query, targets = episode(3, 2, 6)
     level = DistributionLevel("kl", shrinkage, normalise=normalise)
-    pool = by_class(support, labels)
+    pool = group_by_class(support, labels)
     found = level.divergence(pool, level.fit(pool), query)
     assert found.isfinite().all() and found.dtype == torch.float32
     assert (found.argmin(-1) == targets).float().mean() > 0.6
@@ -359,7 +361,7 @@ def test_other_estimates_in_a_level(normalise, shrinkage):
 def test_diagonal_covariances_are_those_of_the_gaussian_head():
     support, labels, query, _ = episode(3, 2, 6)
     level, head = DistributionLevel("bhattacharyya", covariance="diagonal"), build_head("anrot", 8)
-    pool = by_class(support, labels)
+    pool = group_by_class(support, labels)
     found = level.divergence(pool, level.fit(pool), query)
     torch.testing.assert_close(found, -head.score(head.fit(support, labels), query).logits / 8, rtol=1e-4, atol=1e-5)
 
@@ -383,31 +385,31 @@ def test_half_precision_maps_are_compared_in_float32(dtype):
     query, support = random_maps(1, 3, 6, 4, 4).to(dtype), random_maps(1, 4, 6, 4, 4, seed=1).to(dtype)
     labels = torch.tensor([[0, 0, 1, 1]])
     for similarity in (pixel_similarity, part_similarity):
-        found = similarity(query, by_class(support, labels))
-        whole = similarity(query.float(), by_class(support.float(), labels))
+        found = similarity(query, group_by_class(support, labels))
+        whole = similarity(query.float(), group_by_class(support.float(), labels))
         assert found.dtype == torch.float32 and torch.equal(found, whole)
-    mixed = pixel_similarity(query.float(), by_class(support.double(), labels))
+    mixed = pixel_similarity(query.float(), group_by_class(support.double(), labels))
     assert mixed.dtype == F64
 
 
 def test_a_class_without_a_support_image_is_named():
     with pytest.raises(UserError, match="a class has no support image that counts"):
-        by_class(random_maps(1, 3, 4, 2, 2), torch.tensor([[0, 1, 3]]))
+        group_by_class(random_maps(1, 3, 4, 2, 2), torch.tensor([[0, 1, 3]]))
     with pytest.raises(UserError, match="no support image"):
-        by_class(random_maps(1, 2, 4, 2, 2), torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
+        group_by_class(random_maps(1, 2, 4, 2, 2), torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
 
 
 @pytest.mark.parametrize("level", [PartLevel(), *(DistributionLevel(m) for m in MEASURES)], ids=str)
 def test_maps_of_one_place_are_refused_where_they_say_nothing(level):
-    pool = by_class(random_maps(1, 4, 8, 1, 1), torch.tensor([[0, 0, 1, 1]]))
+    pool = group_by_class(random_maps(1, 4, 8, 1, 1), torch.tensor([[0, 0, 1, 1]]))
     with pytest.raises(UserError, match="these maps have 1 place; take larger images"):
         level.fit(pool)
-    level.fit(by_class(random_maps(1, 4, 8, 1, 2), torch.tensor([[0, 0, 1, 1]])))
+    level.fit(group_by_class(random_maps(1, 4, 8, 1, 2), torch.tensor([[0, 0, 1, 1]])))
 
 
 def test_asking_for_too_many_or_no_neighbours_says_what_to_change():
     maps = random_maps(1, 2, 4, 1, 2)
-    pool = by_class(maps, torch.tensor([[0, 1]]))
+    pool = group_by_class(maps, torch.tensor([[0, 1]]))
     with pytest.raises(UserError, match="a class has only 2; take larger images"):
         PixelLevel(k=3).divergence(pool, None, maps)
     with pytest.raises(UserError, match="at least 1 nearest vector"):
@@ -434,7 +436,7 @@ def test_options_without_an_effect_are_refused(options, said):
 @pytest.mark.parametrize("measure", [m for m in MEASURES if m not in ("wasserstein2-roots", "wasserstein2-frobenius")])
 def test_diagonal_covariances_serve_every_other_measure(measure):
     level, maps = DistributionLevel(measure, covariance="diagonal"), random_maps(1, 4, 6, 3, 3)
-    pool = by_class(maps, torch.tensor([[0, 0, 1, 1]]))
+    pool = group_by_class(maps, torch.tensor([[0, 0, 1, 1]]))
     assert level.divergence(pool, level.fit(pool), maps).isfinite().all()
 
 

@@ -5,7 +5,7 @@ import torch
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.benchmarks.levels import dense_similarity
-from anrot_lib.fewshot.levels.matching import ClassMaps, by_class, counted, nearest, similarity, unit
+from anrot_lib.fewshot.levels.matching import ClassMaps, counted, group_by_class, nearest, similarity, unit
 from tests.helpers import rng
 
 F64 = torch.float64
@@ -19,7 +19,7 @@ def test_shots_are_sorted_by_class_with_the_masked_ones_left_out():
     maps = torch.arange(2 * 6.0).view(2, 6, 1, 1, 1)
     labels = torch.tensor([[2, 0, 1, 0, 2, 0], [0, 1, 2, 2, 1, 0]])
     mask = torch.tensor([[True] * 6, [True, True, False, True, True, True]])
-    pool = by_class(maps, labels, mask)
+    pool = group_by_class(maps, labels, mask)
     assert pool.maps.shape == (2, 3, 3, 1, 1, 1)
     assert pool.valid.tolist() == [
         [[True] * 3, [True, False, False], [True, True, False]],
@@ -34,7 +34,7 @@ def test_shots_are_sorted_by_class_with_the_masked_ones_left_out():
 
 def test_one_row_of_labels_serves_all_episodes():
     maps = torch.randn(3, 4, 2, 2, 2, generator=rng())
-    pool = by_class(maps, torch.tensor([[0, 1, 0, 1]]))
+    pool = group_by_class(maps, torch.tensor([[0, 1, 0, 1]]))
     assert torch.equal(pool.maps[:, 0], maps[:, [0, 2]]) and torch.equal(pool.maps[:, 1], maps[:, [1, 3]])
     assert pool.valid.all() and pool.valid.shape == (3, 2, 2) and counted(pool, 4) is None
 
@@ -133,4 +133,4 @@ def test_errors():
         similarity(query, pool, None, direction="up")
     with pytest.raises(UserError, match="unknown reduction"):
         similarity(query, pool, None, reduce="max")
-    assert isinstance(by_class(torch.zeros(1, 2, 1, 1, 1), torch.tensor([[0, 1]])), ClassMaps)
+    assert isinstance(group_by_class(torch.zeros(1, 2, 1, 1, 1), torch.tensor([[0, 1]])), ClassMaps)
