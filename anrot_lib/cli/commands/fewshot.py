@@ -96,7 +96,7 @@ def train(arguments: argparse.Namespace) -> int:
         path = options.out
     last = about["history"][-1]
     print(
-        ", ".join(f"{k} {100 * v:.1f} %" for k, v in last.items() if k not in ("step", "view", "shares"))
+        ", ".join(f"{k} {100 * v:.1f} %" for k, v in last.items() if isinstance(v, float) and k != "view")
         + " on the validation classes"
     )
     if "shares" in last:

@@ -103,12 +103,14 @@ def attack(arguments: argparse.Namespace) -> int:
         record = head | _score(tested, subject, protocol, rows, journal, nmi=not options.no_nmi)
         if episodes.few_shot is not None:
             record["few_shot"] = _measure_few_shot(episodes, episodes.few_shot, tested, protocol, journal)
-        _print_score(record)
     else:
         record = head | _check(checks, tested, subject, protocol, rows, journal)
-        print(f"\n{tables.as_text(*ranking.checks(record))}\n")
-    results.write(file, record)
+    results.write(file, schema.validate(record))
     journal.remove()
+    if checks.checks is None:
+        _print_score(results.read(file, "ranking"))
+    else:
+        print(f"\n{tables.as_text(*ranking.checks(results.read(file, 'ranking-checks')))}\n")
     print(f"record: {shown(file)}")
     return 0
 
@@ -160,7 +162,7 @@ def _score(
     }
 
 
-def _print_score(record: dict[str, Any]) -> None:
+def _print_score(record: schema.RankingRecord) -> None:
     print(f"\n{tables.as_text(*ranking.numbers(record))}\n\n{ranking.score_line(record)}")
     if "few_shot" in record:
         values = [f"{name} {tables.value(column)}" for name, column in record["few_shot"]["columns"].items()]
