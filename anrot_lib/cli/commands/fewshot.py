@@ -19,6 +19,7 @@ from anrot_lib.cli.options.fewshot import ColumnOptions, EvaluateOptions, Predic
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
+from anrot_lib.core.errors import escape_control
 from anrot_lib.core.progress import shown
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline

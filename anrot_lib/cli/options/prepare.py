@@ -61,6 +61,6 @@ PREPARE = Verb(
     "prepare.prepare",
     _add_prepare,
     "Known layouts: one folder of images for each class, also within folders for training and testing under any usual "
-    "name; images with csv or txt lists; mini-ImageNet and MetaOptNet pickles, cifar-100-python, tieredImageNet, Omniglot, "
-    "CUB, tiny-imagenet-200, IDX files.",
+    "name; images with csv or txt lists; mini-ImageNet and MetaOptNet pickles, cifar-100-python, tieredImageNet, "
+    "Omniglot, CUB, tiny-imagenet-200, IDX files.",
 )
