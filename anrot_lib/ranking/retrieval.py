@@ -44,8 +44,8 @@ class Retrieval:
         0-based position of the first hit, and the number of queries left out. NaN if all were."""
         columns = {"R@1": self.hits(1), "R@2": self.hits(2), "mAP": self.ap, "mAP@10": self.ap10, "MAP@R": self.apr}
         some = ~np.isnan(self.first)
-        found = {name: 100 * _mean(values[some]) for name, values in columns.items()}
-        return found | {"first hit": _mean(self.first[some]), "alone": int((~some).sum())}
+        numbers = {name: 100 * _mean(values[some]) for name, values in columns.items()}
+        return numbers | {"first hit": _mean(self.first[some]), "alone": int((~some).sum())}
 
 
 def retrieve(
@@ -62,13 +62,13 @@ def retrieve(
     rows = torch.arange(len(gallery), device=gallery.labels.device) if rows is None else rows
     embeddings = gallery.embeddings[rows] if embeddings is None else embeddings
     by_class = gallery.labels[rows].argsort(stable=True)  # so that the queries of a block have similar class sizes
-    found = np.full((len(fields(Retrieval)), len(rows)), np.nan)
+    numbers = np.full((len(fields(Retrieval)), len(rows)), np.nan)
     for block in gallery.blocks(len(rows)):
         some = by_class[block]
-        found[:, some.cpu().numpy()] = _rank(gallery, rows[some], embeddings[some]).cpu().numpy()
+        numbers[:, some.cpu().numpy()] = _rank(gallery, rows[some], embeddings[some]).cpu().numpy()
         if progress is not None:
             progress(block.stop)
-    return Retrieval(*found)
+    return Retrieval(*numbers)
 
 
 def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
     share = (order / position) * real
     n = real.sum(1)
     sums = [share, (share * (position <= CUT)) / CUT * n[:, None], share * (position <= n[:, None])]
-    found = torch.stack([position[:, 0] - 1, *(part.sum(1) / n for part in sums)])
-    return found.masked_fill_(n == 0, torch.nan)
+    numbers = torch.stack([position[:, 0] - 1, *(part.sum(1) / n for part in sums)])
+    return numbers.masked_fill_(n == 0, torch.nan)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from anrot_lib import ranking
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import names
 from anrot_lib.ranking.names import Hardness, Loss, parse
@@ -155,3 +156,11 @@ def test_changes_are_checked():
 def test_recipes_are_read_without_torch():
     code = "import sys, anrot_lib.ranking.recipe, anrot_lib.reconstruction.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_rooms_face_offers_what_it_lists():
+    names_of_face = ranking.__all__
+    assert all(getattr(ranking, name).__name__ == name for name in names_of_face)
+    assert set(names_of_face) <= set(dir(ranking))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        ranking.nothing  # noqa: B018

@@ -41,13 +41,13 @@ def read(dataset: str, folder: Path, side: int) -> tuple[Source, SplitChoice]:
         raise UserError(f"there is no folder {folder} with the images of {dataset}; check --data")
     source = READERS[dataset](folder)
     if not source.items:
-        raise UserError(f"no image of {dataset} was found in {folder}")
-    classes, said = halves(source.class_names), HALVES
+        raise UserError(f"no image of {dataset} is in {folder}")
+    classes, rule = halves(source.class_names), HALVES
     if dataset == "sop":
-        classes, said = _of_lists(source), "the published lists"
+        classes, rule = _read_lists(source), "the published lists"
     note = "" if len(source.items) == IMAGES[dataset] else f"; {_differs(dataset, source)}"
     source = replace(source, layout=f"{dataset}, resized whole", open=squeezed(side))
-    return source, SplitChoice(f"{dataset}-zero-shot", classes, said + note)
+    return source, SplitChoice(f"{dataset}-zero-shot", classes, rule + note)
 
 
 def halves(class_names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -100,8 +100,8 @@ def _cars(folder: Path) -> Source:
         ]
     except Exception as error:  # damaged bytes make scipy's reader fail in almost any way
         raise UserError(f"{annotations} is not the list of Stanford Cars ({type(error).__name__})") from None
-    found = f"Stanford Cars, {len(items)} images of {len({i.class_name for i in items})} classes"
-    return Source(folder, "cars", found, tuple(_missing(item) for item in items))
+    summary = f"Stanford Cars, {len(items)} images of {len({i.class_name for i in items})} classes"
+    return Source(folder, "cars", summary, tuple(_missing(item) for item in items))
 
 
 def _sop(folder: Path) -> Source:
@@ -116,11 +116,11 @@ def _sop(folder: Path) -> Source:
                 raise UserError(f"{where / name}, line {number}: not image_id class_id super_class_id path")
             levels = (Path(parts[3]).parent.name or parts[2],)
             items.append(Item(f"{int(parts[1]):05d}", parts[3], where / parts[3], split=split, levels=levels))
-    found = f"Stanford Online Products, {len(items)} images of {len({i.class_name for i in items})} classes"
-    return Source(where, "sop", found, tuple(_missing(item) for item in items), level_names=("superclass",))
+    summary = f"Stanford Online Products, {len(items)} images of {len({i.class_name for i in items})} classes"
+    return Source(where, "sop", summary, tuple(_missing(item) for item in items), level_names=("superclass",))
 
 
-def _of_lists(source: Source) -> dict[str, tuple[str, ...]]:
+def _read_lists(source: Source) -> dict[str, tuple[str, ...]]:
     classes = {part: tuple(sorted({i.class_name for i in source.items if i.split == part})) for part in SOP_LISTS}
     if shared := set(classes["train"]) & set(classes["test"]):
         raise UserError(f"class {min(shared)} is in both lists of {source.folder}; they should share none")

@@ -96,7 +96,7 @@ def load(
     data      a folder: of IDX files for mnist and fashion, in its published layout for cub, cars, sop; for any other
               name a folder of images, or the name of a prepared set (default: the dataset's own name)
     download  mnist, fashion: fetch them through torchvision, which checks their md5
-    split     of a set of one's own: "set" its own classes (train and val against test), "halves" the first half of its
+    split     of any other set: "set" its classes (train and val against test), "halves" the first half of its
               classes against the second, "auto": halves for names that begin with cub, else its own
     limit     at most so many training images and so many test images, taken evenly from the classes
     progress  of packing, for folders that are packed on the way (once)
@@ -138,7 +138,7 @@ def build_ranking_set(
 ) -> RankingSet:
     """The two parts of an ImageSet; size None is 7/8 of its images' side, as 224 is of 256."""
     name = name or image_set.name
-    classes, said = _classes(image_set, split, name)
+    classes, split_note = _classes(image_set, split, name)
     stored = image_set.images.shape[1]
     size = size or round(stored * 7 / 8)
     if size > stored:
@@ -146,13 +146,13 @@ def build_ranking_set(
             f"the set {image_set.name!r} holds images of {stored} px, {size} were asked for; prepare it anew"
         )
     rows = {part: np.flatnonzero(np.isin(image_set.labels, classes[part])) for part in classes}
-    made = {part: _part(image_set.images, rows[part], image_set.labels[rows[part]], size, limit) for part in rows}
+    subsets = {part: _part(image_set.images, rows[part], image_set.labels[rows[part]], size, limit) for part in rows}
     names = {part: [image_set.class_names[c] for c in classes[part]] for part in classes}
-    about = _about(name, image_set.sha256, names, made, stored)
+    about = _about(name, image_set.sha256, names, subsets, stored)
     if licence := image_set.provenance.get("licence"):
         about["licence"] = str(licence)
-    notes = (said, image_set.provenance.get("note", ""))
-    return RankingSet(name, made["train"], made["test"], about, "; ".join(filter(None, notes)))
+    notes = (split_note, image_set.provenance.get("note", ""))
+    return RankingSet(name, subsets["train"], subsets["test"], about, "; ".join(filter(None, notes)))
 
 
 def _classes(image_set: ImageSet, split: str, name: str) -> tuple[dict[str, list[int]], str]:
@@ -166,8 +166,8 @@ def _classes(image_set: ImageSet, split: str, name: str) -> tuple[dict[str, list
     if not {"train", "test"} <= set(image_set.splits):
         raise UserError(f"the set {image_set.name!r} has no train and test classes; choose --split halves")
     training = [*image_set.splits["train"], *image_set.splits.get("val", ())]
-    said = image_set.provenance.get("split", {}).get("said", "the set's own classes")
-    return {"train": sorted(training), "test": sorted(image_set.splits["test"])}, said
+    note = image_set.provenance.get("split", {}).get("said", "the set's own classes")
+    return {"train": sorted(training), "test": sorted(image_set.splits["test"])}, note
 
 
 def _digits(dataset: str, data: str | None, download: bool, limit: int | None) -> RankingSet:
@@ -190,15 +190,15 @@ def _digits(dataset: str, data: str | None, download: bool, limit: int | None) -
         raise UserError(f"{folder} holds no {dataset}: its images are {digits.images.shape[1:]}")
     names = FASHION_CLASSES if dataset == "fashion" else [str(n) for n in range(10)]
     rows = np.split(np.arange(len(digits.labels)), [digits.training])
-    made = {
+    subsets = {
         part: _part(digits.images, r, digits.labels[r], 28, limit)
         for part, r in zip(("train", "test"), rows, strict=True)
     }
     sha256 = compute_hash(digits.images, digits.labels, names)
-    about = _about(dataset, sha256, {"train": names, "test": names}, made, 28)
+    about = _about(dataset, sha256, {"train": names, "test": names}, subsets, 28)
     about["licence"] = "MIT" if dataset == "fashion" else "no licence stated; cite LeCun et al. 1998"
     note = "" if len(digits.labels) == 70_000 else f"{len(digits.labels)} images where the published set has 70000"
-    return RankingSet(dataset, made["train"], made["test"], about, note)
+    return RankingSet(dataset, subsets["train"], subsets["test"], about, note)
 
 
 def _fetch(torchvision_name: str) -> None:
@@ -235,6 +235,6 @@ def _about(name: str, sha256: str, names: dict[str, Any], parts: dict[str, Part]
         "split_hash": splits.split_hash({part: list(map(str, classes)) for part, classes in names.items()}),
         "size": int(stored),
         "images": sum(len(part) for part in parts.values()),
-        "classes": {part: made.classes for part, made in parts.items()},
+        "classes": {part: subset.classes for part, subset in parts.items()},
         "rows_hash": hashlib.sha256(b"".join(part.rows.astype("<i8").tobytes() for part in parts.values())).hexdigest(),
     }

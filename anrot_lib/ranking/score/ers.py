@@ -5,7 +5,7 @@
 Each of the ten parts is meant to lie in 0..100; that of TMA exceeds 100 for a negative cosine. CA+ and QA+ are per cent
 of the ranking and about 50 for a model that nothing moves. Warnings that belong to a score:
 
-- under the metric H the numbers are this kit's own analogues (see `rank_attacks`): no published score compares.
+- under the metric H the numbers are analogues of this kit (see `attacks.goals`): no published score compares.
 - even a model that nothing can move has no 100: three parts are its R@1 then, and one its mean cosine. The score at
   eps = 0 is its ceiling.
 - a collapsed model, for which all images look alike, has a middling score: ES:D = 0, and ranks are chance. Published:
