@@ -42,14 +42,12 @@ test: $(READY) style
 	$(PY) -m pytest -n $(JOBS)
 	$(MAKE) nbval
 
-.PHONY: style types
+.PHONY: style
 style: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check --output-format concise .
 	.venv/bin/codespell
 	.venv/bin/lint-imports --no-logo
-
-types: $(READY)
 	$(PY) -m mypy
 
 # The sources, run and written as what is committed. One alone: make notebooks NUMBERS=06.

@@ -202,7 +202,7 @@ def load(folder: Path, verify: bool | None = None) -> ImageSet:
     folder = Path(folder)
     description = packed.read_description(folder)
     try:
-        image_set = _from_description(folder, description)
+        image_set = _build_from_description(folder, description)
     except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as error:
         if isinstance(error, UserError):
             raise
@@ -215,13 +215,15 @@ def load(folder: Path, verify: bool | None = None) -> ImageSet:
     return image_set
 
 
-def _from_description(folder: Path, description: Mapping[str, Any]) -> ImageSet:
+def _build_from_description(folder: Path, description: Mapping[str, Any]) -> ImageSet:
     image_set = ImageSet(
         name=description["name"],
         images=packed.map_images(folder / "images.npy", description["images"]),
         labels=_whole_numbers(description["labels"]),
         class_names=_texts(description["class_names"]),
-        splits={s: tuple(_whole_numbers(description["splits"][s]).tolist()) for s in _in_order(description["splits"])},
+        splits={
+            s: tuple(_whole_numbers(description["splits"][s]).tolist()) for s in _order_splits(description["splits"])
+        },
         sha256=description["sha256"],
         levels={k: _whole_numbers(v) for k, v in description["levels"].items()},
         level_names={k: _texts(v) for k, v in description["level_names"].items()},
@@ -232,7 +234,7 @@ def _from_description(folder: Path, description: Mapping[str, Any]) -> ImageSet:
     return image_set
 
 
-def _in_order(parts: Mapping[str, Any]) -> list[str]:
+def _order_splits(parts: Mapping[str, Any]) -> list[str]:
     """train, val, test, and then what is no split, which the check refuses."""
     return [*(s for s in SPLITS if s in parts), *(s for s in parts if s not in SPLITS)]
 

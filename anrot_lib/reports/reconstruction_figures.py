@@ -41,7 +41,9 @@ def draw_betas(records: Sequence[Record], decoding: str) -> Figure:
                 for beta, x, rs in zip(models, rate, models.values(), strict=True):
                     place = (x, average_over_seeds(rs, decoding, "squared_error")[0])
                     left.annotate(
-                        *(f"{beta:.2g}", place, (4, 4)),
+                        f"{beta:.2g}",
+                        place,
+                        (4, 4),
                         textcoords="offset points",
                         fontsize=7,
                         color=COLOURS[divergence],

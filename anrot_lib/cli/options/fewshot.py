@@ -103,7 +103,12 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
     add_options(group, LevelsOptions)
     add_options(group, Protocol, "way", "eps")
     add_options(
-        *(group, Budget, "encoder", "episodes", "clean_tasks", "attacked_tasks"),
+        group,
+        Budget,
+        "encoder",
+        "episodes",
+        "clean_tasks",
+        "attacked_tasks",
         defaults=lambda name: "conv64f" if name == "encoder" else "that of the preset",
         flags={"clean_tasks": "--tasks"},
     )

@@ -40,7 +40,7 @@ def choose(source: Source, split: str, seed: int) -> SplitChoice:
         choice = _random(base, seed)
     else:
         choice = _published(base, split)
-    return choice._replace(classes=_with_turned(source, choice.classes))
+    return choice._replace(classes=_add_turned(source, choice.classes))
 
 
 def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:
@@ -116,7 +116,7 @@ def _refuse_shared(source: Source, members: dict[str, set[str]]) -> None:
         )
 
 
-def _with_turned(source: Source, classes: Names) -> Names:
+def _add_turned(source: Source, classes: Names) -> Names:
     turned: dict[str, set[str]] = {}
     for item in source.items:
         if item.turn:

@@ -92,7 +92,7 @@ def _formats() -> list[str]:
 def _eight_bit(image: Image.Image, kind: str) -> tuple[Image.Image, str]:
     mode = image.mode
     if mode.startswith("I"):
-        return _from_sixteen_bit(image), kind or "16-bit"
+        return _reduce_sixteen_bit(image), kind or "16-bit"
     if mode == "F":
         raise BadImage("floating-point pixels have no known range")
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
@@ -104,7 +104,7 @@ def _eight_bit(image: Image.Image, kind: str) -> tuple[Image.Image, str]:
     return image.convert("RGB"), kind or {"P": "palette"}.get(mode, mode)
 
 
-def _from_sixteen_bit(image: Image.Image) -> Image.Image:
+def _reduce_sixteen_bit(image: Image.Image) -> Image.Image:
     """Grey values 0..65535 to 0..255, rounded: 257 is one step of 8 bits, exactly."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:

@@ -88,7 +88,7 @@ def check_structure(file: BinaryIO) -> None:
         del stack[len(stack) - n :]
         return [m for m in members if isinstance(m, _Value)]
 
-    def to_mark() -> list[_Value]:
+    def pop_to_mark() -> list[_Value]:
         place = len(stack) - 1
         while place >= 0 and stack[place] is not MARK:
             place -= 1
@@ -107,10 +107,10 @@ def check_structure(file: BinaryIO) -> None:
         if name == "MARK":
             stack.append(MARK)
         elif name in ADDS or name in ADDS_TO_MARK:
-            members = take(ADDS[name]) if name in ADDS else to_mark()
+            members = take(ADDS[name]) if name in ADDS else pop_to_mark()
             top().hold(members)
         elif name in TAKES or name in TO_MARK:
-            members = take(TAKES[name]) if name in TAKES else to_mark()
+            members = take(TAKES[name]) if name in TAKES else pop_to_mark()
             value = _Value()
             value.hold(members)
             stack.append(value)
@@ -121,7 +121,7 @@ def check_structure(file: BinaryIO) -> None:
         elif name == "POP":
             stack.pop()
         elif name == "POP_MARK":
-            to_mark()
+            pop_to_mark()
         elif name == "DUP":
             stack.append(top())
         else:  # a number, a text, bytes, a global, an empty container

@@ -45,7 +45,7 @@ def read_table(path: Path) -> Table:
         return Table([], [])
     separator = _separator(lines[:50])
     try:
-        cells = _by_spaces(text) if separator is None else _by_separator(text, separator)
+        cells = _split_by_spaces(text) if separator is None else _split_by_separator(text, separator)
         rows = [(n, row) for n, row in cells if any(row)]
     except csv.Error as error:
         raise UserError(f"{path} is not a csv file: {error}") from None
@@ -77,13 +77,13 @@ def _separator(lines: Sequence[str]) -> str | None:
     return best if common[best] else None
 
 
-def _by_separator(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _split_by_separator(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
     for row in reader:
         yield reader.line_num, [cell.strip() for cell in row]
 
 
-def _by_spaces(text: str) -> Iterator[tuple[int, list[str]]]:
+def _split_by_spaces(text: str) -> Iterator[tuple[int, list[str]]]:
     """ "photo 1.jpg 3" is a file and a label; other lines are one cell."""
     for number, line in enumerate(text.splitlines(), 1):
         image = re.fullmatch(r"(.*\.\w{2,4})\s+(\S+)", line.strip())
@@ -97,7 +97,7 @@ def find_columns(table: Table, path: Path) -> dict[str, int]:
     """
     if not table.rows:
         raise UserError(f"{path} lists no image; it needs the columns filename and label")
-    columns = find_by_header(table.header) if table.header else _by_content(table)
+    columns = find_by_header(table.header) if table.header else _find_by_content(table)
     named_part = part_of(path.stem) is not None
     others = len(table.header) - len(columns) if table.header else 0
     if "file" in columns and ("label" in columns or not others):
@@ -118,7 +118,7 @@ def find_by_header(header: list[str]) -> dict[str, int]:
     return columns
 
 
-def _by_content(table: Table) -> dict[str, int]:
+def _find_by_content(table: Table) -> dict[str, int]:
     width = min(len(row) for _, row in table.rows)
     columns: dict[str, int] = {}
     for c in range(width):

@@ -80,7 +80,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
             else:
                 with devices.autocast(where, precision):
                     loss = episode_loss.episode_loss(
-                        *(net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}"))
+                        net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}")
                     )
             torch.autograd.backward(loss)
             optimizer.step()

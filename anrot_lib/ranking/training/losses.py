@@ -115,7 +115,7 @@ class RankingDistance(BaseDistance):
     """A metric of this kit as pytorch-metric-learning takes it; rows come normalised."""
 
     def __init__(self, metric: str):
-        super().__init__(normalize_embeddings=False)  # type: ignore[no-untyped-call]  # the library has no types
+        super().__init__(normalize_embeddings=False)
         self.metric = metric
 
     def compute_mat(self, query_emb: Tensor, ref_emb: Tensor | None) -> Tensor:
@@ -152,7 +152,7 @@ class LibraryLoss(RankingLoss):
             "snr": lambda: library.TripletMarginLoss(
                 margin=0.2, distance=SNRDistance(normalize_embeddings=False), **centred
             ),
-        }[kind]()  # type: ignore[no-untyped-call]  # nor here
+        }[kind]()
 
     def forward(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         return super().forward(normalise(embeddings, "N") if self.unit else embeddings, labels, generator)
