@@ -438,7 +438,7 @@ targets = torch.arange(5).repeat_interleave(5)
 @torch.no_grad()
 def one_shot_accuracy(*supports):
     """(300,) accuracies with the given descriptions of each shot pooled into its class."""
-    shots = [d.of(one_shot.support[..., 0]) for d in supports]
+    shots = [d.select(one_shot.support[..., 0]) for d in supports]
     pooled = DiagonalGaussian(torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1))
     model = net.head.fit_described(pooled, torch.arange(5).repeat(len(shots)).expand(300, -1))
     logits = net.head.score_described(model, plain.select(one_shot.query.reshape(300, -1))).logits
