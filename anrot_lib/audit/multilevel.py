@@ -19,7 +19,7 @@ from anrot_lib.fewshot.encoders import conv_block
 from anrot_lib.fewshot.levels.fusion import Fusion
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead
 from anrot_lib.fewshot.levels.matching import ClassMaps, counted, similarity, unit
-from anrot_lib.fewshot.levels.pixel import PixelLevel
+from anrot_lib.fewshot.levels.pixel import pixel_similarity
 
 RIDGE = 0.01  # on every covariance
 
@@ -81,6 +81,23 @@ def wasserstein(query: FullGaussian, classes: FullGaussian) -> Tensor:
 
 
 @dataclass(frozen=True)
+class PublishedPixel:
+    """The published pixel level in a head; divergence = minus the sum of cosines over the pixels, k = 1.
+
+    `levels.pixel` takes 1 - mean instead. Batch norm divides by sqrt(variance + 1e-5), and the variance of a mean over
+    441 pixels is not large beside 1e-5; running statistics of sums are not those of means either.
+    """
+
+    scale = 1.0
+
+    def fit(self, pool: ClassMaps) -> None:
+        """Nothing beyond the maps themselves is kept of a class."""
+
+    def divergence(self, pool: ClassMaps, model: None, query: Tensor) -> Tensor:
+        return -pixel_similarity(query, pool, reduce="sum")
+
+
+@dataclass(frozen=True)
 class PublishedPart:
     """The published part level in a head; divergence = minus its sum."""
 
@@ -111,7 +128,7 @@ class PublishedDistribution:
 
 
 def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:
-    """The published three-level head for a fixed number of classes, fused by slot batch norm.
+    """The published three-level head for a fixed number of classes: raw sums, fused by slot batch norm.
 
     measure "kl" or "wasserstein". With "kl" a query's logits depend on the queries beside it, and the head says so.
     """
@@ -119,7 +136,7 @@ def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> 
         raise UserError(f"unknown measure {measure!r}; choose kl or wasserstein")
     levels: dict[str, Level] = {
         "distribution": PublishedDistribution(measure),
-        "pixel": PixelLevel(),
+        "pixel": PublishedPixel(),
         "part": PublishedPart(),
     }
     head = MultiLevelHead(channels, levels, partial(Fusion, mode="slot_bn", way=way))

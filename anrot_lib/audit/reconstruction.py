@@ -12,28 +12,33 @@ from torch import Tensor
 
 from anrot_lib.divergences.gaussian import full_precision
 
-POLE = 2 * math.log(2)  # the log-variance at which the published term is infinite
+NUDGE = 5e-4  # added to both denominators
+POLE = 2 * math.log(2) - 4 * NUDGE  # the log-variance at which the published term is infinite
 
 
 @full_precision
 def hellinger_term(mean: Tensor, log_var: Tensor) -> Tensor:
     """The published "Hellinger distance" of N(mean, exp(log_var)) to N(0, 1), entry by entry, any real number.
 
-        A = 1/2 * (log_var / 8) / (ln(1/2) / 2 + log_var / 4) * exp(-mean^2 / (4 sqrt(exp(log_var) + 1)))
+        A = 1/2 * (log_var / 8) / (ln(1/2) / 2 + log_var / 4 + 5e-4) * exp(-mean^2 / 4 / (sqrt(exp(log_var) + 1) + 5e-4))
 
     Exact is H^2 = 1 - sqrt(2 sigma / (sigma^2 + 1)) exp(-mean^2 / (4 (sigma^2 + 1))). What follows from the formula:
     - at log_var = 0 it is 0 whatever the mean (exact: 0.675 at mean 3);
     - elsewhere its magnitude falls as the mean leaves 0: minimising it rewards leaving the prior;
-    - it has a pole at log_var = 2 ln 2, with opposite signs on its two sides.
+    - it has a pole at log_var = 2 ln 2 - 0.002, with opposite signs on its two sides.
     """
-    ratio = 0.5 * (0.125 * log_var) / (0.5 * math.log(0.5) + 0.25 * log_var)
-    return ratio * torch.exp(-0.25 * mean.square() / torch.sqrt(log_var.exp() + 1))
+    ratio = 0.5 * (0.125 * log_var) / (0.5 * math.log(0.5) + 0.25 * log_var + NUDGE)
+    return ratio * torch.exp(-0.25 * mean.square() / (torch.sqrt(log_var.exp() + 1) + NUDGE))
 
 
 @full_precision
 def hellinger_regulariser(mean: Tensor, log_var: Tensor) -> Tensor:
-    """What the published code adds to its loss: ln |A|, entry by entry; -inf at log_var = 0, so unbounded below."""
-    return hellinger_term(mean, log_var).abs().log()
+    """What the published code adds to its loss: ln |mean over the batch of the sum over the latent dimensions of A|.
+
+    mean, log_var (B, D) -> one number. A takes both signs, so the total can be 0, where this is -inf: the loss has no
+    lower bound. One scalar of the whole batch; the images of a batch share it.
+    """
+    return hellinger_term(mean, log_var).sum(-1).mean().abs().log()
 
 
 @full_precision

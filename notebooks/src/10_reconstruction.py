@@ -132,8 +132,11 @@ print("1000 random posteriors: equal to the library")
 #
 # The published code computes something else under this name. Per dimension, with $v$ the log-variance:
 #
-# $$A = \frac12 \cdot \frac{v / 8}{\frac12 \ln\frac12 + \frac v4}\; \exp\left(-\frac{\mu^2}{4\sqrt{e^v + 1}}\right)
-# \qquad \text{and adds} \quad \ln|A| \quad \text{to the loss}$$
+# $$A = \frac12 \cdot \frac{v / 8}{\frac12 \ln\frac12 + \frac v4 + c}\;
+# \exp\left(-\frac{\mu^2}{4 \left(\sqrt{e^v + 1} + c\right)}\right), \qquad c = 0.0005$$
+#
+# It sums A over the latent dimensions, takes the mean over the batch, and adds the logarithm of the absolute value of
+# this one number to the loss.
 
 # %%
 at = torch.linspace(-4, 4, 161)
@@ -154,7 +157,8 @@ plt.show()
 # %% [markdown]
 # The cross is the prior. The three exact surfaces have their only minimum there. The published one has its zero along
 # a whole line, log-variance 0, whatever the mean; it falls towards 0 as the mean leaves the prior; and at
-# $v = 2 \ln 2 \approx 1.386$ it jumps from minus to plus infinity. Cut through it with the slider.
+# $v = 2 \ln 2 - 0.002 \approx 1.384$ it jumps from minus to plus infinity. Cut through it with the slider. The right
+# figure is the loss term of one image with one latent dimension.
 
 
 # %%
@@ -165,9 +169,9 @@ def draw_cut(log_var):
     left.plot(at, reconstruction.hellinger_term(at, v), color="#999999", label="as published, A")
     left.set(xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}")
     left.legend(fontsize=8, loc="lower right")
-    loss = reconstruction.hellinger_regulariser(at, v)
+    loss = torch.stack([reconstruction.hellinger_regulariser(*one) for one in zip(at[:, None, None], v[:, None, None])])
     right.plot(at, loss, color="#999999")
-    right.set(xlabel="mean", ylabel="what is added to the loss, ln |A|", ylim=(-8, 4))
+    right.set(xlabel="mean", ylabel="what is added to the loss, ln |total|", ylim=(-8, 4))
     if loss.isinf().all():
         right.text(0, -2, "minus infinity everywhere", ha="center", fontsize=8)
     plt.show()
@@ -184,11 +188,15 @@ def term(mean, log_var):
 print("A at log-variance 0 for means 0, 3, 10:", [abs(term(mean, 0.0)) for mean in (0.0, 3.0, 10.0)])
 print(f"A at log-variance -1: {term(0.0, -1.0):.3f} at mean 0, {term(3.0, -1.0):.3f} at mean 3: it rewards leaving")
 below, above = (term(0.0, reconstruction.POLE + side) for side in (-1e-3, 1e-3))
-print("on the two sides of the pole: below -80:", below < -80, "  above 80:", above > 80)
+print("on the two sides of the pole: below -300:", below < -300, "  above 300:", above > 300)
+apart = torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 0.409]])
+print("two dimensions whose terms nearly cancel, ln |total|:", f"{reconstruction.hellinger_regulariser(*apart):.1f}")
 
 # %% [markdown]
-# Right of the slider's figure: the term that the loss gets. Minimising it drives means away from 0, and variances
-# towards 1, where it is minus infinity. Whether the published numbers came from exactly this code is not known.
+# Minimising the term of one dimension drives its mean away from 0 and its variance towards 1, where the logarithm is
+# minus infinity. With many dimensions no variance has to be 1: A is positive for $v < 0$ and negative for $0 < v <
+# 1.384$, so the total of all dimensions can pass 0, and the loss has no lower bound. Whether the published numbers came
+# from exactly this code is not known.
 #
 # ## Autoencoders that differ in nothing but their divergence
 #

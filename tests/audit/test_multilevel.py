@@ -123,6 +123,48 @@ def test_the_published_head(measure):
         assert torch.equal(found.logits.argmax(-1), targets)
 
 
+# Logits of queries 0, 20 and 74 from a run of the released classifiers on the same maps, in float64.
+RELEASED_LOGITS = {
+    ("wasserstein", False): [
+        [5.3135096055, 5.2791880759, 5.8050881483, 5.8003469910, 6.4204646415],
+        [4.8029024706, 5.8815665763, 5.9593392225, 5.9320031779, 6.5765460198],
+        [5.1780792667, 5.3327919481, 5.9362475230, 5.8996684055, 7.0557846969],
+    ],
+    ("wasserstein", True): [
+        [0.4540516683, -0.6556620318, -0.0514403595, -1.7873180071, -0.2911023567],
+        [-1.4421365209, 1.1014971161, 0.8672484495, -1.6731661744, 0.1823316391],
+        [-0.2461568058, -0.8161842979, 0.6513013579, -1.7867300712, 2.3299842476],
+    ],
+    ("kl", True): [
+        [0.6944101646, -0.1864549070, 0.0126366921, -1.1581497260, 1.0136016957],
+        [-1.0607616513, 1.0118796592, 1.0483070538, -0.9588514520, 0.4869018587],
+        [0.3540511159, -0.3625315901, 0.9395508887, -0.5167999680, 2.3891680829],
+    ],
+}
+
+
+@pytest.mark.parametrize(("measure", "training"), RELEASED_LOGITS)
+def test_its_logits_are_those_of_the_release(measure, training):
+    """75 queries in the order of their classes, 5 ways, 2 shots, 64 channels, 4 x 4 positions."""
+    g = rng()
+    centres = torch.randn(5, 64, 4, 4, generator=g)
+    query = centres.repeat_interleave(15, 0) + 2 * torch.randn(75, 64, 4, 4, generator=g)
+    support = centres.repeat_interleave(2, 0) + 2 * torch.randn(10, 64, 4, 4, generator=g)
+    head = multilevel.published_mml(64, measure=measure).double().train(training)
+    norm = head.fusion.norm
+    with torch.no_grad():
+        head.fusion.free.copy_(torch.tensor([0.5, 1.0, 0.25]))
+        for values, ends in (
+            *((norm.weight, (0.5, 1.5)), (norm.bias, (-1, 1))),
+            *((norm.running_mean, (-0.5, 0.5)), (norm.running_var, (1, 2))),
+        ):
+            values.copy_(torch.linspace(*ends, 15))
+        model = head.fit(support[None].double(), torch.arange(5).repeat_interleave(2)[None])
+        logits = head.score(model, query[None].double()).logits[0, [0, 20, 74]]
+    expected = torch.tensor(RELEASED_LOGITS[measure, training], dtype=F64)
+    torch.testing.assert_close(logits, expected, atol=1e-8, rtol=0)
+
+
 def test_it_is_built_for_one_number_of_classes_and_is_no_method():
     head = multilevel.published_mml(6, way=5)
     support, labels, query, _ = episode(way=3)

@@ -1,5 +1,6 @@
 """The published distance, Hesim and head do what the released code does, defects included."""
 
+import inspect
 import math
 
 import pytest
@@ -31,6 +32,18 @@ def test_distance_is_the_stated_formula(n, way, d):
     for shift in (0.0, 1.0, -2.0):  # a negative mean reaches the absolute value
         x, y = torch.randn(n, d, generator=rng()) + shift, torch.randn(way, d, generator=rng(1)) + shift
         torch.testing.assert_close(hellinger_distance(x, y), by_the_formula(x, y), rtol=1e-4, atol=1e-6)
+
+
+def test_distance_and_gradient_are_those_of_the_release():
+    """Numbers of a run of the released function in float64."""
+    x = torch.linspace(-2, 3, 24, dtype=torch.float64).view(3, 8).sin().requires_grad_()
+    y = torch.linspace(-1, 4, 16, dtype=torch.float64).view(2, 8).cos()
+    distance = hellinger_distance(x, y)
+    expected = [[0.009046793793, 0.051172880976], [0.161337725074, 0.127776072922], [0.070288058704, 0.131994751929]]
+    torch.testing.assert_close(distance, torch.tensor(expected, dtype=torch.float64), atol=1e-11, rtol=0)
+    (gradient,) = torch.autograd.grad(distance[:, 0].sum(), x)
+    expected = [0.04888442958, 0.06840718277, 0.08615492791, 0.09693332302]
+    torch.testing.assert_close(gradient[0, :4], torch.tensor(expected, dtype=torch.float64), atol=1e-10, rtol=0)
 
 
 def test_episodes_have_their_own_mean_and_deviation():
@@ -94,6 +107,10 @@ def test_published_loss_starts_at_45():
     labels = torch.arange(5).repeat_interleave(10)
     scores = torch.full((50, 5), -0.1)
     assert (cross_entropy(scores, labels) + 0.5 * hesim(scores, labels)).item() == pytest.approx(45.278, abs=1e-3)
+
+
+def test_hesim_has_the_released_temperature():
+    assert inspect.signature(hesim).parameters["temperature"].default == 0.01
 
 
 def test_hesim_without_pairs_is_zero():
