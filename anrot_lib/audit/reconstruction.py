@@ -20,7 +20,9 @@ POLE = 2 * math.log(2) - 4 * NUDGE  # the log-variance at which the published te
 def hellinger_term(mean: Tensor, log_var: Tensor) -> Tensor:
     """The published "Hellinger distance" of N(mean, exp(log_var)) to N(0, 1), entry by entry, any real number.
 
-        A = 1/2 * (log_var / 8) / (ln(1/2) / 2 + log_var / 4 + 5e-4) * exp(-mean^2 / 4 / (sqrt(exp(log_var) + 1) + 5e-4))
+        A = 1/2 * (log_var / 8) / (ln(1/2) / 2 + log_var / 4 + c) * exp(-mean^2 / 4 / (sqrt(exp(log_var) + 1) + c))
+
+    with c = 5e-4.
 
     Exact is H^2 = 1 - sqrt(2 sigma / (sigma^2 + 1)) exp(-mean^2 / (4 (sigma^2 + 1))). What follows from the formula:
     - at log_var = 0 it is 0 whatever the mean (exact: 0.675 at mean 3);

@@ -48,7 +48,7 @@ KINDS = {
     "ms": Kind("p", ("",), "NC"),
     "snr": Kind("p", ("",), "NEC"),
 }
-ON_UNIT_SPHERE = ("d", "D")  # miners whose weights are those of unit vectors: metric N only
+ON_UNIT_SPHERE = ("d", "D")  # miners whose weights are those of unit vectors: metric N, and C and E for pdtriplet
 _LOSS = re.compile(rf"([pct])([msdhD]?)({'|'.join(KINDS)})(BT)?([NECH])")
 _HARDNESS = re.compile(r"(g?)(hm|rh)(et|l2|kl)([rmsdh])([rmsdh])(i?)")
 
@@ -169,7 +169,8 @@ def parse_loss(text: str) -> Loss:
     batch, miner, kind, barlow, metric = match.groups()
     rule = KINDS[kind]
     allowed = batch in rule.batches and miner in rule.miners and metric in rule.metrics
-    allowed &= metric == "N" or (miner not in ON_UNIT_SPHERE and not barlow)
+    anywhere = miner not in ON_UNIT_SPHERE or (miner == "d" and kind == "triplet" and metric in "CE")
+    allowed &= metric == "N" or (anywhere and not barlow)
     allowed &= batch == "p" or (miner == "" and not barlow)
     allowed &= kind == "triplet" or not barlow
     if not allowed:
@@ -179,9 +180,9 @@ def parse_loss(text: str) -> Loss:
 
 def _rule(kind: str) -> str:
     rule = KINDS[kind]
-    miners = (
-        f"miners {' '.join(filter(None, rule.miners))} (d and D with N only)" if len(rule.miners) > 1 else "no miner"
-    )
+    also = ", but pdtripletC and pdtripletE too" if kind == "triplet" else ""
+    named = " ".join(filter(None, rule.miners))
+    miners = f"miners {named} (d and D with N only{also})" if named else "no miner"
     barlow = "; BT with p and N only" if kind == "triplet" else ""
     return f"{kind} goes with {'/'.join(rule.batches)}, {miners} and the metrics {' '.join(rule.metrics)}{barlow}"
 

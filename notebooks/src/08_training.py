@@ -649,8 +649,8 @@ display(Markdown(tables.as_markdown(headings, lines)))
 print(tables.caption(mixed))
 
 # %% [markdown]
-# Per cent, 95 % intervals over episodes, one training each. "Clean steps a step" is the measured time of a training step
-# in steps of 1:0:0; in brackets stands the count of the section above, which is a lower bound.
+# Per cent, 95 % intervals over episodes, one training each. "Clean steps a step" is the measured time of a training
+# step in steps of 1:0:0; in brackets stands the count of the section above, which is a lower bound.
 #
 # ## Summary
 # - A robust step shows the same queries clean, attacked and noisy, in one encoder pass, with shares as weights of the

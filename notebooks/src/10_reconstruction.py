@@ -169,7 +169,7 @@ def draw_cut(log_var):
     left.plot(at, reconstruction.hellinger_term(at, v), color="#999999", label="as published, A")
     left.set(xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}")
     left.legend(fontsize=8, loc="lower right")
-    loss = torch.stack([reconstruction.hellinger_regulariser(*one) for one in zip(at[:, None, None], v[:, None, None])])
+    loss = torch.stack([reconstruction.hellinger_regulariser(mean.view(1, 1), v[:1, None]) for mean in at])
     right.plot(at, loss, color="#999999")
     right.set(xlabel="mean", ylabel="what is added to the loss, ln |total|", ylim=(-8, 4))
     if loss.isinf().all():

@@ -53,6 +53,8 @@ def test_all_backbones_and_losses_come_back():
     losses = ["ptripletBTN", "ctripletE", "ttripletC", "pdmarginN", "pDcontrastN", "pstripletH", "pquadC", "pgliftE"]
     losses += [f"p{m}triplet{x}" for m in "msh" for x in "NEC"] + [
         "pdtripletN",
+        "pdtripletC",
+        "pdtripletE",
         "pDtripletN",
         "pnpairE",
         "pmsC",
@@ -81,7 +83,9 @@ def test_the_six_commands_of_the_table_parse():
         ("cub:rres18t:ptripletN", "given up"),
         ("fashion:rc2f2fatamd:ptripletN", "given up"),
         ("cub:rres18:ptripletX", "unknown loss"),
-        ("cub:rres18:pdtripletE", "not registered"),
+        ("cub:rres18:pDtripletE", "not registered"),
+        ("cub:rres18:pdtripletH", "not registered"),
+        ("cub:rres18:pdmarginE", "not registered"),
         ("cub:rres18:pmsE", "not registered"),
         ("cub:rres18:cmtripletN", "not registered"),
         ("cub:rres18:ptripletBTC", "not registered"),

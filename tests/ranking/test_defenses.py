@@ -295,3 +295,45 @@ def test_the_same_streams_give_the_same_loss(smooth_net, pairs):
     for suffix in ("d", "ghmetsmi"):
         first, second = (defense_of(suffix)(smooth_net, *pairs, draw).item() for _ in range(2))
         assert first == second
+
+
+class WaveNet(nn.Module):
+    """Images (N, 1, 28, 28) to 6 numbers, without chance."""
+
+    def __init__(self, metric):
+        super().__init__()
+        self.metric = metric
+        weights = torch.arange(784 * 6, dtype=torch.float64)
+        self.weight = nn.Parameter(0.2 * torch.sin(0.7 * weights).view(6, 784))
+        self.bias = nn.Parameter(0.1 * torch.arange(6, dtype=torch.float64))
+
+    def forward(self, images):
+        return nn.functional.linear(images.flatten(1), self.weight, self.bias)
+
+
+@pytest.mark.parametrize(
+    ("metric", "parity", "shift"),
+    [
+        *(("N", "robrank", 1.64890934897), ("C", "robrank", 1.25640903682), ("E", "robrank", 1.27881123374)),
+        *(("N", "fixed", 1.64890934897), ("C", "fixed", 1.25640903682), ("E", "fixed", 45.0049720820)),
+    ],
+)
+def test_the_shift_of_ses_by_parity_is_that_of_the_release(metric, parity, shift):
+    """From a run of the released step with the same first noise; under E it normalises the attacked side only."""
+    images = 0.5 + 0.4 * torch.sin(0.37 * torch.arange(8 * 784, dtype=torch.float64)).view(8, 1, 28, 28)
+    recipe = build_recipe(f"fashion:rc2f2e:ptriplet{metric}", parity=parity, eps=0.3, step=0.1, eta=3)
+    defense = defenses.build(recipe)
+    labels = torch.arange(4).repeat_interleave(2)
+    defense(WaveNet(metric), images, labels, lambda name: torch.Generator().manual_seed(0))
+    assert defense.numbers["shift"] == pytest.approx(shift, abs=1e-9)
+
+
+@pytest.mark.parametrize(("metric", "margin"), [("N", 1.0), ("E", 1.0), ("C", 0.2), ("H", 0.1)])
+def test_act_by_parity_mines_with_the_margin_of_the_release(metric, margin):
+    """1.0 for N and E, although N trains with 0.2; C keeps its 0.2. The release knows no H."""
+    defense = defenses.build(build_recipe(f"fashion:rc2f2p:pmtriplet{metric}", parity="robrank"))
+    asked = []
+    defense.loss.mine = lambda rows, labels, generator, given=None: asked.append(given or defense.margin)
+    images, labels = torch.zeros(4, 1, 28, 28, dtype=torch.float64), torch.tensor([0, 0, 1, 1])
+    defense.mined(WaveNet(metric), images, labels, draw)
+    assert asked == [margin]

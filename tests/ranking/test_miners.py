@@ -99,6 +99,29 @@ def test_distance_weights_are_those_of_the_sphere():
     torch.testing.assert_close(drawn.double() / 3000, weight / weight.sum(), atol=0.03, rtol=0)
 
 
+@pytest.mark.parametrize("metric", "CE")
+def test_distance_weights_under_other_metrics_are_those_of_the_unit_vectors(metric):
+    embeddings, labels = 3 * random_batch(5, pairs=4, classes=4, d=6)[0], torch.arange(4).repeat_interleave(2)
+    rows = normalise(embeddings, metric)
+    for seed in range(20):
+        assert torch.equal(
+            mine("d", rows, labels, metric, 0.2, rng(seed)).negative,
+            mine("d", normalise(embeddings, "N"), labels, "N", 0.2, rng(seed)).negative,
+        )
+
+
+def test_distance_weights_by_parity_are_those_of_the_metric():
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    # under E one distance above 2 has a weight that is no number, and then any row of the batch is drawn
+    line = on_a_line(0, 0.1, 0.5, 0.6, 1.2, 9)
+    assert draws("d", line, labels, parity="robrank") == ({1}, {0, 1, 2, 3, 4, 5})
+    # under C the weight is that of 1 - cos in the place of a length: here ln w = 510 ln(1 / d) is largest for row 2
+    angles = torch.tensor([0, 0.1, 0.6, 1.0, 1.2, 1.5])
+    embeddings = torch.zeros(6, 512)
+    embeddings[:, 0], embeddings[:, 1] = angles.cos(), angles.sin()
+    assert draws("d", embeddings, labels, metric="C", parity="robrank")[1] == {2}
+
+
 def test_in_512_dimensions_the_nearest_negative_is_drawn():
     angles = torch.tensor([0, 0.1, 0.6, 1.0, 1.2, 1.5])
     embeddings = torch.zeros(6, 512)

@@ -374,6 +374,36 @@ def test_ltm_by_parity_keeps_the_image_among_its_class(toy):
     assert (at_start[1] < at_start[0]).all()  # the nearest of its class is itself, at distance 0
 
 
+def on_a_gallery(title, metric):
+    """The goal of the first 6 of 24 rows by parity, without chance, and those rows moved a little."""
+    places, labels = torch.arange(24 * 5, dtype=torch.float64).view(24, 5), torch.arange(24) % 4
+    x = normalise(torch.sin(1.7 * places) + 0.4 * labels.double()[:, None], metric)
+    goal = goal_of(named(title), Gallery(x, labels, metric), torch.arange(6), x[:6], torch.zeros(6, 0), parity=True)
+    return goal, x[:6], x[:6] + 0.1 * torch.cos(torch.arange(30, dtype=torch.float64).view(6, 5))
+
+
+# Sum of the loss and of the absolute gradient in a run of the released code, in float64: for ES at the first and at the
+# second step, for LTM at the moved rows, and at the rows themselves, where a row's own distance is 0.
+RELEASED = {
+    ("ES", "N"): ((0.854567088110, 11.668702979521), (0.854566970268, 11.668702136997)),
+    ("ES", "C"): ((0.063246218101, 1.684465206703), (0.063246212489, 1.684464998057)),
+    ("ES", "E"): ((0.959463565751, 12.220938915206), (0.959463534802, 12.220939716388)),
+    ("LTM", "N"): ((-10.260559125065, 11.760067972201),),  # after another division by its length a row is not itself
+    ("LTM", "C"): ((-10.235123791516, 7.426157078304), (-10.292800732421, 7.480850007953)),
+    ("LTM", "E"): ((-22.682333067448, 14.660969773100), (-23.554211270463, 11.650313751186)),
+}
+
+
+@pytest.mark.parametrize(("kind", "metric"), RELEASED)
+def test_es_and_ltm_by_parity_are_those_of_the_release(kind, metric):
+    goal, benign, moved = on_a_gallery(kind, metric)
+    for points, expected in zip((moved, benign if kind == "LTM" else moved), RELEASED[kind, metric], strict=False):
+        raw = points.clone().requires_grad_()
+        value = goal.loss(normalise(raw, metric)).sum()
+        (gradient,) = torch.autograd.grad(value, raw)
+        assert (value.item(), gradient.abs().sum().item()) == pytest.approx(expected, abs=1e-10)
+
+
 def test_ties_by_parity_go_by_the_order_of_rows():
     distances = torch.tensor([[1.0, 1.0, 1.0, 0.5]])
     partners = torch.tensor([[0, 2]])

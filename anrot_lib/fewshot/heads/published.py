@@ -47,9 +47,10 @@ def _bump(x: Tensor, copies: int) -> Tensor:
 def hesim(scores: Tensor, labels: Tensor, temperature: float = 0.01) -> Tensor:
     """The published Hesim on a score matrix (n, way) and labels (n,): 126 ln 2 = 87.3365 for every input, gradient 0.
 
-    NT-Xent between the normalised rows of the matrix at the released temperature, where the negatives of other anchors are set to the most
+    NT-Xent between the normalised rows of the matrix, where the negatives of other anchors are set to the most
     negative float *before* sqrt(abs(.)). That turns 'ignore' (-3e38) into 1.8e19, whose exponential is infinite; so
     every ratio is 0, and -log(0 + the smallest normal float) = 126 ln 2 remains. Always float32, where this holds.
+    The temperature is the released one.
     Edges: no positive or no negative pair gives 0; all negatives belonging to one anchor leave nothing to mask.
     Where a similarity is exactly 0 the root's gradient is taken as 0; autograd's 0 times infinity would be NaN.
     """

@@ -25,8 +25,9 @@ Under the metric H, which no publication has, similarity is the affinity 1 - H^2
 
 parity=True repeats the code that published the numbers where it differs: its own row is the nearest one; GTM asks
 for a class other than that of the nearest row instead of the query's, and takes the place of u among the rows of other
-classes for a place in X; LTM leaves the own row among the class; ES starts against q + 1e-7 and ES:D is measured before
-the last step; ties are broken by the order of rows.
+classes for a place in X; LTM leaves the own row among the class, and its distances are exact, with nothing added; ES
+starts against q + 1e-7, under C on 1 - cos itself, and ES:D is measured before the last step; ties are broken by the
+order of rows.
 """
 
 from typing import NamedTuple
@@ -148,6 +149,8 @@ class Shift(Goal):
     def loss(self, embeddings: Tensor) -> Tensor:
         metric, nudge = self.gallery.metric, 1e-7 if self.parity and self.seen is None else 0.0
         self.seen = embeddings.detach()
+        if metric == "C" and self.parity:
+            return 1 - F.cosine_similarity(embeddings, self.case.benign + nudge, dim=1)
         if metric == "C":  # 1 - cos has gradient 0 where an attack starts; the distance grows with it
             metric = "N"
         elif metric == "H":
@@ -178,7 +181,11 @@ class LearntMismatch(Goal):
         near = self.columns.gather(1, mates.argmin(1, keepdim=True)).squeeze(1)
         far = distances.mul_(self.other).max(1).indices
         rows, metric = self.gallery.embeddings, self.gallery.metric
-        return -(distance(embeddings, rows[far], metric) - distance(embeddings, rows[near], metric)).relu()
+        if self.parity and metric in "NE":  # exact, with gradient 0 at distance 0
+            away, apart = (torch.linalg.vector_norm(embeddings - rows[index], dim=1) for index in (far, near))
+        else:
+            away, apart = (distance(embeddings, rows[index], metric) for index in (far, near))
+        return -(away - apart).relu()
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
         return {"LTM": self.top_one(embeddings)}

@@ -168,8 +168,8 @@ class Defense(nn.Module):
 
     def mine(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Triplets:
         """Triplets of the loss's own miner on benign embeddings."""
-        # The original passes the margin of metric E here, whatever the metric.
-        margin = MARGINS["E"] if self.recipe.parity == "robrank" else None
+        # The original passes the margin of metric E here for N too; for C it passes that of C.
+        margin = MARGINS["E"] if self.recipe.parity == "robrank" and self.metric in "NE" else None
         return self.loss.mine(embed_benign(net, images, self.precision), labels, draw("mine"), margin)
 
 
@@ -190,8 +190,10 @@ class Ses(Defense):
     def forward(self, net: Embedder, images: Tensor, labels: Tensor, draw: Draw) -> Tensor:
         attacked = push_away(net, images, self.threat, draw("attack"), self.precision)
         clean = net(images)
-        moved = normalise(net(attacked), self.metric)
-        shift = distance(moved, normalise(clean, self.metric), self.metric).mean()
+        moved, still = (normalise(rows, self.metric) for rows in (net(attacked), clean))
+        if self.recipe.parity == "robrank" and self.metric == "E":  # the original normalises one side only
+            moved = normalise(moved, "N")
+        shift = distance(moved, still, self.metric).mean()
         self.numbers = {"shift": shift.item()}
         loss: Tensor = self.loss(clean, labels, draw("mine"))
         return loss + self.recipe.shift_weight * shift

@@ -7,14 +7,15 @@ With P_i the rows of anchor i's class, N_i the others, D the distances of the me
     s  softhard   positive U{j in P_i: D(a,j) > min over N_i of D(a,n)}, else U(P_i);
                   negative U{n in N_i: D(a,n) < max over P_i of D(a,j)}, else as r
     d  distance   positive 2i+1; negative with probability proportional to 1 / q(D), the density q of the distances of
-                  points on a sphere (Wu et al. 2017, without their lower clip)
+                  points on a sphere (Wu et al. 2017, without their lower clip); D of the unit vectors under any metric
     h  hardest    positive 2i+1; negative argmin over N_i of D(a,n), else as r
 
 Where N_i is empty, a negative is U(whole batch). pytorch-metric-learning has semihard and distance-weighted miners,
 but they return all triplets, or clip distances, and no explicit generator: see the tests for where they agree.
 
-parity="robrank" keeps two oddities of the original code: a softhard positive may be the anchor itself, and distance
-weights that underflow fall back to the whole batch. Its hardest miner fails on a batch of one class.
+parity="robrank" keeps oddities of the original code: a softhard positive may be the anchor itself; distance weights
+that underflow fall back to the whole batch, and so do those of metric E as soon as one distance exceeds 2, because they
+take the distances of the metric. Its hardest miner fails on a batch of one class.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,8 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.ranking.distances import cdist
+from anrot_lib.ranking.distances import cdist, normalise
+from anrot_lib.ranking.names import ON_UNIT_SPHERE
 
 SPECTRAL = 0.15  # share of the batches in which miner D takes the anchor for its positive (Roth et al. 2020)
 
@@ -72,6 +74,8 @@ def mine(
     anchor = torch.arange(0, len(labels), 2, device=labels.device)
     itself = torch.zeros(len(anchor), len(labels), dtype=torch.bool, device=labels.device)
     itself[torch.arange(len(anchor)), anchor] = True
+    if miner in ON_UNIT_SPHERE and metric in "CE" and parity == "fixed":
+        embeddings, metric = normalise(embeddings, "N"), "N"
     rows = _Rows(
         distances=cdist(embeddings[anchor], embeddings, metric),
         same=labels[anchor].unsqueeze(1) == labels,
