@@ -1,14 +1,17 @@
-"""The published attack, re-stated: a small CNN is trained as a classifier, and its gradient attacks another model.
+"""A transfer attack: a small CNN is trained as a classifier, and its gradient attacks another model.
 
-It is a black-box transfer attack, the weakest of the rows: the attacked net is never asked. As published the loss is
-the squared error between softmax and one-hot vector, eps is 0.20 or 0.30, nothing is clipped and the surrogate has
-seen the labels of the test classes. Here the threat model is explicit, points stay in its ball and in [0, 1], and
-`train_on_base` sees base classes only; the loss is a choice.
+It is a black-box attack, the weakest of the rows: the attacked net is never asked. The idea is published beside
+arXiv 2509.11220; the net and its training are this kit's (`audit.surrogate` re-states the released ones). Here the
+threat model is explicit, points stay in its ball and in [0, 1], the surrogate sees base classes only, and its own
+prediction stands in for the label; one loss, squared error or cross-entropy, serves its training and the attack.
+
+The attack is worth as much as its surrogate: `measure_surrogate` says how many held-out images of its own classes it
+names, and one near chance makes random signs.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +28,8 @@ from anrot_lib.data.image_set import ImageSet
 
 LOSSES = ("mse", "cross_entropy")
 EPOCHS, BATCH = 5, 128
+HELD_OUT_EVERY = 10  # one image in ten of each class is kept from the training, to measure the surrogate on
+LEAST_SKILL = 0.1  # share of what chance leaves wrong that a surrogate must name right to be of use
 
 
 class Surrogate(nn.Module):
@@ -78,7 +83,7 @@ def train_surrogate(
     images  float tensor (N, C, H, W) in [0, 1], uint8 tensor of that shape, or a function from positions (B,) in
             `labels` to a float batch, so that a memory-mapped set need not be loaded whole.
     labels  (N,) class numbers; they need not be consecutive.
-    loss    "mse" (softmax against one-hot, as published) or "cross_entropy".
+    loss    "mse" (softmax against one-hot) or "cross_entropy".
     precision  "fp32" or "bf16", the arithmetic of the layers; the loss is always computed in float32.
     keep, state  after each epoch `keep` is called with what `state` takes to go on from there; the weights in the end
             are those of a training without the interruption.
@@ -123,12 +128,59 @@ def train_surrogate(
     return net.eval()
 
 
-def train_on_base(image_set: ImageSet, generator: torch.Generator, **options: Any) -> Surrogate:
-    """`train_surrogate` on the images of the train split and no others, so that no test label leaks into the attack."""
+def split_base(image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the train split to train a surrogate on, and those held out: of each class every tenth image, or the last
+    of fewer; a class of one image holds out none. UserError for a set without training classes."""
     rows = image_set.rows("train")
     if not len(rows):
         raise UserError(f"{image_set.name} has no training classes to train the surrogate on; give it a class split")
+    held_out = np.zeros(len(rows), dtype=bool)
+    labels = image_set.labels[rows]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            held_out[members[min(HELD_OUT_EVERY, len(members)) - 1 :: HELD_OUT_EVERY]] = True
+    return rows[~held_out], rows[held_out]
+
+
+def train_on_base(image_set: ImageSet, generator: torch.Generator, **options) -> Surrogate:
+    """`train_surrogate` on the images of the train split and no others, so that no test label leaks into the attack;
+    those that `split_base` holds out are left for `measure_surrogate`."""
+    rows, _ = split_base(image_set)
     return train_surrogate(lambda i: image_set.batch(rows[i.numpy()]), image_set.labels[rows], generator, **options)
+
+
+class Quality(NamedTuple):
+    """How well a surrogate knows its own classes: accuracy in [0, 1] on held-out images, their number, the classes."""
+
+    accuracy: float
+    images: int
+    classes: int
+
+    @property
+    def is_useful(self) -> bool:
+        """Whether it is better than chance by a tenth of what chance leaves: below, the attack is near random signs."""
+        chance = 1 / self.classes
+        return (self.accuracy - chance) / (1 - chance) >= LEAST_SKILL
+
+    def __str__(self) -> str:
+        return (
+            f"names {100 * self.accuracy:.1f} % of {self.images:,} held-out images of its own {self.classes} classes "
+            f"right, chance {100 / self.classes:.1f} %"
+        )
+
+
+@torch.no_grad()
+def measure_surrogate(surrogate: nn.Module, image_set: ImageSet, max_images: int = 512) -> Quality:
+    """The accuracy of a surrogate of `train_on_base` on the images that it was not trained on."""
+    rows, held_out = split_base(image_set)
+    classes = np.unique(image_set.labels[rows])
+    device, correct = next(surrogate.parameters()).device, 0
+    for start in range(0, len(held_out), max_images):
+        part = held_out[start : start + max_images]
+        predicted = surrogate(image_set.batch(part).to(device)).argmax(1).cpu().numpy()
+        correct += int((classes[predicted] == image_set.labels[part]).sum())
+    return Quality(correct / max(1, len(held_out)), len(held_out), len(classes))
 
 
 def transfer(

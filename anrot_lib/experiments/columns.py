@@ -1,7 +1,7 @@
 """The columns of a record: which questions are put to a net, and the answers, resumable after a kill."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.attacks.transfer import Surrogate, train_on_base
+from anrot_lib.attacks.transfer import HELD_OUT_EVERY, Surrogate, measure_surrogate, split_base, train_on_base
 from anrot_lib.core import checkpoints, randomness
 from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
@@ -149,7 +149,15 @@ def _test_column(
     if column.sigma is not None:
         about["sigma"] = column.sigma
     if column.surrogate:
-        about["surrogate"] = {"loss": "mse", "trained on": "base classes", "label": "the surrogate's own prediction"}
+        quality = measure_surrogate(evaluator.get_surrogate(), setting.image_set)
+        about["surrogate"] = {
+            "loss": "mse",
+            "trained on": "base classes",
+            "label": "the surrogate's own prediction",
+            "accuracy": round(quality.accuracy, 4),
+            "images": quality.images,
+            "classes": quality.classes,
+        }
     return results.column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
@@ -180,7 +188,7 @@ def train_surrogate(setting: Setting) -> Surrogate:
     A training that was killed goes on with the next epoch.
     """
     seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
-    key = make_key(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision)
+    key = make_key(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision, HELD_OUT_EVERY)
     path = setting.work / f"surrogate-{key}.pt"
     state = checkpoints.load(path) if path.is_file() else None
     train = partial(
@@ -195,8 +203,21 @@ def train_surrogate(setting: Setting) -> Surrogate:
     )
     if state is not None and state["epochs"] == epochs:
         return train()  # it was trained before: only its weights are read
-    with setting.progress("train surrogate", epochs * len(image_set.rows("train"))) as bar:
+    with setting.progress("train surrogate", epochs * len(split_base(image_set)[0])) as bar:
         return train(progress=bar)
+
+
+def list_left_out(setting: Setting, columns: Sequence[Column]) -> dict[str, str]:
+    """Those of some columns that would say nothing, with the reason: transfer columns whose surrogate is near chance.
+
+    The surrogate is trained for this, if there is such a column.
+    """
+    transferred = [column.name for column in columns if column.surrogate]
+    if not transferred:
+        return {}
+    quality = measure_surrogate(train_surrogate(setting), setting.image_set)
+    reason = f"the surrogate {quality}: its attack would be little more than random signs"
+    return {} if quality.is_useful else dict.fromkeys(transferred, reason)
 
 
 def name_noise_column(sigma: float) -> str:

@@ -13,7 +13,7 @@ from anrot_lib.core.paths import file_stem
 from anrot_lib.core.progress import shown
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import Origin, check_unseen
-from anrot_lib.experiments.columns import evaluate_row, select_columns
+from anrot_lib.experiments.columns import evaluate_row, list_left_out, select_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -142,11 +142,16 @@ def finish_row(
     former = find_record(path, setting, recipe, manifest, trained)
     check_former(path, setting, recipe, trained.get("checkpoint"))
     kept = {} if former is None else former["columns"]
-    wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept]
+    left_out = {} if former is None else former.get("left_out", {})
+    wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept and c.name not in left_out]
     if former is not None and not wanted:
         return path
+    left_out |= list_left_out(setting, wanted)
+    wanted = [column for column in wanted if column.name not in left_out]
     columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
     record = make_record(setting, row, recipe, net, manifest, trained, columns)
+    if left_out:
+        record["left_out"] = left_out
     if former is not None:
         record["run"] = join_runs(former["run"], record["run"])
     results.write(path, record)
@@ -204,7 +209,10 @@ def is_finished(
 ) -> bool:
     """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
     record = find_record(path, setting, recipe, manifest, trained)
-    return record is not None and {c.name for c in select_columns(setting, manifest.n_tasks)} <= set(record["columns"])
+    if record is None:
+        return False
+    known = {*record["columns"], *record.get("left_out", {})}
+    return {c.name for c in select_columns(setting, manifest.n_tasks)} <= known
 
 
 def find_record(

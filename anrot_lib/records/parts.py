@@ -117,7 +117,18 @@ class ThreatRecord(TypedDict):
     target: str
 
 
-SurrogateRecord = TypedDict("SurrogateRecord", {"loss": str, "trained on": str, "label": str})
+SurrogateRecord = TypedDict(
+    "SurrogateRecord",
+    {
+        "loss": str,
+        "trained on": str,
+        "label": str,
+        # of the surrogate on held-out images of its own classes; records until November 2026 do not have it
+        "accuracy": NotRequired[Share],
+        "images": NotRequired[int],
+        "classes": NotRequired[int],
+    },
+)
 
 
 class ColumnAbout(TypedDict, total=False):

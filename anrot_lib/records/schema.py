@@ -33,6 +33,7 @@ class AccuracyRecord(_Head):
     training: parts.TrainingRecord
     columns: dict[str, parts.ColumnRecord]
     seen: NotRequired[parts.SeenRecord]  # only where a net was tested on what it has seen, on purpose
+    left_out: NotRequired[dict[str, str]]  # columns that were asked for and say nothing here, and why
 
 
 @with_config(EXACT)

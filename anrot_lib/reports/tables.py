@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TypedDict
 
+from anrot_lib.attacks.transfer import Quality
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import paired
 from anrot_lib.core.units import pixels
@@ -111,8 +112,19 @@ def caption(record: Record) -> str:
         f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
         f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
         f"{budget['encoder']}{trained}; split {data['split_hash'][:10]}, manifest "
-        f"{record['manifest']['hash'][:10]}; {record['run']['device']}"
+        f"{record['manifest']['hash'][:10]}; {record['run']['device']}{_describe_surrogate(record)}"
     )
+
+
+def _describe_surrogate(record: Record) -> str:
+    """How good the surrogate of the transfer columns is, or why there is no such column; nothing in older records."""
+    for column in record["columns"].values():
+        about = column.get("surrogate", {})
+        if "accuracy" in about:
+            return "; the surrogate of the transfer attack " + str(
+                Quality(about["accuracy"], about["images"], about["classes"])
+            )
+    return "".join(f"; no column {name!r}: {reason}" for name, reason in record.get("left_out", {}).items())
 
 
 def memory(records: Sequence[Record]) -> str:

@@ -1,12 +1,22 @@
 import copy
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from anrot_lib.attacks.gradient import fgsm, pgd
-from anrot_lib.attacks.transfer import Surrogate, train_on_base, train_surrogate, transfer, transfer_episodes
+from anrot_lib.attacks.transfer import (
+    Quality,
+    Surrogate,
+    measure_surrogate,
+    split_base,
+    train_on_base,
+    train_surrogate,
+    transfer,
+    transfer_episodes,
+)
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.randomness import generator
 from tests.helpers import Killed
@@ -103,11 +113,44 @@ def test_it_is_trained_on_base_classes_only(small_set):
             return small_set.batch(rows)
 
     net = train_on_base(Watched(), generator(0, "surrogate"), epochs=1)
-    assert set(seen) == set(small_set.rows("train").tolist())
+    rows, held_out = (set(part.tolist()) for part in split_base(small_set))
+    assert set(seen) == rows and rows | held_out == set(small_set.rows("train").tolist()) and not rows & held_out
+    for label in np.unique(small_set.labels[list(rows)]):
+        of_class = np.flatnonzero(small_set.labels == label)
+        assert len(held_out & set(of_class.tolist())) == max(1, len(of_class) // 10)
     assert net.layers[-1].out_features == len(small_set.splits["train"])
     bare = dataclasses.replace(small_set, splits={"train": (), "val": (), "test": ()})
     with pytest.raises(UserError, match="training classes"):
         train_on_base(bare, generator(0, "surrogate"))
+
+
+def test_a_surrogate_is_measured_on_the_images_it_was_not_trained_on(small_set):
+    rows, held_out = split_base(small_set)
+    classes = np.unique(small_set.labels[rows])
+
+    class Knows(nn.Module):
+        """Says what it is told for each batch in turn."""
+
+        def __init__(self, answers):
+            super().__init__()
+            self.answers, self.place = answers, nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            said, self.answers = self.answers[: len(images)], self.answers[len(images) :]
+            return nn.functional.one_hot(torch.as_tensor(said), len(classes)).float()
+
+    right = np.searchsorted(classes, small_set.labels[held_out])
+    some = np.where(np.arange(len(right)) % 2, right, (right + 1) % len(classes))
+    assert measure_surrogate(Knows(right), small_set, 7) == Quality(1.0, len(held_out), len(classes))
+    assert measure_surrogate(Knows(some), small_set, 7).accuracy == pytest.approx(len(right) // 2 / len(right))
+
+
+@pytest.mark.parametrize(("accuracy", "useful"), [(0.05, False), (0.109, False), (0.15, True), (0.9, True)])
+def test_a_surrogate_near_chance_is_of_no_use(accuracy, useful):
+    quality = Quality(accuracy, 240, 20)
+    assert quality.is_useful == useful
+    words = f"names {100 * accuracy:.1f} % of 240 held-out images of its own 20 classes right, chance 5.0 %"
+    assert str(quality) == words
 
 
 def check_transfer(attack, victim, images, labels):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from anrot_lib.attacks.transfer import Quality, measure_surrogate, split_base
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
@@ -339,6 +340,33 @@ def test_the_surrogate_is_trained_once_a_setting(setting, small_net, monkeypatch
     monkeypatch.setattr(torch.optim.Adam, "step", never)
     read = testing.train_surrogate(setting)  # the next net and the next command read it from disk
     assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())
+
+
+def test_a_transfer_column_says_how_good_its_surrogate_is(setting, small_net):
+    some = replace(setting, columns=("transfer",))
+    (column,) = testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(setting), "key").values()
+    quality = measure_surrogate(testing.train_surrogate(setting), setting.image_set)
+    about = column["surrogate"]
+    assert (about["accuracy"], about["images"], about["classes"]) == (round(quality.accuracy, 4), *quality[1:])
+    assert quality.images == len(split_base(setting.image_set)[1]) and quality.classes == 15
+
+
+def test_a_surrogate_near_chance_gives_a_sentence_and_no_column(setting, monkeypatch):
+    some, measured = replace(setting, columns=("clean", "transfer")), []
+
+    def measure(surrogate, image_set):
+        measured.append(surrogate)
+        return Quality(0.12, 25, 10)
+
+    monkeypatch.setattr(testing, "measure_surrogate", measure)
+    record = results.read(pipeline.run_row(some, "prototypes", RECIPE))
+    assert list(record["columns"]) == ["clean"]
+    assert record["left_out"] == {
+        "transfer FGSM 8/255 query": "the surrogate names 12.0 % of 25 held-out images of its own 10 classes right, "
+        "chance 10.0 %: its attack would be little more than random signs"
+    }
+    pipeline.run_row(some, "prototypes", RECIPE)
+    assert len(measured) == 1, "asked again for a column that says nothing"
 
 
 def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted):

@@ -173,6 +173,25 @@ def test_the_caption_says_how_long_was_trained_where_the_record_does():
     assert "encoder tiny; split" in tables.caption(record("anrot", training={"checkpoint": "0"}))  # another's net
 
 
+def test_the_caption_says_how_good_the_surrogate_is_or_why_there_is_no_column():
+    (name,) = (name for name in RECORDS[0]["columns"] if name.startswith("transfer"))
+    about = {
+        "loss": "mse",
+        "trained on": "base classes",
+        "label": "own",
+        "accuracy": 0.234,
+        "images": 3840,
+        "classes": 64,
+    }
+    told = record("anrot") | {
+        "columns": RECORDS[0]["columns"] | {name: RECORDS[0]["columns"][name] | {"surrogate": about}}
+    }
+    words = "; the surrogate of the transfer attack names 23.4 % of 3,840 held-out images of its own 64 classes right"
+    assert words in tables.caption(told)
+    assert "surrogate" not in tables.caption(RECORDS[0])  # older records do not say it
+    assert tables.caption(RECORDS[0] | {"left_out": {name: "too weak"}}).endswith(f"; no column {name!r}: too weak")
+
+
 def test_memory_is_named_where_all_records_say_it():
     said = [
         record(row, run=RECORDS[0]["run"] | {"peak_gib": gib}) for row, gib in (("anrot", 1.24), ("hela-vfa", 2.76))

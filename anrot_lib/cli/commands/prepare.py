@@ -121,9 +121,12 @@ def _describe_noise(sigma: float | None, seed: int) -> dict[str, Any]:
 
 def _build_transfer_attack(image_set: ImageSet, eps: float, seed: int) -> dict[str, Any]:
     threat = gradient.fgsm(eps, target="query")
-    with bar("train surrogate", transfer.EPOCHS * len(image_set.rows("train"))) as progress:
+    with bar("train surrogate", transfer.EPOCHS * len(transfer.split_base(image_set)[0])) as progress:
         surrogate = transfer.train_on_base(image_set, randomness.generator(seed, "surrogate"), progress=progress)
-    text = "small CNN on the base classes, squared error, its own predictions as labels"
+    quality = transfer.measure_surrogate(surrogate, image_set)
+    text = f"small CNN on the base classes, squared error, its own predictions as labels; it {quality}"
+    if not quality.is_useful:
+        print(f"note: the surrogate {quality}; its attack will be little more than random signs")
     return {
         "parameters": {"threat": describe_threat(threat), "surrogate": text},
         "perturbation": lambda images: transfer.transfer(surrogate, images, threat),
