@@ -40,6 +40,7 @@ PAGES = (
     Page("docs/teaching.md", "Teaching"),
     Page("docs/glossary.md", "Glossary"),
     Page("docs/design.md", "Design"),
+    Page("docs/errata.md", "Errata"),
     Page("CONTRIBUTING.md", "Contributing"),
 )
 
