@@ -143,7 +143,7 @@ def split_base(image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:
     return rows[~held_out], rows[held_out]
 
 
-def train_on_base(image_set: ImageSet, generator: torch.Generator, **options) -> Surrogate:
+def train_on_base(image_set: ImageSet, generator: torch.Generator, **options: Any) -> Surrogate:
     """`train_surrogate` on the images of the train split and no others, so that no test label leaks into the attack;
     those that `split_base` holds out are left for `measure_surrogate`."""
     rows, _ = split_base(image_set)

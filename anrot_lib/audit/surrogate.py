@@ -47,7 +47,8 @@ class PublishedSurrogate(nn.Module):
         if self.training:
             kept = torch.rand(x.shape, generator=self.generator, device=self.generator.device) >= DROPOUT
             x = x * kept.to(x.device) / (1 - DROPOUT)
-        return self.dense2(x)
+        logits: Tensor = self.dense2(x)
+        return logits
 
 
 def _pad_same(x: Tensor) -> Tensor:
