@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from anrot_lib.attacks.ascend import frozen
+from anrot_lib.attacks.ascent import frozen
 
 EPS_TRAIN, EPS_TEST = 0.20, 0.30  # 51/255 and 76.5/255
 EPOCHS, BATCH, LEARNING_RATE = 100, 64, 1e-3

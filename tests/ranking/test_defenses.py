@@ -335,5 +335,5 @@ def test_act_by_parity_mines_with_the_margin_of_the_release(metric, margin):
     asked = []
     defense.loss.mine = lambda rows, labels, generator, given=None: asked.append(given or defense.margin)
     images, labels = torch.zeros(4, 1, 28, 28, dtype=torch.float64), torch.tensor([0, 0, 1, 1])
-    defense.mined(WaveNet(metric), images, labels, draw)
+    defense.mine(WaveNet(metric), images, labels, draw)
     assert asked == [margin]

@@ -378,7 +378,7 @@ def on_a_gallery(title, metric):
     """The goal of the first 6 of 24 rows by parity, without chance, and those rows moved a little."""
     places, labels = torch.arange(24 * 5, dtype=torch.float64).view(24, 5), torch.arange(24) % 4
     x = normalise(torch.sin(1.7 * places) + 0.4 * labels.double()[:, None], metric)
-    goal = goal_of(named(title), Gallery(x, labels, metric), torch.arange(6), x[:6], torch.zeros(6, 0), parity=True)
+    goal = build_goal(named(title), Gallery(x, labels, metric), torch.arange(6), x[:6], torch.zeros(6, 0), parity=True)
     return goal, x[:6], x[:6] + 0.1 * torch.cos(torch.arange(30, dtype=torch.float64).view(6, 5))
 
 

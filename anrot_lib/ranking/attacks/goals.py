@@ -150,7 +150,8 @@ class Shift(Goal):
         metric, nudge = self.gallery.metric, 1e-7 if self.parity and self.seen is None else 0.0
         self.seen = embeddings.detach()
         if metric == "C" and self.parity:
-            return 1 - F.cosine_similarity(embeddings, self.case.benign + nudge, dim=1)
+            cosine: Tensor = F.cosine_similarity(embeddings, self.case.benign + nudge, dim=1)
+            return -(cosine - 1)
         if metric == "C":  # 1 - cos has gradient 0 where an attack starts; the distance grows with it
             metric = "N"
         elif metric == "H":

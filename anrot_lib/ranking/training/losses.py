@@ -215,14 +215,14 @@ def lifted_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tenso
     itself = torch.eye(len(rows), dtype=torch.bool, device=rows.device)[::2]
     pull = distances.masked_fill(~same | itself, -torch.inf).logsumexp(1)
     push = (MARGINS[metric] - distances).masked_fill(~other, -torch.inf).logsumexp(1)
-    return (pull + push).relu().mean() + LENGTH_WEIGHT * rows.norm(dim=1).mean()
+    return (pull + push).relu().mean() + torch.linalg.vector_norm(rows, dim=1).mean() * LENGTH_WEIGHT
 
 
 def n_pair_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tensor:
     anchor = F.normalize(rows[::2], dim=1)
     inner = anchor @ rows.mT - (anchor * rows[1::2]).sum(1, keepdim=True)
     losses: Tensor = F.softplus(inner.masked_fill(~other, -torch.inf).logsumexp(1))
-    return losses.mean() + LENGTH_WEIGHT * rows.norm(dim=1).mean()
+    return losses.mean() + torch.linalg.vector_norm(rows, dim=1).mean() * LENGTH_WEIGHT
 
 
 def multi_similarity_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tensor:
