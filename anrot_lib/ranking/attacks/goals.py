@@ -186,7 +186,8 @@ class LearntMismatch(Goal):
             away, apart = (torch.linalg.vector_norm(embeddings - rows[index], dim=1) for index in (far, near))
         else:
             away, apart = (distance(embeddings, rows[index], metric) for index in (far, near))
-        return -(away - apart).relu()
+        hinge: Tensor = (away - apart).relu()
+        return -hinge
 
     def values(self, embeddings: Tensor) -> dict[str, Tensor]:
         return {"LTM": self.top_one(embeddings)}

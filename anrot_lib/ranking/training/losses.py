@@ -210,19 +210,24 @@ class MarginLoss(RankingLoss):
 AllPairs = Callable[[Tensor, Tensor, Tensor, str], Tensor]
 
 
+def _weigh_length(rows: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(rows, dim=1).mean()
+    return length * LENGTH_WEIGHT
+
+
 def lifted_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tensor:
     distances = distance(rows[::2].unsqueeze(1), rows, metric)
     itself = torch.eye(len(rows), dtype=torch.bool, device=rows.device)[::2]
     pull = distances.masked_fill(~same | itself, -torch.inf).logsumexp(1)
     push = (MARGINS[metric] - distances).masked_fill(~other, -torch.inf).logsumexp(1)
-    return (pull + push).relu().mean() + torch.linalg.vector_norm(rows, dim=1).mean() * LENGTH_WEIGHT
+    return (pull + push).relu().mean() + _weigh_length(rows)
 
 
 def n_pair_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tensor:
     anchor = F.normalize(rows[::2], dim=1)
     inner = anchor @ rows.mT - (anchor * rows[1::2]).sum(1, keepdim=True)
     losses: Tensor = F.softplus(inner.masked_fill(~other, -torch.inf).logsumexp(1))
-    return losses.mean() + torch.linalg.vector_norm(rows, dim=1).mean() * LENGTH_WEIGHT
+    return losses.mean() + _weigh_length(rows)
 
 
 def multi_similarity_loss(rows: Tensor, same: Tensor, other: Tensor, metric: str) -> Tensor:
