@@ -82,8 +82,25 @@ print("their standard deviation lies between 5 and 13 points:", bool(5 < values.
 
 # %% [markdown]
 # The episodes spread widely around the mean: the same net looks poor on some tasks and nearly perfect on others. This
-# spread, the **standard deviation** over episodes, is often near 10 points at one shot. It belongs to the tasks, not to
-# the measurement: more episodes do not make it smaller. They make the *mean* more certain.
+# spread, the **standard deviation** over episodes, is often near 10 points at one shot. A part of it belongs to the
+# tasks. The other part is the chance of few queries: $n$ answers, each right with probability $p$, have a deviation of
+# $\sqrt{p (1 - p) / n}$ even if all tasks are equally hard. How large is that part of the variance?
+
+
+# %%
+def chance_of_the_queries(accuracies, n):
+    """The part of the variance over episodes that n right or wrong answers an episode have by chance alone."""
+    share = accuracies / 100
+    return (share * (1 - share)).mean() / (n - 1) / share.var(ddof=1)
+
+
+for query in (15, 5):
+    found = accuracies("mixture", P.manifest(2_000, way=5, shot=1, query=query))
+    print(f"{query:2d} queries a class: {chance_of_the_queries(found, 5 * query):.1f} of the variance")
+
+# %% [markdown]
+# With 5 queries a class about half of the variance is the chance of the queries. More queries make this part smaller,
+# more episodes do not; they make the *mean* more certain.
 #
 # ## The mean and its interval
 #
