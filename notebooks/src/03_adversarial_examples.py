@@ -333,13 +333,17 @@ print("both is the worst for each net:", all(v[3] <= min(v[:3]) for v in through
 # ## Transfer: attacking without the model (D7)
 #
 # The published code trains a small separate CNN as an ordinary classifier and uses *its* gradient, one step, nothing
-# asked of the attacked net. Such a net is called a **surrogate**. Ours is trained on the base classes only. As a third
-# source we take the other net of the course: each is attacked with the gradient of the other.
+# asked of the attacked net. Such a net is called a **surrogate**. The published one has strided convolutions, batch
+# norm and dropout, and is trained with cross-entropy on the very classes that it attacks; the squared error on its
+# softmax is only the loss of the one step, on the true labels (`anrot_lib.audit.surrogate`). Ours is another small CNN,
+# trained on the base classes only, and its own prediction stands in for the label. As a third source we take the other
+# net of the course: each is attacked with the gradient of the other.
 
 # %%
 surrogate = transfer.train_on_base(P.embedded, P.generator("surrogate"), epochs=P.pick(2, 10, 20))
 from_surrogate = transfer.transfer(surrogate, images, one_step)
 print("its classes are base classes, counted from the labels:", surrogate.layers[-1].out_features)
+print("better than chance on images it has not seen:", transfer.measure_surrogate(surrogate, P.embedded).is_useful)
 
 # %%
 heights = {}
@@ -438,7 +442,7 @@ plt.show()
 outputs = torch.zeros(8, 60).softmax(1)
 one_hot = F.one_hot(torch.arange(8), 64)
 try:
-    (outputs - one_hot).square().mean()
+    -(one_hot * outputs.log()).sum(1).mean()
 except RuntimeError as error:
     print(str(error).split(" at ")[0])
 
