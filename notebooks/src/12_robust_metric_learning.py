@@ -105,7 +105,7 @@ def train_small(name, epochs, **changes):
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            defense.after()
+            defense.finish_step()
             history.append((loss.item(), defense.numbers.get("destination")))
     return net.eval(), history
 
@@ -344,7 +344,8 @@ lesson.explore(draw_ranks, first, query=[0, 1, 2], attack=KINDS, eps=EPS, net=li
 #
 # ## Ten numbers, one score
 #
-# The **empirical robustness score** turns each number so that more is better, from 0 to 100, and takes the mean:
+# The **empirical robustness score** turns each number so that more is better, and takes the mean of the ten parts. A
+# part is meant to lie between 0 and 100:
 #
 # $$\mathrm{ERS} = \tfrac{1}{10}\big(2\,CA_+ + (100 - CA_-) + 2\,QA_+ + (100 - QA_-) + 100(1 - TMA) + 50(2 - ES{:}D) +
 # ES{:}R + LTM + GTM + GTT\big)$$
@@ -377,8 +378,9 @@ def draw_score(eps):
 lesson.explore(draw_score, {"eps": 8}, eps={f"{k}/255": k for k in EPS})
 
 # %% [markdown]
-# Left: the ten parts under attack, and as black ticks what they are without one. Right: the score over eps, with its
-# **ceiling**, the score at eps = 0. It is not 100: three parts are R@1, one is the mean cosine. A score without its
+# Left: the ten parts under attack, and as black ticks what they are without one. A part can exceed 100: CA+ and QA+ are
+# ranks of rows drawn by chance, 50 only on average, and a mean cosine can be negative. Right: the score over eps, with
+# its **ceiling**, the score at eps = 0. It is not 100: three parts are R@1, one is the mean cosine. A score without its
 # ceiling says little, since a net with a higher R@1 starts higher.
 #
 # The orange bars are longer nearly everywhere, and at 16/255 both nets have lost most of their points, which is as it
