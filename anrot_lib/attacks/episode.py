@@ -17,6 +17,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.trees import pick, tree_map
 from anrot_lib.data.episodes import Episode
 
+BEYOND = 0.2  # margin, in standard deviations of a query's logits, beyond which a beaten query stays beaten
 Parts = Callable[[Tensor, Tensor | None], tuple[Any, Tensor]]  # (maps, episodes) -> (model, query maps)
 
 
@@ -98,7 +99,11 @@ def attack_queries(
     labels = ordinary(labels)
     e, n = labels.shape
     if net.head.batch_dependent:
-        together, chunk = _episode_loss(net, labels, lambda rows, some: (pick(model, some), rows)), _per(n, max_images)
+
+        def get_parts(maps: Tensor, some: Tensor | None) -> tuple[Any, Tensor]:
+            return pick(model, some), maps
+
+        together, chunk = _episode_loss(net, labels, get_parts, _mean_loss), _per(n, max_images)
         with frozen(net):
             return ascend(together, queries, threat, generator, start, keep=keep, chunk=chunk)
 
@@ -134,10 +139,10 @@ def attack_support(
     keep: str | None = None,
     max_images: int | None = None,
 ) -> tuple[Tensor, Tensor, Ascent]:
-    """Change all support images of an episode together, to raise the mean loss of its (clean) queries.
+    """Change all support images of an episode together, to have as many of its (clean) queries misclassified as can be.
 
     The poisoned support set of one episode is a unit; the feature maps of the queries are computed once. Returns
-    (support, query, Ascent), the images with the episode's shapes and the loss of shape (E,).
+    (support, query, Ascent), the images with the episode's shapes and the loss of shape (E,), that of `count_loss`.
     """
     support = _flat_support(episode)
     with frozen(net), torch.no_grad():
@@ -148,7 +153,7 @@ def attack_support(
 
     chunk = _per(support.shape[1], max_images)
     with frozen(net):
-        objective = _episode_loss(net, episode.labels, parts)
+        objective = _episode_loss(net, episode.labels, parts, count_loss)
         ascent = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
     return _only_real_shots(ascent.images, episode), episode.query, ascent
 
@@ -161,7 +166,7 @@ def attack_both(
     keep: str | None = None,
     max_images: int | None = None,
 ) -> tuple[Tensor, Tensor, Ascent]:
-    """Change support images and queries of an episode in the same step, by one joint gradient of the mean loss.
+    """Change support images and queries of an episode in the same step, by one joint gradient of `count_loss`.
 
     Every image has its own eps-ball. Simultaneous steps, not alternating ones: one pass serves both sides, and each
     side sees the other's current candidate. Returns as `attack_support` does.
@@ -174,19 +179,43 @@ def attack_both(
         return _refit(net, support_maps, episode, some), query_maps
 
     with frozen(net):
-        objective = _episode_loss(net, episode.labels, parts)
+        objective = _episode_loss(net, episode.labels, parts, count_loss)
         ascent = ascend(objective, images, threat, generator, keep=keep, chunk=_per(sum(sizes), max_images))
     support, query = ascent.images.split(sizes, 1)
     return _only_real_shots(support, episode), query, ascent
 
 
-def _episode_loss(net: EpisodeNet, labels: Tensor, parts: Parts) -> Objective:
-    """Objective with the episode as unit, its mean query loss. parts(maps, episodes) -> (model, query maps)."""
+def count_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """What an adversary of whole episodes maximises: logits (E, n, way), labels (E, n) -> (E,), at least fp32.
+
+    The number of misclassified queries, plus a part between -1/2 and 1/2 that says how near the others are:
+
+        mean over queries of min(gap / s, BEYOND) / (2 way),   gap = largest wrong logit - right logit,
+
+    s the standard deviation of a query's logits, a constant for the gradient. So of two candidates the one with more
+    beaten queries is the better, and a query that is beaten by a clear margin asks for nothing more. A mean of
+    cross-entropies does: it grows without bound on queries that are lost already, where nothing is left to gain, and
+    such an attack makes a robust net look more robust than it is.
+    """
+    logits = logits.float() if logits.dtype.itemsize < 4 else logits
+    right = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    wrong = logits.scatter(-1, labels.unsqueeze(-1), -torch.inf).amax(-1)
+    spread = logits.detach().std(-1, correction=0).clamp_min(torch.finfo(logits.dtype).tiny)
+    near = ((wrong - right) / spread).clamp(max=BEYOND).mean(-1) / (2 * logits.shape[-1])
+    return (wrong > right).sum(-1) + near
+
+
+def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return margin_loss(logits, labels)[0].mean(1)
+
+
+def _episode_loss(net: EpisodeNet, labels: Tensor, parts: Parts, loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    """Objective with the episode as unit. parts(maps, episodes) -> (model, query maps)."""
     labels = ordinary(labels)
 
     def objective(images: Tensor, active: Tensor | None) -> Tensor:
         model, query_maps = parts(encode(net, images), active)
-        return margin_loss(net.head.score(model, query_maps).logits, pick(labels, active))[0].mean(1)
+        return loss(net.head.score(model, query_maps).logits, pick(labels, active))
 
     return objective
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from anrot_lib.attacks.episode import count_loss
+
 
 @dataclass(frozen=True)
 class ToyEpisode:
@@ -123,4 +125,8 @@ def toy(trained_net):
     def loss(episode):
         return episode_loss(net, episode)
 
-    return SimpleNamespace(net=net, episode=episode, accuracy=accuracy, loss=loss)
+    @torch.no_grad()
+    def count(episode):
+        return count_loss(episode_logits(net, episode), episode.labels)
+
+    return SimpleNamespace(net=net, episode=episode, accuracy=accuracy, loss=loss, count=count)

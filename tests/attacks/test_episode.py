@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support
+from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support, count_loss
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core.trees import pick, tree_map
 from tests.helpers import rng
@@ -50,25 +50,38 @@ def test_attacks_lower_the_accuracy_and_a_no_op_does_not_pass(toy, target):
         check_attack(toy, lambda e: attack_episodes(toy.net, e, pgd(0.2, 2, 0.2, 1, target), rng()), threat)
 
 
+def test_an_adversary_of_whole_episodes_counts_the_beaten_queries():
+    """One more beaten query outweighs everything else, and one that is clearly beaten asks for nothing more."""
+    labels = torch.zeros(1, 3, dtype=torch.long)
+    many = torch.tensor([[[0.9, 1.0, 0.0], [0.9, 1.0, 0.0], [50.0, 0.0, 0.0]]], dtype=torch.double)
+    deep = torch.tensor([[[-500.0, 0.0, 0.0], [0.1, 0.0, 0.0], [0.1, 0.0, 0.0]]], dtype=torch.double)
+    entropy = torch.nn.functional.cross_entropy
+    assert entropy(deep.flatten(0, 1), labels.flatten()) > entropy(many.flatten(0, 1), labels.flatten())
+    assert 0.5 < count_loss(deep, labels) < 1.5 < count_loss(many, labels) < 2.5
+    logits = torch.tensor([[[0.0, 3.0, 0.0], [1.0, 0.5, 0.0], [3.0, 0.0, 0.0]]], requires_grad=True)
+    count_loss(logits, labels).sum().backward()
+    beaten, near, far = logits.grad[0].abs().sum(-1)
+    assert beaten == 0 and near > 0 and far > 0
+
+
 def test_both_is_at_least_as_strong_as_either(toy):
     losses = {}
     for target in ("query", "support", "both"):
         found = attack_episodes(toy.net, toy.episode, pgd(EPS, 10, EPS / 4, 1, target), rng())
-        losses[target] = toy.loss(found).mean(1)
+        losses[target] = toy.count(found)
     assert (losses["both"] >= losses["query"]).all()
     assert (losses["both"] >= losses["support"]).all()
-    assert losses["support"].mean() > toy.loss(toy.episode).mean()
+    assert losses["support"].mean() > toy.count(toy.episode).mean()
 
 
 @pytest.mark.parametrize("target", ["query", "support", "both"])
 def test_pgd_is_never_below_fgsm_nor_below_the_clean_loss(toy, target):
+    measure = toy.loss if target == "query" else toy.count  # where an episode is the unit, its beaten queries count
     one, many = (
-        toy.loss(attack_episodes(toy.net, toy.episode, threat, rng()))
+        measure(attack_episodes(toy.net, toy.episode, threat, rng()))
         for threat in (fgsm(EPS, target), pgd(EPS, 5, EPS / 4, 2, target))
     )
-    clean = toy.loss(toy.episode)
-    if target != "query":  # there an episode is the unit
-        one, many, clean = one.mean(1), many.mean(1), clean.mean(1)
+    clean = measure(toy.episode)
     assert (many >= one - 1e-9).all()
     assert (many >= clean - 1e-9).all()
 
@@ -195,7 +208,7 @@ def test_losses_returned_are_those_of_the_images_returned(toy):
     for attacker in (attack_support, attack_both):
         support, query, found = attacker(toy.net, toy.episode, threat, rng())
         episode = dataclasses.replace(toy.episode, support=support, query=query)
-        torch.testing.assert_close(found.loss, toy.loss(episode).mean(1))
+        torch.testing.assert_close(found.loss, toy.count(episode))
 
 
 def test_rows_are_picked_through_a_whole_pytree(toy):
