@@ -146,6 +146,8 @@ def _test_column(
     about: ColumnAbout = {}
     if column.threat is not None:
         about["threat"] = describe_threat(column.threat)
+        if column.threat.target != "query":
+            about["objective"] = "beaten queries"
     if column.sigma is not None:
         about["sigma"] = column.sigma
     if column.surrogate:

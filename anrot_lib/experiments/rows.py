@@ -141,7 +141,7 @@ def finish_row(
     path = setting.folder / f"{file_stem(row)}.json"
     former = find_record(path, setting, recipe, manifest, trained)
     check_former(path, setting, recipe, trained.get("checkpoint"))
-    kept = {} if former is None else former["columns"]
+    kept = {} if former is None else get_current_columns(former)
     left_out = {} if former is None else former.get("left_out", {})
     wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept and c.name not in left_out]
     if former is not None and not wanted:
@@ -211,8 +211,17 @@ def is_finished(
     record = find_record(path, setting, recipe, manifest, trained)
     if record is None:
         return False
-    known = {*record["columns"], *record.get("left_out", {})}
+    known = {*get_current_columns(record), *record.get("left_out", {})}
     return {c.name for c in select_columns(setting, manifest.n_tasks)} <= known
+
+
+def get_current_columns(record: AccuracyRecord) -> dict[str, ColumnRecord]:
+    """The columns that a test would measure in the same way today: not those of the former attacks on support sets."""
+    return {
+        name: column
+        for name, column in record["columns"].items()
+        if "objective" in column or "threat" not in column or column["threat"]["target"] == "query"
+    }
 
 
 def find_record(

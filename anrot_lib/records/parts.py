@@ -135,6 +135,7 @@ class ColumnAbout(TypedDict, total=False):
     """How the images of a column were changed, if they were."""
 
     threat: ThreatRecord
+    objective: Literal["beaten queries"]  # of attacks whose queries share one perturbation; older records lack it
     sigma: float
     surrogate: SurrogateRecord
 
