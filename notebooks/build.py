@@ -23,7 +23,7 @@ ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "sy
 
 def links(notebook: catalogue.Notebook) -> str:
     """Where to go from here, in Markdown."""
-    ready = catalogue.ready()
+    ready = catalogue.list_ready()
     at = ready.index(notebook)
     parts = []
     if at > 0:
@@ -75,14 +75,14 @@ def build(notebook: catalogue.Notebook) -> float:
             for output in cell.outputs:
                 output.get("metadata", {}).clear()
     book["metadata"]["language_info"] = {"name": "python"}
-    with paths.atomic_write(HERE / f"{notebook.stem}.ipynb") as temporary:
+    with paths.write_atomically(HERE / f"{notebook.stem}.ipynb") as temporary:
         nbformat.write(book, temporary)
     return seconds
 
 
 def main(numbers: list[str]) -> int:
     os.environ.update(ENVIRONMENT)
-    chosen = [n for n in catalogue.ready() if not numbers or f"{n.number:02d}" in numbers]
+    chosen = [n for n in catalogue.list_ready() if not numbers or f"{n.number:02d}" in numbers]
     for notebook in chosen:
         try:
             seconds = build(notebook)

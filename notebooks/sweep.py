@@ -75,7 +75,7 @@ def sweep(notebook: catalogue.Notebook) -> dict[str, list[float]]:
 
 def main(numbers: list[str]) -> int:
     found: dict[str, dict[str, float]] = {}
-    for notebook in catalogue.ready():
+    for notebook in catalogue.list_ready():
         if numbers and f"{notebook.number:02d}" not in numbers:
             continue
         with contextlib.redirect_stdout(io.StringIO()):

@@ -209,7 +209,8 @@ def test_all_modules_load_where_modules_are_missing(missing: list[str]):
     code = (
         f"import sys, importlib; sys.modules.update(dict.fromkeys({missing}));"
         f"[importlib.import_module(name) for name in {modules}];"
-        "from anrot_lib.core import devices; devices.memory_status = lambda name: None; print(devices.peak_memory())"
+        "from anrot_lib.core import devices; devices.read_memory_status = lambda name: None;"
+        "print(devices.measure_peak_memory())"
     )
     printed = run(sys.executable, "-c", code, cwd=ROOT).strip()
     assert (printed == "None") == ("resource" in missing) and len(modules) > 100
@@ -274,7 +275,7 @@ def test_wheel_works_away_from_the_checkout(stranger):
 def test_wheel_reads_its_package_data(stranger):
     code = (
         "import json; from anrot_lib.data import splits;"
-        "print(json.dumps({name: len(splits.standard(name)['train']) for name in splits.NAMES}))"
+        "print(json.dumps({name: len(splits.load_standard(name)['train']) for name in splits.NAMES}))"
     )
     classes = json.loads(stranger("python", "-c", code))
     assert classes["cifar-fs"] == classes["mini-imagenet"] == 64
@@ -289,7 +290,7 @@ def test_wheel_runs_the_pipeline(stranger):
     assert "ANROT, trained on the mixture" in said and "prototypes (Euclid)" in said
     code = (
         "from anrot_lib.core import paths; from anrot_lib.records import results;"
-        "from anrot_lib.course import catalogue; catalogue.net('mixture');"
+        "from anrot_lib.course import catalogue; catalogue.open_net('mixture');"
         "print(len(results.read_all(next(paths.runs_dir().glob('*-wheel')))))"
     )
     assert stranger("python", "-c", code).split()[-1] == "2"

@@ -77,7 +77,7 @@ def ascend(
         raise ValueError(f"stop must be None, 'beaten' or 'still', keep None, 'best' or 'last'; got {stop!r}, {keep!r}")
     keep = keep or ("last" if threat.steps == threat.restarts == 1 else "best")
     with torch.inference_mode(False), torch.enable_grad():
-        clean = ordinary(check_images(images)).detach()
+        clean = make_ordinary(check_images(images)).detach()
         search = _Search(objective, clean, chunk, track=keep == "best", drop=stop)
         points = _climb(search, threat, clean, generator, start)
     if keep == "last":
@@ -125,7 +125,7 @@ def _full_step(search: "_Search", threat: ThreatModel, clean: Tensor, from_clean
 
 def _start(threat: ThreatModel, clean: Tensor, generator: torch.Generator | None, start: Tensor | None) -> Tensor:
     if start is not None:
-        return threat.project(ordinary(start).detach().to(clean), clean)
+        return threat.project(make_ordinary(start).detach().to(clean), clean)
     return clean if threat.start == "clean" else threat.random_start(clean, generator)
 
 
@@ -240,7 +240,7 @@ def _evaluate(objective: Objective, points: Tensor, active: Tensor | None, backw
     return loss.float() if loss.dtype.itemsize < 4 else loss, beaten, gradient
 
 
-def ordinary(tensor: Tensor) -> Tensor:
+def make_ordinary(tensor: Tensor) -> Tensor:
     """The tensor itself, or a copy that autograd may use if it was made in inference mode."""
     if not tensor.is_inference():
         return tensor

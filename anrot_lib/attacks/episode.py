@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, ordinary
-from anrot_lib.attacks.gradient import loss_only, margin_loss
+from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, make_ordinary
+from anrot_lib.attacks.gradient import keep_loss_only, margin_loss
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.core.trees import pick, tree_map
+from anrot_lib.core.trees import map_tree, pick
 from anrot_lib.data.episodes import Episode
 
 BEYOND = 0.2  # margin, in standard deviations of a query's logits, beyond which a beaten query stays beaten
@@ -95,15 +95,15 @@ def attack_queries(
     raise their mean loss, and none leaves the batch. The Ascent has images (E, n, C, H, W), loss and beaten (E, n),
     or loss (E,) for such a head.
     """
-    model = tree_map(lambda t: ordinary(t).detach(), model)
-    labels = ordinary(labels)
+    model = map_tree(lambda t: make_ordinary(t).detach(), model)
+    labels = make_ordinary(labels)
     e, n = labels.shape
     if net.head.batch_dependent:
 
         def get_parts(maps: Tensor, some: Tensor | None) -> tuple[Any, Tensor]:
             return pick(model, some), maps
 
-        together, chunk = _episode_loss(net, labels, get_parts, _mean_loss), _per(n, max_images)
+        together, chunk = _episode_loss(net, labels, get_parts, _mean_loss), _count_units(n, max_images)
         with frozen(net):
             return ascend(together, queries, threat, generator, start, keep=keep, chunk=chunk)
 
@@ -117,7 +117,7 @@ def attack_queries(
 
     with frozen(net):
         ascent = ascend(
-            objective if stop else loss_only(objective),
+            objective if stop else keep_loss_only(objective),
             queries.flatten(0, 1),
             threat,
             generator,
@@ -151,7 +151,7 @@ def attack_support(
     def parts(rows: Tensor, some: Tensor | None) -> tuple[Any, Tensor]:
         return _refit(net, rows, episode, some), pick(query_maps, some)
 
-    chunk = _per(support.shape[1], max_images)
+    chunk = _count_units(support.shape[1], max_images)
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts, count_loss)
         ascent = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
@@ -180,7 +180,7 @@ def attack_both(
 
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts, count_loss)
-        ascent = ascend(objective, images, threat, generator, keep=keep, chunk=_per(sum(sizes), max_images))
+        ascent = ascend(objective, images, threat, generator, keep=keep, chunk=_count_units(sum(sizes), max_images))
     support, query = ascent.images.split(sizes, 1)
     return _only_real_shots(support, episode), query, ascent
 
@@ -211,7 +211,7 @@ def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _episode_loss(net: EpisodeNet, labels: Tensor, parts: Parts, loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
     """Objective with the episode as unit. parts(maps, episodes) -> (model, query maps)."""
-    labels = ordinary(labels)
+    labels = make_ordinary(labels)
 
     def objective(images: Tensor, active: Tensor | None) -> Tensor:
         model, query_maps = parts(encode(net, images), active)
@@ -221,7 +221,7 @@ def _episode_loss(net: EpisodeNet, labels: Tensor, parts: Parts, loss: Callable[
 
 
 def _refit(net: EpisodeNet, support_maps: Tensor, episode: Episode, some: Tensor | None) -> Any:
-    mask = ordinary(episode.mask).flatten(1)
+    mask = make_ordinary(episode.mask).flatten(1)
     return net.head.fit(support_maps, pick(_support_labels(episode), some), pick(mask, some))
 
 
@@ -254,6 +254,6 @@ def _only_real_shots(support: Tensor, episode: Episode) -> Tensor:
     return torch.where(mask, support.view_as(episode.support), episode.support)
 
 
-def _per(images_per_unit: int, max_images: int | None) -> int | None:
+def _count_units(images_per_unit: int, max_images: int | None) -> int | None:
     """How many units fit into one pass; one unit always has to."""
     return None if max_images is None else max(1, max_images // images_per_unit)

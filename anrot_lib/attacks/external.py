@@ -12,7 +12,7 @@ from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
 
 
-def art_classifier(model: nn.Module, images: Tensor) -> Any:
+def wrap_art_classifier(model: nn.Module, images: Tensor) -> Any:
     """`model`, such as `net.bind(support, labels)`, as that library's PyTorchClassifier on pixels in [0, 1].
 
     images (B, C, H, W) give shape, device and, by one forward pass, the number of classes. Raises UserError when
@@ -36,7 +36,7 @@ def art_classifier(model: nn.Module, images: Tensor) -> Any:
     )
 
 
-def external_attack(
+def run_external_attack(
     make: Callable[[Any], Any], model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
 ) -> Tensor:
     """Run `make(classifier).generate` on images (B, C, H, W) with labels (B,).
@@ -48,6 +48,6 @@ def external_attack(
     """
     check_images(images)
     with frozen(model, training=False):
-        attack = make(art_classifier(model, images))
+        attack = make(wrap_art_classifier(model, images))
         points = attack.generate(x=images.detach().cpu().numpy(), y=labels.cpu().numpy())
     return threat.project(torch.as_tensor(points).to(images), images.detach())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, ordinary
+from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
 
 
@@ -33,7 +33,7 @@ def cross_entropy(model: Callable[..., Tensor], labels: Tensor, index: Tensor | 
 
     `model(images) -> logits (B, way)`, or `model(images, index)` when `index` (B,) names the episode of each image.
     """
-    labels = ordinary(labels)
+    labels = make_ordinary(labels)
 
     def objective(images: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
         some = slice(None) if active is None else active
@@ -68,12 +68,12 @@ def attack(
     """
     objective = cross_entropy(model, labels, index)
     if stop is None:
-        objective = loss_only(objective)
+        objective = keep_loss_only(objective)
     with frozen(model):
         return ascend(objective, images, threat, generator, stop=stop, keep=keep, chunk=chunk)
 
 
-def loss_only(objective: Objective) -> Objective:
+def keep_loss_only(objective: Objective) -> Objective:
     """The same objective without its verdict, so that candidates are ranked by their loss alone."""
 
     def loss(images: Tensor, active: Tensor | None) -> Tensor:

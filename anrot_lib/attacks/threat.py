@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import pixels
+from anrot_lib.core.units import format_pixels
 
 NORMS = ("linf", "l2")
 STARTS = ("clean", "random")
@@ -66,7 +66,7 @@ class ThreatModel:
         attack = f"PGD-{self.steps}" if self.steps > 1 else "FGSM-RS" if self.start == "random" else "FGSM"
         runs = f"x{self.restarts}" if self.restarts > 1 else ""
         norm = "" if self.norm == "linf" else f"{self.norm} "
-        return f"{attack}{runs} {norm}{pixels(self.eps)} {self.target}"
+        return f"{attack}{runs} {norm}{format_pixels(self.eps)} {self.target}"
 
     def project(self, points: Tensor, clean: Tensor) -> Tensor:
         """The points of shape (..., C, H, W) brought back into the eps-ball around `clean` and into [0, 1]."""

@@ -95,7 +95,7 @@ def train_surrogate(
     classes, numbered = np.unique(np.asarray(labels), return_inverse=True)
     if len(classes) < 2:
         raise UserError(f"a surrogate classifier needs images of at least 2 classes, got {len(classes)}")
-    batch = images if callable(images) else lambda rows: _as_float(images[rows])
+    batch = images if callable(images) else lambda rows: _make_float(images[rows])
     channels = batch(torch.arange(1)).shape[1]
     net = Surrogate(len(classes), channels, generator).to(device)
     targets = torch.as_tensor(numbered, device=device)
@@ -242,5 +242,5 @@ def _check_loss(loss: str) -> None:
         raise UserError(f"the surrogate's loss must be one of {', '.join(LOSSES)}, got {loss!r}")
 
 
-def _as_float(images: Tensor) -> Tensor:
+def _make_float(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else images.float() / 255

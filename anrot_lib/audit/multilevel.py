@@ -18,7 +18,7 @@ from anrot_lib.divergences.gaussian import FullGaussian, full_precision
 from anrot_lib.fewshot.encoders import conv_block
 from anrot_lib.fewshot.levels.fusion import Fusion
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead
-from anrot_lib.fewshot.levels.matching import ClassMaps, counted, similarity, unit
+from anrot_lib.fewshot.levels.matching import ClassMaps, compute_similarity, make_unit, mark_counted
 from anrot_lib.fewshot.levels.pixel import pixel_similarity
 
 RIDGE = 0.01  # on every covariance
@@ -32,9 +32,9 @@ def part_similarity(query: Tensor, pool: ClassMaps, k: int = 1) -> Tensor:
     divided by their own lengths. So these are no cosines: the squares of all rows add up to h w, and a channel with
     large values dominates.
     """
-    rows = unit(pool.maps.flatten(-2), dim=-2).flatten(2, 3)
-    channels = unit(query.flatten(-2), dim=-2)
-    return similarity(channels, rows, counted(pool, query.shape[-3]), k, reduce="sum")
+    rows = make_unit(pool.maps.flatten(-2), dim=-2).flatten(2, 3)
+    channels = make_unit(query.flatten(-2), dim=-2)
+    return compute_similarity(channels, rows, mark_counted(pool, query.shape[-3]), k, reduce="sum")
 
 
 @full_precision
@@ -52,7 +52,7 @@ def kl(query: FullGaussian, classes: FullGaussian) -> Tensor:
     return rest.reshape(in_place.shape) + in_place
 
 
-def separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[FullGaussian, FullGaussian, Tensor]:
+def draw_separated(seed: int, way: int = 5, each: int = 15, dims: int = 8) -> tuple[FullGaussian, FullGaussian, Tensor]:
     """Gaussians on which KL makes no mistake, to show `kl` on: queries (1, way x each), classes (1, way), labels.
 
     Centres are 2 N(0, I); a query is 40 samples around its centre, a class 200. Queries stand in the order of classes.
@@ -119,7 +119,7 @@ class PublishedDistribution:
 
     def fit(self, pool: ClassMaps) -> FullGaussian:
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)
-        mask = counted(pool, pool.maps.shape[-1] * pool.maps.shape[-2])
+        mask = mark_counted(pool, pool.maps.shape[-1] * pool.maps.shape[-2])
         return make_dense(estimate_gaussian(samples, mask, "ridge", RIDGE, form="full", axis=-1))
 
     def divergence(self, pool: ClassMaps, model: FullGaussian, query: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class PublishedDistribution:
         return {"kl": kl, "wasserstein": wasserstein}[self.measure](queries, model)
 
 
-def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:
+def build_published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> MultiLevelHead:
     """The published three-level head for a fixed number of classes: raw sums, fused by slot batch norm.
 
     measure "kl" or "wasserstein". With "kl" a query's logits depend on the queries beside it, and the head says so.
@@ -144,7 +144,7 @@ def published_mml(channels: int, way: int = 5, measure: str = "wasserstein") -> 
     return head
 
 
-def four_layer_64f(in_channels: int = 3) -> nn.Sequential:
+def build_four_layer_64f(in_channels: int = 3) -> nn.Sequential:
     """The encoder of the 2022 code: Conv-64F whose last convolution has no padding, no batch norm and no activation.
 
     84 x 84 -> 64 x 19 x 19. (It also uses LeakyReLU(0.2) for ReLU, which is not re-stated.)

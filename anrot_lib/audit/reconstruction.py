@@ -44,7 +44,7 @@ def hellinger_regulariser(mean: Tensor, log_var: Tensor) -> Tensor:
 
 
 @full_precision
-def weighed_loss(images: Tensor, reconstruction: Tensor, divergence: Tensor) -> Tensor:
+def weigh_loss(images: Tensor, reconstruction: Tensor, divergence: Tensor) -> Tensor:
     """The published weighing: the error summed over the batch, the divergence averaged over it.
 
     images, reconstruction (B, C, H, W); divergence (B,), summed over the latent dimensions. The error is averaged over
@@ -55,11 +55,11 @@ def weighed_loss(images: Tensor, reconstruction: Tensor, divergence: Tensor) -> 
 
 
 def effective_beta(batch: int, channels: int = 3) -> float:
-    """The beta of a bound for each image that `weighed_loss` comes to: channels / batch, 0.023 for 3 / 128."""
+    """The beta of a bound for each image that `weigh_loss` comes to: channels / batch, 0.023 for 3 / 128."""
     return channels / batch
 
 
-def rows_of_last_image(images: Tensor) -> Tensor:
+def take_rows_of_last_image(images: Tensor) -> Tensor:
     """What the published distance iterates over: the pixel rows of the last image, each a picture of its own.
 
     (B, C, H, W) -> (H, C, 1, W). An extractor that resizes its input stretches each of these rows to a square.
@@ -67,6 +67,6 @@ def rows_of_last_image(images: Tensor) -> Tensor:
     return images[-1].permute(1, 0, 2).unsqueeze(2)
 
 
-def scaled_twice(images: Tensor) -> Tensor:
+def scale_twice(images: Tensor) -> Tensor:
     """What the published extractor sees of images in [0, 1]: x / 127.5 - 1, made for [0, 255]; from -1 to -0.992."""
     return images / 127.5 - 1

@@ -15,7 +15,7 @@ FORMAT = 1
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values: equal content, equal bytes. A kill meanwhile leaves the former file whole."""
-    with paths.atomic_write(path) as temporary, open(temporary, "wb") as file:
+    with paths.write_atomically(path) as temporary, open(temporary, "wb") as file:
         torch.save({"format": FORMAT, **content}, file)  # given a name, torch would write that into the file
 
 
@@ -39,5 +39,5 @@ def sha256(path: Path) -> str:
 
 def copy(source: Path, destination: Path) -> None:
     """Copy a checkpoint, atomically."""
-    with paths.atomic_write(destination) as temporary:
+    with paths.write_atomically(destination) as temporary:
         shutil.copyfile(source, temporary)

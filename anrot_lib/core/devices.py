@@ -75,10 +75,10 @@ def flush_denormals() -> bool:
     return torch.set_flush_denormal(True)
 
 
-def peak_memory() -> float | None:
+def measure_peak_memory() -> float | None:
     """GiB of memory that this process held at most so far, mapped files among it; None on Windows, which keeps no such
     count within Python's reach."""
-    if (peak := memory_status("VmHWM")) is not None:
+    if (peak := read_memory_status("VmHWM")) is not None:
         return peak / 2**30
     try:
         import resource
@@ -87,7 +87,7 @@ def peak_memory() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def memory_status(name: str) -> int | None:
+def read_memory_status(name: str) -> int | None:
     """Bytes of a line of /proc/self/status, such as VmRSS or VmHWM, the most since the start; None off Linux.
 
     Not from `getrusage`: a child's count begins there with what its parent held.
@@ -104,7 +104,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def device_kind(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """What kind of device, for records: "CPU, 2 threads" or the GPU's product name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -65,7 +65,7 @@ def is_file_name(name: str) -> bool:
     return bool(name.strip()) and len(name) <= LONGEST_NAME and not name.startswith(".") and not FORBIDDEN.search(name)
 
 
-def file_stem(row: str) -> str:
+def make_file_stem(row: str) -> str:
     """The name of a row as a file's: "easyfsl:SimpleShot" is "easyfsl-SimpleShot", for Windows knows no colons.
 
     Any row gives the name of one file, never a path; where it had to be changed further, a digest keeps rows apart.
@@ -89,7 +89,7 @@ def is_full(error: BaseException | None) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` only if the block succeeds.
 
     A reader therefore sees the old file or the new file, never half of one, whenever the process dies.
@@ -113,5 +113,5 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically, with a final newline (the files are tracked by git)."""
-    with atomic_write(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")

@@ -41,7 +41,7 @@ def counting_bar(title: str) -> Iterator[Callable[..., None]]:
         yield update
 
 
-def shown(path: Path) -> str:
+def shorten(path: Path) -> str:
     """A path as short as it can be said: relative to where the user stands, if it lies below."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

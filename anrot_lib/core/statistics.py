@@ -27,7 +27,7 @@ class Interval:
         return f"{self.mean:.1f} +/- {self.half_width:.1f}"
 
 
-def t_quantile(n: int, level: float = 0.975) -> float:
+def compute_t_quantile(n: int, level: float = 0.975) -> float:
     """Quantile of Student's t with n - 1 degrees of freedom."""
     return float(stdtrit(n - 1, level))
 
@@ -44,7 +44,7 @@ def interval(values: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Inter
     if n < 2:
         return Interval(float(values.mean()), float("nan"), float("nan"), float("nan"), float("nan"), n)
     sd = values.std(ddof=1)
-    half = t_quantile(n) * sd / n**0.5
+    half = compute_t_quantile(n) * sd / n**0.5
     low, high = np.percentile(bootstrap_means(values, seed), [2.5, 97.5]) if bootstrap else (np.nan, np.nan)
     return Interval(
         mean=float(values.mean()),
@@ -56,7 +56,7 @@ def interval(values: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Inter
     )
 
 
-def share_half_width(per_cent: float, n: int) -> float:
+def compute_share_half_width(per_cent: float, n: int) -> float:
     """Half-width of the 95 % interval of a share of n hits or misses, both in per cent, by the normal law."""
     return 1.96 * math.sqrt(per_cent * (100 - per_cent) / n)
 
@@ -64,13 +64,13 @@ def share_half_width(per_cent: float, n: int) -> float:
 def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
     """Means of BOOTSTRAP_SAMPLES resamples. Values that repeat are drawn by multinomial counts: fast and exact."""
     distinct, counts = np.unique(values, return_counts=True)
-    rng = np.random.Generator(randomness.philox(seed, "bootstrap"))
+    rng = np.random.Generator(randomness.make_philox(seed, "bootstrap"))
     draws = rng.multinomial(len(values), counts / len(values), size=BOOTSTRAP_SAMPLES)
     means: np.ndarray = draws @ distinct / len(values)
     return means
 
 
-def paired(first: np.ndarray, second: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:
+def compare_paired(first: np.ndarray, second: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:
     """Interval of second - first on the same episodes, in points. ValueError for arrays of different length."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape:
@@ -78,7 +78,7 @@ def paired(first: np.ndarray, second: np.ndarray, seed: int = 0, bootstrap: bool
     return interval(second - first, seed, bootstrap)
 
 
-def paired_p(first: np.ndarray, second: np.ndarray) -> float:
+def compute_paired_p(first: np.ndarray, second: np.ndarray) -> float:
     """Two-sided p of the paired t-test that second and first have the same mean; 1 where they are equal throughout."""
     difference = np.asarray(second, dtype=np.float64) - np.asarray(first, dtype=np.float64)
     n, spread = len(difference), difference.std(ddof=1)
@@ -87,7 +87,7 @@ def paired_p(first: np.ndarray, second: np.ndarray) -> float:
     return float(2 * stdtr(n - 1, -abs(difference.mean()) * n**0.5 / spread))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def adjust_holm(p_values: Sequence[float]) -> list[float]:
     """p values of m comparisons made together, adjusted by Holm's step-down procedure (1979), in their order.
 
     Those at most 0.05 may all be called differences: the chance that one of them is none is at most 5 %, however the
@@ -101,18 +101,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def tasks_for_precision(sd: float, half_width: float) -> int:
+def count_tasks(sd: float, half_width: float) -> int:
     """Episodes needed so that 1.96 sd / sqrt(n) <= half_width; both in points."""
     return math.ceil((1.96 * sd / half_width) ** 2)
 
 
-def area_under(x: np.ndarray, y: np.ndarray) -> float:
+def measure_area_under(x: np.ndarray, y: np.ndarray) -> float:
     """Mean height of a curve over its range: trapezoids divided by the width. Same unit as y."""
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     return float(np.trapezoid(y, x) / (x[-1] - x[0]))
 
 
-def halving_point(x: np.ndarray, y: np.ndarray) -> float | None:
+def find_halving_point(x: np.ndarray, y: np.ndarray) -> float | None:
     """The first x, by linear interpolation, where y falls to half of y[0]; None if it never does."""
     half = y[0] / 2
     for k in range(1, len(x)):

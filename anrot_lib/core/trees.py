@@ -10,20 +10,20 @@ from torch import Tensor
 
 def pick(tree: Any, rows: Tensor | None) -> Any:
     """The same rows of every tensor of a pytree; everything if `rows` is None."""
-    return tree if rows is None else tree_map(lambda t: t.index_select(0, rows) if t.ndim else t, tree)
+    return tree if rows is None else map_tree(lambda t: t.index_select(0, rows) if t.ndim else t, tree)
 
 
-def tree_map(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def map_tree(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
     """`function` on every tensor of nested (Named)tuples, lists, dicts and dataclasses; other leaves stay."""
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, dict):
-        return {key: tree_map(function, value) for key, value in tree.items()}
+        return {key: map_tree(function, value) for key, value in tree.items()}
     if isinstance(tree, (tuple, list)):
-        members = [tree_map(function, value) for value in tree]
+        members = [map_tree(function, value) for value in tree]
         return type(tree)(*members) if hasattr(tree, "_fields") else type(tree)(members)
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        values = {f.name: tree_map(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
+        values = {f.name: map_tree(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
         return dataclasses.replace(tree, **values)
     return tree
 

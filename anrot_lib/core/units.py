@@ -12,7 +12,7 @@ def parse_fraction(text: str) -> float:
         raise UserError(f"{text!r} is neither a number nor a fraction such as 8/255") from None
 
 
-def pixels(length: float) -> str:
+def format_pixels(length: float) -> str:
     """A length in pixel units as people write it: 8/255 where that fits, else a decimal number."""
     k = round(length * 255)
     return f"{k}/255" if k and abs(length * 255 - k) < 1e-6 else f"{length:g}"

@@ -53,7 +53,7 @@ NOTEBOOKS = (
 )
 
 
-def ready() -> list[Notebook]:
+def list_ready() -> list[Notebook]:
     return [notebook for notebook in NOTEBOOKS if notebook.ready]
 
 
@@ -63,7 +63,7 @@ def read_net_index() -> dict[str, dict[str, str]]:
     return described
 
 
-def net(name: str | Path = "mixture") -> FewShotNet:
+def open_net(name: str | Path = "mixture") -> FewShotNet:
     """A net of the course, or one of your own by the path of its checkpoint; in eval mode.
 
     "clean" was trained on clean images, "mixture" on clean, attacked and noisy ones: both on the embedded images, by

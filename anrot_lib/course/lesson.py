@@ -1,4 +1,4 @@
-"""What the notebooks start with: `setup`, `explore` (a static figure first, sliders on top), `track`."""
+"""What the notebooks start with: `set_up`, `explore` (a static figure first, sliders on top), `track`."""
 
 import importlib.util
 import os
@@ -60,11 +60,11 @@ class Lesson:
 
     def generator(self, name: str) -> torch.Generator:
         """A random stream of its own for each name, the same in every run."""
-        return randomness.generator(self.seed, f"notebook-{self.number}/{name}")
+        return randomness.make_generator(self.seed, f"notebook-{self.number}/{name}")
 
     def net(self, name: str | Path = "mixture") -> FewShotNet:
         """A trained net of the course, "clean" or "mixture", or your own by the path of its checkpoint."""
-        return catalogue.net(name)
+        return catalogue.open_net(name)
 
     def episodes(
         self,
@@ -101,7 +101,7 @@ class Lesson:
         return next(filter(None, (results.read_all(folder / experiment, kind) for folder in folders)), [])
 
 
-def setup(number: str, preset: str | None = None, data: str | None = None) -> Lesson:
+def set_up(number: str, preset: str | None = None, data: str | None = None) -> Lesson:
     """Set the figures' style and say what the notebook runs on.
 
     number  of the notebook, "03".
@@ -120,7 +120,7 @@ def setup(number: str, preset: str | None = None, data: str | None = None) -> Le
     return Lesson(number, budget, name)
 
 
-def headless() -> bool:
+def is_headless() -> bool:
     """Whether figures stay static: $ANROT_HEADLESS is 1, there are no widgets, or this is no notebook."""
     if os.environ.get("ANROT_HEADLESS", "0") not in ("", "0"):
         return True
@@ -153,7 +153,7 @@ def explore(
     """
     values = {name: options(v)[0][1] for name, v in choices.items()} | (start or {})
     draw(**values)
-    if headless():
+    if is_headless():
         return
     import ipywidgets as widgets
     from IPython.display import display
@@ -169,7 +169,7 @@ def explore(
 
 def track(items: Iterable[Any], title: str = "", total: int | None = None) -> Iterator[Any]:
     """The same items with a progress bar in a live notebook; silent otherwise."""
-    if headless():
+    if is_headless():
         return iter(items)
     from tqdm.auto import tqdm
 

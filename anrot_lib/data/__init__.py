@@ -6,7 +6,7 @@ from anrot_lib.core.lazy import attach
 
 if TYPE_CHECKING:
     from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeRows, EpisodeSampler
-    from anrot_lib.data.image_set import ImageSet, from_arrays, load, save
+    from anrot_lib.data.image_set import ImageSet, build_image_set, load, save
     from anrot_lib.data.preparation.prepare import prepare
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "EpisodeRows",
     "EpisodeSampler",
     "ImageSet",
-    "from_arrays",
+    "build_image_set",
     "load",
     "prepare",
     "save",
@@ -25,7 +25,7 @@ __getattr__, __dir__ = attach(
     __name__,
     {
         "episodes": ["Episode", "EpisodeManifest", "EpisodeRows", "EpisodeSampler"],
-        "image_set": ["ImageSet", "from_arrays", "load", "save"],
+        "image_set": ["ImageSet", "build_image_set", "load", "save"],
         "preparation.prepare": ["prepare"],
     },
 )

@@ -99,7 +99,7 @@ def blur(images: Tensor, generator: torch.Generator, p: float = 0.5, sigma: tupl
 
 def two_views(images: Tensor, generator: torch.Generator, view: Augmentation | None = None) -> tuple[Tensor, Tensor]:
     """Two independently drawn views of every image, for a contrastive loss. Default view: colour jitter, then blur."""
-    view = view or pipeline(("color_jitter", "blur"))
+    view = view or build_pipeline(("color_jitter", "blur"))
     return view(images, generator), view(images, generator)
 
 
@@ -190,7 +190,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 }
 
 
-def pipeline(names: Sequence[str]) -> Augmentation:
+def build_pipeline(names: Sequence[str]) -> Augmentation:
     """The named augmentations, one after the other, as one function of (images, generator); () changes nothing.
 
     Checks the images once. Raises UserError for a name not in AUGMENTATIONS.

@@ -82,7 +82,7 @@ class EpisodeRows:
 BLOCK = 256  # tasks drawn at a time: bounds the memory of the random keys
 
 
-def smallest_indices(keys: np.ndarray, k: int) -> np.ndarray:
+def find_smallest(keys: np.ndarray, k: int) -> np.ndarray:
     """The positions of the k smallest keys along the last axis, smallest first."""
     first = np.argpartition(keys, k - 1, axis=-1)[..., :k]
     order = np.argsort(np.take_along_axis(keys, first, axis=-1), axis=-1)
@@ -171,14 +171,14 @@ class EpisodeSampler:
         # Philox counts: task t owns one stretch of the stream, so any slice can be drawn by itself.
         words = len(classes) + self.n_way * table.shape[1]
         stride = -(-words // 4)  # Philox-4x64 gives four words a counter step
-        bits = randomness.philox(self.seed, self.stream)
+        bits = randomness.make_philox(self.seed, self.stream)
         bits.advance(start * stride)
         keys = bits.random_raw(n * stride * 4).reshape(n, stride * 4)[:, :words]
-        picked = smallest_indices(keys[:, : len(classes)], self.n_way)
+        picked = find_smallest(keys[:, : len(classes)], self.n_way)
         image_keys = keys[:, len(classes) :].reshape(n, self.n_way, table.shape[1])
         missing = np.arange(table.shape[1]) >= counts[picked][..., None]
         image_keys = np.where(missing, np.uint64(2**64 - 1), image_keys)
-        chosen = smallest_indices(image_keys, self.n_shot + self.n_query)
+        chosen = find_smallest(image_keys, self.n_shot + self.n_query)
         rows = np.take_along_axis(table[picked], chosen, axis=-1)
         return EpisodeRows(classes[picked], rows[..., : self.n_shot], rows[..., self.n_shot :])
 

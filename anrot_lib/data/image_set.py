@@ -86,7 +86,7 @@ class ImageSet:
         return pixels.div_(255).reshape(*rows.shape, *pixels.shape[1:])
 
 
-def from_arrays(
+def build_image_set(
     name: str,
     images: np.ndarray,
     labels: np.ndarray,

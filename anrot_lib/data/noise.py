@@ -9,7 +9,7 @@ from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
 
 
-def gaussian(images: Tensor, sigma: float | Tensor, generator: torch.Generator) -> Tensor:
+def add_gaussian(images: Tensor, sigma: float | Tensor, generator: torch.Generator) -> Tensor:
     """clip(x + sigma n, 0, 1) with n standard normal, independent for every pixel and channel.
 
     images (..., C, H, W) in [0, 1]; sigma >= 0, one number or a tensor of shape (...) with one value an image.
@@ -18,10 +18,10 @@ def gaussian(images: Tensor, sigma: float | Tensor, generator: torch.Generator) 
     """
     check_images(images)
     noise = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
-    return (images + per_image(sigma, images) * noise.to(images.device)).clamp_(0, 1)
+    return (images + broadcast_sigma(sigma, images) * noise.to(images.device)).clamp_(0, 1)
 
 
-def uniform_sigma(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
+def draw_sigma(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """One sigma an image, uniform in [low, high], of shape images.shape[:-3]: noise of varied strength for training."""
     if not 0 <= low <= high:
         raise UserError(f"the range of sigma must satisfy 0 <= low <= high, got {low} to {high}")
@@ -29,7 +29,7 @@ def uniform_sigma(images: Tensor, low: float, high: float, generator: torch.Gene
     return (low + (high - low) * draws).to(images.device)
 
 
-def per_image(sigma: float | Tensor, images: Tensor) -> Tensor:
+def broadcast_sigma(sigma: float | Tensor, images: Tensor) -> Tensor:
     """sigma as a tensor that broadcasts over (..., C, H, W), checked to be finite and >= 0."""
     sigma = torch.as_tensor(sigma, dtype=images.dtype, device=images.device)
     if sigma.ndim and sigma.shape != images.shape[:-3]:
@@ -39,7 +39,7 @@ def per_image(sigma: float | Tensor, images: Tensor) -> Tensor:
     return sigma[..., None, None, None]
 
 
-def censored_moments(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
+def compute_censored_moments(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of clip(x + sigma n, 0, 1), n standard normal: the censored normal, in closed form.
 
     With a = -x/sigma, b = (1-x)/sigma, phi and Phi the standard normal density and distribution, D = Phi(b)-Phi(a):

@@ -22,7 +22,7 @@ KEYS = (
 )  # fmt: skip
 
 
-def blocks(images: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+def cut_blocks(images: np.ndarray, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Consecutive pieces of (some rows of) an image array, each of about 16 MiB."""
     n = len(images) if rows is None else len(rows)
     step = max(1, BLOCK_BYTES // max(1, images[0].nbytes)) if n else 1
@@ -37,11 +37,11 @@ def compute_hash(images: np.ndarray, labels: np.ndarray, class_names: Sequence[s
     A class without images does not enter. Two sets have equal hashes if and only if every class
     has the same images, each equally often.
     """
-    digests = (image_digest(image) for block in blocks(images) for image in block)
+    digests = (digest_image(image) for block in cut_blocks(images) for image in block)
     return hash_pairs((class_names[c], digest) for c, digest in zip(labels, digests, strict=True))
 
 
-def image_digest(image: np.ndarray) -> str:
+def digest_image(image: np.ndarray) -> str:
     """sha256 of one image: its shape (H, W, C), then its bytes."""
     digest = hashlib.sha256(f"{image.shape}".encode())
     digest.update(np.ascontiguousarray(image).data)
@@ -50,7 +50,7 @@ def image_digest(image: np.ndarray) -> str:
 
 def digest_rows(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The first 8 bytes of the digest of each image of some rows, as int64 (n,): enough to tell millions apart."""
-    digests = (bytes.fromhex(image_digest(image)[:16]) for block in blocks(images, rows) for image in block)
+    digests = (bytes.fromhex(digest_image(image)[:16]) for block in cut_blocks(images, rows) for image in block)
     return np.frombuffer(b"".join(digests), dtype="<i8")
 
 
@@ -62,7 +62,7 @@ def hash_pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def npy_header(shape: Sequence[int]) -> bytes:
+def make_npy_header(shape: Sequence[int]) -> bytes:
     """The first HEADER_BYTES bytes of an .npy file of uint8 images of this shape."""
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(int(s) for s in shape)}
@@ -75,14 +75,14 @@ def npy_header(shape: Sequence[int]) -> bytes:
 def write_images(file: BinaryIO, images: np.ndarray, rows: np.ndarray | None = None) -> None:
     """Write (some rows of) images in .npy format, in pieces; a memory map is never read whole."""
     n = len(images) if rows is None else len(rows)
-    file.write(npy_header((n, *images.shape[1:])))
-    for block in blocks(images, rows):
+    file.write(make_npy_header((n, *images.shape[1:])))
+    for block in cut_blocks(images, rows):
         file.write(block.data)
 
 
 def write_description(description: Mapping[str, Any], folder: Path) -> None:
     """Write set.json, atomically and in one line: it holds a label and a name for every image."""
-    with paths.atomic_write(Path(folder) / "set.json") as temporary:
+    with paths.write_atomically(Path(folder) / "set.json") as temporary:
         temporary.write_text(json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
 
 
@@ -131,7 +131,7 @@ def map_images(path: Path, expected: Mapping[str, Any]) -> np.ndarray:
         raise UserError(f"{path} has {size} bytes instead of {expected['bytes']}: prepare the set again")
     with open(path, "rb") as file:
         header = file.read(HEADER_BYTES)
-    if header != npy_header(expected["shape"]):
+    if header != make_npy_header(expected["shape"]):
         raise UserError(f"the header of {path} does not fit set.json: prepare the set again")
     return np.memmap(path, dtype=np.uint8, mode="r", offset=HEADER_BYTES, shape=tuple(expected["shape"]))
 

@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.randomness import raw
+from anrot_lib.core.randomness import draw_raw
 
 SPLITS = ("train", "val", "test")
 NAMES = (
@@ -62,7 +62,7 @@ def _read(name: str) -> dict[str, Any]:
     return record
 
 
-def standard(name: str) -> Split:
+def load_standard(name: str) -> Split:
     """The class lists of a published split, e.g. standard("cifar-fs")["test"] -> 20 class names.
 
     Names are ImageNet synset ids (mini- and tieredImageNet), CIFAR-100 fine classes,
@@ -79,12 +79,12 @@ def standard(name: str) -> Split:
     return split
 
 
-def source(name: str) -> str:
+def describe_source(name: str) -> str:
     """Where a standard split comes from, in one line."""
     return str(_read(name)["source"])
 
 
-def groups(name: str) -> dict[str, str]:
+def load_groups(name: str) -> dict[str, str]:
     """{class name: its superclass or alphabet} of a standard split; empty if it has no levels."""
     record = _read(name)
     if record["level"] is None:
@@ -97,7 +97,7 @@ def groups(name: str) -> dict[str, str]:
     }
 
 
-def random_split(class_names: Sequence[str], seed: int, fractions: Sequence[float] = (0.64, 0.16, 0.20)) -> Split:
+def draw_split(class_names: Sequence[str], seed: int, fractions: Sequence[float] = (0.64, 0.16, 0.20)) -> Split:
     """Draw train, val and test classes: the same on every machine and in every order of the names.
 
     `fractions` are the shares of train, val and test (each >= 0, sum 1). Counts are rounded by
@@ -108,7 +108,7 @@ def random_split(class_names: Sequence[str], seed: int, fractions: Sequence[floa
     if len(set(names)) != len(names):
         raise UserError("two classes have the same name; rename one before the split is drawn")
     n_train, n_val, _ = _counts(len(names), fractions)
-    words = raw(seed, "split", len(names)).tolist()
+    words = draw_raw(seed, "split", len(names)).tolist()
     order = [name for _, name in sorted(zip(words, names, strict=True))]
     parts = order[:n_train], order[n_train : n_train + n_val], order[n_train + n_val :]
     return {split: tuple(sorted(part)) for split, part in zip(SPLITS, parts, strict=True)}
@@ -134,7 +134,7 @@ def _plain(name: str) -> str:
     return re.sub(r"(?:[^\w/]|_)+", "_", re.sub(r"['\u2019]s?\b", "", text)).strip("_")
 
 
-def spellings(name: str) -> list[str]:
+def list_spellings(name: str) -> list[str]:
     """The keys under which a class name is looked up, most exact first.
 
     The whole name; the synset id wherever it stands ("n01532829_house_finch"); the last two parts
@@ -153,15 +153,15 @@ def _index(names: Iterable[str]) -> dict[str, str]:
     """{spelling: class}; a spelling that two classes share stands for neither."""
     owners: dict[str, set[str]] = {}
     for name in names:
-        for key in spellings(name):
+        for key in list_spellings(name):
             owners.setdefault(key, set()).add(name)
     return {key: next(iter(members)) for key, members in owners.items() if len(members) == 1}
 
 
 def match(class_names: Sequence[str], name: str) -> list[str | None]:
     """The class of the standard split `name` that each of a set's classes means, or None."""
-    index = _index(member for members in standard(name).values() for member in members)
-    return [next((index[key] for key in spellings(given) if key in index), None) for given in class_names]
+    index = _index(member for members in load_standard(name).values() for member in members)
+    return [next((index[key] for key in list_spellings(given) if key in index), None) for given in class_names]
 
 
 def assign(
@@ -169,20 +169,20 @@ def assign(
 ) -> dict[str, tuple[int, ...]]:
     """Indices of a set's classes for train, val and test of the standard split `name`, ascending.
 
-    Spellings may differ in case, separators, path and numbering, see `spellings`. UserError, with
+    Spellings may differ in case, separators, path and numbering, see `list_spellings`. UserError, with
     the names, for classes of the split that the set lacks (allowed by `subset=True`, as long as
     train and test keep one each), for classes of the set that the split does not know (by
     `extra=True` left out of every split), and for two classes of the set that mean the same one.
     """
-    meant, split = match(class_names, name), standard(name)
+    meant, split = match(class_names, name), load_standard(name)
     _refuse_twins(class_names, meant, name)
     missing = sorted({m for members in split.values() for m in members} - set(meant))
     unknown = [given for given, meaning in zip(class_names, meant, strict=True) if meaning is None]
     complaints = []
     if missing and not subset:
-        complaints.append(f"it lacks {listed(missing)}")
+        complaints.append(f"it lacks {list_briefly(missing)}")
     if unknown and not extra:
-        complaints.append(f"the split does not know {listed(unknown)}")
+        complaints.append(f"the split does not know {list_briefly(unknown)}")
     if complaints:
         raise UserError(f"the set does not fit the split {name}: {'; '.join(complaints)}")
     part_of = {member: part for part, members in split.items() for member in members}
@@ -204,7 +204,7 @@ def _refuse_twins(class_names: Sequence[str], meant: Sequence[str | None], name:
             first[meaning] = given
 
 
-def listed(names: Sequence[str], limit: int = 8) -> str:
+def list_briefly(names: Sequence[str], limit: int = 8) -> str:
     """How errors name classes: "9 classes (a, b, c, d, e, f, g, h and 1 more)"."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     noun = "class" if len(names) == 1 else "classes"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         full_precision,
         pool,
     )
-    from anrot_lib.divergences.measures import pairwise, terms, to_standard
+    from anrot_lib.divergences.measures import compute_terms, pairwise, to_standard
     from anrot_lib.divergences.stable import compute_hellinger
 
 __all__ = [
@@ -25,13 +25,13 @@ __all__ = [
     "Gaussian",
     "LowRankGaussian",
     "compute_hellinger",
+    "compute_terms",
     "estimate_diagonal",
     "estimate_from_maps",
     "estimate_gaussian",
     "full_precision",
     "pairwise",
     "pool",
-    "terms",
     "to_standard",
 ]
 
@@ -49,7 +49,7 @@ __getattr__, __dir__ = attach(
             "full_precision",
             "pool",
         ],
-        "measures": ["pairwise", "terms", "to_standard"],
+        "measures": ["pairwise", "compute_terms", "to_standard"],
         "stable": ["compute_hellinger"],
     },
 )

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from anrot_lib.divergences.gaussian import FullGaussian
 from anrot_lib.divergences.linalg import cholesky, log_det, log_det_and_form, solve_lower
-from anrot_lib.divergences.pairs import all_pairs
+from anrot_lib.divergences.pairs import compare_all_pairs
 
 
 def kl(p: FullGaussian, q: FullGaussian) -> Tensor:
     """KL(p || q), p (..., n) and q (..., m) -> (..., n, m) in [0, inf). Inverts the covariances of q."""
-    return all_pairs(_kl, p, q, 2 * p.mean.shape[-1])
+    return compare_all_pairs(_kl, p, q, 2 * p.mean.shape[-1])
 
 
 def bhattacharyya(p: FullGaussian, q: FullGaussian) -> Tensor:
     """D_B, symmetric: (..., n, m) in [0, inf). One Cholesky factor a pair."""
-    return all_pairs(_bhattacharyya, p, q, 3 * p.mean.shape[-1] ** 2)
+    return compare_all_pairs(_bhattacharyya, p, q, 3 * p.mean.shape[-1] ** 2)
 
 
 def _kl(p: FullGaussian, q: FullGaussian) -> Tensor:

@@ -11,18 +11,18 @@ from torch import Tensor
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import LowRankGaussian
 from anrot_lib.divergences.linalg import SINGULAR, cholesky, cross_gram, log_det, log_det_and_form, solve_lower
-from anrot_lib.divergences.pairs import all_pairs
+from anrot_lib.divergences.pairs import compare_all_pairs
 
 
 def kl(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
     """KL(p || q), p (..., n) and q (..., m) -> (..., n, m) in [0, inf). Inverts the covariances of q."""
     c, a, b = p.mean.shape[-1], p.factor.shape[-1], q.factor.shape[-1]
-    return all_pairs(_kl, p, q, 2 * (c + b * (a + 1)))
+    return compare_all_pairs(_kl, p, q, 2 * (c + b * (a + 1)))
 
 
 def bhattacharyya(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
     """D_B, symmetric: (..., n, m) in [0, inf). One Cholesky factor a pair."""
-    return all_pairs(_bhattacharyya, p, q, 3 * (p.factor.shape[-1] + q.factor.shape[-1]) ** 2)
+    return compare_all_pairs(_bhattacharyya, p, q, 3 * (p.factor.shape[-1] + q.factor.shape[-1]) ** 2)
 
 
 def _kl(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:

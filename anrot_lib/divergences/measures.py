@@ -1,6 +1,6 @@
 """Divergences: Hellinger, Bhattacharyya, Kullback-Leibler, 2-Wasserstein, in three layers.
 
-- `terms(name, p, q)`: dimension by dimension, p and q broadcast, nothing summed;
+- `compute_terms(name, p, q)`: dimension by dimension, p and q broadcast, nothing summed;
 - `pairwise(name, p, q)`: every p against every q, (..., n, C) x (..., m, C) -> (..., n, m);
 - `to_standard(name, mean, log_var)`: to N(0, 1), dimension by dimension: a VAE's regulariser.
 
@@ -64,7 +64,7 @@ from anrot_lib.divergences.stable import _hellinger2, compute_hellinger
 
 
 @full_precision
-def terms(name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Tensor:
+def compute_terms(name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Tensor:
     """The divergence of each dimension on its own, p and q broadcast against each other: (..., C).
 
     Gaussians (diagonal): of the one-dimensional marginals. D_B, KL and W2^2 of the whole are the

@@ -19,7 +19,7 @@ G = TypeVar("G", bound=Gaussian)
 NUMBERS_ON_CPU, NUMBERS_ELSEWHERE = 2**21, 2**25  # of one block: 16 MiB in float64 on a CPU
 
 
-def blocks(e: int, n: int, numbers: int, budget: int) -> Iterator[tuple[slice, slice]]:
+def cut_blocks(e: int, n: int, numbers: int, budget: int) -> Iterator[tuple[slice, slice]]:
     """Cut (e, n) rows of `numbers` numbers each into (episodes, rows) blocks of at most `budget` numbers.
 
     A block is whole episodes, or a part of one; never less than one row.
@@ -31,7 +31,7 @@ def blocks(e: int, n: int, numbers: int, budget: int) -> Iterator[tuple[slice, s
             yield slice(first, min(first + step, e)), slice(row, min(row + rows, n))
 
 
-def budget_of(tensor: Tensor) -> int:
+def get_budget(tensor: Tensor) -> int:
     """How many numbers a block may hold on the device of this tensor."""
     return NUMBERS_ON_CPU if tensor.device.type == "cpu" else NUMBERS_ELSEWHERE
 
@@ -41,7 +41,7 @@ def widen(tensor: Tensor) -> Tensor:
     return tensor if tensor.device.type == "mps" else tensor.double()
 
 
-def all_pairs(compare: Callable[[G, G], Tensor], p: G, q: G, numbers: int) -> Tensor:
+def compare_all_pairs(compare: Callable[[G, G], Tensor], p: G, q: G, numbers: int) -> Tensor:
     """`compare` on every p (..., n) against every q (..., m) -> (..., n, m), in the dtype of p's mean.
 
     compare takes p (B, n) and q (B, m) in float64 and gives (B, n, m); numbers is what it holds for one pair. With
@@ -51,7 +51,7 @@ def all_pairs(compare: Callable[[G, G], Tensor], p: G, q: G, numbers: int) -> Te
     lead = torch.broadcast_shapes(p.mean.shape[:-2], q.mean.shape[:-2])
     p, q = (_map(_flat(g, lead), widen) for g in (p, q))
     e, n, m = *p.mean.shape[:2], q.mean.shape[1]
-    cuts = list(blocks(e, n, numbers * m, budget_of(p.mean)))
+    cuts = list(cut_blocks(e, n, numbers * m, get_budget(p.mean)))
     if len(cuts) <= 1:
         return _unflatten(compare(p, q).to(dtype), lead)
 

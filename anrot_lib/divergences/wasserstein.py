@@ -17,7 +17,7 @@ from torch import Tensor
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import FullGaussian, LowRankGaussian
 from anrot_lib.divergences.linalg import SINGULAR, any_root, cross_gram, eigenvalues, square_root
-from anrot_lib.divergences.pairs import all_pairs
+from anrot_lib.divergences.pairs import compare_all_pairs
 
 Spread = FullGaussian | LowRankGaussian
 FULL_ROUTES, LOW_RANK_ROUTES = ("eigen", "newton-schulz"), ("nuclear", "ridge")
@@ -33,7 +33,7 @@ def full_wasserstein2(p: FullGaussian, q: FullGaussian, route: str = "eigen") ->
     def compare(p: FullGaussian, q: FullGaussian) -> Tensor:
         return _means(p, q) + _trace(p).unsqueeze(2) + _trace(q).unsqueeze(1) - 2 * root(p, q)
 
-    return all_pairs(compare, p, q, 3 * p.mean.shape[-1] ** 2)
+    return compare_all_pairs(compare, p, q, 3 * p.mean.shape[-1] ** 2)
 
 
 def low_rank_wasserstein2(p: LowRankGaussian, q: LowRankGaussian, route: str | None = None) -> Tensor:
@@ -54,7 +54,7 @@ def low_rank_wasserstein2(p: LowRankGaussian, q: LowRankGaussian, route: str | N
     def compare(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
         return _means(p, q) + _trace(p).unsqueeze(2) + _trace(q).unsqueeze(1) - 2 * root(p, q)
 
-    return all_pairs(compare, p, q, 3 * (a * b if route == "nuclear" else (a + b) ** 2))
+    return compare_all_pairs(compare, p, q, 3 * (a * b if route == "nuclear" else (a + b) ** 2))
 
 
 def full_frobenius(p: FullGaussian, q: FullGaussian) -> Tensor:
@@ -69,7 +69,7 @@ def full_frobenius(p: FullGaussian, q: FullGaussian) -> Tensor:
         products = p.cov.flatten(-2) @ q.cov.flatten(-2).mT
         return _means(p, q) + (squares - 2 * products).clamp_min(0)
 
-    return all_pairs(compare, p, q, p.mean.shape[-1] + 1)
+    return compare_all_pairs(compare, p, q, p.mean.shape[-1] + 1)
 
 
 def low_rank_frobenius(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
@@ -79,7 +79,7 @@ def low_rank_frobenius(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
         squares = _square(p).unsqueeze(2) + _square(q).unsqueeze(1)
         return _means(p, q) + (squares - 2 * _inner_product(p, q)).clamp_min(0)
 
-    return all_pairs(compare, p, q, p.mean.shape[-1] + p.factor.shape[-1] * q.factor.shape[-1])
+    return compare_all_pairs(compare, p, q, p.mean.shape[-1] + p.factor.shape[-1] * q.factor.shape[-1])
 
 
 def full_roots(p: FullGaussian, q: FullGaussian) -> Tensor:
@@ -92,7 +92,7 @@ def full_roots(p: FullGaussian, q: FullGaussian) -> Tensor:
         product = square_root(p.cov).flatten(-2) @ square_root(q.cov).flatten(-2).mT
         return _means(p, q) + _trace(p).unsqueeze(2) + _trace(q).unsqueeze(1) - 2 * product
 
-    return all_pairs(compare, p, q, p.mean.shape[-1] + 2)
+    return compare_all_pairs(compare, p, q, p.mean.shape[-1] + 2)
 
 
 def low_rank_roots(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
@@ -104,7 +104,7 @@ def low_rank_roots(p: LowRankGaussian, q: LowRankGaussian) -> Tensor:
         product = _low_rank_root_product(p, q)
         return _means(p, q) + _trace(p).unsqueeze(2) + _trace(q).unsqueeze(1) - 2 * product
 
-    return all_pairs(compare, p, q, p.mean.shape[-1] + 2 * p.factor.shape[-1] * q.factor.shape[-1])
+    return compare_all_pairs(compare, p, q, p.mean.shape[-1] + 2 * p.factor.shape[-1] * q.factor.shape[-1])
 
 
 def _means(p: Spread, q: Spread) -> Tensor:

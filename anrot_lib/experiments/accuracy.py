@@ -17,7 +17,7 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import TASKS_PER_PART, name_noise_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
+from anrot_lib.fewshot.evaluation import Evaluator, make_noise_change
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.pretraining import pretrain
@@ -144,7 +144,7 @@ def evaluate(
             update(len(correct), {"column": threat.name})
         for sigma in sigmas:
             name = name_noise_column(sigma)
-            correct[name] = evaluator.count_changed(few, gaussian_noise(sigma, protocol.seed))
+            correct[name] = evaluator.count_changed(few, make_noise_change(sigma, protocol.seed))
             update(len(correct), {"column": name})
     per_task = few.query[0].size
     return Evaluation(

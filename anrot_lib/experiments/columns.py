@@ -13,12 +13,12 @@ from anrot_lib.attacks.transfer import HELD_OUT_EVERY, Surrogate, measure_surrog
 from anrot_lib.core import checkpoints, randomness
 from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.paths import file_stem
+from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Evaluator, gaussian_noise
+from anrot_lib.fewshot.evaluation import Evaluator, make_noise_change
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.records.journal import Journal
@@ -95,7 +95,7 @@ def evaluate_row(
         columns = select_columns(setting, manifest.n_tasks)
     settings = {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
     belongs_to = {"net": journal_key, "rows": manifest.hash, **settings}
-    journal = Journal(setting.work / f"{file_stem(row)}-evaluation.jsonl", belongs_to)
+    journal = Journal(setting.work / f"{make_file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
     evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen)
     costs = {column.name: count_passes(setting, column) for column in columns}
@@ -160,7 +160,7 @@ def _test_column(
             "images": quality.images,
             "classes": quality.classes,
         }
-    return results.column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
+    return results.make_column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
 def _split_tasks(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
@@ -180,7 +180,7 @@ def _count_correct(
     if column.threat is not None and column.threat.eps > 0:
         return evaluator.count_attacked(rows, column.threat, seed, start)
     if column.sigma is not None:
-        return evaluator.count_changed(rows, gaussian_noise(column.sigma, seed), progress=images_done)
+        return evaluator.count_changed(rows, make_noise_change(column.sigma, seed), progress=images_done)
     return evaluator.count_clean(rows, images_done)
 
 
@@ -196,7 +196,7 @@ def train_surrogate(setting: Setting) -> Surrogate:
     train = partial(
         train_on_base,
         image_set,
-        randomness.generator(seed, "surrogate"),
+        randomness.make_generator(seed, "surrogate"),
         epochs=epochs,
         device=setting.device,
         precision=setting.precision,

@@ -14,8 +14,8 @@ from anrot_lib.experiments import columns, levels
 from anrot_lib.experiments.reconstruction_plan import Experiment
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation, pretraining, training
-from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
-from anrot_lib.fewshot.episode_loss import cost_limit
+from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
+from anrot_lib.fewshot.episode_loss import compute_cost_limit
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.training import pick, train
 from anrot_lib.settings import Recipe
@@ -56,7 +56,7 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = 
     return RunEstimate(
         pretraining=budget.pretrain_steps * pretraining.BATCH * per_image if pretrains else 0.0,
         surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
-        training={row: clean * cost_limit(recipe, n_support, n_query) for row, recipe in recipes.items()},
+        training={row: clean * compute_cost_limit(recipe, n_support, n_query) for row, recipe in recipes.items()},
         test=estimate_test(setting, trained.net) if tests else 0.0,
     )
 
@@ -78,7 +78,7 @@ def _estimate_surrogate(setting: Setting) -> float:
     transfer.train_surrogate(
         lambda numbers: image_set.batch(sample[numbers.numpy()]),
         image_set.labels[sample],
-        randomness.generator(setting.protocol.seed, "surrogate"),
+        randomness.make_generator(setting.protocol.seed, "surrogate"),
         epochs=1,
         device=setting.device,
         precision=setting.precision,
@@ -90,7 +90,7 @@ def estimate_test(setting: Setting, net: FewShotNet) -> float:
     """Seconds that testing takes at most, from one forward pass of some images."""
     rows = setting.image_set.rows("test")[:64]
     images = setting.image_set.batch(rows, setting.device)
-    net = folded(net.to(setting.device))
+    net = fold_net(net.to(setting.device))
     with torch.no_grad():
         net.encode(images)
         started = time.perf_counter()
@@ -124,7 +124,7 @@ def _time_levels(setting: Setting, variants: Sequence[str]) -> tuple[float, floa
     """Seconds of all levels for one episode, and of one attack step for one query, summed over the variants."""
     image_set, protocol = setting.image_set, setting.protocol
     manifest = levels.make_manifests(setting, make_manifest(setting))["test"]
-    net = folded(create_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
+    net = fold_net(create_net(setting.budget.encoder, "dn4", image_set.images.shape[-1]).to(setting.device))
     names = [name for name in levels.LEVELS if any(name in variant.split("+") for variant in variants)]
     started = time.perf_counter()
     scores = dict(levels.measure_levels(setting, net, manifest, names))

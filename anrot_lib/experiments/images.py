@@ -46,7 +46,7 @@ def open_images(
             f"first: anrot prepare {folder} --size {budget.size}"
         )
     else:
-        title = assemble.plain_set_name(folder.resolve().name) if split in ("auto", "folders", "random") else split
+        title = assemble.make_set_name(folder.resolve().name) if split in ("auto", "folders", "random") else split
         title = f"{title}-{budget.size}"
         if seed and split in ("auto", "random"):  # a random split hangs on the seed: another seed, another set
             title = f"{title}-seed{seed}"

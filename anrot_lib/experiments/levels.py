@@ -25,7 +25,7 @@ from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import Column, evaluate_row
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.fusion import fit, measure_shares
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, compute_divergences, fit_levels
@@ -100,7 +100,7 @@ def run(setting: Setting, seed: int, variants: list[str]) -> list[AccuracyRecord
     """
     manifest, recipe = make_manifest(setting), make_recipe(seed)
     net, trained, _ = pipeline.train_row(setting, f"encoder-seed-{seed}", recipe)
-    net = folded(net.to(setting.device))
+    net = fold_net(net.to(setting.device))
     rows = {variant: f"{variant}-seed-{seed}" for variant in variants}
     records = find_finished(setting, rows.values(), recipe, manifest, trained)
     wanted = [variant for variant, row in rows.items() if row not in records]
@@ -137,7 +137,7 @@ def find_finished(
         for row in rows
         if (record := study.get(row)) is not None
         and record["kind"] == "accuracy"
-        and pipeline.answers(record, setting, recipe, manifest, trained)
+        and pipeline.matches(record, setting, recipe, manifest, trained)
         and columns <= record["columns"].keys()
     }
 
@@ -172,11 +172,11 @@ def measure_levels(
     used = np.unique(np.concatenate([rows.support.ravel(), rows.query.ravel()]))
     with setting.progress(f"{title} images", len(used)) as bar:
         maps = evaluation.describe(net, setting.image_set, used, setting.device, progress=accumulate(bar))
-    labels = evaluation.support_labels(manifest.n_way, manifest.n_shot, 1).to(setting.device)
+    labels = evaluation.make_support_labels(manifest.n_way, manifest.n_shot, 1).to(setting.device)
     for name in levels:
         level, parts = {name: LEVELS[name]()}, list[Tensor]()
         with setting.progress(f"{title} episodes, {name}", len(rows)) as bar, torch.no_grad():
-            for block in evaluation.blocks(len(rows), TASKS_PER_PASS):
+            for block in evaluation.cut_blocks(len(rows), TASKS_PER_PASS):
                 e = len(rows.classes[block])
                 model = fit_levels(level, maps.select(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
                 queries = maps.select(rows.query[block].reshape(e, -1))
@@ -210,8 +210,8 @@ def measure_clean(
     few = group_by_class[: budget.attacked_tasks, :, : budget.attacked_query]
     seconds = time.perf_counter() - started
     return {
-        "clean": results.column(group_by_class.sum((1, 2)).numpy(), right.shape[1], seconds),
-        "clean, attacked tasks": results.column(few.sum((1, 2)).numpy(), few[0].numel(), 0.0),
+        "clean": results.make_column(group_by_class.sum((1, 2)).numpy(), right.shape[1], seconds),
+        "clean, attacked tasks": results.make_column(few.sum((1, 2)).numpy(), few[0].numel(), 0.0),
     }, measure_shares(contributions)
 
 

@@ -13,7 +13,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices, paths
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import shown
+from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -24,7 +24,7 @@ from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training.loop import TrainedEmbedder
 from anrot_lib.records import results
-from anrot_lib.records.describe import describe_run, describe_threat, parameter_count
+from anrot_lib.records.describe import count_parameters, describe_run, describe_threat
 from anrot_lib.records.parts import ColumnRecord, DataRecord, RankingRecipeRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, RankingRecord, RankingTrainingRecord
 
@@ -43,7 +43,7 @@ class PartImages:
         return images.reshape(*rows.shape, *images.shape[1:])
 
 
-def few_shot_columns(
+def measure_few_shot_columns(
     net: FewShotNet,
     part: Part,
     threat: ThreatModel,
@@ -77,8 +77,8 @@ def few_shot_columns(
             progress(min(at + TASKS_PER_PART, tasks))
     attacked = np.array([count for at in range(0, tasks, TASKS_PER_PART) for count in journal[f"few-shot/{at}"]])
     return {
-        "clean": results.column(clean, way * queries, 0.0),
-        threat.name: results.column(attacked, way * queries, 0.0, threat=describe_threat(threat)),
+        "clean": results.make_column(clean, way * queries, 0.0),
+        threat.name: results.make_column(attacked, way * queries, 0.0, threat=describe_threat(threat)),
     }
 
 
@@ -111,7 +111,7 @@ def find_checkpoint(name: str) -> Path:
     if not files:
         raise UserError(f"there is no checkpoint of {name}; train one: anrot retrieve train -C {name}")
     if len(files) > 1:
-        raise UserError(f"choose one by --checkpoint: {', '.join(shown(path) for path in files)}")
+        raise UserError(f"choose one by --checkpoint: {', '.join(shorten(path) for path in files)}")
     return files[0]
 
 
@@ -155,10 +155,10 @@ def make_training_record(
         "schema": SCHEMA_VERSION,
         "kind": "ranking-training",
         "row": recipe.title,
-        "run": describe_run(devices.device_kind(device)),
+        "run": describe_run(devices.describe_device(device)),
         "data": cast(DataRecord, data.about),
         "recipe": cast(RankingRecipeRecord, to_dict(recipe)),
-        "parameters": parameter_count(trained.net),
+        "parameters": count_parameters(trained.net),
         "training": {
             "steps": trained.steps,
             "seconds": round(trained.seconds, 2),

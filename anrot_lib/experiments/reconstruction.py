@@ -20,12 +20,12 @@ from anrot_lib.divergences.measures import to_standard
 from anrot_lib.divergences.names import NAMES
 from anrot_lib.experiments.reconstruction_plan import DECODINGS, Experiment, name_row
 from anrot_lib.reconstruction import autoencoders, frechet, training
-from anrot_lib.reconstruction.autoencoders import Vae, terms
+from anrot_lib.reconstruction.autoencoders import Vae, compute_terms
 from anrot_lib.reconstruction.extractors import quantise
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import pick
 from anrot_lib.records import results
-from anrot_lib.records.describe import describe_data, describe_run, parameter_count
+from anrot_lib.records.describe import count_parameters, describe_data, describe_run
 from anrot_lib.records.parts import (
     DecodedRecord,
     DistanceRecord,
@@ -67,11 +67,11 @@ def find_finished(experiment: Experiment) -> dict[str, ReconstructionRecord]:
         for row, recipe in ((name_row(recipe), recipe) for recipe in experiment.recipes)
         if (record := study.get(row)) is not None
         and record["kind"] == "reconstruction"
-        and answers(record, experiment, recipe)
+        and matches(record, experiment, recipe)
     }
 
 
-def answers(record: ReconstructionRecord, experiment: Experiment, recipe: VaeRecipe) -> bool:
+def matches(record: ReconstructionRecord, experiment: Experiment, recipe: VaeRecipe) -> bool:
     """Whether a record is of this very model, on these images and by this extractor."""
     return (
         record["vae"] == to_dict(recipe)
@@ -131,7 +131,7 @@ def load_real_features(experiment: Experiment) -> tuple[Tensor, list[FloorPointR
     with experiment.progress("features of the originals", count) as bar:
         done = itertools.count(training.IMAGES_PER_PASS, training.IMAGES_PER_PASS)
         batches = (quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS))
-        features = frechet.features_of(extractor, batches, lambda n: bar(min(next(done), count)))
+        features = frechet.extract_features(extractor, batches, lambda n: bar(min(next(done), count)))
     floors: list[FloorPointRecord] = []
     for each in _halve(count):
         floor = frechet.measure_floor(features, each, experiment.draw(f"floor/{each}"), FLOOR_REPEATS)
@@ -164,8 +164,8 @@ def measure_reconstructions(experiment: Experiment, recipe: VaeRecipe, net: Vae,
             posterior = net.encode(images)
             z = posterior.mean if decoding == "mean" else posterior.sample(experiment.draw(f"test/{k}"))
             decoded = net.decode(z)
-            psnr, ssim = frechet.psnr_ssim(decoded, images)
-            part = {"squared_error": terms(images, decoded, posterior, "kl").error, "psnr": psnr, "ssim": ssim}
+            psnr, ssim = frechet.compute_psnr_ssim(decoded, images)
+            part = {"squared_error": compute_terms(images, decoded, posterior, "kl").error, "psnr": psnr, "ssim": ssim}
             part |= {name: to_standard(name, *posterior).sum(1) for name in NAMES}
             part["features"] = experiment.extractor(quantise(decoded))
             parts.append({name: tensor.float().cpu() for name, tensor in part.items()})
@@ -192,9 +192,9 @@ def test(
         features = measures["features"]
         distance = frechet.bootstrap_distance(real, features, experiment.draw("bootstrap"), experiment.resamples)
         decoded[decoding] = {
-            "squared_error": _describe_interval(frechet.mean_interval(measures["squared_error"])),
-            "psnr": _describe_interval(frechet.mean_interval(measures["psnr"])),
-            "ssim": _describe_interval(frechet.mean_interval(measures["ssim"])),
+            "squared_error": _describe_interval(frechet.compute_mean_interval(measures["squared_error"])),
+            "psnr": _describe_interval(frechet.compute_mean_interval(measures["psnr"])),
+            "ssim": _describe_interval(frechet.compute_mean_interval(measures["ssim"])),
             "frechet": {**_describe_interval(distance), "resampled": [_round(value) for value in distance.resampled]},
             "kernel": _describe_interval(frechet.kernel_distance(real, features, experiment.draw("kernel"))),
             "over_images": cast(
@@ -231,11 +231,11 @@ def make_record(
         "schema": SCHEMA_VERSION,
         "kind": "reconstruction",
         "row": name_row(recipe),
-        "run": describe_run(devices.device_kind(experiment.device)),
+        "run": describe_run(devices.describe_device(experiment.device)),
         "data": describe_data(experiment.image_set),
         "vae": cast(VaeRecord, to_dict(recipe)),
         "test": experiment.test_settings(),
-        "parameters": parameter_count(net),
+        "parameters": count_parameters(net),
         "training": training_record,
         "extractor": cast(ExtractorRecord, experiment.extractor.about()),
         "decoded": decoded,

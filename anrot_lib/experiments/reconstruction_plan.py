@@ -102,7 +102,7 @@ class Experiment:
         }
 
     def draw(self, name: str) -> torch.Generator:
-        return randomness.generator(self.seed, f"reconstruction/{name}")
+        return randomness.make_generator(self.seed, f"reconstruction/{name}")
 
 
 def name_folder(image_set: ImageSet, preset: str, tag: str = "", reference: bool = False) -> Path:

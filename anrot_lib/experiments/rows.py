@@ -9,12 +9,12 @@ from torch import Tensor
 from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import list_differences, to_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.paths import file_stem
-from anrot_lib.core.progress import shown
+from anrot_lib.core.paths import make_file_stem
+from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import Origin, check_unseen
 from anrot_lib.experiments.columns import evaluate_row, list_left_out, select_columns
-from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
+from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method
@@ -22,13 +22,13 @@ from anrot_lib.fewshot.nets import save_net
 from anrot_lib.fewshot.pretraining import pretrain
 from anrot_lib.records import results
 from anrot_lib.records.describe import (
+    count_parameters,
     describe_budget,
     describe_data,
     describe_protocol,
     describe_recipe,
     describe_run,
     join_runs,
-    parameter_count,
 )
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, TrainingRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
@@ -43,8 +43,8 @@ def round_validation(point: Mapping[str, Any]) -> ValidationRecord:
 
 def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, TrainingRecord, Path]:
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
-    path = setting.work / f"{file_stem(row)}.pt"
-    resume = setting.work / f"{file_stem(row)}-training.pt"
+    path = setting.work / f"{make_file_stem(row)}.pt"
+    resume = setting.work / f"{make_file_stem(row)}-training.pt"
     encoder_state, pretraining_seconds = None, 0.0
     if recipe.pretrain:
         encoder_state, pretraining_seconds = pretrain_encoder(setting, recipe)
@@ -95,13 +95,13 @@ def make_record(
         "schema": SCHEMA_VERSION,
         "kind": "accuracy",
         "row": row,
-        "run": describe_run(devices.device_kind(setting.device)),
+        "run": describe_run(devices.describe_device(setting.device)),
         "data": describe_data(setting.image_set),
         "protocol": describe_protocol(setting.protocol),
         "recipe": describe_recipe(recipe),
         "budget": describe_budget(setting.budget),
         "manifest": cast(ManifestRecord, manifest.recipe()),
-        "parameters": parameter_count(net),
+        "parameters": count_parameters(net),
         "transductive": net.is_transductive(),
         "training": trained,
         "columns": columns,
@@ -138,7 +138,7 @@ def finish_row(
 
     Columns that a record of this very net, protocol and manifest has already are kept and not measured again.
     """
-    path = setting.folder / f"{file_stem(row)}.json"
+    path = setting.folder / f"{make_file_stem(row)}.json"
     former = find_record(path, setting, recipe, manifest, trained)
     check_former(path, setting, recipe, trained.get("checkpoint"))
     kept = {} if former is None else get_current_columns(former)
@@ -155,7 +155,7 @@ def finish_row(
     if former is not None:
         record["run"] = join_runs(former["run"], record["run"])
     results.write(path, record)
-    (setting.work / f"{file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
+    (setting.work / f"{make_file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
     return path
 
 
@@ -166,7 +166,7 @@ def run_rows(setting: Setting, recipes: dict[str, Recipe], half_width: float | N
         return [run_row(setting, row, recipe) for row, recipe in recipes.items()]
     make_manifest(setting)  # now, as in `run_row`
     nets = [train_row(setting, row, recipe)[0] for row, recipe in recipes.items()]
-    tasks = max(tasks_for(setting, net, half_width) for net in nets)
+    tasks = max(plan_tasks(setting, net, half_width) for net in nets)
     return [run_row(setting, row, recipe, tasks) for row, recipe in recipes.items()]
 
 
@@ -175,7 +175,7 @@ def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None
 
     tasks: the number of clean episodes, if it is not the budget's.
     """
-    path = setting.folder / f"{file_stem(row)}.json"
+    path = setting.folder / f"{make_file_stem(row)}.json"
     manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
     check_former(path, setting, recipe)
     net, trained, _ = train_row(setting, row, recipe)
@@ -201,7 +201,7 @@ def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str |
         what = "of another net"
     else:
         return
-    raise UserError(f"{shown(path)} is the record {what}; give another --tag to keep both, or delete it")
+    raise UserError(f"{shorten(path)} is the record {what}; give another --tag to keep both, or delete it")
 
 
 def is_finished(
@@ -231,10 +231,10 @@ def find_record(
     if not path.is_file():
         return None
     record = results.read(path, "accuracy")
-    return record if answers(record, setting, recipe, manifest, trained) else None
+    return record if matches(record, setting, recipe, manifest, trained) else None
 
 
-def answers(
+def matches(
     record: AccuracyRecord, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
 ) -> bool:
     """Whether a record is of this very net, protocol and manifest."""

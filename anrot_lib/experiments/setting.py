@@ -8,7 +8,7 @@ import torch
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
-from anrot_lib.core.statistics import interval, tasks_for_precision
+from anrot_lib.core.statistics import count_tasks, interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import evaluation
@@ -40,7 +40,7 @@ class Setting:
         return paths.checkpoints_dir() / self.folder.name
 
 
-def experiment_folder(
+def choose_folder(
     image_set: ImageSet, protocol: Protocol, budget: Budget, tag: str = "", reference: bool = False
 ) -> Path:
     """data/runs/<set>-<size>px-<way>way-<shot>shot-<preset>[-tag]; below data/results for a reference."""
@@ -63,9 +63,9 @@ def check_half_width(half_width: float) -> None:
         raise UserError(f"a half-width is at least 0.01 points, got {half_width:g}")
 
 
-def tasks_for(setting: Setting, net: FewShotNet, half_width: float) -> int:
+def plan_tasks(setting: Setting, net: FewShotNet, half_width: float) -> int:
     """Number of clean episodes for a 95 % interval of +/- half_width points, from a pilot of 200."""
     check_half_width(half_width)
     rows = make_manifest(setting, 200).rows
     counts = evaluation.count_clean(net, setting.image_set, rows, setting.device)
-    return max(200, tasks_for_precision(interval(counts / (rows.query[0].size)).sd, half_width))
+    return max(200, count_tasks(interval(counts / (rows.query[0].size)).sd, half_width))

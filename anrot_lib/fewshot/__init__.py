@@ -7,7 +7,7 @@ from anrot_lib.core.lazy import attach
 if TYPE_CHECKING:
     from anrot_lib.fewshot.classifier import BoundEpisodes, FewShotNet, create_net
     from anrot_lib.fewshot.evaluation import Evaluator, count_attacked, count_changed, count_clean
-    from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+    from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, flatten_gaussians
     from anrot_lib.fewshot.methods import Method, build_head, get_method, list_methods, register_method
     from anrot_lib.fewshot.nets import load_net, save_net
     from anrot_lib.fewshot.prediction import predict
@@ -26,7 +26,7 @@ __all__ = [
     "count_changed",
     "count_clean",
     "create_net",
-    "gaussian_embeddings",
+    "flatten_gaussians",
     "get_method",
     "list_methods",
     "load_net",
@@ -41,7 +41,7 @@ __getattr__, __dir__ = attach(
     {
         "classifier": ["BoundEpisodes", "FewShotNet", "create_net"],
         "evaluation": ["Evaluator", "count_attacked", "count_changed", "count_clean"],
-        "hesim": ["BhattacharyyaCoefficient", "Hesim", "gaussian_embeddings"],
+        "hesim": ["BhattacharyyaCoefficient", "Hesim", "flatten_gaussians"],
         "methods": ["Method", "build_head", "get_method", "list_methods", "register_method"],
         "nets": ["load_net", "save_net"],
         "prediction": ["predict"],

@@ -114,6 +114,6 @@ def create_net(
     return store_channels_last(FewShotNet(trunk, head))
 
 
-def folded(net: FewShotNet) -> FewShotNet:
+def fold_net(net: FewShotNet) -> FewShotNet:
     """The net with its batch norms folded into its convolutions (see `encoders.fold`), for testing; shares the head."""
     return store_channels_last(FewShotNet(encoders.fold(net.backbone), net.head).eval())

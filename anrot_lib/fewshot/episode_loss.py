@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.attacks.ascent import ascend, frozen
-from anrot_lib.attacks.gradient import fgsm, loss_only, margin_loss, pgd
+from anrot_lib.attacks.gradient import fgsm, keep_loss_only, margin_loss, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import augmentation, noise
@@ -18,7 +18,7 @@ from anrot_lib.data.episodes import Episode
 from anrot_lib.divergences.gaussian import DiagonalGaussian
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.heads.contract import Head
-from anrot_lib.fewshot.hesim import Hesim, MetricLoss, gaussian_embeddings
+from anrot_lib.fewshot.hesim import Hesim, MetricLoss, flatten_gaussians
 from anrot_lib.settings import Recipe
 
 MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
@@ -27,7 +27,7 @@ MIXES = {"mixup": augmentation.mixup, "cutmix": augmentation.cutmix}
 FORWARD, TO_PIXELS, FULL = 1, 2, 3  # passes over an image: forward; forward + to the input; forward + both backward
 
 
-def threat_of(recipe: Recipe) -> ThreatModel:
+def make_threat(recipe: Recipe) -> ThreatModel:
     """The adversary of training: FGSM with a random start for one step, PGD with step 2.5 eps / steps for more."""
     if recipe.attack_steps == 1:
         return fgsm(recipe.eps, target="query", random_start=True)
@@ -35,7 +35,7 @@ def threat_of(recipe: Recipe) -> ThreatModel:
     return pgd(recipe.eps, steps=recipe.attack_steps, step=step, restarts=1, target="query")
 
 
-def shares_of(recipe: Recipe) -> dict[str, float]:
+def list_shares(recipe: Recipe) -> dict[str, float]:
     """The versions that are trained on, and their weights, which sum to 1. A share of 0 is left out.
 
     With two views the clean share is halved between the images as they are and a jittered, blurred view.
@@ -47,20 +47,22 @@ def shares_of(recipe: Recipe) -> dict[str, float]:
     return {version: share / total for version, share in shares.items() if share > 0}
 
 
-def cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
+def compute_cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
     """What a step must cost at least, in clean steps, counted in passes of the encoder over an image.
 
     A training pass of one image counts 3 (forward, to its input, to the weights), an attack step 2 (no gradient
     of weights), and the attack's support set 1, forward once.
     """
-    versions = shares_of(recipe)
+    versions = list_shares(recipe)
     passes = FULL * (n_support + len(versions) * n_query)
     if "adversarial" in versions:
         passes += FORWARD * n_support + TO_PIXELS * n_query * recipe.attack_steps
     return passes / (FULL * (n_support + n_query))
 
 
-def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator) -> Tensor:
+def make_adversarial_queries(
+    net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator
+) -> Tensor:
     """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as it was.
 
     Batch norm works on batch statistics, as in the training step that will see these images.
@@ -72,29 +74,29 @@ def adversarial_queries(net: FewShotNet, episode: Episode, threat: ThreatModel, 
         def objective(queries: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
             return margin_loss(net.head.score(model, net.encode(queries)).logits, episode.labels)
 
-        return ascend(loss_only(objective), episode.query, threat, generator, keep="last").images
+        return ascend(keep_loss_only(objective), episode.query, threat, generator, keep="last").images
 
 
-def query_versions(
+def make_query_versions(
     net: FewShotNet, episode: Episode, recipe: Recipe, draw: Callable[[str], torch.Generator]
 ) -> dict[str, Tensor]:
     """The versions of the queries that the recipe trains on, each (E, n, C, H, W). `draw(name)` gives generators."""
     versions = {}
-    for version in shares_of(recipe):
+    for version in list_shares(recipe):
         if version == "clean":
             versions[version] = episode.query
         elif version == "view":
             versions[version] = augmentation.two_views(episode.query, draw("view"))[0]
         elif version == "adversarial":
-            versions[version] = adversarial_queries(net, episode, threat_of(recipe), draw("attack"))
+            versions[version] = make_adversarial_queries(net, episode, make_threat(recipe), draw("attack"))
         else:
             generator = draw("noise")
-            sigma = noise.uniform_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
-            versions[version] = noise.gaussian(episode.query, sigma, generator)
+            sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
+            versions[version] = noise.add_gaussian(episode.query, sigma, generator)
     return versions
 
 
-def episode_loss(
+def compute_episode_loss(
     net: FewShotNet,
     episode: Episode,
     recipe: Recipe,
@@ -102,7 +104,7 @@ def episode_loss(
     draw: Callable[[str], torch.Generator],
 ) -> Tensor:
     """The training loss of E episodes, a scalar. `metric_loss` is Hesim or a loss in its place; None leaves it out."""
-    versions = query_versions(net, episode, recipe, draw)
+    versions = make_query_versions(net, episode, recipe, draw)
     mixed = None
     if recipe.mix and "clean" in versions:
         mixed = MIXES[recipe.mix](episode.query, episode.labels, draw("mix"))
@@ -116,20 +118,20 @@ def episode_loss(
     losses = {v: nn.functional.cross_entropy(x.flatten(0, 1), episode.labels.flatten()) for v, x in logits.items()}
     if mixed is not None:
         losses["clean"] = mixed.cross_entropy(logits["clean"])
-    loss = torch.stack([share * losses[version] for version, share in shares_of(recipe).items()]).sum()
+    loss = torch.stack([share * losses[version] for version, share in list_shares(recipe).items()]).sum()
     if metric_loss is not None:
         if scores.embeddings is None:
             raise UserError(f"the head of {recipe.method} gives no embeddings for a metric loss; set hesim to 0")
         labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
-        loss = loss + recipe.hesim * metric_loss(flat_embeddings(scores.embeddings), labels.flatten())
+        loss = loss + recipe.hesim * metric_loss(flatten_embeddings(scores.embeddings), labels.flatten())
     return loss if scores.penalty is None else loss + scores.penalty
 
 
-def flat_embeddings(embeddings: DiagonalGaussian | Tensor | None) -> Tensor:
+def flatten_embeddings(embeddings: DiagonalGaussian | Tensor | None) -> Tensor:
     """Embeddings (E, n, ...) as the rows (E n, D) that metric losses take; Gaussians as [mean, var]."""
     if embeddings is None:
         raise UserError("this head gives no embeddings for a metric loss; set hesim to 0, or take another head")
-    rows = gaussian_embeddings(embeddings) if isinstance(embeddings, DiagonalGaussian) else embeddings
+    rows = flatten_gaussians(embeddings) if isinstance(embeddings, DiagonalGaussian) else embeddings
     return rows.flatten(0, 1)
 
 

@@ -19,12 +19,12 @@ from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, f
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import NotFinite, UserError
-from anrot_lib.core.trees import concatenate, tree_map
+from anrot_lib.core.trees import concatenate, map_tree
 from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 
 IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
 PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
@@ -35,13 +35,13 @@ Progress = Callable[[int], None]  # called with the number of images of each pas
 Device = torch.device | str
 
 
-def images_per_pass(size: int, device: Device) -> int:
+def count_images_per_pass(size: int, device: Device) -> int:
     """How many images of side `size` go through the encoder at once: 256 on a GPU or at 32 px, 37 at 84 px on a CPU."""
     few = PIXELS_PER_PASS // size**2 if torch.device(device).type == "cpu" else IMAGES_PER_PASS
     return max(1, min(few, IMAGES_PER_PASS))
 
 
-def blocks(n: int, size: int) -> Iterator[slice]:
+def cut_blocks(n: int, size: int) -> Iterator[slice]:
     return (slice(at, min(at + size, n)) for at in range(0, n, size))
 
 
@@ -54,7 +54,7 @@ class Descriptions:
     def select(self, rows: np.ndarray) -> Any:
         """Descriptions for row numbers of any shape, with that shape leading."""
         places = torch.from_numpy(np.searchsorted(self.rows, rows.reshape(-1)))
-        return tree_map(lambda t: t[places.to(t.device)].view(*rows.shape, *t.shape[1:]), self.values)
+        return map_tree(lambda t: t[places.to(t.device)].view(*rows.shape, *t.shape[1:]), self.values)
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def describe(
     distinct = np.unique(rows)
     parts = []
     size = image_set.batch(distinct[:1]).shape[-1]
-    for block in blocks(len(distinct), images_per_pass(size, device)):
+    for block in cut_blocks(len(distinct), count_images_per_pass(size, device)):
         images = image_set.batch(distinct[block], device)
         if change is not None:
             images = change(images, distinct[block])
@@ -97,7 +97,7 @@ def count_right(logits: Tensor, labels: Tensor) -> np.ndarray:
     return (logits.argmax(-1) == labels).sum(1).cpu().numpy()
 
 
-def support_labels(way: int, shot: int, episodes: int) -> Tensor:
+def make_support_labels(way: int, shot: int, episodes: int) -> Tensor:
     return torch.arange(way).repeat_interleave(shot).expand(episodes, way * shot)
 
 
@@ -107,11 +107,11 @@ def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, que
     _, way, shot = rows.support.shape
     n_query = rows.query.shape[2]
     counts = []
-    for block in blocks(len(rows), EPISODES_PER_PASS):
+    for block in cut_blocks(len(rows), EPISODES_PER_PASS):
         e = len(rows.classes[block])
         part = support.select(rows.support[block].reshape(e, -1))
         device = next(net.parameters()).device
-        model = net.head.fit_described(part, support_labels(way, shot, e).to(device))
+        model = net.head.fit_described(part, make_support_labels(way, shot, e).to(device))
         logits = net.head.score_described(model, query.select(rows.query[block].reshape(e, -1))).logits
         labels = torch.arange(way, device=device).repeat_interleave(n_query)
         counts.append(count_right(logits, labels))
@@ -127,12 +127,12 @@ def count_clean(
     return count_correct(net, rows, clean, clean)
 
 
-def gaussian_noise(sigma: float, seed: int) -> Change:
+def make_noise_change(sigma: float, seed: int) -> Change:
     """Noise of one sigma; what an image gets depends on the seed and its row number alone, not on its batch."""
 
     def change(images: Tensor, rows: np.ndarray) -> Tensor:
         noisy = [
-            noise.gaussian(image, sigma, randomness.generator(seed, f"noise/{row}"))
+            noise.add_gaussian(image, sigma, randomness.make_generator(seed, f"noise/{row}"))
             for image, row in zip(images, rows, strict=True)
         ]
         return torch.stack(noisy)
@@ -140,12 +140,12 @@ def gaussian_noise(sigma: float, seed: int) -> Change:
     return change
 
 
-def transfer_change(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
+def make_transfer_change(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
     """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
 
     def change(images: Tensor, rows: np.ndarray) -> Tensor:
         with torch.enable_grad():
-            generator = randomness.generator(seed, f"transfer/{rows[0]}")
+            generator = randomness.make_generator(seed, f"transfer/{rows[0]}")
             return transfer.transfer(surrogate, images, threat, generator, max_images=len(images))
 
     return change
@@ -194,8 +194,8 @@ def count_attacked(
     """
     check_eval(net)
     episode = rows.to_episode(image_set, device)
-    max_images = images_per_pass(episode.query.shape[-1], device)
-    generator = randomness.generator(seed, f"attack/{threat.name}/{first_task}")
+    max_images = count_images_per_pass(episode.query.shape[-1], device)
+    generator = randomness.make_generator(seed, f"attack/{threat.name}/{first_task}")
     if threat.target == "query":
         with frozen(net), torch.no_grad():
             model = fit_support(net, episode, max_images)
@@ -234,7 +234,7 @@ class Evaluator:
         allow_seen: bool = False,
     ):
         self.seen = check_unseen(net.origin, image_set, allow_seen=allow_seen)
-        self.net, self.image_set, self.device = folded(net), image_set, torch.device(device)
+        self.net, self.image_set, self.device = fold_net(net), image_set, torch.device(device)
         self._build_surrogate = build_surrogate
         self._surrogate: torch.nn.Module | None = None
         self._clean: Descriptions | None = None
@@ -270,7 +270,7 @@ class Evaluator:
         self, rows: EpisodeRows, threat: ThreatModel, seed: int, progress: Progress | None = None
     ) -> np.ndarray:
         """Correct queries of each task (E,), with the queries changed by the surrogate's attack."""
-        return self.count_changed(rows, transfer_change(self.get_surrogate(), threat, seed), progress=progress)
+        return self.count_changed(rows, make_transfer_change(self.get_surrogate(), threat, seed), progress=progress)
 
     def count_attacked(self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0) -> np.ndarray:
         """Correct queries of each task (E,) under a white-box attack; see the function `count_attacked`."""

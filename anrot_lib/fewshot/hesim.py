@@ -18,15 +18,15 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import KINDS, DiagonalGaussian, full_precision
-from anrot_lib.divergences.measures import pairwise, terms
+from anrot_lib.divergences.measures import compute_terms, pairwise
 
 MetricLoss = Callable[[Tensor, Tensor], Tensor]  # embeddings (B, D), labels (B,) -> a scalar
 
 
-def gaussian_embeddings(gaussian: DiagonalGaussian) -> Tensor:
+def flatten_gaussians(gaussian: DiagonalGaussian) -> Tensor:
     """Diagonal Gaussians (..., C) as the rows that Hesim takes: [mean, var], (..., 2C)."""
     if not isinstance(gaussian, DiagonalGaussian):
-        raise UserError(f"gaussian_embeddings takes diagonal Gaussians, got a {KINDS.get(type(gaussian), 'wrong')} one")
+        raise UserError(f"flatten_gaussians takes diagonal Gaussians, got a {KINDS.get(type(gaussian), 'wrong')} one")
     return torch.cat([gaussian.mean, gaussian.var], -1)
 
 
@@ -63,7 +63,7 @@ class BhattacharyyaCoefficient(BaseDistance):
         if self.kind == "simplex":
             return (_roots(query_emb) * _roots(ref_emb)).sum(-1)
         query = _split(query_emb)
-        return self._coefficient(terms("bhattacharyya", query, _split(ref_emb)).sum(-1), query)
+        return self._coefficient(compute_terms("bhattacharyya", query, _split(ref_emb)).sum(-1), query)
 
     def _coefficient(self, bhattacharyya: Tensor, gaussian: DiagonalGaussian) -> Tensor:
         return torch.exp(-bhattacharyya / (gaussian.mean.shape[-1] if self.per_dimension else 1))
@@ -95,7 +95,7 @@ class Hesim(BaseMetricLossFunction):
     l(i, p) = -log( e^{s_ip / T} / (e^{s_ip / T} + sum_n e^{s_in / T}) ) = softplus(logsumexp_n(s_in / T) - s_ip / T).
 
     embeddings (B, D) as the distance takes them, labels (B,). The default distance is
-    `BhattacharyyaCoefficient(kind)`: [mean, var] rows for "gaussian" (see `gaussian_embeddings`), logits for
+    `BhattacharyyaCoefficient(kind)`: [mean, var] rows for "gaussian" (see `flatten_gaussians`), logits for
     "simplex". Optional: indices_tuple of a miner (pairs or triplets; a pair listed twice counts twice, as in the
     library's NTXentLoss), ref_emb and ref_labels. The reducer receives one loss for each positive pair, in float32
     (float64 stays) also under autocast. l >= 0; an anchor without negatives has l = 0; without any positive pair

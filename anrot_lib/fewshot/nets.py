@@ -12,7 +12,7 @@ from anrot_lib.data.leakage.seen import Origin, set_origin
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 
 
-def architecture(net: FewShotNet, method: str) -> dict[str, Any]:
+def describe_architecture(net: FewShotNet, method: str) -> dict[str, Any]:
     """What it takes to rebuild an empty net of the same shape."""
     encoder = net.backbone
     return {
@@ -29,7 +29,7 @@ def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
     Equal nets give equal files: pickle writes an object that stands in two places once, so `about` is rebuilt.
     """
     about = json.loads(json.dumps(about))
-    content = {"net": architecture(net, method), "state": net.state_dict(), "about": about}
+    content = {"net": describe_architecture(net, method), "state": net.state_dict(), "about": about}
     save(path, content if net.origin is None else content | {"origin": net.origin.to_dict()})
 
 

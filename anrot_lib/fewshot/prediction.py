@@ -10,7 +10,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import layouts
 from anrot_lib.data.readers.decode import BadImage, decode
 from anrot_lib.data.readers.folders import walk_images
-from anrot_lib.data.readers.items import IMAGE_SUFFIXES, is_image, read_image_file, subfolders
+from anrot_lib.data.readers.items import IMAGE_SUFFIXES, is_image, list_subfolders, read_image_file
 from anrot_lib.fewshot.classifier import FewShotNet
 
 
@@ -31,10 +31,10 @@ def list_support_files(folder: Path) -> dict[str, list[Path]]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; give a folder that holds one folder of photos a class")
-    if empty := [path.name for path in subfolders(folder) if not any(walk_images(path))]:
+    if empty := [path.name for path in list_subfolders(folder) if not any(walk_images(path))]:
         raise UserError(f"the class folder {empty[0]!r} in {folder} holds no photos; add one or remove the folder")
     classes: dict[str, list[Path]] = {}
-    for item in layouts.read(folder).items if subfolders(folder) else ():
+    for item in layouts.read(folder).items if list_subfolders(folder) else ():
         if item.row >= 0 or item.problem:
             raise UserError(f"{folder}: {item.file!r} is no photo ({item.problem or 'it is a row of an array'})")
         classes.setdefault(item.class_name, []).append(item.path)

@@ -93,14 +93,14 @@ def pretrain(
     where = torch.device(device)
     rows = image_set.rows("train")
     classes, labels = np.unique(image_set.labels[rows], return_inverse=True)
-    init = randomness.generator(recipe.seed, "init")
+    init = randomness.make_generator(recipe.seed, "init")
     encoder = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init).backbone
     assert isinstance(encoder, Encoder)
     layer = build_linear(encoder.out_channels, len(classes), init)
     net = nn.Sequential(encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).to(where).train()
 
     def compute_logits(step: int) -> tuple[Tensor, Tensor]:
-        generator = randomness.generator(recipe.seed, f"pretraining/{step}")
+        generator = randomness.make_generator(recipe.seed, f"pretraining/{step}")
         batch = torch.randint(len(rows), (BATCH,), generator=generator).numpy()
         images = augmentation.flip(image_set.batch(rows[batch], where), generator)
         with devices.autocast(where, precision):

@@ -1,6 +1,6 @@
 """Episodic training on a mixture of clean, adversarial and noisy queries, resumable to the byte on a CPU.
 
-The loss of a step is `episode_loss.episode_loss`; the loop is `core.resumable`.
+The loss of a step is `episode_loss.compute_episode_loss`; the loop is `core.resumable`.
 """
 
 import logging
@@ -23,10 +23,10 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import describe_origin, set_origin
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
-from anrot_lib.fewshot.episode_loss import build_hesim, cost_limit, episode_loss, shares_of
+from anrot_lib.fewshot.episode_loss import build_hesim, compute_cost_limit, compute_episode_loss, list_shares
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.validation import overfits_to_fgsm, validate
+from anrot_lib.fewshot.validation import describe_overfitting, validate
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class TrainedNet:
     cost: float
 
 
-def learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
+def compute_learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
     """Cosine from the full rate to 0 over the run, or constant."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
@@ -142,14 +142,14 @@ class FewShotTraining(ResumableTraining):
             image_set, "val", protocol.way, protocol.shot, 10, budget.validation_tasks, recipe.seed
         )
         channels = image_set.images.shape[-1]
-        init = randomness.generator(recipe.seed, "init")
+        init = randomness.make_generator(recipe.seed, "init")
         self.net = create_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
         self.origin = describe_origin(image_set)
         set_origin(self.net.backbone, self.origin)
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
-        self.augment = augmentation.pipeline(recipe.augment) if recipe.augment else None
+        self.augment = augmentation.build_pipeline(recipe.augment) if recipe.augment else None
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
         self.optimizers = (self.optimizer,)
         self.history: list[dict[str, Any]] = []
@@ -161,7 +161,7 @@ class FewShotTraining(ResumableTraining):
         episode = self.sampler.draw(size, start=self.step * size).to_episode(self.image_set, self.device)
         if self.augment is None:
             return episode
-        generator = randomness.generator(self.recipe.seed, f"augmentation/{self.step}")
+        generator = randomness.make_generator(self.recipe.seed, f"augmentation/{self.step}")
         return replace(
             episode, support=self.augment(episode.support, generator), query=self.augment(episode.query, generator)
         )
@@ -169,14 +169,14 @@ class FewShotTraining(ResumableTraining):
     def compute_loss(self) -> Tensor:
         step = self.step
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, step, self.n_steps)
+            group["lr"] = compute_learning_rate(self.recipe, step, self.n_steps)
 
         def draw(name: str) -> torch.Generator:
-            return randomness.generator(self.recipe.seed, f"{name}/{step}")
+            return randomness.make_generator(self.recipe.seed, f"{name}/{step}")
 
         self.net.train()
         with devices.autocast(self.device, self.precision):
-            return episode_loss(self.net, self.draw_episode(), self.recipe, self.metric_loss, draw)
+            return compute_episode_loss(self.net, self.draw_episode(), self.recipe, self.metric_loss, draw)
 
     def prepare_update(self) -> None:
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
@@ -205,10 +205,10 @@ class FewShotTraining(ResumableTraining):
         if level_shares := self.net.head.shares():
             point["shares"] = level_shares
         self.history.append(point)
-        if alarm := overfits_to_fgsm(self.history):
+        if alarm := describe_overfitting(self.history):
             log.warning(alarm)
             self.alarms.append(alarm)
-        shares = shares_of(self.recipe)
+        shares = list_shares(self.recipe)
         score = sum(share * numbers[version] for version, share in shares.items())
         if score > self.best["score"]:
             self.best = {"score": score, "step": self.step, "state": copy_weights(self.net)}
@@ -221,7 +221,7 @@ class FewShotTraining(ResumableTraining):
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
-            "net": nets.architecture(self.net, self.recipe.method),
+            "net": nets.describe_architecture(self.net, self.recipe.method),
             "state": self.best["state"],
             "about": {"unfinished": f"selected at step {self.best['step']} of {self.n_steps}"},
             "weights": copy_weights(self.net),
@@ -242,6 +242,6 @@ class FewShotTraining(ResumableTraining):
     def finish(self) -> TrainedNet:
         self.net.load_state_dict(self.best["state"])
         n_support = self.sampler.n_way * self.sampler.n_shot
-        cost = cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
+        cost = compute_cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
         median = statistics.median(self.durations)  # without validation
         return TrainedNet(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)

@@ -9,7 +9,7 @@ from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import evaluation
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.settings import Recipe
 
 PROBE_TASKS, PROBE_QUERY, PROBE_STEPS = 20, 5, 7
@@ -23,12 +23,12 @@ def validate(
 
     "clean" always; "noisy" at the recipe's largest sigma; "fgsm" and "adversarial" (PGD-7) on a small probe.
     """
-    net, rows = folded(net), manifest.rows
+    net, rows = fold_net(net), manifest.rows
     per_task = rows.query.shape[1] * rows.query.shape[2]
     numbers = {"clean": float(np.mean(evaluation.count_clean(net, image_set, rows, device)) / per_task)}
     numbers["view"] = numbers["clean"]
     if recipe.noisy > 0:
-        change = evaluation.gaussian_noise(recipe.sigma_high, manifest.seed)
+        change = evaluation.make_noise_change(recipe.sigma_high, manifest.seed)
         counts = evaluation.count_changed(net, image_set, rows, change, device=device)
         numbers["noisy"] = float(np.mean(counts) / per_task)
     if recipe.adversarial > 0:
@@ -44,7 +44,7 @@ def validate(
     return numbers
 
 
-def overfits_to_fgsm(history: list[dict[str, Any]]) -> str | None:
+def describe_overfitting(history: list[dict[str, Any]]) -> str | None:
     """A sentence if FGSM accuracy rose while PGD accuracy fell ("catastrophic overfitting", Wong et al. 2020).
 
     Compares the last validation with the one of the best PGD accuracy so far.

@@ -35,17 +35,17 @@ def draw_figure(records: list[AccuracyRecord]) -> Figure:
         left.set_title("under attack", fontsize=9.5, loc="left")
         right.set_title("under noise", fontsize=9.5, loc="left")
         for row, place in (("anrot", (6.2, 54)), ("anrot-clean", (5.2, 8))):
-            left.text(place[0], place[1], ROWS[row], color=figures.colour(row), weight="bold", va="center")
+            left.text(place[0], place[1], ROWS[row], color=figures.pick_colour(row), weight="bold", va="center")
         protocol, data = records[0]["protocol"], records[0]["data"]["name"].upper()
         figure.suptitle(f"{data}, {protocol['way']}-way {protocol['shot']}-shot: one network, trained two ways")
     return figure
 
 
 def _draw_curve(axes: Axes, record: AccuracyRecord, kind: str) -> None:
-    x, mean, half, _ = figures.curve(record, kind)
+    x, mean, half, _ = figures.select_curve(record, kind)
     near = x <= WEAK if kind == "eps" else x >= 0
     x, mean, half = x[near] * (255 if kind == "eps" else 1), mean[near], half[near]
-    colour = figures.colour(record["row"])
+    colour = figures.pick_colour(record["row"])
     axes.plot(x, mean, marker="o", markersize=4, linewidth=2.2, color=colour)
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
 

@@ -28,12 +28,13 @@ Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments th
 def draw_main_table(name: str) -> str:
     """Main table and caption of an experiment."""
     records = read_experiment(name)
-    return f"{tables.as_markdown(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}."
+    table = tables.format_markdown(*tables.make_table(records))
+    return f"{table}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}."
 
 
 def draw_differences(name: str, row: str) -> str:
     """Paired differences to a row of the same experiment."""
-    return tables.as_markdown(*tables.differences(read_experiment(name), row))
+    return tables.format_markdown(*tables.compute_differences(read_experiment(name), row))
 
 
 def draw_commands(name: str) -> str:
@@ -51,12 +52,14 @@ def draw_robustness(name: str) -> str:
 
 def draw_levels(name: str) -> str:
     """The experiment on levels, with its verdict."""
-    return levels.markdown(read_experiment(name))
+    return levels.write_markdown(read_experiment(name))
 
 
 def draw_timing(file: str) -> str:
     """A benchmark."""
-    return tables.as_markdown(*tables.timing(results.read(paths.results_dir() / f"{file}.json", "timing")))
+    return tables.format_markdown(
+        *tables.make_timing_table(results.read(paths.results_dir() / f"{file}.json", "timing"))
+    )
 
 
 def draw_reconstruction(name: str) -> str:
@@ -67,13 +70,13 @@ def draw_reconstruction(name: str) -> str:
 def draw_checks(file: str) -> str:
     """Whether the gradient of a ranking model is masked."""
     record = results.read(paths.results_dir() / f"{file}.json", "ranking-checks")
-    return tables.as_markdown(*ranking.checks(record), numbers=False)
+    return tables.format_markdown(*ranking.list_checks(record), numbers=False)
 
 
 def draw_course() -> str:
     """The notebooks and their questions, with links from the root of the repository."""
-    rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in catalogue.ready()]
-    return tables.as_markdown(["notebook", "question"], rows, numbers=False)
+    rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in catalogue.list_ready()]
+    return tables.format_markdown(["notebook", "question"], rows, numbers=False)
 
 
 def draw_methods() -> str:
@@ -85,7 +88,7 @@ def draw_methods() -> str:
         queries = " + ".join(kind for kind, share in shares.items() if share)
         loss = f"cross-entropy + {recipe.hesim:g} Hesim" if recipe.hesim else "cross-entropy"
         rows.append([method.title, f"`{method.name}`", queries, loss, method.publication])
-    return tables.as_markdown(["row", "name", "queries in training", "loss", "published in"], rows, numbers=False)
+    return tables.format_markdown(["row", "name", "queries in training", "loss", "published in"], rows, numbers=False)
 
 
 PRESETS = ("smoke", "laptop", "paper")
@@ -101,7 +104,7 @@ def draw_presets() -> str:
         "clean test episodes": [f"{b.clean_tasks:,}" for b in budgets],
         "attacked test episodes x queries a class": [f"{b.attacked_tasks} x {b.attacked_query}" for b in budgets],
     }
-    return tables.as_markdown(["", *PRESETS], [[name, *cells] for name, cells in lines.items()])
+    return tables.format_markdown(["", *PRESETS], [[name, *cells] for name, cells in lines.items()])
 
 
 TABLES: Kinds = {

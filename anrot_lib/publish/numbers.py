@@ -40,13 +40,13 @@ def find_row(name: str, row: str) -> AccuracyRecord:
 def format_accuracy(name: str, row: str, column: str) -> str:
     """ "32.0 ± 1.6": a column of the main table by the first word of its heading, such as clean, FGSM, PGD, noise."""
     record = find_row(name, row)
-    names = [name for heading, name in tables.main_columns(record).items() if heading.startswith(column)]
-    return tables.value(record["columns"].get(_take_only(names, column)))
+    names = [name for heading, name in tables.list_main_columns(record).items() if heading.startswith(column)]
+    return tables.format_column(record["columns"].get(_take_only(names, column)))
 
 
 def format_difference(name: str, row: str, reference: str, column: str) -> str:
     """ "-2.2 ± 0.4": the paired difference to a row on the same episodes."""
-    headings, rows = tables.differences(read_experiment(name), reference)
+    headings, rows = tables.compute_differences(read_experiment(name), reference)
     place = _take_only([k for k, heading in enumerate(headings) if k and heading.startswith(column)], column)
     return _take_only([cells[place] for cells in rows if cells[0] == title_method(row)], row)
 
@@ -63,8 +63,8 @@ def format_halving(name: str, row: str, kind: str) -> str:
 
 
 def _halving_point(record: AccuracyRecord, kind: str) -> str:
-    x, y = figures.curve(record, kind)[:2]
-    half = statistics.halving_point(x, y)
+    x, y = figures.select_curve(record, kind)[:2]
+    half = statistics.find_halving_point(x, y)
     if half is None:
         return f"above {x[-1]:g}"
     return f"{255 * half:.1f}/255" if kind == "eps" else f"{half:.2f}"
@@ -77,7 +77,7 @@ def count_left_out(name: str) -> str:
 
 def format_level_gain(name: str, row: str) -> str:
     """ "+0.24 ± 0.08": accuracy of a combination of levels minus that of pixels alone, on the same episodes."""
-    gain, _ = levels.differences(levels.by_row(read_experiment(name)))[row]
+    gain, _ = levels.compute_differences(levels.group_by_row(read_experiment(name)))[row]
     return f"{gain.mean:+.2f} ± {gain.half_width:.2f}"
 
 
@@ -104,7 +104,7 @@ def _locate(file: str) -> Path:
 
 def format_speed(file: str, variant: str) -> str:
     """How many times as fast as its reference a variant of a benchmark is."""
-    headings, rows = tables.timing(results.read(_locate(file), "timing"))
+    headings, rows = tables.make_timing_table(results.read(_locate(file), "timing"))
     place = _take_only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
     return _take_only([cells[place] for cells in rows if cells[0] == variant], variant)
 
@@ -116,22 +116,24 @@ def _choose_counted(column: ColumnRecord | None) -> ColumnRecord | None:
 
 def draw_robustness_table(records: list[AccuracyRecord]) -> str:
     """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
-    records = tables.in_order(records)
+    records = tables.sort_records(records)
     protocol = records[0]["protocol"]
-    attack = f"PGD-{protocol['steps']} {units.pixels(protocol['eps'])}"
+    attack = f"PGD-{protocol['steps']} {units.format_pixels(protocol['eps'])}"
     headings = ["", f"{attack} on support", "on both", "mean over eps to 16/255", "eps that halves"]
     headings += ["mean over sigma", "sigma that halves"]
     rows = []
     for record in records:
         columns = record["columns"]
-        cells = [tables.value(_choose_counted(columns.get(f"{attack} {target}"))) for target in ("support", "both")]
+        cells = [
+            tables.format_column(_choose_counted(columns.get(f"{attack} {target}"))) for target in ("support", "both")
+        ]
         for kind in ("eps", "sigma"):
             if not figures.has_curve(record, kind):
                 cells += ["-", "-"]
                 continue
-            x, y = figures.curve(record, kind)[:2]
+            x, y = figures.select_curve(record, kind)[:2]
             near = x <= WEAK if kind == "eps" else x >= 0
-            cells += [f"{statistics.area_under(x[near], y[near]):.1f}", _halving_point(record, kind)]
+            cells += [f"{statistics.measure_area_under(x[near], y[near]):.1f}", _halving_point(record, kind)]
         if set(cells) != {"-"}:
             rows.append([title_method(record["row"]), *cells])
     note = (
@@ -144,7 +146,7 @@ def draw_robustness_table(records: list[AccuracyRecord]) -> str:
             " Attacks on the support set and on both that were recorded before the correction of their objective are "
             "left out: they overstate robustness."
         )
-    return f"{tables.as_markdown(headings, rows)}\n\n{note}"
+    return f"{tables.format_markdown(headings, rows)}\n\n{note}"
 
 
 SCORES = ("R@1", "ERS", "at eps = 0", "R@2", "mAP", "mAP@10", "NMI", "few-shot", "few-shot, attacked")
@@ -154,11 +156,11 @@ ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "
 def draw_ranking_tables(folder: str) -> str:
     """Measured rows of ranking models: first the scores, then the ten attacks, and what every row was asked."""
     records: list[RankingRecord] = _check_any(results.read_all(paths.results_dir() / folder, "ranking"), folder)
-    headings, rows = ranking.measured(records)
+    headings, rows = ranking.list_measured(records)
 
     def choose(names: tuple[str, ...]) -> str:
         chosen = [0] + [k for name in names for k, h in enumerate(headings) if h.rstrip("↑↓") == name]
-        return tables.as_markdown([headings[k] for k in chosen], [[row[k] for k in chosen] for row in rows])
+        return tables.format_markdown([headings[k] for k in chosen], [[row[k] for k in chosen] for row in rows])
 
     asked = []
     for record in records:

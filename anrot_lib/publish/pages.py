@@ -58,7 +58,7 @@ def refresh(path: Path) -> bool:
     drawn = marks.redraw(text)
     if drawn == text:
         return False
-    with paths.atomic_write(path) as temporary:
+    with paths.write_atomically(path) as temporary:
         temporary.write_text(drawn, "utf-8")
     return True
 
@@ -74,12 +74,12 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     records = results.read_all(folder)
     chosen: dict[str, Callable[[], Figure]] = {}
     if any(figures.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
-        chosen["robustness.png"] = lambda: figures.robustness_figure(records)
-    strong = [r for r in records if r["recipe"]["method"] == "anrot" and figures.strong_column(r)]
+        chosen["robustness.png"] = lambda: figures.draw_robustness(records)
+    strong = [r for r in records if r["recipe"]["method"] == "anrot" and figures.find_strong_column(r)]
     if vaes := results.read_all(folder, "reconstruction"):
         chosen["beta.png"] = lambda: reconstruction_figures.draw_betas(vaes, "mean")
     if len(strong) > 1:
-        chosen["shares.png"] = lambda: figures.trade_off_figure(strong)
+        chosen["shares.png"] = lambda: figures.draw_trade_off(strong)
     return chosen
 
 

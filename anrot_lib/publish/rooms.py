@@ -65,7 +65,7 @@ def draw_map() -> str:
         for number, floor in zip(range(len(read_floors()), 0, -1), read_floors(), strict=True)
         for room in floor
     ]
-    return tables.as_markdown(["floor", "room", "what it holds"], rows, numbers=False)
+    return tables.format_markdown(["floor", "room", "what it holds"], rows, numbers=False)
 
 
 def draw_picture() -> str:

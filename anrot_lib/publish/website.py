@@ -68,7 +68,7 @@ def build(out: Path) -> Path:
     for page in pages.PAGES:
         source = ROOT / page.path
         _write(out, name_page(source), page.title, _link(out, source, render_markdown(source.read_text("utf-8"))))
-    for notebook in catalogue.ready():
+    for notebook in catalogue.list_ready():
         source = ROOT / "notebooks" / f"{notebook.stem}.ipynb"
         _write(out, name_page(source), notebook.title, _link(out, source, _render_notebook(source)))
     _write_reference(out / "api")
@@ -115,7 +115,7 @@ def render_markdown(text: str) -> str:
 def _link(out: Path, source: Path, text: str) -> str:
     """Let links to pages and notebooks lead to their pages of the site, and copy other files that `text` refers to."""
     known = [ROOT / page.path for page in pages.PAGES]
-    known += [ROOT / "notebooks" / f"{notebook.stem}.ipynb" for notebook in catalogue.ready()]
+    known += [ROOT / "notebooks" / f"{notebook.stem}.ipynb" for notebook in catalogue.list_ready()]
 
     def replace(link: re.Match[str]) -> str:
         target = (source.parent / link["path"]).resolve()
@@ -165,7 +165,7 @@ def _write_reference(folder: Path) -> None:
 def _navigation(current: str) -> str:
     texts = [(name_page(ROOT / page.path), page.title) for page in pages.PAGES]
     texts.append(("api/index.html", "API reference"))
-    notebooks = [(f"{n.stem}.html", f"{n.number:02d} {n.title}") for n in catalogue.ready()]
+    notebooks = [(f"{n.stem}.html", f"{n.number:02d} {n.title}") for n in catalogue.list_ready()]
 
     def items(entries: list[tuple[str, str]]) -> str:
         here = ' aria-current="page"'

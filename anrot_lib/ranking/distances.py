@@ -62,7 +62,9 @@ def distance(x: Tensor, y: Tensor, metric: str) -> Tensor:
     starts at its target then has a gradient. The distance of a row to itself is 1e-6 sqrt(D).
     """
     if check_metric(metric) == "H":
-        return stable.compute_hellinger(measures.terms("bhattacharyya", read_gaussians(x), read_gaussians(y)).mean(-1))
+        return stable.compute_hellinger(
+            measures.compute_terms("bhattacharyya", read_gaussians(x), read_gaussians(y)).mean(-1)
+        )
     if metric == "C":
         return 1 - (x * y).sum(-1)
     return F.pairwise_distance(x, y)

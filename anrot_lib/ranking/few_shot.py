@@ -61,7 +61,7 @@ class MapEncoder(nn.Module):
         return maps.shape[1]
 
 
-def few_shot_net(embedder: Embedder, method: str = "prototypes", kind: str = "map") -> FewShotNet:
+def build_few_shot_net(embedder: Embedder, method: str = "prototypes", kind: str = "map") -> FewShotNet:
     """The embedder under a few-shot head of the kit, by its name there; in eval mode. Nothing is trained.
 
     Suited are heads without weights of their own beside a scale, such as prototypes, cosine, anrot, hela-vfa and the

@@ -204,7 +204,7 @@ def _check(name: Name) -> None:
         raise UserError(f"{name}: a defense needs batches of two images a class; begin the loss with p")
 
 
-def warning(name: Name) -> str | None:
+def get_warning(name: Name) -> str | None:
     """What to know before a training of this name, if its authors gave it up."""
     hard = name.hardness
     if hard is not None and hard.distance in ("l2", "kl"):

@@ -94,7 +94,7 @@ def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def clusters_nmi(gallery: Gallery, seed: int = 0, iterations: int = 100) -> float:
+def measure_nmi(gallery: Gallery, seed: int = 0, iterations: int = 100) -> float:
     """Normalised mutual information, in per cent, of k-means clusters with the classes; as many clusters as classes.
 
     One start by k-means++, at most so many iterations, arithmetic normalisation. Numbers of other k-means programs

@@ -135,7 +135,7 @@ class Terms(NamedTuple):
         return self.error + beta * self.divergence
 
 
-def terms(images: Tensor, reconstruction: Tensor, posterior: Posterior, divergence: str) -> Terms:
+def compute_terms(images: Tensor, reconstruction: Tensor, posterior: Posterior, divergence: str) -> Terms:
     """Both parts for each image. The divergence is one of `divergences.to_standard`, in float32."""
     error = (reconstruction.float() - images.float()).square().flatten(1).sum(1)
     return Terms(error, to_standard(divergence, *posterior).sum(1))

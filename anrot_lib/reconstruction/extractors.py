@@ -129,7 +129,7 @@ def load_program(path: Path, size: int | None = None, name: str | None = None) -
         ) from error
 
 
-def inception(path: Path | None = None, sha256: str = INCEPTION_SHA256, download: bool = False) -> Extractor:
+def load_inception(path: Path | None = None, sha256: str = INCEPTION_SHA256, download: bool = False) -> Extractor:
     """Inception v3 as FID uses it, 2,048 features, through torchmetrics; its file is checked before it is opened.
 
     path      the file of weights; None: where the download puts it, below data/raw.
@@ -143,7 +143,7 @@ def inception(path: Path | None = None, sha256: str = INCEPTION_SHA256, download
     if not path.is_file():
         if not download:
             raise UserError(f"there are no Inception weights at {path}; fetch {INCEPTION_URL}, or ask for the download")
-        with paths.atomic_write(path) as temporary:
+        with paths.write_atomically(path) as temporary:
             try:
                 urllib.request.urlretrieve(INCEPTION_URL, temporary)
             except OSError as error:
@@ -172,12 +172,12 @@ def choose_extractor(
     inception; a file: .pth (Inception weights), .npz (MobileNet v1), .pt2 (any exported module), .pt (a net of ours).
     """
     if words == "inception":
-        return inception(None, sha256 or INCEPTION_SHA256, download)
+        return load_inception(None, sha256 or INCEPTION_SHA256, download)
     path = Path(words).expanduser()
     if not path.is_file():
         raise UserError(f"unknown extractor {words!r}: neither own, inception, nor a file")
     known = {
-        ".pth": lambda: inception(path, sha256 or INCEPTION_SHA256),
+        ".pth": lambda: load_inception(path, sha256 or INCEPTION_SHA256),
         ".npz": lambda: load_mobilenet(path, size or 128),
         ".pt2": lambda: load_program(path, size),
         ".pt": lambda: load_encoder(path),

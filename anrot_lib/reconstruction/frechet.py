@@ -22,7 +22,7 @@ from torch import Tensor
 from anrot_lib.core import torchvision_compat
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import t_quantile
+from anrot_lib.core.statistics import compute_t_quantile
 
 # Below so many images a side no number is given: a choice of ours, for covariances of a few dozen features and more.
 LEAST_IMAGES = 100
@@ -40,7 +40,7 @@ class Moments(NamedTuple):
     factor: Tensor
 
 
-def moments(features: Tensor, counts: Tensor | None = None) -> Moments:
+def compute_moments(features: Tensor, counts: Tensor | None = None) -> Moments:
     """Mean and covariance (divided by n - 1) of features (N, D); `counts` (N,) says how often each row counts.
 
     With no more rows than dimensions the centred rows are the factor themselves, exact at any rank.
@@ -87,7 +87,7 @@ def distance(real: Tensor, other: Tensor) -> float:
             stacklevel=2,
         )
         return math.nan
-    return compare_moments(moments(real), moments(other))
+    return compare_moments(compute_moments(real), compute_moments(other))
 
 
 class Estimate(NamedTuple):
@@ -121,7 +121,7 @@ def bootstrap_distance(
     for _ in range(resamples):
         picked = torch.randint(len(real), (len(real),), generator=generator)
         counts = torch.bincount(picked, minlength=len(real))
-        drawn.append(compare_moments(moments(real, counts), moments(other, counts)))
+        drawn.append(compare_moments(compute_moments(real, counts), compute_moments(other, counts)))
     return Bootstrap(value, 1.96 * float(np.std(drawn, ddof=1)), drawn)
 
 
@@ -189,7 +189,7 @@ def kernel_distance(
     return Estimate(float(np.mean(drawn)), 1.96 * float(np.std(drawn, ddof=1)) / (fewest // subset) ** 0.5)
 
 
-def features_of(
+def extract_features(
     extractor: torch.nn.Module, batches: Iterable[Tensor], progress: Callable[[int], None] | None = None
 ) -> Tensor:
     """Features (N, D), float32, of batches of uint8 images (B, C, H, W). One batch of images is held at a time."""
@@ -202,7 +202,7 @@ def features_of(
     return torch.cat(parts)
 
 
-def psnr_ssim(images: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
+def compute_psnr_ssim(images: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
     """PSNR in dB and SSIM (Gaussian window of 11 pixels) of each image (B, C, H, W) in [0, 1]: (B,), (B,)."""
     torchvision_compat.load_torchvision()
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -214,7 +214,7 @@ def psnr_ssim(images: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
     return psnr, ssim
 
 
-def mean_interval(values: Tensor) -> Estimate:
+def compute_mean_interval(values: Tensor) -> Estimate:
     """Mean over images and the half-width of its 95 % t-interval."""
     values = values.double()
-    return Estimate(float(values.mean()), t_quantile(len(values)) * float(values.std()) / len(values) ** 0.5)
+    return Estimate(float(values.mean()), compute_t_quantile(len(values)) * float(values.std()) / len(values) ** 0.5)

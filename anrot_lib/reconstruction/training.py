@@ -24,7 +24,7 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.reconstruction.autoencoders import Terms, Vae, terms
+from anrot_lib.reconstruction.autoencoders import Terms, Vae, compute_terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
 
 LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
@@ -39,17 +39,17 @@ def pick(image_set: ImageSet, split: str, count: int, seed: int) -> Tensor:
     rows = torch.from_numpy(image_set.rows(split))
     if count > len(rows):
         raise UserError(f"{count} images of {split!r} are asked for, but {image_set.name!r} has {len(rows)}")
-    order = torch.randperm(len(rows), generator=randomness.generator(seed, f"reconstruction/{split}"))
+    order = torch.randperm(len(rows), generator=randomness.make_generator(seed, f"reconstruction/{split}"))
     return rows[order[:count]]
 
 
-def rate(recipe: VaeRecipe, progress: float) -> float:
+def compute_rate(recipe: VaeRecipe, progress: float) -> float:
     """The learning rate at a progress in [0, 1] of the training: half a cosine from learning_rate to 0, its first 5 %
     times a ramp that begins at 0."""
     return recipe.learning_rate * min(1.0, progress / WARM) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def moved(losses: Sequence[float]) -> float:
+def measure_progress(losses: Sequence[float]) -> float:
     """By which share the best loss so far fell over the last fifth of the epochs (rounded up); inf for one epoch.
 
     Of the best so far, because the validation loss of a net that overfits rises again and then never settles. The
@@ -111,7 +111,7 @@ class VaeTraining(ResumableTraining):
         settings: dict[str, Any] = {"vae": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
         super().__init__(settings | {"precision": precision}, recipe.epochs * self.steps_per_epoch)
         _, size, _, channels = image_set.images.shape
-        init = randomness.generator(recipe.seed, "reconstruction/init")
+        init = randomness.make_generator(recipe.seed, "reconstruction/init")
         self.net = Vae(recipe.model, size, channels, init).to(device)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
         self.optimizers = (self.optimizer,)
@@ -122,18 +122,18 @@ class VaeTraining(ResumableTraining):
         """The mean loss of the images of the step."""
         recipe = self.recipe
         epoch, place = divmod(self.step, self.steps_per_epoch)
-        shuffle = randomness.generator(recipe.seed, f"reconstruction/order/{epoch}")
+        shuffle = randomness.make_generator(recipe.seed, f"reconstruction/order/{epoch}")
         order = torch.randperm(len(self.rows), generator=shuffle)
         batch = self.rows[order[place * recipe.batch : (place + 1) * recipe.batch]]
         images = self.image_set.batch(batch, self.device)
-        noise = randomness.generator(recipe.seed, f"reconstruction/noise/{self.step}")
+        noise = randomness.make_generator(recipe.seed, f"reconstruction/noise/{self.step}")
         with devices.autocast(self.device, self.precision):
             reconstruction, posterior = self.net(images, noise)
-        return terms(images, reconstruction, posterior, recipe.divergence).loss(recipe.beta).mean()
+        return compute_terms(images, reconstruction, posterior, recipe.divergence).loss(recipe.beta).mean()
 
     def prepare_update(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(self.recipe, (self.step + 0.5) / self.n_steps)
+            group["lr"] = compute_rate(self.recipe, (self.step + 0.5) / self.n_steps)
 
     def finish_step(self) -> bool:
         if self.step % self.steps_per_epoch:
@@ -174,7 +174,7 @@ class VaeTraining(ResumableTraining):
     def finish(self) -> TrainedVae:
         self.net.load_state_dict(self.best)
         speed = self.step * self.recipe.batch / max(sum(self.durations), 1e-9)
-        last = moved([point["loss"] for point in self.history])
+        last = measure_progress([point["loss"] for point in self.history])
         return TrainedVae(self.net.eval(), self.history, self.best_epoch, last, self.seconds, speed)
 
 
@@ -184,7 +184,7 @@ def measure(net: Vae, image_set: ImageSet, rows: Tensor, recipe: VaeRecipe, devi
     parts = []
     for k, block in enumerate(torch.split(rows, IMAGES_PER_PASS)):
         images = image_set.batch(block, device)
-        noise = randomness.generator(recipe.subset_seed, f"reconstruction/validation/{k}")
+        noise = randomness.make_generator(recipe.subset_seed, f"reconstruction/validation/{k}")
         reconstruction, posterior = net(images, noise)
-        parts.append(terms(images, reconstruction, posterior, recipe.divergence))
+        parts.append(compute_terms(images, reconstruction, posterior, recipe.divergence))
     return Terms(torch.cat([part.error for part in parts]).cpu(), torch.cat([part.divergence for part in parts]).cpu())

@@ -64,7 +64,7 @@ def describe_run(device: str) -> RunRecord:
         "versions": {"anrot_lib": __version__, "python": platform.python_version(), **versions},
         "device": device,
     }
-    if (peak := devices.peak_memory()) is not None:
+    if (peak := devices.measure_peak_memory()) is not None:
         record["peak_gib"] = round(peak, 2)
     return record
 
@@ -110,6 +110,6 @@ def describe_data(image_set: ImageSet) -> DataRecord:
     return record
 
 
-def parameter_count(module: nn.Module) -> int:
+def count_parameters(module: nn.Module) -> int:
     """Number of trainable numbers."""
     return sum(p.numel() for p in module.parameters())

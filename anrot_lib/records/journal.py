@@ -24,7 +24,7 @@ class Journal:
         lines = self._read_lines()
         if lines and lines[0] == {"belongs_to": belongs_to}:
             self.parts = {line["key"]: line["value"] for line in lines[1:]}
-        with paths.atomic_write(self.path) as temporary:  # without the cut line, so that appending is safe
+        with paths.write_atomically(self.path) as temporary:  # without the cut line, so that appending is safe
             kept = [{"belongs_to": belongs_to}, *({"key": k, "value": v} for k, v in self.parts.items())]
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
 

@@ -49,7 +49,7 @@ def _write_json(path: Path, content: Any) -> None:
     """Keys are sorted and lists of numbers stand on one line, so that a difference between two files is readable."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
-    with paths.atomic_write(path) as temporary:
+    with paths.write_atomically(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 
 
@@ -109,7 +109,7 @@ def read_all(folder: Path, kind: str | None = "accuracy") -> Any:
     return [record for path in files for record in _read_json(path).values() if kind in (None, record["kind"])]
 
 
-def column(counts: np.ndarray, queries: int, seconds: float, **about: Unpack[ColumnAbout]) -> ColumnRecord:
+def make_column(counts: np.ndarray, queries: int, seconds: float, **about: Unpack[ColumnAbout]) -> ColumnRecord:
     """One column of a record from the correct counts (E,) of its episodes."""
     stats = interval(np.asarray(counts) / queries)
     return {
@@ -123,6 +123,6 @@ def column(counts: np.ndarray, queries: int, seconds: float, **about: Unpack[Col
     }
 
 
-def accuracies(column: ColumnRecord) -> np.ndarray:
+def compute_accuracies(column: ColumnRecord) -> np.ndarray:
     """Per-episode accuracies in [0, 1] of a record's column."""
     return np.asarray(column["correct"]) / np.float64(column["queries"])

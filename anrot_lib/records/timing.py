@@ -27,7 +27,7 @@ def write_timing(
         "schema": SCHEMA_VERSION,
         "kind": "timing",
         "what": what,
-        "run": describe_run(devices.device_kind(device)),
+        "run": describe_run(devices.describe_device(device)),
         "settings": {**settings, "load_average": round(os.getloadavg()[0], 2)},
         "seconds": seconds,
     }

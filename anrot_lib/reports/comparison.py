@@ -9,7 +9,7 @@ from anrot_lib.core.progress import Progress, bar
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.rows import run_rows
-from anrot_lib.experiments.setting import Setting, experiment_folder
+from anrot_lib.experiments.setting import Setting, choose_folder
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_protocol
@@ -26,14 +26,14 @@ class Comparison:
     paths: list[Path]
 
     def __str__(self) -> str:
-        return f"{tables.as_text(*tables.table(self.records))}\n\n{tables.caption(self.records[0])}"
+        return f"{tables.format_text(*tables.make_table(self.records))}\n\n{tables.write_caption(self.records[0])}"
 
     def _repr_markdown_(self) -> str:
-        return f"{tables.as_markdown(*tables.table(self.records))}\n\n{tables.caption(self.records[0])}"
+        return f"{tables.format_markdown(*tables.make_table(self.records))}\n\n{tables.write_caption(self.records[0])}"
 
     def differences(self, reference: str) -> str:
         """Paired differences to a method, in points, with 95 % intervals: can two methods be told apart?"""
-        return tables.as_text(*tables.differences(self.records, reference))
+        return tables.format_text(*tables.compute_differences(self.records, reference))
 
 
 def compare(
@@ -61,7 +61,7 @@ def compare(
     """
     protocol, budget = protocol or Protocol(), budget or preset()
     on = devices.resolve_device(device)
-    main = tables.main_columns({"protocol": describe_protocol(protocol)}).values()
+    main = tables.list_main_columns({"protocol": describe_protocol(protocol)}).values()
     setting = Setting(
         image_set,
         protocol,
@@ -69,7 +69,7 @@ def compare(
         on,
         devices.resolve_precision(budget.precision, on),
         progress,
-        experiment_folder(image_set, protocol, budget, tag),
+        choose_folder(image_set, protocol, budget, tag),
         tuple(main if columns is None else columns),
     )
     check_asked(setting)

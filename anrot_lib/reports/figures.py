@@ -11,10 +11,10 @@ from matplotlib.typing import RcKeyType
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import pixels
+from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.methods import list_methods, title_method
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports.tables import in_order
+from anrot_lib.reports.tables import sort_records
 
 # Of Okabe and Ito's palette and others that colour-blind readers can tell apart: for methods without a colour.
 OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
@@ -28,19 +28,19 @@ STYLE: dict[RcKeyType, object] = {
 }
 
 
-def colours() -> dict[str, str]:
+def list_colours() -> dict[str, str]:
     """Name -> colour of the methods that keep theirs through the whole course."""
     return {method.name: method.colour for method in list_methods() if method.colour}
 
 
-def colour(row: str, others: Sequence[str] = ()) -> str:
+def pick_colour(row: str, others: Sequence[str] = ()) -> str:
     """The colour of a method, "#RRGGBB"; of one that has none, a free one by its place in `others`."""
-    if known := colours().get(row):
+    if known := list_colours().get(row):
         return known
     return OTHER_COLOURS[list(others).index(row) % len(OTHER_COLOURS)] if row in others else OTHER_COLOURS[0]
 
 
-def curve(record: AccuracyRecord, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def select_curve(record: AccuracyRecord, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """(x, mean, half-width, episodes) of a robustness curve: kind "eps" (PGD) or "sigma" (noise), in per cent."""
     columns = record["columns"]
     if kind == "eps":
@@ -65,16 +65,18 @@ def has_curve(record: AccuracyRecord, kind: str) -> bool:
     return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
 
 
-def robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
+def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
     """One curve a record, with its 95 % band."""
-    others = [r["row"] for r in records if r["row"] not in colours()]
+    others = [r["row"] for r in records if r["row"] not in list_colours()]
     n = 0
-    for record in (r for r in in_order(records) if has_curve(r, kind)):
-        x, mean, half, n = curve(record, kind)
+    for record in (r for r in sort_records(records) if has_curve(r, kind)):
+        x, mean, half, n = select_curve(record, kind)
         if kind == "eps":  # measured at unequal distances over two decades: equal spaces read better
-            axes.set_xticks(range(len(x)), [pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x])
+            axes.set_xticks(
+                range(len(x)), [format_pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x]
+            )
             x = np.arange(len(x))
-        shown = colour(record["row"], others)
+        shown = pick_colour(record["row"], others)
         axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title_method(record["row"]))
         axes.fill_between(x, mean - half, mean + half, color=shown, alpha=0.18, linewidth=0)
     axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
@@ -83,14 +85,14 @@ def robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, wa
     axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
 
 
-def robustness_figure(records: Sequence[AccuracyRecord]) -> Figure:
+def draw_robustness(records: Sequence[AccuracyRecord]) -> Figure:
     """Accuracy over eps beside accuracy over sigma, as far as they were measured, for all rows of an experiment."""
     kinds = [kind for kind in ("eps", "sigma") if any(has_curve(record, kind) for record in records)]
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8 if len(kinds) == 2 else 5.5, 3.4), layout="constrained")
         places = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
         for axes, kind in zip(places, kinds, strict=True):
-            robustness_axes(axes, records, kind, records[0]["protocol"]["way"])
+            draw_robustness_axes(axes, records, kind, records[0]["protocol"]["way"])
         for axes in places[1:]:
             axes.set_ylabel("")
         figure.legend(
@@ -99,24 +101,26 @@ def robustness_figure(records: Sequence[AccuracyRecord]) -> Figure:
     return figure
 
 
-def strong_column(record: AccuracyRecord) -> str | None:
+def find_strong_column(record: AccuracyRecord) -> str | None:
     """Name of the column of the strong attack, PGD on the queries; None if it was not run."""
     start = f"PGD-{record['protocol']['steps']} "
     return next((name for name in record["columns"] if name.startswith(start) and name.endswith("query")), None)
 
 
-def trade_off_figure(records: Sequence[AccuracyRecord]) -> Figure:
+def draw_trade_off(records: Sequence[AccuracyRecord]) -> Figure:
     """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
-    strong = strong_column(records[0])
+    strong = find_strong_column(records[0])
     if strong is None:
         raise UserError("these records hold no strong attack, PGD on the queries; test them with all columns")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.8, 3.4), layout="constrained")
         axes = figure.subplots()
-        for record in in_order(records):
+        for record in sort_records(records):
             x, y = record["columns"][strong], record["columns"]["clean"]
             row = record["row"]
-            axes.errorbar(x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=colour(row))
+            axes.errorbar(
+                x["mean"], y["mean"], xerr=x["half_width"], yerr=y["half_width"], fmt="o", color=pick_colour(row)
+            )
             recipe = record["recipe"]
             shares = f"{recipe['clean']:g}:{recipe['adversarial']:g}:{recipe['noisy']:g}"
             axes.annotate(shares, (x["mean"], y["mean"]), textcoords="offset points", xytext=(6, 6), fontsize=8)
@@ -127,6 +131,6 @@ def trade_off_figure(records: Sequence[AccuracyRecord]) -> Figure:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG, atomically and without a time stamp, so that equal figures are equal files."""
-    with paths.atomic_write(path) as temporary:
+    with paths.write_atomically(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})
     return path

@@ -11,16 +11,16 @@ import numpy as np
 
 from anrot_lib.core.configs import from_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import Interval, holm, interval, paired, paired_p
+from anrot_lib.core.statistics import Interval, adjust_holm, compare_paired, compute_paired_p, interval
 from anrot_lib.experiments.levels import LEVELS, VARIANTS, list_attacks
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.fewshot.methods import title_method
-from anrot_lib.records.results import accuracies
+from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
-from anrot_lib.reports.tables import as_markdown
+from anrot_lib.reports.tables import format_markdown
 from anrot_lib.settings import Budget, Protocol
 
 Record = AccuracyRecord
@@ -40,7 +40,7 @@ def is_of_levels(records: Sequence[Record]) -> bool:
     return any(record["row"] == REFERENCE for record in records)
 
 
-def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
+def group_by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Row -> its records, one a seed, in the order of VARIANTS.
 
     UserError for several manifests, for no pixels, and for records of `anrot levels` with two encoders of one seed.
@@ -53,7 +53,7 @@ def by_row(records: Sequence[Record]) -> dict[str, list[Record]]:
     if is_study(records) and len(encoders) > len({seed for seed, _ in encoders}):
         raise UserError("these records are of different encoders with one seed, so their levels cannot be compared")
     names = [f"levels:{variant}" for variant in VARIANTS]
-    names += [record["row"] for record in tables.in_order(records)]
+    names += [record["row"] for record in tables.sort_records(records)]
     rows = {name: [r for r in records if r["row"] == name] for name in names}
     return {name: group for name, group in rows.items() if group}
 
@@ -68,18 +68,18 @@ def select_seeds(records: Sequence[Record], seeds: set[int]) -> list[Record]:
 
 def average_over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
     """Accuracy in [0, 1] of every episode (E,), averaged over seeds."""
-    return np.asarray(np.mean([accuracies(record["columns"][column]) for record in records], axis=0))
+    return np.asarray(np.mean([compute_accuracies(record["columns"][column]) for record in records], axis=0))
 
 
 def list_attack_columns(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
-        return [name for name in tables.main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
+        return [name for name in tables.list_main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
     columns = list_attacks(from_dict(Protocol, dict(record["protocol"])), from_dict(Budget, dict(record["budget"])))
     return [column.name for column in columns]
 
 
-def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str, tuple[Interval, float]]:
+def compute_differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str, tuple[Interval, float]]:
     """Row -> (accuracy minus that of pixels with the same seeds, clean or under attack, p after Holm's correction)."""
     base, pairs = rows[REFERENCE], {}
     for name, group in rows.items():
@@ -89,17 +89,17 @@ def differences(rows: dict[str, list[Record]], column: str = CLEAN) -> dict[str,
                 average_over_seeds(select_seeds(base, common), column),
                 average_over_seeds(select_seeds(group, common), column),
             )
-    adjusted = holm([paired_p(first, second) for first, second in pairs.values()])
+    adjusted = adjust_holm([compute_paired_p(first, second) for first, second in pairs.values()])
     return {
-        name: (paired(first, second, bootstrap=False), p)
+        name: (compare_paired(first, second, bootstrap=False), p)
         for (name, (first, second)), p in zip(pairs.items(), adjusted, strict=True)
     }
 
 
-def table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+def make_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     """(headings, rows): one row a variant, or a training."""
-    rows = by_row(records)
-    gains, attacks = differences(rows), list_attack_columns(records[0])
+    rows = group_by_row(records)
+    gains, attacks = compute_differences(rows), list_attack_columns(records[0])
     first = "levels" if is_study(records) else "trained with"
     headings = [first, CLEAN, "minus pixels", "p (Holm)", "share of each level, %"]
     headings += [name.removesuffix(" query") for name in attacks]
@@ -131,7 +131,7 @@ def get_shares(record: Record) -> dict[str, float]:
     return training["history"][-1].get("shares") or {record["row"].removeprefix("levels:"): 1.0}
 
 
-def caption(records: Sequence[Record]) -> str:
+def write_caption(records: Sequence[Record]) -> str:
     """What the table is about: data, encoder, episodes, seeds, hashes, device."""
     record = records[0]
     data, budget, protocol = record["data"], record["budget"], record["protocol"]
@@ -141,7 +141,7 @@ def caption(records: Sequence[Record]) -> str:
     trained = f"for {budget['episodes']} {'' if robust else 'clean '}episodes, seed{plural} {_join(seeds)}"
     fewer = [
         f"{title_method(name)} {_join(group_seeds)}"
-        for name, group_seeds in ((n, sorted(get_seed(r) for r in rs)) for n, rs in by_row(records).items())
+        for name, group_seeds in ((n, sorted(get_seed(r) for r in rs)) for n, rs in group_by_row(records).items())
         if group_seeds != seeds
     ]
     trained += f" ({'; '.join(fewer)})" if fewer else ""
@@ -164,21 +164,21 @@ def _join(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def markdown(records: Sequence[Record]) -> str:
+def write_markdown(records: Sequence[Record]) -> str:
     """Table, caption and verdict."""
-    return f"{as_markdown(*table(records))}\n\n{caption(records)}.\n\n{verdict(records)}"
+    return f"{format_markdown(*make_table(records))}\n\n{write_caption(records)}.\n\n{write_verdict(records)}"
 
 
-def verdict(records: Sequence[Record]) -> str:
+def write_verdict(records: Sequence[Record]) -> str:
     """From the records: what beats pixels alone, and which single level an attack takes first."""
-    rows, attacks = by_row(records), list_attack_columns(records[0])
+    rows, attacks = group_by_row(records), list_attack_columns(records[0])
     if is_study(records):
         return f"{_describe_differences(rows, 'combinations')} {_describe_attacks(rows, attacks)}"
     return " ".join(_describe_differences(rows, "trainings", column) for column in (CLEAN, *attacks))
 
 
 def _describe_differences(rows: dict[str, list[Record]], kind: str, column: str = CLEAN) -> str:
-    gains = differences(rows, column)
+    gains = compute_differences(rows, column)
     better = {name: gain for name, (gain, p) in gains.items() if p <= SURE and gain.mean > 0}
     worse = sum(p <= SURE and gain.mean < 0 for gain, p in gains.values())
     first = "Of" if column == CLEAN else f"Under {column.removesuffix(' query')}, of"

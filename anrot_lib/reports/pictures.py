@@ -12,7 +12,7 @@ from torch import Tensor, nn
 RIGHT, WRONG, PLAIN = "#009E73", "#D55E00", "#0072B2"  # Okabe-Ito, as everywhere in the course
 
 
-def pixels_of(image: Tensor) -> np.ndarray:
+def arrange_pixels(image: Tensor) -> np.ndarray:
     """(C, H, W) in [0, 1] as matplotlib takes it: (H, W, 3), or (H, W) for one channel."""
     array = image.detach().cpu().float().clamp(0, 1).permute(1, 2, 0).numpy()
     return array[..., 0] if array.shape[-1] == 1 else array
@@ -20,7 +20,7 @@ def pixels_of(image: Tensor) -> np.ndarray:
 
 def show(axes: Axes, image: Tensor, title: str = "", colour: str | None = None) -> None:
     """One image (C, H, W) in [0, 1], pixel by pixel, with a frame if a colour is given."""
-    axes.imshow(pixels_of(image), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
+    axes.imshow(arrange_pixels(image), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=8, color=colour or "black")
     for spine in axes.spines.values():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from anrot_lib.core import statistics
-from anrot_lib.core.units import pixels
+from anrot_lib.core.units import format_pixels
 from anrot_lib.ranking import names
 from anrot_lib.ranking.score import ers
 from anrot_lib.records.parts import CheckRecord
@@ -16,25 +16,25 @@ COLUMNS = ("R@1", "R@2", "mAP", "mAP@10", "NMI")
 ARROWED = [f"{name}{ers.BETTER[name]}" for name in ers.NUMBERS]
 
 
-def number(name: str, value: float | None) -> str:
+def format_number(name: str, value: float | None) -> str:
     """As the papers print it: TMA and ES:D with three digits, others with one; "-" for nothing."""
     return "-" if value is None else f"{value:.3f}" if name in ("TMA", "ES:D") else f"{value:.1f}"
 
 
-def published(name: str | None = None) -> Table:
+def list_published(name: str | None = None) -> Table:
     """Published rows, of one data set if named; where the score was not printed, it is computed, and marked with *."""
     rows = []
-    for row in ers.published()["rows"]:
+    for row in ers.read_published()["rows"]:
         if name is not None and row["set"].lower() != name:
             continue
         numbers = row.get("numbers", {})
         score = f"{row['ERS']:.1f}" if "ERS" in row else f"{ers.ers(numbers):.1f}*"
-        means = [number(column, row.get(column)) for column in COLUMNS]
-        rows.append([ers.title(row), *means, *(number(n, numbers.get(n)) for n in ers.NUMBERS), score])
+        means = [format_number(column, row.get(column)) for column in COLUMNS]
+        rows.append([ers.title(row), *means, *(format_number(n, numbers.get(n)) for n in ers.NUMBERS), score])
     return ["published", *COLUMNS, *ARROWED, "ERS"], rows
 
 
-def measured(records: Sequence[Record]) -> Table:
+def list_measured(records: Sequence[Record]) -> Table:
     """Rows of records: the numbers after the attacks, the score with its interval, its ceiling, the other GTM.
 
     If any record has few-shot accuracies, they stand at the end, clean and under attack.
@@ -43,30 +43,30 @@ def measured(records: Sequence[Record]) -> Table:
     for record in records:
         clean, numbers, score = record["clean"], record["numbers"], record["ers"]
         other = next(name for name in numbers if name not in ers.NUMBERS)
-        half = statistics.share_half_width(clean["R@1"], record["protocol"]["gallery"])
+        half = statistics.compute_share_half_width(clean["R@1"], record["protocol"]["gallery"])
         rows.append(
             [
                 title(record),
-                f"{number('R@1', clean['R@1'])} ± {half:.1f}",
-                *(number(column, clean.get(column)) for column in COLUMNS[1:]),
-                *(number(name, numbers[name]["attacked"]) for name in ers.NUMBERS),
+                f"{format_number('R@1', clean['R@1'])} ± {half:.1f}",
+                *(format_number(column, clean.get(column)) for column in COLUMNS[1:]),
+                *(format_number(name, numbers[name]["attacked"]) for name in ers.NUMBERS),
                 f"{score['value']:.1f} ± {score['half_width']:.1f}" + (" collapsed" if score["collapsed"] else ""),
                 f"{score['ceiling']:.1f}",
                 f"{other.removeprefix('GTM ')} {numbers[other]['attacked']:.1f}",
-                *(few_shot(record) if few else ()),
+                *(format_few_shot(record) if few else ()),
             ]
         )
     headings = ["measured", *COLUMNS, *ARROWED, "ERS", "at eps = 0", "GTM as"]
     return headings + (["few-shot", "few-shot, attacked"] if few else []), rows
 
 
-def few_shot(record: Record) -> list[str]:
+def format_few_shot(record: Record) -> list[str]:
     """Few-shot accuracy of the same net, clean and under the threat model of the score; "-" if it was not asked for."""
     if "few_shot" not in record:
         return ["-", "-"]
     columns = record["few_shot"]["columns"]
     (attacked,) = (column for name, column in columns.items() if name != "clean")
-    return [tables.value(columns["clean"]), tables.value(attacked)]
+    return [tables.format_column(columns["clean"]), tables.format_column(attacked)]
 
 
 def title(record: Record) -> str:
@@ -88,17 +88,17 @@ def _training(record: Record) -> str:
         return "untrained" if start == "scratch" else start
     epochs = f"{recipe['epochs']} epoch{'s' if recipe['epochs'] > 1 else ''}"
     defended = names.parse(record["name"]).defense
-    return f"{epochs} with {recipe['eta']} steps of {pixels(recipe['step'])}" if defended else epochs
+    return f"{epochs} with {recipe['eta']} steps of {format_pixels(recipe['step'])}" if defended else epochs
 
 
-def numbers(record: Record) -> Table:
+def list_numbers(record: Record) -> Table:
     """One record in full: each number before and after its attack."""
     rows = [
         [
             f"{name}{ers.BETTER.get(name, '')}",
-            number(name, values["benign"]),
-            number(name, values["attacked"]),
-            f"± {number(name, values['half_width'])}",
+            format_number(name, values["benign"]),
+            format_number(name, values["attacked"]),
+            f"± {format_number(name, values['half_width'])}",
             f"{values['seconds']:.0f} s",
         ]
         for name, values in sorted(record["numbers"].items(), key=lambda pair: _place(pair[0]))
@@ -124,7 +124,7 @@ def score_line(record: Record) -> str:
     return line + ("; COLLAPSED: the score means nothing" if score["collapsed"] else "")
 
 
-def checks(record: RankingChecksRecord) -> Table:
+def list_checks(record: RankingChecksRecord) -> Table:
     """A record of checks: what was asked, and whether it was passed."""
     rows = [
         [name, _describe_check(name, check), "passed" if check["passed"] else "FAILED"]

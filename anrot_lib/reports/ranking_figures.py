@@ -69,12 +69,12 @@ def parts(
     A part is meant to be 100 at most, where the line stands; in a sample those of CA+, QA+ and TMA can exceed it.
     """
     height = 0.84 / len(numbers)
-    longest = max(max(ers.parts(net).values()) for net in (*numbers.values(), *(ceilings or {}).values()))
+    longest = max(max(ers.compute_parts(net).values()) for net in (*numbers.values(), *(ceilings or {}).values()))
     for k, (name, colour) in enumerate(zip(numbers, colours, strict=True)):
         at = np.arange(10) + (k - (len(numbers) - 1) / 2) * height
-        axes.barh(at, list(ers.parts(numbers[name]).values()), height * 0.92, color=colour, label=name)
+        axes.barh(at, list(ers.compute_parts(numbers[name]).values()), height * 0.92, color=colour, label=name)
         if ceilings is not None:
-            axes.plot(list(ers.parts(ceilings[name]).values()), at, "k|", markersize=7)
+            axes.plot(list(ers.compute_parts(ceilings[name]).values()), at, "k|", markersize=7)
     axes.axvline(100, color="#999999", linestyle=":", linewidth=1)
     axes.set(yticks=range(10), yticklabels=ers.NUMBERS, xlabel="part of the score, more is better")
     axes.set(xlim=(0, max(100, 1.02 * longest)), xticks=range(0, 101, 20))

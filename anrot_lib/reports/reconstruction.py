@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from anrot_lib.core.statistics import t_quantile
-from anrot_lib.reconstruction.training import moved
+from anrot_lib.core.statistics import compute_t_quantile
+from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import tables
 
@@ -43,7 +43,7 @@ def average_over_seeds(records: Sequence[Record], decoding: str, what: Measure) 
     values = np.array([m["value"] for m in measures])
     if len(values) == 1:
         return float(values[0]), float(measures[0]["half_width"])
-    return float(values.mean()), t_quantile(len(values)) * float(values.std(ddof=1)) / len(values) ** 0.5
+    return float(values.mean()), compute_t_quantile(len(values)) * float(values.std(ddof=1)) / len(values) ** 0.5
 
 
 def group_records(records: Sequence[Record]) -> dict[tuple[float, str], list[Record]]:
@@ -56,7 +56,7 @@ def group_records(records: Sequence[Record]) -> dict[tuple[float, str], list[Rec
     }
 
 
-def table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
+def make_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
     """(headings, rows), one row a beta and divergence; the best distance of each divergence is starred."""
     names: dict[Measure, int] = {"frechet": 3, "kernel": 5, "squared_error": 2, "psnr": 2, "ssim": 4}
     headings = ["divergence", "beta", "seeds", "Frechet", "kernel", "squared error", "PSNR, dB", "SSIM", "KL"]
@@ -98,14 +98,16 @@ def compare_distances(
         return None
     values = np.array([a["value"] - b["value"] for a, b in pairs])
     if len(values) > 1:
-        half = t_quantile(len(values)) * values.std(ddof=1) / len(values) ** 0.5
+        half = compute_t_quantile(len(values)) * values.std(ddof=1) / len(values) ** 0.5
     else:
         ours_resampled, theirs_resampled = (np.array(distance["resampled"]) for distance in pairs[0])
         half = 1.96 * np.std(ours_resampled - theirs_resampled, ddof=1)
     return float(values.mean()), float(half), len(values)
 
 
-def differences(records: Sequence[Record], decoding: str, reference: str = "kl") -> tuple[list[str], list[list[str]]]:
+def compute_differences(
+    records: Sequence[Record], decoding: str, reference: str = "kl"
+) -> tuple[list[str], list[list[str]]]:
     """`compare_distances` of every divergence to the reference at the same beta."""
     by = group_records(records)
     rows = []
@@ -154,7 +156,7 @@ def measure_pressure(records: Sequence[Record]) -> float:
 
 def measure_movement(records: Sequence[Record]) -> float:
     """Per cent by which the validation bound still fell over the last fifth of a training, the most of these."""
-    return 100 * max(moved([point["loss"] for point in record["training"]["history"]]) for record in records)
+    return 100 * max(measure_progress([point["loss"] for point in record["training"]["history"]]) for record in records)
 
 
 def make_claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
@@ -193,13 +195,13 @@ def write_claims(records: Sequence[Record], decoding: str = "mean") -> str:
     """The table of claims, its caption and the verdict as Markdown; one line that says so if there are no records."""
     if not records:
         return NOT_YET
-    table = tables.as_markdown(*make_claims_table(records, decoding))
+    table = tables.format_markdown(*make_claims_table(records, decoding))
     minutes = sum(record["training"]["seconds"] for record in records) / 60
-    about = f"{caption(records[0], decoding)}; {len(records)} models, {minutes:.0f} minutes of training in all"
-    return f"{table}\n\n{about}.\n\n{verdict(records, decoding)}"
+    about = f"{write_caption(records[0], decoding)}; {len(records)} models, {minutes:.0f} minutes of training in all"
+    return f"{table}\n\n{about}.\n\n{write_verdict(records, decoding)}"
 
 
-def verdict(records: Sequence[Record], decoding: str = "mean") -> str:
+def write_verdict(records: Sequence[Record], decoding: str = "mean") -> str:
     """Which divergence comes closest to the originals: at equal beta, each at its best beta, and at equal pressure."""
     by = group_records(records)
     seeds = {beta: sum(len(models) for (b, _), models in by.items() if b == beta) for beta, _ in by}
@@ -250,7 +252,7 @@ def _describe_equal_pressure(records: Sequence[Record], decoding: str) -> str:
     )
 
 
-def caption(record: Record, decoding: str) -> str:
+def write_caption(record: Record, decoding: str) -> str:
     """What a table of these records is about: distance and floor, images, data, model."""
     data, vae, floor = record["data"], record["vae"], record["floor"]
     how = "measured" if floor["measured"] else "by the line over 1/n"

@@ -5,12 +5,12 @@ from typing import TypedDict
 
 from anrot_lib.attacks.transfer import Quality
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import paired
-from anrot_lib.core.units import pixels
+from anrot_lib.core.statistics import compare_paired
+from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.methods import sort_methods, title_method
 from anrot_lib.records.parts import ColumnRecord, ProtocolRecord
-from anrot_lib.records.results import accuracies
+from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord, TimingRecord
 from anrot_lib.records.timing import PEAK
 
@@ -18,22 +18,22 @@ Record = AccuracyRecord
 Table = tuple[list[str], list[list[str]]]  # headings, rows
 
 
-def in_order(records: Sequence[Record]) -> list[Record]:
+def sort_records(records: Sequence[Record]) -> list[Record]:
     """Records in the order of the registry of methods, others behind."""
     order = sort_methods(record["row"] for record in records)
     return sorted(records, key=lambda record: order.index(record["row"]))
 
 
 class HasProtocol(TypedDict):
-    """What `main_columns` needs of a record."""
+    """What `list_main_columns` needs of a record."""
 
     protocol: ProtocolRecord
 
 
-def main_columns(record: HasProtocol | AccuracyRecord) -> dict[str, str]:
+def list_main_columns(record: HasProtocol | AccuracyRecord) -> dict[str, str]:
     """Heading -> column name, of the columns that the main table shows."""
     protocol = record["protocol"]
-    eps = pixels(protocol["eps"])
+    eps = format_pixels(protocol["eps"])
     return {
         "clean": "clean",
         f"FGSM {eps}": f"FGSM {eps} query",
@@ -43,12 +43,12 @@ def main_columns(record: HasProtocol | AccuracyRecord) -> dict[str, str]:
     }
 
 
-def value(column: ColumnRecord | None) -> str:
+def format_column(column: ColumnRecord | None) -> str:
     """ "58.4 +/- 1.9", or "-" for a column that was not run."""
     return "-" if column is None else f"{column['mean']:.1f} ± {column['half_width']:.1f}"
 
 
-def cost(record: Record, records: Sequence[Record]) -> str:
+def format_cost(record: Record, records: Sequence[Record]) -> str:
     """Time of a training step, in steps of ANROT trained clean, measured where one command trained both.
 
     Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`mixture.cost_limit`).
@@ -72,17 +72,17 @@ def _have_one_run(first: Record, second: Record) -> bool:
     return (a["command"], a["commit"], a["device"]) == (b["command"], b["commit"], b["device"])
 
 
-def table(records: Sequence[Record]) -> Table:
+def make_table(records: Sequence[Record]) -> Table:
     """(headings, rows) of the main table of one experiment."""
-    records = in_order(records)
-    columns = main_columns(records[0])
+    records = sort_records(records)
+    columns = list_main_columns(records[0])
     headings = ["", *columns, "step cost", "training"]
     rows = []
     for record in records:
-        values = [value(record["columns"].get(name)) for name in columns.values()]
+        values = [format_column(record["columns"].get(name)) for name in columns.values()]
         seconds = record["training"].get("seconds")
         duration = "-" if seconds is None else f"{seconds:.0f} s"
-        rows.append([title_row(record), *values, cost(record, records), duration])
+        rows.append([title_row(record), *values, format_cost(record, records), duration])
     return headings, rows
 
 
@@ -92,7 +92,7 @@ def title_row(record: Record) -> str:
     return title_method(record["row"]) + marks + (" (SEEN CLASSES)" if "seen" in record else "")
 
 
-def caption(record: Record) -> str:
+def write_caption(record: Record) -> str:
     """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
     data, budget = record["data"], record["budget"]
     recipe, history = record["protocol"], record["training"].get("history")
@@ -127,23 +127,23 @@ def _describe_surrogate(record: Record) -> str:
     return "".join(f"; no column {name!r}: {reason}" for name, reason in record.get("left_out", {}).items())
 
 
-def memory(records: Sequence[Record]) -> str:
+def describe_peak(records: Sequence[Record]) -> str:
     """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
     peaks = [record["run"].get("peak_gib") for record in records]
     known = [peak for peak in peaks if peak is not None]
     return f"; at most {max(known):.1f} GiB of memory" if len(known) == len(peaks) else ""
 
 
-def differences(records: Sequence[Record], reference: str) -> Table:
+def compute_differences(records: Sequence[Record], reference: str) -> Table:
     """Paired differences to a row on the same episodes, in points, with their 95 % t-intervals."""
     by_row = {record["row"]: record for record in records}
     if reference not in by_row:
         raise UserError(f"there is no record of {reference!r} to compare with; there are {', '.join(by_row)}")
     base = by_row[reference]
-    columns = main_columns(base)
+    columns = list_main_columns(base)
     headings = [f"difference to {title_method(reference)}", *columns]
     rows = []
-    for record in in_order(records):
+    for record in sort_records(records):
         if record["row"] == reference or record["manifest"]["hash"] != base["manifest"]["hash"]:
             continue
         cells = []
@@ -153,13 +153,13 @@ def differences(records: Sequence[Record], reference: str) -> Table:
                 cells.append("-")
                 continue
             n = min(len(first["correct"]), len(second["correct"]))  # the first tasks of a manifest are the same
-            difference = paired(accuracies(first)[:n], accuracies(second)[:n], bootstrap=False)
+            difference = compare_paired(compute_accuracies(first)[:n], compute_accuracies(second)[:n], bootstrap=False)
             cells.append(f"{difference.mean:+.1f} ± {difference.half_width:.1f}")
         rows.append([title_method(record["row"]), *cells])
     return headings, rows
 
 
-def as_text(headings: list[str], rows: list[list[str]]) -> str:
+def format_text(headings: list[str], rows: list[list[str]]) -> str:
     """Plain text with aligned columns, for a terminal."""
     widths = [max(len(line[k]) for line in (headings, *rows)) for k in range(len(headings))]
     lines = [
@@ -169,13 +169,13 @@ def as_text(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in (lines[0], "-" * len(lines[0]), *lines[1:]))
 
 
-def as_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True) -> str:
+def format_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True) -> str:
     """numbers: whether all columns but the first are numbers, and stand at the right."""
     lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def timing(record: TimingRecord) -> Table:
+def make_timing_table(record: TimingRecord) -> Table:
     """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
     headings = [record["what"], "median, ms", "quartiles, ms"]
     rows = [

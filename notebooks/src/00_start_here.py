@@ -32,7 +32,7 @@ from anrot_lib.data import noise
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.reports import pictures, tables
 
-P = lesson.setup("00", preset=PRESET)
+P = lesson.set_up("00", preset=PRESET)
 
 # %% [markdown]
 # ## The words
@@ -176,7 +176,7 @@ print(FGSM.name, "- change of a pixel:", round(255 * FGSM.eps), "of 255 grey lev
 
 def three_versions(net):
     """The queries clean, attacked and noisy, and for each whether the net is right: (episodes, queries)."""
-    noisy = noise.gaussian(exams.query, 0.1, P.generator("noise"))
+    noisy = noise.add_gaussian(exams.query, 0.1, P.generator("noise"))
     attacked = episode.attack_episodes(net, exams, FGSM).query
     found = {}
     for name, query in {"clean": exams.query, "attacked": attacked, "noisy": noisy}.items():
@@ -448,13 +448,13 @@ check("0.4", answer)
 
 # %%
 records = sorted(P.records("synthetic-32px-5way-5shot-smoke-course"), key=lambda r: r["recipe"]["adversarial"])
-columns = tables.main_columns(records[0])
+columns = tables.list_main_columns(records[0])
 lines = [
     ["the mixture" if r["recipe"]["adversarial"] else "clean images only"]
-    + [tables.value(r["columns"].get(name)) for name in columns.values()]
+    + [tables.format_column(r["columns"].get(name)) for name in columns.values()]
     for r in records
 ]
-display(Markdown(tables.as_markdown(["trained on", *columns], lines)))
+display(Markdown(tables.format_markdown(["trained on", *columns], lines)))
 
 # %% [markdown]
 # Read the columns from left to right. Training on the mixture helps against FGSM and noise. Under PGD-20 little is left
@@ -474,10 +474,10 @@ CLAIMS = [  # setting, paper says, our record
 lines = []
 for setting, claim, experiment in CLAIMS:
     record = next((r for r in P.records(experiment) if r["row"] == "anrot"), None) if experiment else None
-    measured = tables.value(record["columns"]["clean"]) if record else "not run"
+    measured = tables.format_column(record["columns"]["clean"]) if record else "not run"
     status = "other setting, not comparable" if record else "not run"
     lines.append([setting, claim, measured, status])
-display(Markdown(tables.as_markdown(["setting", "paper says", "we measured", "status"], lines)))
+display(Markdown(tables.format_markdown(["setting", "paper says", "we measured", "status"], lines)))
 
 # %% [markdown]
 # Ours is ANROT trained on the mixture. "Other setting" is meant literally: smaller images or fewer images a class, and

@@ -34,12 +34,12 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.course import check, lesson
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeSampler
 from anrot_lib.data.leakage import guard
-from anrot_lib.data.splits import split_hash, standard
+from anrot_lib.data.splits import load_standard, split_hash
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import evaluation
 from anrot_lib.reports import figures, pictures, tables
 
-P = lesson.setup("01", preset=PRESET)
+P = lesson.set_up("01", preset=PRESET)
 
 # %% [markdown]
 # ## One form for all images
@@ -94,7 +94,7 @@ except UserError as error:
 
 # %%
 for name in ("mini-imagenet", "cifar-fs", "fc100"):
-    parts = standard(name)
+    parts = load_standard(name)
     print(f"{name:14s}", {split: len(classes) for split, classes in parts.items()}, split_hash(parts)[:10])
 
 # %% [markdown]
@@ -118,7 +118,7 @@ print("one class moved, same hash:", split_hash(moved) == my_hash)
 leaky = {split: list(names) for split, names in images.split_names.items()}
 leaky["train"].append(leaky["test"][0])
 try:
-    guard.class_overlap(leaky)
+    guard.check_class_overlap(leaky)
 except UserError as error:
     print(error)
 
@@ -310,7 +310,9 @@ def draw_leak(test_classes, runs):
     counts = trained[:runs, test_order[-test_classes:]].sum(1)
     x = np.arange(test_classes + 1)
     _, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
-    axes.bar(x, np.bincount(counts, minlength=len(x)) / runs, color=figures.colour("published"), label=f"{runs} runs")
+    axes.bar(
+        x, np.bincount(counts, minlength=len(x)) / runs, color=figures.pick_colour("published"), label=f"{runs} runs"
+    )
     axes.plot(x, [probability(k, test_classes) for k in x], "o-", color="black", markersize=3, label="exact")
     axes.axvline(0.64 * test_classes, linestyle=":", color=pictures.WRONG, label="expectation")
     axes.set(xlabel=f"leaked of {test_classes} test classes", ylabel="share of runs", title="as published")
@@ -374,8 +376,8 @@ with_leaks, without = (np.array([exam_accuracy(c, seed) for seed, c in enumerate
 fig, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 offsets = np.linspace(-0.3, 0.3, 24)  # so that equal numbers do not hide one another
 for x, values, colour, label in (
-    (np.array(leaks_of) + offsets, with_leaks, figures.colour("published"), "drawn again, as published"),
-    (3 * offsets, without, figures.colour("anrot-clean"), "classes never trained on"),
+    (np.array(leaks_of) + offsets, with_leaks, figures.pick_colour("published"), "drawn again, as published"),
+    (3 * offsets, without, figures.pick_colour("anrot-clean"), "classes never trained on"),
 ):
     axes.errorbar(x, values[:, 0], yerr=values[:, 1], fmt="o", markersize=4, linewidth=1, color=colour, label=label)
 axes.axhline(without[:, 0].mean(), linestyle=":", color="black", linewidth=1)
@@ -447,7 +449,7 @@ for name in ("clean", "mixture"):
     counts = evaluation.count_clean(P.net(name), mine, exams_of_mine.rows)
     lines.append([name, str(statistics.interval(counts / 25))])
 home.cleanup()
-display(Markdown(tables.as_markdown(["net trained on", "accuracy, %, clean, 5-way 5-shot"], lines)))
+display(Markdown(tables.format_markdown(["net trained on", "accuracy, %, clean, 5-way 5-shot"], lines)))
 
 # %% [markdown]
 # The nets were trained on other classes, and name these from five examples far above chance, 20 %. The number after
@@ -549,11 +551,11 @@ check("1.4", answer)
 lines = []
 for name, released in {"cifar-fs": "-", "mini-imagenet": "64 / 18 / 18"}.items():
     data = P.records(f"{name}-32px-5way-5shot-laptop")[0]["data"]
-    published = " / ".join(str(len(classes)) for classes in standard(name).values())
+    published = " / ".join(str(len(classes)) for classes in load_standard(name).values())
     ours = " / ".join(str(data["classes"][split]) for split in ("train", "val", "test"))
     lines.append([name, published, released, ours, f"{data['images']}", f"{data['left_out']}", data["split_hash"][:10]])
 headings = ["set", "published list", "released code", "ours", "images", "left out", "split"]
-display(Markdown(tables.as_markdown(headings, lines)))
+display(Markdown(tables.format_markdown(headings, lines)))
 
 # %% [markdown]
 # Our hashes are those of the published lists, which you saw above. Which classes the paper's test used cannot be read

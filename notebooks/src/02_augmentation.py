@@ -31,7 +31,7 @@ from anrot_lib.divergences import DiagonalGaussian, measures
 from anrot_lib.fewshot import evaluation, methods
 from anrot_lib.reports import pictures, tables
 
-P = lesson.setup("02", preset=PRESET)
+P = lesson.set_up("02", preset=PRESET)
 images, net = P.embedded, P.net("clean")
 
 # %% [markdown]
@@ -446,7 +446,7 @@ def one_shot_accuracy(*supports):
 
 
 alone = one_shot_accuracy(plain)
-gains = {name: statistics.paired(alone, one_shot_accuracy(plain, found)) for name, found in changed.items()}
+gains = {name: statistics.compare_paired(alone, one_shot_accuracy(plain, found)) for name, found in changed.items()}
 print("a mirrored copy helps on average:", gains["flip"].mean > 0)
 print("a strongly blurred copy costs more than 2 points:", gains["strong blur"].mean < -2)
 
@@ -481,7 +481,7 @@ paired_figure(gains, "1-shot, one augmented copy in the support set, 300 episode
 
 # %%
 tasks = EpisodeSampler(images.labels, 5, 5, 10, 300, seed=0, rows=test_rows).draw()
-flips_and_turns = augmentation.pipeline(("flip", "rotate90"))
+flips_and_turns = augmentation.build_pipeline(("flip", "rotate90"))
 as_published = [described(flips_and_turns, f"published, run {k}") for k in range(2)]
 usual = evaluation.count_correct(net, tasks, plain, plain)
 runs = [evaluation.count_correct(net, tasks, found, found) for found in as_published]
@@ -490,10 +490,10 @@ runs = [evaluation.count_correct(net, tasks, found, found) for found in as_publi
 again = evaluation.count_correct(net, tasks, plain, described())
 print("the usual test, twice, same counts:", bool((again == usual).all()))
 print("as published, twice, same counts:", bool((runs[0] == runs[1]).all()))
-at_test = {"as published: flips, rotations": statistics.paired(usual / 50, runs[0] / 50)}
+at_test = {"as published: flips, rotations": statistics.compare_paired(usual / 50, runs[0] / 50)}
 for name, found in changed.items():
     counts = evaluation.count_correct(net, tasks, found, found)
-    at_test[f"always: {name}"] = statistics.paired(usual / 50, counts / 50)
+    at_test[f"always: {name}"] = statistics.compare_paired(usual / 50, counts / 50)
 print("as published, accuracy is below the usual test's:", at_test["as published: flips, rotations"].mean < 0)
 
 # %%
@@ -643,13 +643,13 @@ from IPython.display import Markdown, display
 
 lines, chosen = [], ("prototypes", "published", "anrot-clean", "anrot")
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
-for record in tables.in_order([r for r in records if r["row"] in chosen]):
+for record in tables.sort_records([r for r in records if r["row"] in chosen]):
     recipe = record["recipe"]
     used = [*recipe["augment"], *filter(None, [recipe["mix"], "two views" if recipe["two_views"] else None])]
-    name, clean = methods.title_method(record["row"]), tables.value(record["columns"]["clean"])
+    name, clean = methods.title_method(record["row"]), tables.format_column(record["columns"]["clean"])
     lines.append([name, "not separated", ", ".join(used) or "none", clean])
 headings = ["CIFAR-FS, 5-way 5-shot", "paper says: gain by augmentation", "we trained with", "we measured, clean, %"]
-display(Markdown(tables.as_markdown(headings, lines)))
+display(Markdown(tables.format_markdown(headings, lines)))
 
 # %% [markdown]
 # The published description uses augmentations throughout and gives no number for them alone. The recorded models here

@@ -31,7 +31,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.course import check, lesson
 from anrot_lib.reports import figures, pictures, tables
 
-P = lesson.setup("03", preset=PRESET)
+P = lesson.set_up("03", preset=PRESET)
 
 # %% [markdown]
 # ## The rules of the game
@@ -240,7 +240,7 @@ found = {key: attacked(*key) for key in lesson.track(grid, "attacks")}
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, (_, p) in found.items()}
 
 # %%
-COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
+COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
 
 
 def draw_eps(eps, net, attack, image):
@@ -573,7 +573,7 @@ for name in (*COLUMNS, "curve PGD-10 0.3 query"):
     columns = [records[row]["columns"][name] for row in ("anrot-clean", "anrot")]
     claim = ["stands FGSM up to 0.30", "PGD, other images: not comparable"] if "0.3" in name else ["-", "no claim"]
     n = len(columns[0]["correct"])
-    rows.append([f"{name.removeprefix('curve ')}, n = {n}", claim[0], *map(tables.value, columns), claim[1]])
+    rows.append([f"{name.removeprefix('curve ')}, n = {n}", claim[0], *map(tables.format_column, columns), claim[1]])
 headings = [
     "attack, eps, target, episodes",
     "paper says",
@@ -581,14 +581,14 @@ headings = [
     "we measured: mixture",
     "status",
 ]
-display(Markdown(tables.as_markdown(headings, rows)))
+display(Markdown(tables.format_markdown(headings, rows)))
 
 # %%
 fig, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
-figures.robustness_axes(axes, list(records.values()), "eps", way=5)
+figures.draw_robustness_axes(axes, list(records.values()), "eps", way=5)
 axes.legend(fontsize=8)
 plt.show()
-print(tables.caption(records["anrot"]))
+print(tables.write_caption(records["anrot"]))
 
 # %% [markdown]
 # Measured values are accuracies in per cent with 95 % intervals over n episodes. Training on the mixture holds up at

@@ -31,7 +31,7 @@ from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
 from anrot_lib.reports import figures, pictures
 
-P = lesson.setup("04", preset=PRESET)
+P = lesson.set_up("04", preset=PRESET)
 
 # %% [markdown]
 # ## Noise, and its unit
@@ -59,7 +59,7 @@ tasks = P.pick(4, 40, 200)
 episode = P.episodes(tasks, way=5, shot=5, query=3)
 images, labels = episode.query.flatten(0, 1), episode.labels.flatten()
 mine = with_noise(images, 0.1, P.generator("check"))
-library = noise.gaussian(images, 0.1, P.generator("check"))
+library = noise.add_gaussian(images, 0.1, P.generator("check"))
 torch.testing.assert_close(mine, library)
 print("queries:", tuple(images.shape[1:]), "  equal to the library:", bool(torch.equal(mine, library)))
 
@@ -69,7 +69,7 @@ print("queries:", tuple(images.shape[1:]), "  equal to the library:", bool(torch
 
 # %%
 SIGMAS = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-noisy = {sigma: noise.gaussian(images, sigma, P.generator("noise")) for sigma in SIGMAS}
+noisy = {sigma: noise.add_gaussian(images, sigma, P.generator("noise")) for sigma in SIGMAS}
 fig, axes = plt.subplots(1, 5, figsize=(7, 1.7), layout="constrained")
 steps = (0.0, 0.05, 0.1, 0.2, 0.3)
 pictures.row(axes, torch.stack([noisy[s][0] for s in steps]), [f"sigma {s:g}" for s in steps])
@@ -111,7 +111,7 @@ def censored(x, sigma):
 # %%
 greys = torch.linspace(0, 1, 21, dtype=torch.float64)
 for sigma in (0.05, 0.3):
-    mine, library = censored(greys, sigma), noise.censored_moments(greys, sigma)
+    mine, library = censored(greys, sigma), noise.compute_censored_moments(greys, sigma)
     torch.testing.assert_close(mine, library)
     print(f"sigma {sigma}: equal to the library: True   black becomes {mine[0][0]:.3f} on average, sd {mine[1][0]:.3f}")
 
@@ -119,18 +119,18 @@ for sigma in (0.05, 0.3):
 # Does drawing agree with the formula? Lines: closed form. Dots: many draws of the library's own noise.
 
 # %%
-draws = noise.gaussian(greys.float().expand(4000, 1, 1, 21), 0.3, P.generator("draws")).flatten(0, 2)
+draws = noise.add_gaussian(greys.float().expand(4000, 1, 1, 21), 0.3, P.generator("draws")).flatten(0, 2)
 found = draws.mean(0), draws.std(0)
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.6), layout="constrained")
 for k, name in enumerate(("mean", "standard deviation")):
     for sigma, colour in ((0.1, "#56B4E9"), (0.3, "#0072B2")):
-        axes[k].plot(greys, noise.censored_moments(greys, sigma)[k], color=colour, label=f"sigma {sigma}")
+        axes[k].plot(greys, noise.compute_censored_moments(greys, sigma)[k], color=colour, label=f"sigma {sigma}")
     axes[k].plot(greys, found[k], "o", markersize=3, color="#D55E00", label="4000 draws, sigma 0.3")
     axes[k].set(xlabel="grey level before", ylabel=f"{name} after")
 axes[0].plot([0, 1], [0, 1], ":", color="black", linewidth=1)
 axes[0].legend(fontsize=7)
 plt.show()
-off = max((found[k] - noise.censored_moments(greys, 0.3)[k]).abs().max() for k in (0, 1))
+off = max((found[k] - noise.compute_censored_moments(greys, 0.3)[k]).abs().max() for k in (0, 1))
 print("draws agree with the closed form to 0.03:", bool(off < 0.03))
 
 # %% [markdown]
@@ -163,7 +163,7 @@ found = {(n, s): probabilities(n, noisy[s]) for n, s in lesson.track(list(iterto
 accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, p in found.items()}
 named = [found[name, 0.0].argmax(1) == labels for name in nets]
 shown = (named[0] & named[1]).nonzero().flatten()[:20:5].tolist()  # named rightly by both without noise
-COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
+COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
 
 
 # %%
@@ -232,7 +232,9 @@ def changed(kind, net, eps):
     if kind == "FGSM":
         threat = gradient.fgsm(eps, target="query")
         return gradient.attack(models[net], images, labels, threat, index=index).images
-    return noise.gaussian(images, eps, P.generator("size")) if "noise" in kind else (images + eps * signs).clamp(0, 1)
+    return (
+        noise.add_gaussian(images, eps, P.generator("size")) if "noise" in kind else (images + eps * signs).clamp(0, 1)
+    )
 
 
 curves = {(n, k): [] for n in nets for k in KINDS}
@@ -325,7 +327,7 @@ fine = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
 print("sigma   above 1   formula   mean rises by   formula   clipped at 1")
 for sigma in (0.05, 0.15, 0.3):
     mean, above = one_sided(fine, sigma)
-    both = noise.censored_moments(fine, sigma)[0].mean() - 0.5
+    both = noise.compute_censored_moments(fine, sigma)[0].mean() - 0.5
     shares = f"{100 * above.mean():6.1f} %  {100 * sigma / math.sqrt(2 * math.pi):6.1f} %"
     print(f"{sigma:5.2f}  {shares}  {mean.mean() - 0.5:12.4f}  {sigma**2 / 4:9.4f}  {both.abs():11.4f}")
 
@@ -375,7 +377,7 @@ print("with sigma 0.05 x 255, more than half are changed:", bool((unit_kept != w
 from anrot_lib.core.errors import UserError
 
 try:
-    noise.gaussian(whole, 0.05, P.generator("unit"))
+    noise.add_gaussian(whole, 0.05, P.generator("unit"))
 except UserError as error:
     print(error)
 
@@ -469,16 +471,16 @@ for sigma in ("0.05", "0.10", "0.20", "0.30"):
     columns = [records[row]["columns"][f"noise {sigma} query"] for row in ("anrot-clean", "anrot")]
     claim = ["stands noise up to 0.30", "other images: not comparable"] if sigma == "0.30" else ["-", "no claim"]
     n = len(columns[0]["correct"])
-    rows.append([f"sigma {sigma}, n = {n}", claim[0], *map(tables.value, columns), claim[1]])
+    rows.append([f"sigma {sigma}, n = {n}", claim[0], *map(tables.format_column, columns), claim[1]])
 headings = ["noise, episodes", "paper says", "we measured: trained clean", "we measured: mixture", "status"]
-display(Markdown(tables.as_markdown(headings, rows)))
+display(Markdown(tables.format_markdown(headings, rows)))
 
 # %%
 fig, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
-figures.robustness_axes(axes, list(records.values()), "sigma", way=5)
+figures.draw_robustness_axes(axes, list(records.values()), "sigma", way=5)
 axes.legend(fontsize=8)
 plt.show()
-print(tables.caption(records["anrot"]))
+print(tables.write_caption(records["anrot"]))
 
 # %% [markdown]
 # Measured values are accuracies in per cent with 95 % intervals over n episodes. Trained clean, accuracy falls

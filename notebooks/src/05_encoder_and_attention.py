@@ -29,10 +29,10 @@ from torch import nn
 from anrot_lib.course import check, lesson
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.attention import Attention, ChannelAttention, SpatialAttention
-from anrot_lib.records.describe import parameter_count
+from anrot_lib.records.describe import count_parameters
 from anrot_lib.reports import pictures, tables
 
-P = lesson.setup("05", preset=PRESET)
+P = lesson.set_up("05", preset=PRESET)
 
 # %% [markdown]
 # ## From pixels to maps
@@ -65,7 +65,7 @@ def shapes(model, side):
 
 # %%
 names = ["stem", "stage 1", "stage 2", "stage 3", "stage 4"]
-counts = [parameter_count(stage) for stage in encoder.stages]
+counts = [count_parameters(stage) for stage in encoder.stages]
 print(f"{'':8s} {'84 px':>13s} {'32 px':>13s} {'parameters':>11s}")
 for name, large, small, n in zip(names, shapes(encoder, 84), shapes(encoder, 32), counts, strict=True):
     print(f"{name:8s} {large:>13s} {small:>13s} {n:11,}")
@@ -166,8 +166,8 @@ print("a gate per place:", tuple(mine.shape), "  equal to the library:", bool(to
 print(f"{'encoder':15s} {'without':>11s} {'with':>11s} {'difference':>11s} {'in the gates':>13s}")
 for name in encoders.BUILDERS:
     on, off = (encoders.build(name, attention=switch) for switch in (True, False))
-    gates = sum(parameter_count(m) for m in on.modules() if isinstance(m, Attention))
-    n_on, n_off = parameter_count(on), parameter_count(off)
+    gates = sum(count_parameters(m) for m in on.modules() if isinstance(m, Attention))
+    n_on, n_off = count_parameters(on), count_parameters(off)
     assert n_on - n_off == gates
     print(f"{name:15s} {n_off:11,} {n_on:11,} {n_on - n_off:11,} {gates:13,}")
 
@@ -383,7 +383,7 @@ measured = {}
 for name in encoders.BUILDERS:
     model = encoders.build(name).eval()
     layers, products = cost(model)
-    measured[name] = (parameter_count(model), products)
+    measured[name] = (count_parameters(model), products)
     print(f"{name:15s} {measured[name][0]:11,} {layers:10d} {products / 1e6:16,.0f} {shapes(model, 84)[-1]:>14s}")
 ratio = measured["resnet12"][0] / measured["resnet12_anrot"][0]
 print(f"resnet12 has {ratio:.1f} times the parameters of resnet12_anrot")
@@ -575,9 +575,9 @@ rows = [["mini-imagenet, 84 px", "resnet12_anrot", "88.1 ± 0.4", "not run", "no
 for experiment, row, claim, status in runs:
     r = next(r for r in P.records(experiment) if r["row"] == row)
     setting = f"{r['data']['name']}, {r['data']['size']} px"
-    rows.insert(0, [setting, r["budget"]["encoder"], claim, tables.value(r["columns"]["clean"]), status])
+    rows.insert(0, [setting, r["budget"]["encoder"], claim, tables.format_column(r["columns"]["clean"]), status])
 headings = ["setting", "encoder", "paper says", "we measured", "status"]
-display(Markdown(tables.as_markdown(headings, rows)))
+display(Markdown(tables.format_markdown(headings, rows)))
 
 # %% [markdown]
 # Measured values are accuracies in per cent with 95 % intervals over episodes. Two comparisons are missing here and

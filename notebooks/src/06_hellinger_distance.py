@@ -26,7 +26,7 @@ from anrot_lib.course import check, lesson
 from anrot_lib.divergences import DiagonalGaussian, measures, stable
 from anrot_lib.reports import figures, pictures
 
-P = lesson.setup("06", preset=PRESET)
+P = lesson.set_up("06", preset=PRESET)
 
 # %% [markdown]
 # ## Overlap
@@ -303,7 +303,7 @@ print("a query's score depends on the queries beside it:", not torch.allclose(to
 
 # %%
 fig, axes = plt.subplots(figsize=(4.4, 3), layout="constrained")
-axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.colour("published"))
+axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.pick_colour("published"))
 low, high = together.min().item(), together.max().item()
 axes.plot([low, high], [low, high], linestyle=":", color="black", linewidth=1, label="equal")
 axes.set(xlabel="distance, scored in a batch of 25", ylabel="distance, scored alone", title="as published")
@@ -408,7 +408,7 @@ from anrot_lib.reports import tables
 
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
 chosen = [r for r in records if r["row"] in ("prototypes", "published", "hela-vfa", "anrot-clean")]
-display(Markdown(tables.as_markdown(*tables.differences(chosen, "prototypes"))))
+display(Markdown(tables.format_markdown(*tables.compute_differences(chosen, "prototypes"))))
 
 # %% [markdown]
 # The numbers are differences to Euclidean prototypes on the same episodes, in points, with 95 % intervals. An interval

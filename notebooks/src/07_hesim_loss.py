@@ -25,10 +25,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from anrot_lib.course import check, lesson
-from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, flatten_gaussians
 from anrot_lib.reports import figures, pictures
 
-P = lesson.setup("07", preset=PRESET)
+P = lesson.set_up("07", preset=PRESET)
 
 # %% [markdown]
 # ## Pull and push
@@ -78,7 +78,7 @@ net, episode = P.net("mixture"), P.episodes(1, way=5, shot=5, query=5)
 labels = episode.labels[0]
 with torch.no_grad():
     gaussians = net.head.describe(net.encode(episode.query[0]))
-embeddings = gaussian_embeddings(gaussians)
+embeddings = flatten_gaussians(gaussians)
 print("images, [mean, variance]:", tuple(embeddings.shape), " labels:", labels.tolist())
 
 # %%
@@ -112,7 +112,7 @@ from anrot_lib.fewshot.classifier import create_net
 
 untrained = create_net("tiny", "anrot", attention=True, generator=P.generator("weights")).eval()
 with torch.no_grad():
-    first = gaussian_embeddings(untrained.head.describe(untrained.encode(episode.query[0])))
+    first = flatten_gaussians(untrained.head.describe(untrained.encode(episode.query[0])))
 before, after = Hesim(0.1)(first, labels), Hesim(0.1)(embeddings, labels)
 print("the loss is smaller after training:", bool(after < before))
 
@@ -440,8 +440,8 @@ print("as published, all values equal:", len(set(flat)) == 1, "  ours falls:", f
 
 # %%
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(steps, flat, color=figures.colour("published"), label="as published")
-axes.plot(steps, falling, color=figures.colour("anrot"), label="masks before the exponential")
+axes.plot(steps, flat, color=figures.pick_colour("published"), label="as published")
+axes.plot(steps, falling, color=figures.pick_colour("anrot"), label="masks before the exponential")
 axes.set(xlabel="from random (0) to perfect scores (1)", ylabel="loss", yscale="log", ylim=(1e-3, 300))
 axes.legend(fontsize=8)
 plt.show()
@@ -560,11 +560,13 @@ without = [r for r in without if r["recipe"]["adversarial"] == r["recipe"]["nois
 lines = []
 for r in [records[row] for row in ("prototypes", "published", "anrot-clean") if row in records] + without:
     name = methods.title_method(r["row"]) + (" (no Hesim)" if r in without else "")
-    lines.append([name, f"{r['recipe']['hesim']:g}", "-", tables.value(r["columns"]["clean"])])
+    lines.append([name, f"{r['recipe']['hesim']:g}", "-", tables.format_column(r["columns"]["clean"])])
 if not without:
     lines.append(["ANROT, trained clean (no Hesim)", "0", "-", "not run"])
 lines.append(["ANROT-HELANet, the paper's own setting", "0.5", "90.6 ± 0.5", "not run"])
-display(Markdown(tables.as_markdown(["CIFAR-FS, 5-way 5-shot", "weight of Hesim", "paper says", "we measured"], lines)))
+display(
+    Markdown(tables.format_markdown(["CIFAR-FS, 5-way 5-shot", "weight of Hesim", "paper says", "we measured"], lines))
+)
 
 # %% [markdown]
 # Per cent of clean test queries, with 95 % intervals. The paper's number and ours are not comparable: ours stand on 200

@@ -31,7 +31,7 @@ import torch
 
 from anrot_lib.attacks import gradient
 from anrot_lib.core import checkpoints, devices, paths
-from anrot_lib.core.statistics import interval, paired
+from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
 from anrot_lib.fewshot import episode_loss, evaluation, methods, nets, training
@@ -39,7 +39,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.settings import Protocol, Recipe
 
-P = lesson.setup("08", preset=PRESET)
+P = lesson.set_up("08", preset=PRESET)
 
 # %% [markdown]
 # ## One step
@@ -63,15 +63,15 @@ P = lesson.setup("08", preset=PRESET)
 
 # %%
 recipe = Recipe(clean=1, adversarial=1, noisy=1)
-print("shares:", {name: round(share, 3) for name, share in episode_loss.shares_of(recipe).items()})
-threat = episode_loss.threat_of(recipe)
+print("shares:", {name: round(share, 3) for name, share in episode_loss.list_shares(recipe).items()})
+threat = episode_loss.make_threat(recipe)
 print(f"attack: {threat.name}, {threat.steps} step of {threat.step * 255:.0f}/255 from a {threat.start} start")
 
 # %%
 episode = P.episodes(1, way=5, shot=5, query=10, split="train", image_set=P.image_set)
 channels = episode.query.shape[2]
 net = create_net(P.budget.encoder, "anrot", channels, generator=P.generator("weights")).train()
-versions = episode_loss.query_versions(net, episode, recipe, P.generator)
+versions = episode_loss.make_query_versions(net, episode, recipe, P.generator)
 print({name: tuple(images.shape[1:3]) for name, images in versions.items()})
 moved = (versions["adversarial"] - versions["clean"]).abs().max()
 print("no pixel of the attack moved more than 8/255:", bool(moved <= 8 / 255 + 1e-6))
@@ -94,22 +94,24 @@ plt.show()
 
 # %%
 def my_step_loss(net, episode, recipe, hesim):
-    attacked = episode_loss.adversarial_queries(net, episode, episode_loss.threat_of(recipe), P.generator("attack"))
+    attacked = episode_loss.make_adversarial_queries(
+        net, episode, episode_loss.make_threat(recipe), P.generator("attack")
+    )
     generator = P.generator("noise")
-    sigma = noise.uniform_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
-    noisy = noise.gaussian(episode.query, sigma, generator)
+    sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
+    noisy = noise.add_gaussian(episode.query, sigma, generator)
     support = episode.support.flatten(1, 2)
     maps = net.encode(torch.cat([support, episode.query, attacked, noisy], 1))
     model = net.head.fit(maps[:, : support.shape[1]], episode.support_labels)
     scores, labels = net.head.score(model, maps[:, support.shape[1] :]), episode.labels.repeat(1, 3)[0]
     entropy = torch.nn.functional.cross_entropy(scores.logits[0], labels)
-    return entropy + recipe.hesim * hesim(episode_loss.flat_embeddings(scores.embeddings), labels)
+    return entropy + recipe.hesim * hesim(episode_loss.flatten_embeddings(scores.embeddings), labels)
 
 
 # %%
 hesim = episode_loss.build_hesim(recipe, net.head)
 mine = my_step_loss(net, episode, recipe, hesim)
-library = episode_loss.episode_loss(net, episode, recipe, hesim, P.generator)
+library = episode_loss.compute_episode_loss(net, episode, recipe, hesim, P.generator)
 torch.testing.assert_close(mine, library)
 print("equal to the library:", bool(torch.isclose(mine, library)))
 
@@ -127,7 +129,9 @@ print("equal to the library:", bool(torch.isclose(mine, library)))
 recipes = {"1:0:0": Recipe(), "1:0:1": Recipe(noisy=1), "1:1:1": recipe}
 recipes["1:1:1, PGD-3"] = replace(recipe, attack_steps=3)
 for name, other in recipes.items():
-    print(f"{name:13s} costs at least {episode_loss.cost_limit(other, n_support=25, n_query=50):.2f} clean steps")
+    print(
+        f"{name:13s} costs at least {episode_loss.compute_cost_limit(other, n_support=25, n_query=50):.2f} clean steps"
+    )
 
 # %%
 PARTS = ("support set", "clean", "noisy", "adversarial", "attack")
@@ -201,7 +205,7 @@ for name, (found, _) in runs.items():
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-COLOURS = {"clean": figures.colour("anrot-clean"), "mixture": figures.colour("anrot")}
+COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
 LINES = {"clean": "-", "noisy": "--", "fgsm": "-.", "adversarial": ":"}
 for name, (found, losses) in runs.items():
     smooth = np.convolve(list(losses.values()), np.ones(5) / 5, "valid")
@@ -235,7 +239,7 @@ ATTACKS = {
 
 def accuracies(net, image_set=P.image_set, tasks=tasks):
     """Accuracy of every episode, clean, attacked and noisy, by name."""
-    change = evaluation.gaussian_noise(protocol.sigma, seed=0)
+    change = evaluation.make_noise_change(protocol.sigma, seed=0)
     counts = {"clean": evaluation.count_clean(net, image_set, tasks, device)}
     for name, threat in ATTACKS.items():
         counts[name] = evaluation.count_attacked(net, image_set, tasks, threat, 0, device)
@@ -294,19 +298,19 @@ by_shares = {
     for r in records
     if but_for_shares(r) == but_for_shares(mixed) and r["manifest"]["hash"] == mixed["manifest"]["hash"]
 }
-wanted = {h: c for h, c in tables.main_columns(mixed).items() if not h.startswith("transfer")}
+wanted = {h: c for h, c in tables.list_main_columns(mixed).items() if not h.startswith("transfer")}
 print("recorded, on the same test episodes:", {"1:0:0", "1:1:1"} <= set(by_shares))
 
 
 # %%
 def draw_shares(shares, beside):
     groups, colours = {}, {}
-    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in figures.colours())
+    others = sorted(r["row"] for r in by_shares.values() if r["row"] not in figures.list_colours())
     for name in dict.fromkeys((shares, beside)):
         columns = by_shares[name]["columns"]
         shown = {h: columns.get(c, {"mean": np.nan, "half_width": np.nan}) for h, c in wanted.items()}
         groups[name] = {h: (c["mean"], c["half_width"]) for h, c in shown.items()}
-        colours[name] = figures.colour(by_shares[name]["row"], others)
+        colours[name] = figures.pick_colour(by_shares[name]["row"], others)
     _, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
     bars(axes, groups, colours)
     axes.set_title("CIFAR-FS; shares clean : adversarial : noisy", fontsize=9)
@@ -337,7 +341,7 @@ lesson.explore(draw_shares, {"shares": "1:1:1", "beside": "1:0:0"}, shares=list(
 # **constructed** histories:
 
 # %%
-from anrot_lib.fewshot.validation import ALARM_DROP, overfits_to_fgsm
+from anrot_lib.fewshot.validation import ALARM_DROP, describe_overfitting
 
 CONSTRUCTED = {
     "healthy": ([0.24, 0.31, 0.36, 0.40, 0.42], [0.22, 0.28, 0.33, 0.36, 0.38]),
@@ -350,8 +354,8 @@ histories = {
     for name, lines in CONSTRUCTED.items()
 }
 for name, history in histories.items():
-    print(f"{name}: alarm {any(overfits_to_fgsm(history[:k]) is not None for k in range(1, 6))}")
-print(overfits_to_fgsm(histories["overfits to FGSM"][:4]))
+    print(f"{name}: alarm {any(describe_overfitting(history[:k]) is not None for k in range(1, 6))}")
+print(describe_overfitting(histories["overfits to FGSM"][:4]))
 
 
 # %%
@@ -361,7 +365,7 @@ def draw_history(history):
     _, axes = plt.subplots(figsize=(5.2, 2.8), layout="constrained")
     axes.plot(steps, [100 * h["fgsm"] for h in points], "-.o", color="#CC79A7", label="FGSM")
     axes.plot(steps, [100 * h["adversarial"] for h in points], ":o", color="#D55E00", label="PGD-7")
-    alarms = [steps[k] for k in range(5) if overfits_to_fgsm(points[: k + 1])]
+    alarms = [steps[k] for k in range(5) if describe_overfitting(points[: k + 1])]
     for step in alarms:
         axes.axvline(step, color="black", linewidth=1)
     axes.set(xlabel="step", ylabel="validation accuracy, %", ylim=(0, 100))
@@ -496,9 +500,9 @@ print("batches:", len(joined), " first one:", tuple(images.shape), tuple(labels.
 # differs:
 
 # %%
-print("as published, a step sees:", list(episode_loss.query_versions(net, episode, Recipe(), P.generator)))
+print("as published, a step sees:", list(episode_loss.make_query_versions(net, episode, Recipe(), P.generator)))
 few = P.manifest(12, query=5).rows
-shaken = evaluation.gaussian_noise(0.1, seed=0)
+shaken = evaluation.make_noise_change(0.1, seed=0)
 noisy = {n: evaluation.count_changed(P.net(n), P.embedded, few, shaken).mean() / 25 for n in ("clean", "mixture")}
 print("under noise the course's net that was trained on the mixture is better:", noisy["mixture"] > noisy["clean"])
 
@@ -506,7 +510,7 @@ print("under noise the course's net that was trained on the mixture is better:",
 fig, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained", sharey=True)
 pair = [by_shares["1:0:0"], by_shares["1:1:1"]]
 for place, kind in zip(axes, ("eps", "sigma"), strict=True):
-    figures.robustness_axes(place, pair, kind, way=5)
+    figures.draw_robustness_axes(place, pair, kind, way=5)
 axes[1].set_ylabel("")
 axes[1].legend(fontsize=8)
 plt.show()
@@ -538,17 +542,17 @@ lines = []
 for record in records:
     other = constant.get(record["row"])
     if other and other["manifest"]["hash"] == record["manifest"]["hash"]:
-        gain = paired(*(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record)))
+        gain = compare_paired(*(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record)))
         lines.append([methods.title_method(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
-display(Markdown(tables.as_markdown(["cosine instead of a constant rate", "clean accuracy, points"], lines)))
+display(Markdown(tables.format_markdown(["cosine instead of a constant rate", "clean accuracy, points"], lines)))
 
 # %%
 lines = []
-for record in tables.in_order(records):
+for record in tables.sort_records(records):
     history = record["training"]["history"]
     best, last = max(h["clean"] for h in history), history[-1]["clean"]
     lines.append([methods.title_method(record["row"]), f"{100 * (last - best):+.1f}"])
-display(Markdown(tables.as_markdown(["last validation against the best, clean", "points"], lines)))
+display(Markdown(tables.format_markdown(["last validation against the best, clean", "points"], lines)))
 
 # %% [markdown]
 # An interval without 0 in it is a difference that the test episodes can tell. The second table asks what is lost by
@@ -643,10 +647,10 @@ check("8.4", answer)
 headings = ["shares", "paper says", *(f"{h}, we measured" for h in wanted), "clean steps a step"]
 lines = []
 for name, record in by_shares.items():
-    values = [tables.value(record["columns"].get(column)) for column in wanted.values()]
-    lines.append([name, "no table", *values, tables.cost(record, list(by_shares.values()))])
-display(Markdown(tables.as_markdown(headings, lines)))
-print(tables.caption(mixed))
+    values = [tables.format_column(record["columns"].get(column)) for column in wanted.values()]
+    lines.append([name, "no table", *values, tables.format_cost(record, list(by_shares.values()))])
+display(Markdown(tables.format_markdown(headings, lines)))
+print(tables.write_caption(mixed))
 
 # %% [markdown]
 # Per cent, 95 % intervals over episodes, one training each. "Clean steps a step" is the measured time of a training

@@ -34,13 +34,13 @@ from anrot_lib.attacks import attack, attack_episodes, fgsm, pgd
 from anrot_lib.core import configs, statistics
 from anrot_lib.course import check, lesson
 from anrot_lib.data import EpisodeManifest, noise
-from anrot_lib.data.augmentation import pipeline
+from anrot_lib.data.augmentation import build_pipeline
 from anrot_lib.fewshot import evaluation, methods, train
 from anrot_lib.fewshot.heads import contract, prototypes, trial
 from anrot_lib.records import results
 from anrot_lib.reports import figures, pictures, tables
 
-P = lesson.setup("09", preset=PRESET)
+P = lesson.set_up("09", preset=PRESET)
 
 # %% [markdown]
 # ## One episode says little
@@ -73,7 +73,7 @@ print("episodes:", len(values), " queries in each:", one_shot.rows.query[0].size
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
-axes.hist(values, bins=np.arange(0, 101, 4), color=figures.colour("anrot"))
+axes.hist(values, bins=np.arange(0, 101, 4), color=figures.pick_colour("anrot"))
 axes.axvline(values.mean(), color="black", linestyle=":", label="mean")
 axes.set(xlabel="accuracy of one episode, %", ylabel="episodes", title="5-way 1-shot, mixture net, embedded images")
 axes.legend()
@@ -135,7 +135,7 @@ means, halves = (np.array(column) for column in zip(*groups, strict=True))
 caught = np.abs(means - values.mean()) <= halves
 fig, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
 for inside, colour, label in (
-    (caught, figures.colour("anrot-clean"), "catches it"),
+    (caught, figures.pick_colour("anrot-clean"), "catches it"),
     (~caught, "#D55E00", "misses it"),
 ):
     at = np.flatnonzero(inside)
@@ -159,14 +159,14 @@ print("at least 88 of the 100 intervals catch it:", bool(caught.sum() >= 88))
 for n in (100, 600, 1_000, 10_000):
     print(f"{n:6d} episodes: +/- {1.96 * 10 / n**0.5:.2f}")
 for width in (2.0, 1.0, 0.5, 0.3):
-    print(f"+/- {width}: {statistics.tasks_for_precision(10.0, width)} episodes")
+    print(f"+/- {width}: {statistics.count_tasks(10.0, width)} episodes")
 
 counts = np.unique(np.geomspace(20, len(values), 40).astype(int))
 widths = [mean_and_half_width(values[:n])[1] for n in counts]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(counts, widths, color=figures.colour("anrot"), label="measured, first n episodes")
+axes.plot(counts, widths, color=figures.pick_colour("anrot"), label="measured, first n episodes")
 axes.plot(counts, 19.6 / counts**0.5, color="black", linestyle=":", label="1.96 · 10 / √n")
-axes.plot([100], [1.96], "o", color=figures.colour("published"), label="100 episodes, deviation 10")
+axes.plot([100], [1.96], "o", color=figures.pick_colour("published"), label="100 episodes, deviation 10")
 axes.axhline(0.5, color="#009E73", linewidth=1, label="± 0.5")
 axes.set(xscale="log", yscale="log", xlabel="episodes", ylabel="half-width, points")
 axes.set_yticks([0.2, 0.5, 1, 2, 4], ["0.2", "0.5", "1", "2", "4"], minor=False)
@@ -193,7 +193,7 @@ plt.show()
 same, other = P.manifest(600), EpisodeManifest.make(images, "test", 5, 5, 15, 600, seed=1)
 print("same list, same hash:", same.hash == P.manifest(600).hash, " another seed:", same.hash == other.hash)
 mixture, clean, clean_elsewhere = accuracies("mixture", same), accuracies("clean", same), accuracies("clean", other)
-paired = statistics.paired(clean / 100, mixture / 100)
+paired = statistics.compare_paired(clean / 100, mixture / 100)
 by_hand = mean_and_half_width(mixture - clean)
 torch.testing.assert_close(by_hand, (paired.mean, paired.half_width))
 print("paired, equal to the library:", bool(np.allclose(by_hand, (paired.mean, paired.half_width))))
@@ -204,7 +204,7 @@ unpaired = {"other episodes": (mixture.mean() - clean_elsewhere.mean(), np.hypot
 unpaired["same, not paired"] = (mixture.mean() - clean.mean(), np.hypot(halves[0], halves[2]))
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
 shift = torch.rand(2, 600, generator=P.generator("jitter")).numpy() - 0.5
-left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.colour("anrot"))
+left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.pick_colour("anrot"))
 left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
 for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
@@ -229,11 +229,11 @@ print("paired is narrower by more than a fifth:", bool(paired.half_width < 0.8 *
 # %%
 records = [r for r in P.records("cifar-fs-32px-5way-5shot-laptop") if r["row"] in ("anrot-clean", "anrot")]
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 3.1), sharey=True, layout="constrained")
-figures.robustness_axes(left, records, "eps", way=5)
-figures.robustness_axes(right, records, "sigma", way=5)
+figures.draw_robustness_axes(left, records, "eps", way=5)
+figures.draw_robustness_axes(right, records, "sigma", way=5)
 right.legend(fontsize=8)
 plt.show()
-halved = {r["row"]: statistics.halving_point(*figures.curve(r, "eps")[:2]) for r in records}
+halved = {r["row"]: statistics.find_halving_point(*figures.select_curve(r, "eps")[:2]) for r in records}
 for row, eps in halved.items():
     print(f"{methods.title_method(row)}: accuracy halves at eps {255 * eps:.1f}/255")
 print("trained on the mixture it halves later:", halved["anrot"] > halved["anrot-clean"])
@@ -286,7 +286,7 @@ with torch.no_grad():
     support, queries = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
 for method in ("prototypes", "cosine", "published", "hela-vfa", "anrot", "variational", "gaussian-kl"):
     head = methods.build_head(method, support.shape[2])
-    off, changed = trial.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+    off, changed = trial.measure_batch_dependence(head, head.fit(support, episode.support_labels), queries)
     said = "marked transductive" if head.batch_dependent else "inductive"
     print(f"{method:12s} logits depend on the batch: {off > 1e-5!s:6s} predictions change: {changed > 0!s:6s} {said}")
 
@@ -313,7 +313,7 @@ def attacked(target, eps):
 @torch.no_grad()
 def measured(changed, sigma):
     """The episode with noisy queries, and the distance of each query to each class (E, n, way)."""
-    changed = replace(changed, query=noise.gaussian(changed.query, sigma, P.generator(f"noise {sigma}")))
+    changed = replace(changed, query=noise.add_gaussian(changed.query, sigma, P.generator(f"noise {sigma}")))
     return changed, -net.scores(changed).logits / net.head.log_scale.exp()
 
 
@@ -404,9 +404,9 @@ def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
     counts["clean"] = evaluation.count_clean(net, image_set, wide), 5 * 15
     for threat in (fgsm(protocol.eps, "query"), pgd(protocol.eps, protocol.steps, protocol.step, 1, "query")):
         counts[threat.name] = evaluation.count_attacked(net, image_set, few, threat, P.seed), 5 * 5
-    noisy = evaluation.gaussian_noise(protocol.sigma, P.seed)
+    noisy = evaluation.make_noise_change(protocol.sigma, P.seed)
     counts["noise 0.10 query"] = evaluation.count_changed(net, image_set, few, noisy), 5 * 5
-    columns = {column: results.column(*found, seconds=0.0) for column, found in counts.items()}
+    columns = {column: results.make_column(*found, seconds=0.0) for column, found in counts.items()}
     about = {"protocol": configs.to_dict(protocol), "transductive": net.is_transductive()}
     return {"row": name, "columns": columns, "training": training or {}, **about}
 
@@ -419,7 +419,7 @@ def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
 # %% tags=["nbval-ignore-output"]
 measured_row = row_of("tested here", tested, real, P.pick(20, 1000, 1000), P.pick(6, 40, 40))
 print(f"{real.name}: {len(real)} images")
-display(Markdown(tables.as_markdown(*tables.table([measured_row]))))
+display(Markdown(tables.format_markdown(*tables.make_table([measured_row]))))
 
 # %% [markdown]
 # ## Break it
@@ -435,7 +435,7 @@ shown = ["clean", "noise 0.10 query", "FGSM 8/255 query"]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 for k, (name, row) in enumerate(zip(nets, ("anrot-clean", "anrot"), strict=True)):
     height, half = ([bars[name][c][what] for c in shown] for what in ("mean", "half_width"))
-    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.colour(row), label=f"{name} net")
+    axes.bar(np.arange(3) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.pick_colour(row), label=f"{name} net")
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="chance")
 axes.set(xticks=range(3), xticklabels=shown, ylabel="accuracy, %", ylim=(0, 100))
 axes.legend(fontsize=8)
@@ -451,10 +451,10 @@ print("the nets differ more under noise and under attack than on clean images:",
 # and query images at test time too. Same net, same episodes, every image flipped and turned by chance:
 
 # %%
-turn, stream = pipeline(("flip", "rotate90")), P.generator("turn")
+turn, stream = build_pipeline(("flip", "rotate90")), P.generator("turn")
 turned = evaluation.describe(nets["mixture"], images, rows, change=lambda batch, _: turn(batch, stream))
 correct = evaluation.count_correct(nets["mixture"], same.rows, turned, turned)
-lost = statistics.paired(mixture / 100, correct / 75)
+lost = statistics.compare_paired(mixture / 100, correct / 75)
 print("turning the test images costs accuracy, interval below 0:", bool(lost.mean + lost.half_width < 0))
 
 # %% [markdown]
@@ -492,7 +492,7 @@ class Laplace(prototypes.Prototypes):
 
 methods.register_method("laplace", Laplace, replace=True)
 head = methods.build_head("laplace", support.shape[2])
-off, changed = trial.batch_dependence(head, head.fit(support, episode.support_labels), queries)
+off, changed = trial.measure_batch_dependence(head, head.fit(support, episode.support_labels), queries)
 print("passes the probe:", off < 1e-5, " predictions that change:", changed)
 
 # %% [markdown]
@@ -544,7 +544,7 @@ above = [row["columns"]["clean"]["mean"] - row["columns"]["clean"]["half_width"]
 print("all three are well above chance on unseen classes:", all(above))
 
 # %% tags=["nbval-ignore-output"]
-display(Markdown(tables.as_markdown(*tables.table(own_rows))))
+display(Markdown(tables.format_markdown(*tables.make_table(own_rows))))
 
 # %% [markdown]
 # Read the intervals before the means. A head of five lines stands in the same table as the others, tested by the same
@@ -671,13 +671,13 @@ check("9.4", halving)
 # %%
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
 print("every row saw the same episodes:", len({r["manifest"]["hash"] for r in records}) == 1)
-display(Markdown(tables.as_markdown(*tables.table(records)) + "\n\n" + tables.caption(records[0])))
+display(Markdown(tables.format_markdown(*tables.make_table(records)) + "\n\n" + tables.write_caption(records[0])))
 whole = next(r for r in records if r["row"] == "anrot")
 n, clean_column = whole["manifest"]["n_tasks"], whole["columns"]["clean"]
-line = ["CIFAR-FS, 5-way 5-shot, clean", "90.6 ± 0.5", f"{tables.value(clean_column)} ({n} episodes, 1 seed)"]
+line = ["CIFAR-FS, 5-way 5-shot, clean", "90.6 ± 0.5", f"{tables.format_column(clean_column)} ({n} episodes, 1 seed)"]
 heads_of_table = ["setting", "paper says", "we measured (95 % CI)", "preset", "status"]
 status = "different setting: not comparable (a third of the images, a short training)"
-display(Markdown(tables.as_markdown(heads_of_table, [[*line, whole["budget"]["preset"], status]])))
+display(Markdown(tables.format_markdown(heads_of_table, [[*line, whole["budget"]["preset"], status]])))
 
 # %% [markdown]
 # ## Summary

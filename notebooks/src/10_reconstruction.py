@@ -30,15 +30,15 @@ from IPython.display import Markdown, display
 
 from anrot_lib.audit import reconstruction
 from anrot_lib.course import check, lesson
-from anrot_lib.data.synthetic.figures import plain_figures
+from anrot_lib.data.synthetic.figures import draw_plain_figures
 from anrot_lib.divergences import measures
 from anrot_lib.reconstruction import extractors, frechet
-from anrot_lib.reconstruction.autoencoders import Vae, terms
+from anrot_lib.reconstruction.autoencoders import Vae, compute_terms
 from anrot_lib.reports import pictures, reconstruction_figures, tables
 from anrot_lib.reports import reconstruction as reconstruct_report
 from anrot_lib.reports.reconstruction import COLOURS, TITLES
 
-P = lesson.setup("10", preset=PRESET)
+P = lesson.set_up("10", preset=PRESET)
 torch.set_num_threads(1)  # for nets and steps this small a second thread costs more than it brings
 
 # %% [markdown]
@@ -61,7 +61,7 @@ torch.set_num_threads(1)  # for nets and steps this small a second thread costs 
 # seconds. Test classes are not among the training classes.
 
 # %%
-figures = plain_figures(per_class=P.pick(60, 100, 100))
+figures = draw_plain_figures(per_class=P.pick(60, 100, 100))
 images, test = figures.batch(figures.rows("train")), figures.batch(figures.rows("test")[:: P.pick(2, 1, 1)])
 print("training images:", tuple(images.shape), "  test images:", tuple(test.shape))
 fig, axes = plt.subplots(1, 10, figsize=(8, 1), layout="constrained")
@@ -76,7 +76,7 @@ z = posterior.mean + (0.5 * posterior.log_var).exp() * torch.randn(1, net.latent
 error = (net.decode(z) - x).square().sum()
 kl = 0.5 * (posterior.mean**2 + posterior.log_var.exp() - 1 - posterior.log_var).sum()
 mine = error + beta * kl
-library = terms(x, *net(x, P.generator("noise")), "kl").loss(beta)[0]
+library = compute_terms(x, *net(x, P.generator("noise")), "kl").loss(beta)[0]
 torch.testing.assert_close(mine, library)
 print("latent dimensions:", net.latent, "  the loss of one image equals the library's:", bool(mine.isclose(library)))
 
@@ -226,7 +226,7 @@ def plain(net, x, g):
 
 
 def bound(divergence, beta):
-    return lambda net, x, g: terms(x, *net(x, g), divergence).loss(beta)
+    return lambda net, x, g: compute_terms(x, *net(x, g), divergence).loss(beta)
 
 
 # %%
@@ -371,7 +371,7 @@ print(f"N(0, 1) against N(3, 4): d^2 = {d2:.4f}, the squared Wasserstein distanc
 # %%
 extractor = extractors.Extractor(P.net("mixture").backbone, "encoder of the course", "0" * 64, size=32)
 sets = decoded | {"real": test}
-features = {k: frechet.features_of(extractor, [extractors.quantise(x)]) for k, x in sets.items()}
+features = {k: frechet.extract_features(extractor, [extractors.quantise(x)]) for k, x in sets.items()}
 n = len(test) // 2
 floor = frechet.measure_floor(features["real"], n, P.generator("floor"))
 real = features["real"]
@@ -434,8 +434,8 @@ print(caught[0].category.__name__ + ":", str(caught[0].message).split(", so")[0]
 
 # %%
 with torch.no_grad():
-    lines = {k: reconstruction.rows_of_last_image(d) for k, d in sets.items()}
-    lines = {k: frechet.moments(extractor(extractors.quantise(rows))) for k, rows in lines.items()}
+    lines = {k: reconstruction.take_rows_of_last_image(d) for k, d in sets.items()}
+    lines = {k: frechet.compute_moments(extractor(extractors.quantise(rows))) for k, rows in lines.items()}
     dark = {k: extractor.net(d.expand(-1, 3, -1, -1) / 255).mean((-2, -1)) for k, d in sets.items()}
 ways = {
     f"all {len(test)} images": {k: bars[k].value for k in nets},
@@ -453,7 +453,7 @@ for place, (way, values) in zip(axes, ways.items(), strict=True):
 axes[0].set_ylabel("Fréchet distance")
 axes[0].legend(fontsize=7)
 plt.show()
-rows = reconstruction.rows_of_last_image(test)
+rows = reconstruction.take_rows_of_last_image(test)
 print("pictures that are compared:", len(rows), "of", tuple(rows.shape[1:]), "  they are of 1 image of", len(test))
 right, wrong = (ways[w].values() for w in (f"all {len(test)} images", "[0, 1] for [0, 255]"))
 print("scaled twice, every distance is below a hundredth of the right one:", max(wrong) < min(right) / 100)
@@ -477,7 +477,7 @@ x, drawn = torch.rand(2, 128, 3, 8, 8, generator=g, dtype=torch.float64)
 divergence = torch.rand(128, generator=g, dtype=torch.float64)
 effective = reconstruction.effective_beta(batch=128, channels=3)
 per_image = (x - drawn).square().sum((1, 2, 3)) + effective * divergence
-torch.testing.assert_close(reconstruction.weighed_loss(x, drawn, divergence), per_image.mean() * 128 / 3)
+torch.testing.assert_close(reconstruction.weigh_loss(x, drawn, divergence), per_image.mean() * 128 / 3)
 print(f"effective beta: {effective:.4f}")
 
 apart = [torch.stack([decoded[n, b] for n in NAMES]).std(0).mean().item() for b in ("3/128", "4")]
@@ -580,7 +580,7 @@ display(Markdown(reconstruct_report.write_claims(records)))
 # same models, the kernel distance, PSNR and SSIM among them, and their places in the plane of error and pressure:
 
 # %%
-display(Markdown(tables.as_markdown(*reconstruct_report.table(records, "mean"))))
+display(Markdown(tables.format_markdown(*reconstruct_report.make_table(records, "mean"))))
 print(reconstruct_report.MARKS)
 reconstruction_figures.draw_betas(records, "mean")
 

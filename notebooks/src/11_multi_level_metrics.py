@@ -26,7 +26,7 @@ from IPython.display import Markdown, display
 
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import pixels
+from anrot_lib.core.units import format_pixels
 from anrot_lib.course import check, lesson
 from anrot_lib.divergences import FullGaussian, estimate_gaussian, measures
 from anrot_lib.fewshot import methods, training
@@ -35,7 +35,7 @@ from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol, Recipe
 
-P = lesson.setup("11", preset=PRESET)
+P = lesson.set_up("11", preset=PRESET)
 
 # %% [markdown]
 # ## One map, two views
@@ -123,7 +123,7 @@ print("equal to the library for k = 1 and 3: True")
 # Which position found what? For every position of a query, the best cosine in each of the five classes:
 
 # %%
-cosines, shots, positions = pixel.pixel_matches(query, pool)
+cosines, shots, positions = pixel.find_pixel_matches(query, pool)
 shown = [1, 7, 13]
 fig, axes = plt.subplots(3, 6, figsize=(7.4, 3.9), layout="constrained")
 low = cosines[0, shown].min().item()
@@ -357,7 +357,7 @@ from anrot_lib.audit import multilevel as published
 
 percent = {"true": [], "as published": []}
 for seed in range(5):
-    queries, centres, labels = published.separated(P.seed + seed)
+    queries, centres, labels = published.draw_separated(P.seed + seed)
     by = {"true": measures.pairwise("kl", centres, queries).mT, "as published": published.kl(queries, centres)}
     for name, d in by.items():
         percent[name].append(100 * (d[0].argmin(-1) == labels).double().mean().item())
@@ -568,8 +568,8 @@ check("11.5", whose_term)
 # %%
 for setting in ("cifar-fs-32px-5way-5shot", "cifar-fs-32px-5way-1shot", "mini-imagenet-84px-5way-5shot"):
     records = P.records(f"{setting}-laptop-levels")
-    display(Markdown(level_report.markdown(records)))
-    gains = [gain.mean for gain, _ in level_report.differences(level_report.by_row(records)).values()]
+    display(Markdown(level_report.write_markdown(records)))
+    gains = [gain.mean for gain, _ in level_report.compute_differences(level_report.group_by_row(records)).values()]
     print(f"{setting}: largest gain over pixels alone {max(gains):+.2f} points")
 
 # %% [markdown]
@@ -585,7 +585,7 @@ for setting in ("cifar-fs-32px-5way-5shot", "cifar-fs-32px-5way-1shot", "mini-im
 
 # %%
 trained = P.records("cifar-fs-32px-5way-1shot-laptop-levels-trained")
-display(Markdown(level_report.markdown(trained)))
+display(Markdown(level_report.write_markdown(trained)))
 
 # %% [markdown]
 # Here every level takes its share of the logits, in one training each. On clean images no difference is found; under
@@ -593,10 +593,13 @@ display(Markdown(level_report.markdown(trained)))
 # clean. Is the net stronger, or its gradient only weaker? A masked gradient leaves something in a larger ball, too:
 
 # %%
-curves = {methods.title_method(row): figures.curve(own[0], "eps") for row, own in level_report.by_row(trained).items()}
-shown = [pixels(x) for x in next(iter(curves.values()))[0]]
+curves = {
+    methods.title_method(row): figures.select_curve(own[0], "eps")
+    for row, own in level_report.group_by_row(trained).items()
+}
+shown = [format_pixels(x) for x in next(iter(curves.values()))[0]]
 lines = [[name, *(f"{y:.1f}" for y in mean)] for name, (_, mean, *_) in curves.items()]
-display(Markdown(tables.as_markdown(["PGD-10, eps", *shown], lines)))
+display(Markdown(tables.format_markdown(["PGD-10, eps", *shown], lines)))
 assert all(mean[-1] < 2 for _, mean, *_ in curves.values()), "nothing is left in the largest ball"
 
 # %% [markdown]
@@ -608,7 +611,9 @@ claims = [
     ["MML (Wasserstein), tieredImageNet 5-way 1-shot, 5-shot, Conv-64F", "55.48, 74.19 (its log)"],
     ["MML of 2022 (crops, global), CIFAR-FS 5-way 1-shot, 5-shot, ResNet-12", "75.28 ± 0.23, 85.95 ± 0.19"],
 ]
-display(Markdown(tables.as_markdown(headings, [[*claim, "not run", "other images or encoder"] for claim in claims])))
+display(
+    Markdown(tables.format_markdown(headings, [[*claim, "not run", "other images or encoder"] for claim in claims]))
+)
 
 # %% [markdown]
 # ## Summary

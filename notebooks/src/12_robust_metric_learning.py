@@ -35,7 +35,7 @@ from anrot_lib.ranking.data.sets import build_ranking_set
 from anrot_lib.ranking.training import defenses, miners
 from anrot_lib.reports import ranking_figures
 
-P = lesson.setup("12", preset=PRESET)
+P = lesson.set_up("12", preset=PRESET)
 
 # %% [markdown]
 # ## From classes to a ranking
@@ -177,7 +177,7 @@ class Circle(nn.Module):
 
 limits = recipe.build_recipe("synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24)
 for aim, route in routes.items():
-    library = defenses.manipulate(Circle(), toy[:, :, None, None], torch.full((2,), aim), defenses.threat_of(limits))
+    library = defenses.manipulate(Circle(), toy[:, :, None, None], torch.full((2,), aim), defenses.make_threat(limits))
     torch.testing.assert_close(route[-1], library[:, :, 0, 0])
 print("the library ends at the same points, for each destination:", True)
 print("a triplet that is there already does not move:", torch.equal(routes[-0.2][-1, 1], toy[1]))
@@ -298,15 +298,15 @@ from anrot_lib.ranking.score import ers, testing
 COLOURS = {"vanilla": "#0072B2", "HM[S,LGA]": "#D55E00"}
 quiet = lambda *_: nullcontext(lambda *_: None)  # noqa: E731
 subjects = {name: testing.build_subject(net, "N", test, "cpu", quiet) for name, net in nets.items()}
-clean = {name: testing.benign_numbers(subject, quiet, nmi=False) for name, subject in subjects.items()}
+clean = {name: testing.measure_benign(subject, quiet, nmi=False) for name, subject in subjects.items()}
 for name, numbers in clean.items():
     print(f"{name}: R@1 is above three times chance: {numbers['R@1'] > 3 * numbers['chance']}", end="; ")
-    print("collapsed:", ers.collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"]))
+    print("collapsed:", ers.has_collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"]))
 
 
 def attacks_at(eps):
     """The nine runs with eps/255, in eight steps of a quarter of it."""
-    runs = names.profile("rob28", eps=eps / 255, steps=8)
+    runs = names.make_profile("rob28", eps=eps / 255, steps=8)
     return {run.title: replace(run, alpha=max(eps, 1) / 4 / 255) for run in runs}
 
 
@@ -423,19 +423,19 @@ def test_of(net):
     subject = testing.build_subject(net, "N", test, "cpu", quiet)
     protocol = testing.ScoreProtocol(tuple(attacks_at(8).values()))
     _, attacked, _ = testing.attack_all(subject, protocol, sample, quiet)
-    return testing.benign_numbers(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
+    return testing.measure_benign(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
 
 
 fallen = {"constant": test_of(constant)}
 fallen["HM[S,0], here"] = test_of(train_small("rlenethmetsm", P.pick(3, 8, 8), destination="0")[0])
 for name, (numbers, ten) in fallen.items():
     print(f"{name}: mean cosine above 0.98: {numbers['mean cosine'] > 0.98}", end="; ")
-    print("collapsed:", ers.collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"]), end="; ")
+    print("collapsed:", ers.has_collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"]), end="; ")
     print("score between 20 and 60:", 20 < ers.ers(ten) < 60)
 print("the constant net finds nothing, R@1:", fallen["constant"][0]["R@1"])
 
 # %%
-cub = [row for row in ers.published()["rows"] if row["set"] == "CUB" and "numbers" in row]
+cub = [row for row in ers.read_published()["rows"] if row["set"] == "CUB" and "numbers" in row]
 lost = next(row for row in cub if row["defense"] == "HM[S,0]")
 print(f"published {ers.title(lost)}: R@1 {lost['R@1']}, chance about 1")
 print(f"its printed score: {lost['ERS']}   from its ten numbers: {ers.ers(lost['numbers']):.2f}")
@@ -464,7 +464,9 @@ plt.show()
 # may change by nearly a third of the range.
 
 # %%
-fashion = {row["defense"]: row for row in ers.published()["rows"] if row["set"] == "Fashion" and row.get("withdrawn")}
+fashion = {
+    row["defense"]: row for row in ers.read_published()["rows"] if row["set"] == "Fashion" and row.get("withdrawn")
+}
 for defense, row in fashion.items():
     print(f"published Fashion {defense:4s} R@1 {row['R@1']}   ERS {row['ERS']}")
 hm = fashion["HM"]
@@ -589,9 +591,9 @@ from IPython.display import Markdown, display
 
 from anrot_lib.reports import ranking, tables
 
-headings, rows = ranking.published("fashion")
+headings, rows = ranking.list_published("fashion")
 keep = [headings.index(name) for name in ("published", "R@1", "mAP", "NMI", "ERS")]
-display(Markdown(tables.as_markdown([headings[k] for k in keep], [[row[k] for k in keep] for row in rows])))
+display(Markdown(tables.format_markdown([headings[k] for k in keep], [[row[k] for k in keep] for row in rows])))
 
 # %% [markdown]
 # And what was measured here, by `anrot retrieve attack`, with the ceiling beside every score.
@@ -600,7 +602,7 @@ display(Markdown(tables.as_markdown([headings[k] for k in keep], [[row[k] for k 
 records = P.records("ranking", kind="ranking")
 for name in sorted({record["data"]["name"] for record in records}, reverse=True):
     some = [record for record in records if record["data"]["name"] == name]
-    display(Markdown(tables.as_markdown(*ranking.measured(some))))
+    display(Markdown(tables.format_markdown(*ranking.list_measured(some))))
 if not records:
     print("nothing recorded yet: anrot retrieve train, then attack, -C fashion:rc2f2ghmetsm:ptripletN")
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from anrot_lib.attacks.ascent import ascend, frozen
-from anrot_lib.attacks.gradient import cross_entropy, fgsm, loss_only, pgd
+from anrot_lib.attacks.gradient import cross_entropy, fgsm, keep_loss_only, pgd
 from anrot_lib.core.errors import UserError
 from tests.helpers import rng
 
@@ -52,7 +52,7 @@ def check_ascent(attack, objective, x, eps):
 
 def test_attacks_raise_the_loss_and_a_no_op_does_not_pass():
     x, net = images(), small_net()
-    objective = loss_only(cross_entropy(net, torch.arange(6) % 4))
+    objective = keep_loss_only(cross_entropy(net, torch.arange(6) % 4))
     for threat in (PGD, PGD_CLEAN, fgsm(0.1, "query"), fgsm(0.1, "query", random_start=True)):
         check_ascent(lambda x, t=threat: ascend(objective, x, t, rng()).images, objective, x, 0.1)
     for lazy in (lambda x: x, lambda x: PGD.random_start(x, rng())):
@@ -94,20 +94,20 @@ def test_keep_last_costs_exactly_its_steps(start):
 
 @pytest.mark.parametrize(("threat", "calls", "gradients"), [(PGD_CLEAN, 8, 6), (PGD, 2 + 3 * 7, 1 + 3 * 6)])
 def test_keep_best_costs_one_pass_a_step_and_a_look_at_the_end(threat, calls, gradients):
-    objective = Counting(loss_only(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long))))
+    objective = Counting(keep_loss_only(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long))))
     ascend(objective, images(), threat, rng())
     assert (objective.calls, objective.gradients) == (calls, gradients)
 
 
 def test_a_full_step_from_the_image_is_not_looked_at_twice():
-    objective = Counting(loss_only(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long))))
+    objective = Counting(keep_loss_only(cross_entropy(small_net(), torch.zeros(6, dtype=torch.long))))
     ascend(objective, images(), pgd(0.1, 2, 0.1, 1, "query", random_start=False))
     assert (objective.calls, objective.gradients) == (3, 2)
 
 
 @pytest.mark.parametrize("threat", [PGD, PGD_CLEAN, pgd(0.5, 4, 0.2, 2, "query", norm="l2")])
 def test_the_best_of_all_candidates_is_kept_for_each_unit(threat):
-    objective = Counting(loss_only(cross_entropy(small_net(), torch.arange(6) % 4)))
+    objective = Counting(keep_loss_only(cross_entropy(small_net(), torch.arange(6) % 4)))
     x = images()
     found = ascend(objective, x, threat, rng())
     seen = torch.stack([objective.objective(points, None) for points, _ in objective.rows])
@@ -191,7 +191,7 @@ def test_units_may_be_groups_of_images_or_everything():
 
 def test_warm_start_counts_as_a_candidate_inside_the_ball():
     x, net = images(), small_net()
-    objective = loss_only(cross_entropy(net, torch.arange(6) % 4))
+    objective = keep_loss_only(cross_entropy(net, torch.arange(6) % 4))
     small = ascend(objective, x, PGD_CLEAN)
     wide = pgd(0.2, 1, 1e-9, 2, "query")
     warm = ascend(objective, x, wide, rng(), start=small.images)

@@ -5,7 +5,7 @@ import torch
 
 from anrot_lib.attacks.episode import attack_both, attack_episodes, attack_queries, attack_support, count_loss
 from anrot_lib.attacks.gradient import fgsm, pgd
-from anrot_lib.core.trees import pick, tree_map
+from anrot_lib.core.trees import map_tree, pick
 from tests.helpers import rng
 
 EPS = 0.06
@@ -196,7 +196,7 @@ def test_same_generator_same_episode_also_in_inference_mode(toy, target):
     threat = fgsm(EPS, target, random_start=True)  # its points depend on the start; PGD's often end in one corner
     first = attack_episodes(toy.net, toy.episode, threat, rng())
     with torch.inference_mode():
-        second = attack_episodes(toy.net, tree_map(torch.clone, toy.episode), threat, rng())
+        second = attack_episodes(toy.net, map_tree(torch.clone, toy.episode), threat, rng())
     third = attack_episodes(toy.net, toy.episode, threat, rng(1))
     for name in ("support", "query"):
         assert torch.equal(getattr(first, name), getattr(second, name))
@@ -219,4 +219,4 @@ def test_rows_are_picked_through_a_whole_pytree(toy):
     assert picked["b"][1] == (None, 3.5)
     assert picked["scale"] == 2
     assert pick(tree, None) is tree
-    assert tree_map(torch.neg, toy.episode.__class__(*(torch.ones(1),) * 4)).query.item() == -1
+    assert map_tree(torch.neg, toy.episode.__class__(*(torch.ones(1),) * 4)).query.item() == -1

@@ -90,10 +90,10 @@ def art(classifier):
     pytest.importorskip("art", reason="adversarial-robustness-toolbox is not installed")
     from art.attacks import evasion
 
-    from anrot_lib.attacks.external import art_classifier
+    from anrot_lib.attacks.external import wrap_art_classifier
 
     net, x, labels = classifier
-    return evasion, art_classifier(net, x), x.numpy(), labels.numpy()
+    return evasion, wrap_art_classifier(net, x), x.numpy(), labels.numpy()
 
 
 def test_fgsm_is_the_point_of_an_independent_library(classifier, art):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import pixels
+from anrot_lib.core.units import format_pixels
 
 FIELDS = {
     "norm": "linf",
@@ -64,7 +64,7 @@ def test_names():
     assert fgsm(0.3, "support").name == "FGSM 0.3 support"
     assert fgsm(2 / 255, "query", random_start=True).name == "FGSM-RS 2/255 query"
     assert pgd(0.5, 10, 0.1, 5, "both", norm="l2").name == "PGD-10x5 l2 0.5 both"
-    assert [pixels(v) for v in (0, 1 / 255, 0.05, 16 / 255)] == ["0", "1/255", "0.05", "16/255"]
+    assert [format_pixels(v) for v in (0, 1 / 255, 0.05, 16 / 255)] == ["0", "1/255", "0.05", "16/255"]
 
 
 def test_a_threat_model_survives_its_record():

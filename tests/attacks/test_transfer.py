@@ -18,7 +18,7 @@ from anrot_lib.attacks.transfer import (
     transfer_episodes,
 )
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.randomness import generator
+from anrot_lib.core.randomness import make_generator
 from tests.helpers import Killed
 
 EPS = 0.1
@@ -27,7 +27,7 @@ EPS = 0.1
 @pytest.fixture(scope="module")
 def data():
     """Six noisy patterns, 30 images each, with class numbers that are not consecutive."""
-    g = generator(0, "patterns")
+    g = make_generator(0, "patterns")
     patterns = nn.functional.interpolate(torch.rand(6, 3, 4, 4, generator=g), scale_factor=4) * 0.25 + 0.375
     labels = torch.arange(180) % 6
     images = patterns[labels] + 0.08 * torch.randn(180, 3, 16, 16, generator=g)
@@ -38,7 +38,7 @@ def data():
 def surrogates(data):
     images, labels = data
     return {
-        loss: train_surrogate(images, labels, generator(0, "surrogate"), loss, epochs=8, batch_size=20)
+        loss: train_surrogate(images, labels, make_generator(0, "surrogate"), loss, epochs=8, batch_size=20)
         for loss in ("mse", "cross_entropy")
     }
 
@@ -46,7 +46,7 @@ def surrogates(data):
 @pytest.fixture(scope="module")
 def victim(data):
     """Another net for the same task, from other initial weights and batches."""
-    return train_surrogate(*data, generator(9, "victim"), "cross_entropy", epochs=8, batch_size=20)
+    return train_surrogate(*data, make_generator(9, "victim"), "cross_entropy", epochs=8, batch_size=20)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
@@ -63,10 +63,10 @@ def test_same_generator_same_weights_and_uint8_or_a_provider_will_do(data):
     states = []
     for provider in (pixels, pixels.float() / 255, lambda rows: pixels[rows].float() / 255):
         before = torch.get_rng_state()
-        net = train_surrogate(provider, labels.numpy(), generator(3, "surrogate"), **options)
+        net = train_surrogate(provider, labels.numpy(), make_generator(3, "surrogate"), **options)
         assert torch.equal(before, torch.get_rng_state())
         states.append(net.state_dict())
-    other = train_surrogate(pixels, labels, generator(4, "surrogate"), **options).state_dict()
+    other = train_surrogate(pixels, labels, make_generator(4, "surrogate"), **options).state_dict()
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name])
         assert torch.equal(value, states[2][name])
@@ -77,7 +77,7 @@ def test_a_killed_training_goes_on_with_the_next_epoch_to_the_same_weights(data)
     images, labels = data
     whole, kept, seen = [], [], []
     options = {"epochs": 3, "batch_size": 60}
-    straight = train_surrogate(images, labels, generator(3, "s"), **options, progress=whole.append)
+    straight = train_surrogate(images, labels, make_generator(3, "s"), **options, progress=whole.append)
     assert whole == list(range(0, 3 * len(labels) + 1, 60))
 
     def keep(state):
@@ -86,8 +86,8 @@ def test_a_killed_training_goes_on_with_the_next_epoch_to_the_same_weights(data)
             raise Killed
 
     with pytest.raises(Killed):
-        train_surrogate(images, labels, generator(3, "s"), **options, keep=keep)
-    other = generator(8, "another state, which the kept one replaces")
+        train_surrogate(images, labels, make_generator(3, "s"), **options, keep=keep)
+    other = make_generator(8, "another state, which the kept one replaces")
     again = train_surrogate(images, labels, other, **options, state=kept[-1], progress=seen.append)
     assert seen[0] == 2 * len(labels) and seen[-1] == 3 * len(labels)
     for name, value in straight.state_dict().items():
@@ -96,7 +96,7 @@ def test_a_killed_training_goes_on_with_the_next_epoch_to_the_same_weights(data)
 
 def test_it_learns_in_bf16_too_and_keeps_float32_weights(data):
     images, labels = data
-    net = train_surrogate(images, labels, generator(0, "s"), epochs=8, batch_size=20, precision="bf16")
+    net = train_surrogate(images, labels, make_generator(0, "s"), epochs=8, batch_size=20, precision="bf16")
     assert (net(images).argmax(1) == (labels - 3) // 10).float().mean() > 0.9
     assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float32}
 
@@ -112,7 +112,7 @@ def test_it_is_trained_on_base_classes_only(small_set):
             seen.extend(rows.tolist())
             return small_set.batch(rows)
 
-    net = train_on_base(Watched(), generator(0, "surrogate"), epochs=1)
+    net = train_on_base(Watched(), make_generator(0, "surrogate"), epochs=1)
     rows, held_out = (set(part.tolist()) for part in split_base(small_set))
     assert set(seen) == rows and rows | held_out == set(small_set.rows("train").tolist()) and not rows & held_out
     for label in np.unique(small_set.labels[list(rows)]):
@@ -121,7 +121,7 @@ def test_it_is_trained_on_base_classes_only(small_set):
     assert net.layers[-1].out_features == len(small_set.splits["train"])
     bare = dataclasses.replace(small_set, splits={"train": (), "val": (), "test": ()})
     with pytest.raises(UserError, match="training classes"):
-        train_on_base(bare, generator(0, "surrogate"))
+        train_on_base(bare, make_generator(0, "surrogate"))
 
 
 def test_a_surrogate_is_measured_on_the_images_it_was_not_trained_on(small_set):
@@ -159,7 +159,7 @@ def check_transfer(attack, victim, images, labels):
     assert (points - images).abs().max() <= EPS + 1e-7
     assert points.min() >= 0
     assert points.max() <= 1
-    signs = torch.randn(images.shape, generator=generator(1, "signs")).sign()
+    signs = torch.randn(images.shape, generator=make_generator(1, "signs")).sign()
     with torch.no_grad():
         loss = [
             nn.functional.cross_entropy(victim(x), labels).item()
@@ -172,7 +172,7 @@ def check_transfer(attack, victim, images, labels):
 @pytest.mark.parametrize("threat", [fgsm(EPS, "query"), pgd(EPS, 5, EPS / 3, 1, "query")])
 def test_the_attack_transfers_to_another_net_and_a_no_op_does_not_pass(data, surrogates, victim, loss, threat):
     images, targets = data[0], (data[1] - 3) // 10
-    g = generator(0, "attack")
+    g = make_generator(0, "attack")
     check_transfer(lambda x: transfer(surrogates[loss], x, threat, g, loss=loss), victim, images, targets)
     with pytest.raises(AssertionError, match="does not transfer"):
         check_transfer(lambda x: x, victim, images, targets)
@@ -213,13 +213,13 @@ def test_episodes_change_where_the_threat_model_says(data, surrogates, target):
 def test_mistakes_are_named(data):
     images, labels = data
     with pytest.raises(UserError, match="loss"):
-        train_surrogate(images, labels, generator(0, "s"), loss="hinge")
+        train_surrogate(images, labels, make_generator(0, "s"), loss="hinge")
     with pytest.raises(UserError, match="2 classes"):
-        train_surrogate(images, torch.zeros(180), generator(0, "s"))
+        train_surrogate(images, torch.zeros(180), make_generator(0, "s"))
     with pytest.raises(FloatingPointError, match="learning rate"):
-        train_surrogate(images, labels, generator(0, "s"), "cross_entropy", epochs=20, learning_rate=1e30)
+        train_surrogate(images, labels, make_generator(0, "s"), "cross_entropy", epochs=20, learning_rate=1e30)
 
 
 def test_any_image_size_has_the_same_parameters():
-    net = Surrogate(4, 1, generator(0, "s"))
+    net = Surrogate(4, 1, make_generator(0, "s"))
     assert net(torch.rand(2, 1, 32, 32)).shape == net(torch.rand(2, 1, 84, 84)).shape == (2, 4)

@@ -8,7 +8,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.covariance import estimate_gaussian
 from anrot_lib.divergences.gaussian import FullGaussian
 from anrot_lib.divergences.measures import pairwise
-from anrot_lib.fewshot.heads.trial import batch_dependence
+from anrot_lib.fewshot.heads.trial import measure_batch_dependence
 from anrot_lib.fewshot.levels.matching import group_by_class
 from anrot_lib.fewshot.levels.part import part_similarity
 from anrot_lib.fewshot.methods import build_head, list_heads
@@ -57,7 +57,7 @@ def accuracy(divergence, labels):
 
 @pytest.mark.parametrize(("way", "per_class"), [(5, 15), (4, 7), (3, 10)])
 def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
-    q, s, labels = multilevel.separated(0, way, per_class)
+    q, s, labels = multilevel.draw_separated(0, way, per_class)
     n, true = len(labels), pairwise("kl", s, q)[0]  # (way, n)
     found = multilevel.kl(q, s)[0]
     logs = 0.5 * (q.cov.logdet()[0, :, None] - s.cov.logdet()[0])  # (n, way)
@@ -71,7 +71,7 @@ def test_published_kl_puts_terms_where_the_formula_says(way, per_class):
 def test_published_kl_is_near_chance_where_the_true_one_is_right():
     right, wrong = [], []
     for seed in range(5):
-        q, s, labels = multilevel.separated(seed)
+        q, s, labels = multilevel.draw_separated(seed)
         right.append(accuracy(pairwise("kl", s, q).mT, labels))
         wrong.append(accuracy(multilevel.kl(q, s), labels))
     assert min(right) == 1.0
@@ -79,7 +79,7 @@ def test_published_kl_is_near_chance_where_the_true_one_is_right():
 
 
 def test_published_kl_depends_on_the_other_queries():
-    q, s, _ = multilevel.separated(0)
+    q, s, _ = multilevel.draw_separated(0)
     fewer = multilevel.kl(q.map(lambda t: t[:, :30]), s)
     assert not torch.allclose(fewer, multilevel.kl(q, s)[:, :30])
     single = multilevel.kl(q.map(lambda t: t[:, :1]), s)  # one query: nothing can be misplaced
@@ -112,12 +112,12 @@ def episode(way=5, n=12, c=6):
 
 @pytest.mark.parametrize("measure", ["kl", "wasserstein"])
 def test_the_published_head(measure):
-    head = multilevel.published_mml(6, measure=measure).eval()
+    head = multilevel.build_published_mml(6, measure=measure).eval()
     support, labels, query, targets = episode()
     model = head.fit(support, labels)
     found = head.score(model, query)
     assert list(found.levels) == ["distribution", "pixel", "part"]
-    difference, _ = batch_dependence(head, model, query)
+    difference, _ = measure_batch_dependence(head, model, query)
     assert head.batch_dependent == (measure == "kl") == (difference > 1e-3)
     if measure == "wasserstein":
         assert torch.equal(found.logits.argmax(-1), targets)
@@ -150,7 +150,7 @@ def test_its_logits_are_those_of_the_release(measure, training):
     centres = torch.randn(5, 64, 4, 4, generator=g)
     query = centres.repeat_interleave(15, 0) + 2 * torch.randn(75, 64, 4, 4, generator=g)
     support = centres.repeat_interleave(2, 0) + 2 * torch.randn(10, 64, 4, 4, generator=g)
-    head = multilevel.published_mml(64, measure=measure).double().train(training)
+    head = multilevel.build_published_mml(64, measure=measure).double().train(training)
     norm = head.fusion.norm
     with torch.no_grad():
         head.fusion.free.copy_(torch.tensor([0.5, 1.0, 0.25]))
@@ -166,12 +166,12 @@ def test_its_logits_are_those_of_the_release(measure, training):
 
 
 def test_it_is_built_for_one_number_of_classes_and_is_no_method():
-    head = multilevel.published_mml(6, way=5)
+    head = multilevel.build_published_mml(6, way=5)
     support, labels, query, _ = episode(way=3)
     with pytest.raises(UserError, match="built for 5 classes, got 3"):
         head.score(head.fit(support, labels), query)
     with pytest.raises(UserError, match="choose kl or wasserstein"):
-        multilevel.published_mml(6, measure="hellinger")
+        multilevel.build_published_mml(6, measure="hellinger")
     for method in list_heads():
         modules = {type(m).__module__ for m in build_head(method, 6).modules()}
         levels = getattr(build_head(method, 6), "levels", {})

@@ -100,7 +100,7 @@ def test_the_published_weighing_is_a_small_beta(batch):
     rng = torch.Generator().manual_seed(0)
     images, decoded = (torch.rand(batch, 3, 8, 8, generator=rng, dtype=torch.float64) for _ in range(2))
     divergence = torch.rand(batch, generator=rng, dtype=torch.float64)
-    found = reconstruction.weighed_loss(images, decoded, divergence)
+    found = reconstruction.weigh_loss(images, decoded, divergence)
     bound = (images - decoded).square().sum((1, 2, 3)) + reconstruction.effective_beta(batch) * divergence
     assert found.item() == pytest.approx(bound.mean().item() * batch / 3, rel=1e-12)
     assert reconstruction.effective_beta(128) == pytest.approx(0.0234, abs=1e-4)
@@ -108,7 +108,7 @@ def test_the_published_weighing_is_a_small_beta(batch):
 
 def test_the_inputs_of_the_published_distance():
     images = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
-    rows = reconstruction.rows_of_last_image(images)
+    rows = reconstruction.take_rows_of_last_image(images)
     assert rows.shape == (8, 3, 1, 6) and torch.equal(rows[2, :, 0], images[-1, :, 2])
-    seen = reconstruction.scaled_twice(images)
+    seen = reconstruction.scale_twice(images)
     assert seen.min() >= -1 and seen.max() <= -0.992

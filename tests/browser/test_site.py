@@ -27,7 +27,7 @@ def test_every_page_opens_offline(browser, site, screenshots, scheme):
     page.on("requestfailed", lambda request: broken.append(request.url))
     texts = [website.name_page(website.ROOT / listed.path).removesuffix(".html") for listed in pages.PAGES]
     assert {"index", "results", "results-cifar-fs", "your_own", "design", "glossary", "contributing"} <= set(texts)
-    for name in [*texts, *(n.stem for n in catalogue.ready())]:
+    for name in [*texts, *(n.stem for n in catalogue.list_ready())]:
         page.goto((site / f"{name}.html").as_uri())
         assert page.locator("main h1").count() >= 1, name
         paper, ink = (page.evaluate(f"getComputedStyle(document.body).{what}") for what in ("backgroundColor", "color"))

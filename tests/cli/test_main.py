@@ -507,7 +507,7 @@ def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monk
     assert {r["row"] for r in records} == {"prototypes", "easyfsl:SimpleShot"}
     assert len({r["manifest"]["hash"] for r in records}) == 1, "paired on the same episodes"
     before = files(folder)
-    for module, name in ((training, "episode_loss"), (evaluation, "describe"), (evaluation, "count_attacked")):
+    for module, name in ((training, "compute_episode_loss"), (evaluation, "describe"), (evaluation, "count_attacked")):
         monkeypatch.setattr(module, name, None)
     again = anrot(*words)
     assert again.code == 0 and files(folder) == before
@@ -587,8 +587,8 @@ def test_bench_times_the_variants_side_by_side(anrot, home):
 
 @pytest.mark.slow
 def test_bench_times_an_autoencoder_and_the_distance_beside_their_limits(anrot, home, monkeypatch):
-    few = functools.partial(benchmark.frechet_distance, images=400, timed=100)
-    monkeypatch.setattr(benchmark, "frechet_distance", few)
+    few = functools.partial(benchmark.time_frechet_distance, images=400, timed=100)
+    monkeypatch.setattr(benchmark, "time_frechet_distance", few)
     done = anrot("bench", "reconstruction", "--size", "16", "--repeats", "1")
     assert done.code == 0 and "in memory, fp32" in done.out and "encoder alone" in done.out
     record = results.read(home / "home" / "runs" / "bench" / "reconstruction.json")
@@ -600,7 +600,7 @@ def test_bench_times_an_autoencoder_and_the_distance_beside_their_limits(anrot, 
 
 def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
     monkeypatch.setattr(levels, "SIZES", {"small 8x5x5": (8, 5)})
-    monkeypatch.setattr(levels, "peak_memory", lambda *what: 1.0)  # which starts processes; tested by itself
+    monkeypatch.setattr(levels, "measure_peak_memory", lambda *what: 1.0)  # which starts processes; tested by itself
     done = anrot("bench", "levels", "--repeats", "1")
     assert done.code == 0 and "part, dense" in done.out
     record = results.read(home / "home" / "runs" / "bench" / "levels-small.json")
@@ -609,7 +609,10 @@ def test_bench_times_levels_beside_the_dense_way(anrot, home, monkeypatch):
 
 @pytest.mark.slow
 def test_bench_times_ranking_beside_the_passes_it_cannot_do_without(anrot, home, monkeypatch):
-    for name, few in (("training_steps", {"images": 400, "eta": 2}), ("attacks", {"images": 200, "queries": 4})):
+    for name, few in (
+        ("time_training_steps", {"images": 400, "eta": 2}),
+        ("time_attacks", {"images": 200, "queries": 4}),
+    ):
         monkeypatch.setattr(ranking, name, functools.partial(getattr(ranking, name), **few))
     done = anrot("bench", "ranking", "--repeats", "1")
     assert done.code == 0 and "nine attacks" in done.out

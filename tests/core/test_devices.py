@@ -63,7 +63,7 @@ def test_autocast_does_what_it_says(precision, dtype):
 
 
 def test_the_kind_of_device_is_said():
-    assert devices.device_kind(CPU) == f"CPU, {torch.get_num_threads()} threads"
+    assert devices.describe_device(CPU) == f"CPU, {torch.get_num_threads()} threads"
 
 
 FAULTS = """
@@ -109,7 +109,8 @@ def test_denormals_are_flushed_in_all_threads():
 
 
 PEAK = (
-    "import torch; from anrot_lib.core.devices import peak_memory as p; low = p(); torch.ones(2**28); print(low, p())"
+    "import torch; from anrot_lib.core.devices import measure_peak_memory as p; low = p(); "
+    "torch.ones(2**28); print(low, p())"
 )
 
 
@@ -124,6 +125,6 @@ def test_peak_memory_is_in_gib():
 @pytest.mark.gpu
 def test_the_gpu_is_found_and_named():
     device = devices.resolve_device("cuda")
-    assert devices.device_kind(device) == torch.cuda.get_device_name(device)
+    assert devices.describe_device(device) == torch.cuda.get_device_name(device)
     with pytest.raises(UserError, match="does not work here"):
         devices.resolve_device("cuda:99")

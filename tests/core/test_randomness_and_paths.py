@@ -18,40 +18,44 @@ from anrot_lib.core import paths, randomness
 
 def test_the_raw_stream_is_the_one_of_the_first_release():
     """Manifests, splits and synthetic images stand on these numbers: they may never change."""
-    assert randomness.raw(0, "episodes", 3).tolist() == [
+    assert randomness.draw_raw(0, "episodes", 3).tolist() == [
         11093815007230612681,
         11651428036892914414,
         1776262504650644888,
     ]
-    assert randomness.stream_key(0, "episodes") == 13026525680620928206
+    assert randomness.make_stream_key(0, "episodes") == 13026525680620928206
 
 
 @given(st.integers(-(2**40), 2**70), st.text(max_size=20))
 def test_any_seed_and_name_give_a_stream_that_repeats(seed, name):
-    first, second = (randomness.raw(seed, name, 4) for _ in range(2))
+    first, second = (randomness.draw_raw(seed, name, 4) for _ in range(2))
     assert first.dtype == np.uint64
     assert np.array_equal(first, second)
-    a, b = (torch.rand(3, generator=randomness.generator(seed, name)) for _ in range(2))
+    a, b = (torch.rand(3, generator=randomness.make_generator(seed, name)) for _ in range(2))
     assert torch.equal(a, b)
 
 
 def test_seeds_and_names_give_different_streams():
-    keys = {randomness.stream_key(s, n) for s in range(20) for n in ("init", "attack", "noise", "episodes", "1/init")}
+    keys = {
+        randomness.make_stream_key(s, n) for s in range(20) for n in ("init", "attack", "noise", "episodes", "1/init")
+    }
     assert len(keys) == 100
-    numbers = [torch.rand(1, generator=randomness.generator(s, n)).item() for s in (0, 1) for n in ("init", "attack")]
+    numbers = [
+        torch.rand(1, generator=randomness.make_generator(s, n)).item() for s in (0, 1) for n in ("init", "attack")
+    ]
     assert len(set(numbers)) == 4
 
 
 def test_streams_are_not_correlated():
-    a, b = (randomness.raw(0, n, 20_000) / 2.0**64 for n in ("episodes", "attack"))
+    a, b = (randomness.draw_raw(0, n, 20_000) / 2.0**64 for n in ("episodes", "attack"))
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.04
     assert a.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_no_global_generator_is_touched():
     states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    torch.rand(5, generator=randomness.generator(0, "init"))
-    randomness.raw(0, "episodes", 5)
+    torch.rand(5, generator=randomness.make_generator(0, "init"))
+    randomness.draw_raw(0, "episodes", 5)
     assert torch.equal(torch.get_rng_state(), states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
 
@@ -65,7 +69,7 @@ def names(folder):
 
 def test_a_file_is_there_only_after_the_block(tmp_path):
     path = tmp_path / "new" / "deep" / "file.txt"
-    with paths.atomic_write(path) as temporary:
+    with paths.write_atomically(path) as temporary:
         temporary.write_text("all of it")
         assert not path.exists()
         assert temporary.parent == path.parent, "renaming is atomic only within a file system"
@@ -77,7 +81,7 @@ def test_a_file_is_there_only_after_the_block(tmp_path):
 def test_a_block_that_fails_keeps_the_old_file_and_leaves_nothing(tmp_path, error):
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(error), paths.atomic_write(path) as temporary:
+    with pytest.raises(error), paths.write_atomically(path) as temporary:
         temporary.write_text("new, but only ha")
         raise error
     assert path.read_text() == "old"
@@ -92,7 +96,7 @@ def test_a_full_disk_at_the_last_moment_keeps_the_old_file(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"), paths.atomic_write(path) as temporary:
+    with pytest.raises(OSError, match="No space"), paths.write_atomically(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["file.txt"]
@@ -103,14 +107,14 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda fd: calls.append("fsync") or fsync(fd))
     monkeypatch.setattr(Path, "replace", lambda a, b: calls.append("rename") or replace(a, b))
-    with paths.atomic_write(tmp_path / "x") as temporary:
+    with paths.write_atomically(tmp_path / "x") as temporary:
         temporary.write_text("x")
     assert calls == ["fsync", "rename"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no umask there")
 def test_written_files_have_the_usual_permissions(tmp_path):
-    with paths.atomic_write(tmp_path / "ours") as temporary:
+    with paths.write_atomically(tmp_path / "ours") as temporary:
         temporary.write_text("x")
     (tmp_path / "usual").write_text("x")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode

@@ -28,7 +28,7 @@ class Line(ResumableTraining):
         self.begun += 1
 
     def compute_loss(self):
-        x = torch.randn(8, 1, generator=randomness.generator(0, f"points/{self.step}"))
+        x = torch.randn(8, 1, generator=randomness.make_generator(0, f"points/{self.step}"))
         loss = (self.net(x) - 3 * x + 1).square().mean()
         return self.poison(loss) if self.poison and self.step == 5 else loss
 

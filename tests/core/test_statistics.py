@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from anrot_lib.core import statistics
 from anrot_lib.core.statistics import (
-    area_under,
+    adjust_holm,
     bootstrap_means,
-    halving_point,
-    holm,
+    compare_paired,
+    compute_paired_p,
+    count_tasks,
+    find_halving_point,
     interval,
-    paired,
-    paired_p,
-    tasks_for_precision,
+    measure_area_under,
 )
 
 
 def test_the_interval_of_a_share_is_that_of_its_hits():
     hits = np.arange(2000) % 5 == 0
-    assert statistics.share_half_width(20.0, 2000) == pytest.approx(interval(hits).half_width, rel=0.002)
+    assert statistics.compute_share_half_width(20.0, 2000) == pytest.approx(interval(hits).half_width, rel=0.002)
 
 
 def accuracies(n, seed=0, mean=0.6):
@@ -117,36 +117,36 @@ def test_equal_episodes_have_no_spread_and_one_episode_has_no_interval():
 def test_paired_differences_are_second_minus_first():
     first = accuracies(200)
     second = first + 0.02 + np.random.default_rng(5).normal(0, 0.005, 200)
-    found = paired(first, second)
+    found = compare_paired(first, second)
     assert found.mean == pytest.approx(100 * (second - first).mean())
     assert found.mean - found.half_width > 0, "a difference of 2 points is seen on the same episodes"
     assert found.half_width < 0.2 * interval(first).half_width
-    assert paired(second, first).mean == pytest.approx(-found.mean)
+    assert compare_paired(second, first).mean == pytest.approx(-found.mean)
 
 
 def test_pairs_need_the_same_episodes():
     with pytest.raises(ValueError, match=r"same episodes.*\(3,\).*\(4,\)"):
-        paired(np.zeros(3), np.zeros(4))
+        compare_paired(np.zeros(3), np.zeros(4))
 
 
 def test_tasks_for_a_precision_give_that_precision():
-    assert tasks_for_precision(10, 0.5) == math.ceil((1.96 * 10 / 0.5) ** 2) == 1537
-    n = tasks_for_precision(10, 2)
+    assert count_tasks(10, 0.5) == math.ceil((1.96 * 10 / 0.5) ** 2) == 1537
+    n = count_tasks(10, 2)
     assert 1.96 * 10 / n**0.5 <= 2 < 1.96 * 10 / (n - 1) ** 0.5
 
 
 def test_the_area_is_the_mean_height():
-    assert area_under([0, 1, 4], [30, 30, 30]) == pytest.approx(30)
-    assert area_under([0, 2], [80, 20]) == pytest.approx(50)
-    assert area_under([0, 1, 4], [10, 20, 20]) == pytest.approx((15 * 1 + 20 * 3) / 4)  # uneven steps
-    assert area_under([2, 3, 6], [10, 20, 20]) == area_under([0, 1, 4], [10, 20, 20])
+    assert measure_area_under([0, 1, 4], [30, 30, 30]) == pytest.approx(30)
+    assert measure_area_under([0, 2], [80, 20]) == pytest.approx(50)
+    assert measure_area_under([0, 1, 4], [10, 20, 20]) == pytest.approx((15 * 1 + 20 * 3) / 4)  # uneven steps
+    assert measure_area_under([2, 3, 6], [10, 20, 20]) == measure_area_under([0, 1, 4], [10, 20, 20])
 
 
 def test_the_halving_point_is_interpolated():
-    assert halving_point([0, 1, 2], [80, 60, 20]) == pytest.approx(1.5)
-    assert halving_point([0, 2, 4], [60, 30, 10]) == 2
-    assert halving_point([0, 1, 2, 3], [60, 20, 50, 10]) == pytest.approx(0.75)  # the first time
-    assert halving_point([0, 1], [60, 31]) is None
+    assert find_halving_point([0, 1, 2], [80, 60, 20]) == pytest.approx(1.5)
+    assert find_halving_point([0, 2, 4], [60, 30, 10]) == 2
+    assert find_halving_point([0, 1, 2, 3], [60, 20, 50, 10]) == pytest.approx(0.75)  # the first time
+    assert find_halving_point([0, 1], [60, 31]) is None
 
 
 # --- many comparisons ---
@@ -154,21 +154,21 @@ def test_the_halving_point_is_interpolated():
 
 def test_the_paired_p_is_scipys():
     first, second = accuracies(30), accuracies(30, seed=1, mean=0.63)
-    assert paired_p(first, second) == pytest.approx(scipy.stats.ttest_rel(first, second).pvalue)
-    assert paired_p(first, second) == pytest.approx(paired_p(second, first))
-    assert (paired_p(first, first), paired_p(first, first + 0.25)) == (1.0, pytest.approx(0, abs=1e-12))
+    assert compute_paired_p(first, second) == pytest.approx(scipy.stats.ttest_rel(first, second).pvalue)
+    assert compute_paired_p(first, second) == pytest.approx(compute_paired_p(second, first))
+    assert (compute_paired_p(first, first), compute_paired_p(first, first + 0.25)) == (1.0, pytest.approx(0, abs=1e-12))
 
 
 def test_holm_by_hand():
-    assert holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
-    assert holm([0.6, 0.7]) == [1.0, 1.0]
-    assert holm([0.02]) == [0.02] and holm([]) == []
+    assert adjust_holm([0.04, 0.01, 0.03, 0.005]) == pytest.approx([0.06, 0.03, 0.06, 0.02])
+    assert adjust_holm([0.6, 0.7]) == [1.0, 1.0]
+    assert adjust_holm([0.02]) == [0.02] and adjust_holm([]) == []
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 @settings(max_examples=60)
 def test_holm_lies_between_no_correction_and_bonferronis(p):
-    adjusted = holm(p)
+    adjusted = adjust_holm(p)
     assert all(a <= b <= min(1, len(p) * a) + 1e-12 for a, b in zip(p, adjusted, strict=True))
     assert [adjusted[k] for k in np.argsort(p, kind="stable")] == sorted(adjusted)
 
@@ -177,7 +177,7 @@ def test_holm_keeps_its_promise_where_nothing_differs():
     rng = np.random.default_rng(0)
     p = scipy.stats.ttest_1samp(rng.normal(size=(400, 14, 20)), 0, axis=-1).pvalue
     plain = np.mean([min(row) <= 0.05 for row in p])
-    corrected = np.mean([min(holm(row)) <= 0.05 for row in p])
+    corrected = np.mean([min(adjust_holm(row)) <= 0.05 for row in p])
     assert plain > 0.4 and corrected < 0.08
 
 
@@ -186,4 +186,4 @@ def test_the_bootstrap_can_be_left_out():
     whole, part = interval(values), interval(values, bootstrap=False)
     assert (part.mean, part.half_width, part.sd, part.n) == (whole.mean, whole.half_width, whole.sd, 4)
     assert np.isnan([part.bootstrap_low, part.bootstrap_high]).all() and whole.bootstrap_low < whole.bootstrap_high
-    assert paired(values, values**2, bootstrap=False).half_width == paired(values, values**2).half_width
+    assert compare_paired(values, values**2, bootstrap=False).half_width == compare_paired(values, values**2).half_width

@@ -24,7 +24,7 @@ def surroundings(monkeypatch):
 
 
 def test_setup_says_one_line_and_sets_the_style(capsys):
-    lesson = nb.setup("03")
+    lesson = nb.set_up("03")
     assert capsys.readouterr().out == "preset=smoke data=synthetic seed=0: a mechanism to look at, not a result\n"
     assert lesson.smoke and lesson.pick(1, 2, 3) == 1
     assert plt.rcParams["font.size"] == figures.STYLE["font.size"]
@@ -33,21 +33,21 @@ def test_setup_says_one_line_and_sets_the_style(capsys):
 def test_the_preset_comes_from_the_argument_then_from_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("ANROT_PRESET", "laptop")
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    assert nb.setup("08").budget.preset == "laptop"
-    assert nb.setup("08").data == "synthetic", "no prepared CIFAR-FS here"
-    assert nb.setup("08", preset="paper").pick(1, 2, 3) == 3
+    assert nb.set_up("08").budget.preset == "laptop"
+    assert nb.set_up("08").data == "synthetic", "no prepared CIFAR-FS here"
+    assert nb.set_up("08", preset="paper").pick(1, 2, 3) == 3
     (tmp_path / "packed" / "cifar-fs").mkdir(parents=True)
     (tmp_path / "packed" / "cifar-fs" / "set.json").touch()
-    assert nb.setup("08").data == "cifar-fs"
-    assert nb.setup("08", preset="smoke").data == "synthetic"
+    assert nb.set_up("08").data == "cifar-fs"
+    assert nb.set_up("08", preset="smoke").data == "synthetic"
     monkeypatch.setenv("ANROT_DATA", "omniglot")
-    assert nb.setup("08").data == "omniglot"
+    assert nb.set_up("08").data == "omniglot"
     with pytest.raises(UserError, match="smoke, laptop, paper"):
-        nb.setup("08", preset="huge")
+        nb.set_up("08", preset="huge")
 
 
 def test_streams_are_named_and_repeat():
-    lesson = nb.setup("03")
+    lesson = nb.set_up("03")
     draws = [torch.rand(3, generator=lesson.generator(name)) for name in ("a", "a", "b")]
     assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
     episode = lesson.episodes(2, way=5, shot=1, query=2)
@@ -89,9 +89,9 @@ def test_explore_in_a_notebook_adds_sliders_that_redraw(live):
 
 
 def test_headless_wins_over_a_notebook(live, monkeypatch):
-    assert not nb.headless()
+    assert not nb.is_headless()
     monkeypatch.setenv("ANROT_HEADLESS", "1")
-    assert nb.headless()
+    assert nb.is_headless()
     nb.explore(lambda eps: None, eps=[1, 2])
     assert live == [] and list(nb.track([1, 2])) == [1, 2]
 
@@ -99,11 +99,11 @@ def test_headless_wins_over_a_notebook(live, monkeypatch):
 def test_without_widgets_a_notebook_stays_static(live, monkeypatch):
     real = nb.importlib.util.find_spec
     monkeypatch.setattr(nb.importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else real(name))
-    assert nb.headless()
+    assert nb.is_headless()
     assert "IPython" in sys.modules
 
 
 def test_records_are_read_by_their_kind(home_with_results):
-    lesson = nb.setup("10", preset="smoke")
+    lesson = nb.set_up("10", preset="smoke")
     assert {r["kind"] for r in lesson.records("bench", kind="timing")} == {"timing"}
     assert lesson.records("bench") == [] == lesson.records("no-such-experiment", kind="reconstruction")

@@ -185,9 +185,9 @@ def test_a_pipeline_runs_its_parts_in_order_from_one_generator():
     images = pictures(2, 3, 3, 8, 8)
     g = rng()
     expected = augmentation.rotate90(augmentation.flip(images, g), g)
-    assert torch.equal(augmentation.pipeline(("flip", "rotate90"))(images, rng()), expected)
-    assert torch.equal(augmentation.pipeline(())(images, rng()), images)
+    assert torch.equal(augmentation.build_pipeline(("flip", "rotate90"))(images, rng()), expected)
+    assert torch.equal(augmentation.build_pipeline(())(images, rng()), images)
     with pytest.raises(UserError, match="flip, rotate90, color_jitter, blur"):
-        augmentation.pipeline(("flip", "cutout"))
+        augmentation.build_pipeline(("flip", "cutout"))
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        augmentation.pipeline(("flip",))(images - 1, rng())
+        augmentation.build_pipeline(("flip",))(images - 1, rng())

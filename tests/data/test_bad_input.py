@@ -97,7 +97,7 @@ def test_one_image_in_a_class_is_an_error_or_leaves_the_class_out(tmp_path, shop
         prepare(shop, size=8, out=tmp_path / "out")
     ready = prepare(shop, size=8, out=tmp_path / "out", on_bad="quarantine")
     assert "lone" not in ready.class_names and len(ready.class_names) == 5
-    assert ready.split_names == splits.random_split(ready.class_names, 0)  # drawn without the lone class
+    assert ready.split_names == splits.draw_split(ready.class_names, 0)  # drawn without the lone class
     assert ready.provenance["quarantine"] == [["lone/1.png", "lone", "the only image of its class"]]
 
 

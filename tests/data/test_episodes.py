@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import episodes
-from anrot_lib.data.episodes import BLOCK, EpisodeManifest, EpisodeSampler, smallest_indices
+from anrot_lib.data.episodes import BLOCK, EpisodeManifest, EpisodeSampler, find_smallest
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
 
 
@@ -139,7 +139,7 @@ def test_the_support_set_does_not_depend_on_the_number_of_queries():
 
 def test_smallest_indices_are_sorted_by_key():
     keys = np.random.default_rng(0).integers(0, 2**63, (7, 5, 40), dtype=np.uint64)
-    assert np.array_equal(smallest_indices(keys, 6), np.argsort(keys, axis=-1)[..., :6])
+    assert np.array_equal(find_smallest(keys, 6), np.argsort(keys, axis=-1)[..., :6])
 
 
 # --- errors ---
@@ -337,8 +337,10 @@ def test_a_manifest_stays_in_its_split(small_set):
 
 def test_splits_do_not_share_their_stream(monkeypatch):
     streams = []
-    philox = episodes.randomness.philox
-    monkeypatch.setattr(episodes.randomness, "philox", lambda seed, name: streams.append(name) or philox(seed, name))
+    philox = episodes.randomness.make_philox
+    monkeypatch.setattr(
+        episodes.randomness, "make_philox", lambda seed, name: streams.append(name) or philox(seed, name)
+    )
     for split in ("val", "test"):
         make(labels_only(), split=split)
     assert len(set(streams)) == 2

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.image_set import from_arrays
+from anrot_lib.data.image_set import build_image_set
 from anrot_lib.data.leakage import guard
-from anrot_lib.data.leakage.near_copies import near_copies
+from anrot_lib.data.leakage.near_copies import find_near_copies
 
 # ------------------------------------------------------------------ pictures and copies of them
 
@@ -97,7 +97,7 @@ def unrelated(found: set, planted: dict) -> set:
 @pytest.mark.parametrize(("size", "n"), [(32, 300), (84, 120)])
 def test_planted_copies_are_found_and_nothing_else(size, n):
     images, planted = plant(textured(n, size), CHANGES, each=20)
-    pairs = near_copies(images)
+    pairs = find_near_copies(images)
     found = {(a, b) for a, b, _, _ in pairs}
     hits = recall(planted, found, CHANGES)
     assert min(hits.values()) >= 0.95, hits
@@ -110,7 +110,7 @@ def test_planted_copies_are_found_and_nothing_else(size, n):
 def test_the_search_is_deterministic_and_leaves_threads_and_images_alone():
     images, _ = plant(textured(60, 32), REQUIRED, each=5)
     before, threads = images.copy(), torch.get_num_threads()
-    assert near_copies(images) == near_copies(images)
+    assert find_near_copies(images) == find_near_copies(images)
     assert np.array_equal(images, before)
     assert torch.get_num_threads() == threads
 
@@ -118,7 +118,7 @@ def test_the_search_is_deterministic_and_leaves_threads_and_images_alone():
 @pytest.mark.parametrize("shape", [(0, 32, 32, 3), (1, 32, 32, 3), (3, 8, 8, 3), (4, 40, 20, 1)])
 def test_small_sets_and_odd_shapes_pass(shape):
     images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert near_copies(images) == []
+    assert find_near_copies(images) == []
 
 
 def test_flat_and_nearly_flat_images_are_no_copies_of_one_another():
@@ -127,13 +127,13 @@ def test_flat_and_nearly_flat_images_are_no_copies_of_one_another():
     dim = np.clip(flat + chance.normal(0, 1.5, flat.shape), 0, 255)
     slopes = np.linspace(40, 200, 32)[None, :, None, None] + chance.normal(0, 2, flat.shape)
     images = np.concatenate([flat, dim, slopes]).astype(np.uint8)
-    assert near_copies(images) == []
+    assert find_near_copies(images) == []
 
 
 def test_the_same_frame_around_other_pictures_is_no_copy():
     images = textured(60, 32)
     images[:, :5] = images[:, -5:] = 0
-    assert near_copies(images) == []
+    assert find_near_copies(images) == []
 
 
 def test_plain_strokes_of_many_hands_are_no_copies():
@@ -147,7 +147,7 @@ def test_plain_strokes_of_many_hands_are_no_copies():
         strict=True,
     ):
         image[top:bottom, x : x + 2] = 0
-    assert near_copies(np.unique(images, axis=0)) == []
+    assert find_near_copies(np.unique(images, axis=0)) == []
 
 
 # ------------------------------------------------------------------ duplicates across splits
@@ -157,7 +157,7 @@ def test_identical_images_are_paired_with_the_one_that_stays():
     images = textured(6, 16)
     images[[3, 5]] = images[1]
     splits = np.array(["train", "train", "train", "val", "test", "test"])
-    pairs = guard.duplicates(images, np.array([0, 0, 1, 2, 3, 3]), splits)
+    pairs = guard.find_duplicates(images, np.array([0, 0, 1, 2, 3, 3]), splits)
     assert [(p.row_a, p.row_b, p.kind, p.across) for p in pairs] == [
         (1, 5, "identical", True),
         (3, 5, "identical", True),
@@ -170,7 +170,7 @@ def test_copies_of_a_copy_are_all_named():
     images[7] = images[2]  # both train
     images[30] = jpeg(images[2])  # test
     splits = np.array(["train"] * 20 + ["test"] * 20)
-    pairs = guard.duplicates(images, np.arange(40), splits)
+    pairs = guard.find_duplicates(images, np.arange(40), splits)
     assert {(p.row_a, p.row_b): (p.kind, p.across) for p in pairs} == {
         (2, 7): ("identical", False),
         (2, 30): ("near", True),
@@ -183,7 +183,7 @@ def test_copies_of_a_copy_are_all_named():
 def test_a_thousand_black_frames_make_no_million_pairs():
     images = np.zeros((1000, 8, 8, 1), np.uint8)
     splits = np.array(["train"] * 999 + ["test"])
-    pairs = guard.duplicates(images, np.zeros(1000), splits)
+    pairs = guard.find_duplicates(images, np.zeros(1000), splits)
     assert len(pairs) == 999 and {p.row_b for p in pairs} == {999}
     assert len(guard.quarantine(pairs, splits)) == 999
 
@@ -191,7 +191,7 @@ def test_a_thousand_black_frames_make_no_million_pairs():
 def test_images_outside_of_every_split_leak_nothing():
     images = textured(3, 16)
     images[2] = images[0]
-    pairs = guard.duplicates(images, np.arange(3), np.array(["train", "train", ""]))
+    pairs = guard.find_duplicates(images, np.arange(3), np.array(["train", "train", ""]))
     assert [(p.row_a, p.row_b, p.across) for p in pairs] == [(0, 2, False)]
 
 
@@ -212,13 +212,13 @@ def small_set(copy=None, per_class=8, split=None):
     split = split or {"train": (0, 1), "val": (2, 3), "test": (4, 5)}
     labels = np.repeat(np.arange(6), per_class)
     files = [f"{c}/{i}.png" for c in "abcdef" for i in range(per_class)]
-    return from_arrays("toy", images, labels, tuple("abcdef"), split, files=files)
+    return build_image_set("toy", images, labels, tuple("abcdef"), split, files=files)
 
 
 def test_an_overlapping_split_is_an_error_that_names_the_class():
     with pytest.raises(UserError, match=r"train and test share 1 class \(zebra\)"):
-        guard.class_overlap({"train": ["ant", "zebra"], "val": ["bee"], "test": ["Zebra"]})
-    guard.class_overlap({"train": ["ant", "zebra"], "val": ["bee"], "test": ["cow"]})
+        guard.check_class_overlap({"train": ["ant", "zebra"], "val": ["bee"], "test": ["Zebra"]})
+    guard.check_class_overlap({"train": ["ant", "zebra"], "val": ["bee"], "test": ["cow"]})
     overlapping = SimpleNamespace(split_names={"train": ("a", "b"), "test": ("b", "c")})
     with pytest.raises(UserError, match=r"train and test share 1 class \(b\)"):
         guard.check(overlapping)
@@ -310,7 +310,7 @@ def kinds(pairs) -> tuple[int, int]:
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_the_identical_pairs_of_the_cifar_cut_are_found(cifar):
-    pairs = guard.duplicates(*cifar)
+    pairs = guard.find_duplicates(*cifar)
     assert kinds(pairs) == (5, 4)
     # CIFAR-100 holds many real near-copies, nearly all within a class; none is across CIFAR-FS
     near = [p for p in pairs if p.kind != "identical"]
@@ -322,7 +322,7 @@ def test_the_identical_pairs_of_the_cifar_cut_are_found(cifar):
 @pytest.mark.realdata
 def test_the_identical_pairs_of_mini_imagenet_are_found(mini_imagenet):
     images, labels, split = mini_imagenet
-    pairs = guard.duplicates(images, labels, split)
+    pairs = guard.find_duplicates(images, labels, split)
     assert kinds(pairs) == (7, 5)
     across = [p for p in pairs if p.across]
     gone = guard.quarantine(pairs, split)
@@ -342,7 +342,7 @@ def test_copies_planted_in_ten_thousand_real_images_are_found(mini_imagenet, siz
     if size != 84:
         images = np.stack([np.asarray(Image.fromarray(i).resize((size, size))) for i in images])
     images, planted = plant(images, REQUIRED, each=50)
-    found = {(a, b) for a, b, _, _ in near_copies(images)}
+    found = {(a, b) for a, b, _, _ in find_near_copies(images)}
     hits = recall(planted, found, REQUIRED)
     assert np.mean(list(hits.values())) >= 0.95, hits
     assert len(unrelated(found, planted) - LOOKED_AT) <= 1

@@ -254,17 +254,17 @@ def test_the_name_in_a_set_never_leads_out_of_the_data_folder(packed_shop, name)
     "row", ["../../../x", "/etc/passwd", "..", "a/b\\c", "x" * 400, "", "con\0", "a\nb", "~/x", ".x", "C:\\x"]
 )
 def test_the_name_of_any_row_is_the_name_of_one_file(tmp_path, row):
-    stem = paths.file_stem(row)
+    stem = paths.make_file_stem(row)
     assert paths.is_file_name(stem) and (tmp_path / f"{stem}.json").resolve().parent == tmp_path.resolve()
     (tmp_path / f"{stem}-evaluation.jsonl").write_text("x")
-    others = {paths.file_stem(r) for r in ("../x", "/x", ".x", "x", "\\x", "..x", "x" * 400, "x" * 401)}
+    others = {paths.make_file_stem(r) for r in ("../x", "/x", ".x", "x", "\\x", "..x", "x" * 400, "x" * 401)}
     assert len(others) == 8
 
 
 def test_the_names_of_real_rows_stay_as_they_are():
     assert (
-        paths.file_stem("easyfsl:SimpleShot") == "easyfsl-SimpleShot"
-        and paths.file_stem("anrot-clean") == "anrot-clean"
+        paths.make_file_stem("easyfsl:SimpleShot") == "easyfsl-SimpleShot"
+        and paths.make_file_stem("anrot-clean") == "anrot-clean"
     )
 
 

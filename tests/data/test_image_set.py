@@ -17,7 +17,7 @@ SPLITS = {"train": (0, 1, 2), "val": (3,), "test": (4,)}
 def make(n=20, size=6, channels=3, seed=0, **more):
     images = np.random.default_rng(seed).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
     arguments = {"splits": SPLITS, "files": [f"{i}.png" for i in range(n)], **more}
-    return image_set.from_arrays("zoo", images, np.arange(n) % 5, NAMES, **arguments)
+    return image_set.build_image_set("zoo", images, np.arange(n) % 5, NAMES, **arguments)
 
 
 def test_rows_of_a_split_are_its_images_in_ascending_order():
@@ -207,7 +207,7 @@ def test_parts_that_do_not_fit_are_refused(change, said):
     zoo = make()
     parts = {"images": zoo.images, "labels": zoo.labels, "class_names": NAMES, "splits": SPLITS} | change
     with pytest.raises(UserError, match=said):
-        image_set.from_arrays("zoo", **parts)
+        image_set.build_image_set("zoo", **parts)
 
 
 def test_a_set_cannot_be_changed():
@@ -218,7 +218,7 @@ def test_a_set_cannot_be_changed():
 def test_blocks_cover_all_rows_once(monkeypatch):
     monkeypatch.setattr(packed, "BLOCK_BYTES", 7 * 6 * 6 * 3)
     zoo = make()
-    assert [len(b) for b in packed.blocks(zoo.images)] == [7, 7, 6]
-    assert np.array_equal(np.concatenate(list(packed.blocks(zoo.images))), zoo.images)
+    assert [len(b) for b in packed.cut_blocks(zoo.images)] == [7, 7, 6]
+    assert np.array_equal(np.concatenate(list(packed.cut_blocks(zoo.images))), zoo.images)
     rows = np.array([1, 5, 6, 7, 8, 9, 11, 19])
-    assert np.array_equal(np.concatenate(list(packed.blocks(zoo.images, rows))), zoo.images[rows])
+    assert np.array_equal(np.concatenate(list(packed.cut_blocks(zoo.images, rows))), zoo.images[rows])

@@ -16,14 +16,14 @@ def check_moments(noisy_of, sigma):
     n = 200_000
     images = x.view(-1, 1, 1, 1).expand(-1, 1, 400, n // 400).contiguous()
     noisy = noisy_of(images, sigma).flatten(1)
-    mean, std = noise.censored_moments(x, sigma)
+    mean, std = noise.compute_censored_moments(x, sigma)
     assert ((noisy.mean(1) - mean).abs() < 5 * std / math.sqrt(n)).all(), "mean"
     assert ((noisy.std(1) - std).abs() < 5 * std / math.sqrt(n)).all(), "standard deviation"
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.3])
 def test_moments_are_those_of_the_censored_normal(sigma):
-    check_moments(lambda x, s: noise.gaussian(x, s, rng()), sigma)
+    check_moments(lambda x, s: noise.add_gaussian(x, s, rng()), sigma)
 
 
 def test_clipping_on_one_side_only_does_not_pass():
@@ -44,12 +44,12 @@ def test_the_closed_form_agrees_with_quadrature(sigma):
     y = (x[:, None] + sigma * z).clamp(0, 1)
     mean = torch.trapezoid(y * density, z)
     std = (torch.trapezoid(y**2 * density, z) - mean**2).sqrt()
-    torch.testing.assert_close(noise.censored_moments(x, sigma), (mean, std), rtol=0, atol=1e-8)
+    torch.testing.assert_close(noise.compute_censored_moments(x, sigma), (mean, std), rtol=0, atol=1e-8)
 
 
 def test_the_mean_of_uniform_pixels_does_not_move():
     x = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    assert noise.censored_moments(x, 0.3)[0].mean().item() == pytest.approx(0.5, abs=1e-12)
+    assert noise.compute_censored_moments(x, 0.3)[0].mean().item() == pytest.approx(0.5, abs=1e-12)
 
 
 @given(
@@ -57,7 +57,7 @@ def test_the_mean_of_uniform_pixels_does_not_move():
 )
 def test_shape_range_and_repeatability(seed, sigma, shape):
     images = torch.rand(shape, generator=rng(seed))
-    first, second = (noise.gaussian(images, sigma, rng(seed)) for _ in range(2))
+    first, second = (noise.add_gaussian(images, sigma, rng(seed)) for _ in range(2))
     assert first.shape == images.shape
     assert first.dtype == images.dtype
     assert first.min() >= 0
@@ -67,32 +67,32 @@ def test_shape_range_and_repeatability(seed, sigma, shape):
 
 def test_zero_sigma_changes_nothing_and_each_image_has_its_own():
     images = torch.rand(2, 3, 1, 8, 8, generator=rng())
-    assert torch.equal(noise.gaussian(images, 0.0, rng()), images)
+    assert torch.equal(noise.add_gaussian(images, 0.0, rng()), images)
     sigma = torch.tensor([[0.0, 0.01, 0.1], [0.2, 0.0, 0.3]])
-    change = (noise.gaussian(images, sigma, rng()) - images).abs().mean((-3, -2, -1))
+    change = (noise.add_gaussian(images, sigma, rng()) - images).abs().mean((-3, -2, -1))
     assert torch.equal(change.flatten().argsort(stable=True), sigma.flatten().argsort(stable=True))
     assert not change[sigma == 0].any()
 
 
 def test_sigma_is_drawn_for_each_image_in_its_range():
     images = torch.rand(500, 2, 1, 2, 2)
-    sigma = noise.uniform_sigma(images, 0.05, 0.3, rng())
+    sigma = noise.draw_sigma(images, 0.05, 0.3, rng())
     assert sigma.shape == (500, 2)
     assert 0.05 <= sigma.min() < 0.06
     assert 0.29 < sigma.max() <= 0.3
-    assert noise.gaussian(images, sigma, rng()).shape == images.shape
+    assert noise.add_gaussian(images, sigma, rng()).shape == images.shape
 
 
 def test_bad_input_is_named():
     images = torch.rand(2, 3, 4, 4)
     for sigma in (-0.1, float("nan"), torch.tensor([0.1, -0.1])):
         with pytest.raises(UserError, match="sigma"):
-            noise.gaussian(images, sigma, rng())
+            noise.add_gaussian(images, sigma, rng())
     with pytest.raises(UserError, match="shape"):
-        noise.gaussian(images, torch.rand(3), rng())
+        noise.add_gaussian(images, torch.rand(3), rng())
     with pytest.raises(UserError, match=r"\[0, 1\]"):
-        noise.gaussian(images * 255, 0.1, rng())
+        noise.add_gaussian(images * 255, 0.1, rng())
     with pytest.raises(UserError, match="sigma"):
-        noise.uniform_sigma(images, 0.3, 0.1, rng())
+        noise.draw_sigma(images, 0.3, 0.1, rng())
     with pytest.raises(UserError, match="sigma"):
-        noise.censored_moments(images, 0.0)
+        noise.compute_censored_moments(images, 0.0)

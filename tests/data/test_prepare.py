@@ -38,7 +38,7 @@ def test_a_users_folder_is_packed_split_and_described(tmp_path, shop, disk):
     for image, label, file in zip(packed_set.images, packed_set.labels, packed_set.files, strict=True):
         name = packed_set.class_names[label]
         assert file.startswith(f"{name}/") and np.array_equal(image, originals[name][int(file[-7:-4])])
-    assert packed_set.split_names == splits.random_split(NAMES, 3)
+    assert packed_set.split_names == splits.draw_split(NAMES, 3)
     provenance = packed_set.provenance
     assert provenance["split"]["name"] == "random" and provenance["split"]["seed"] == 3
     assert provenance["source"] == "shop" and str(tmp_path) not in json.dumps(provenance)
@@ -72,7 +72,7 @@ def test_another_sources_set_and_other_files_are_not_overwritten(tmp_path, shop,
 @pytest.mark.parametrize("size", [8, 12])
 def test_one_hash_for_every_layout(tmp_path, disk, size):
     """mini-ImageNet's class names, noise images: folders, split folders, csv and pickles agree."""
-    standard = splits.standard("mini-imagenet")
+    standard = splits.load_standard("mini-imagenet")
     images = disk.pictures([name for part in standard.values() for name in part])
     sources = [disk.folders(tmp_path / "folders", images)]
     for layout in ("split_folders", "csv", "pickles"):
@@ -89,29 +89,29 @@ def test_one_hash_for_every_layout(tmp_path, disk, size):
 
 
 def cifar_source(disk, tmp_path):
-    names = sorted(splits.groups("cifar-fs"))
-    return disk.cifar(tmp_path, names, splits.groups("cifar-fs"))
+    names = sorted(splits.load_groups("cifar-fs"))
+    return disk.cifar(tmp_path, names, splits.load_groups("cifar-fs"))
 
 
 def test_cifar100_is_split_as_cifar_fs_or_fc100(tmp_path, disk):
     source = cifar_source(disk, tmp_path)
     options = {"size": 8, "on_duplicates": "report"}
     fs = prepare(source, out=tmp_path / "fs", **options)
-    assert fs.split_hash == splits.split_hash(splits.standard("cifar-fs"))
+    assert fs.split_hash == splits.split_hash(splits.load_standard("cifar-fs"))
     assert "also fit fc100" in fs.provenance["split"]["said"]
     fc = prepare(source, split="fc100", out=tmp_path / "fc", **options)
-    assert fc.split_hash == splits.split_hash(splits.standard("fc100")) != fs.split_hash
+    assert fc.split_hash == splits.split_hash(splits.load_standard("fc100")) != fs.split_hash
     superclass = {
         fc.class_names[label]: fc.level_names["superclass"][level]
         for label, level in zip(fc.labels, fc.levels["superclass"], strict=True)
     }
-    assert superclass == splits.groups("cifar-fs")
+    assert superclass == splits.load_groups("cifar-fs")
     with pytest.raises(UserError, match="does not fit the split"):
         prepare(source, split="mini-imagenet", out=tmp_path / "no", **options)
 
 
 def test_cifar100_as_folders_gets_its_superclasses_too(tmp_path, disk):
-    source = disk.folders(tmp_path / "x", disk.pictures(splits.groups("cifar-fs")))
+    source = disk.folders(tmp_path / "x", disk.pictures(splits.load_groups("cifar-fs")))
     ready = prepare(source, size=8, out=tmp_path / "out", on_duplicates="report")
     assert len(ready.level_names["superclass"]) == 20
 
@@ -126,7 +126,7 @@ def test_a_stored_split_that_is_not_a_published_one_is_kept(tmp_path, disk):
     ):
         prepare(source, size=8, split="random", seed=1, out=tmp_path / "out")
     drawn = prepare(source, size=8, split="random", seed=1, out=tmp_path / "out", replace_split=True)
-    assert drawn.split_names == splits.random_split("abcd", 1)
+    assert drawn.split_names == splits.draw_split("abcd", 1)
 
 
 def test_a_class_in_two_split_folders_is_refused_and_can_be_pooled(tmp_path, disk):
@@ -421,7 +421,7 @@ def test_a_copy_can_be_quarantined_which_leaves_the_test_set_whole(tmp_path, dis
     with pytest.raises(UserError):
         prepare(source, size=16, out=tmp_path / "out")
     said = []
-    monkeypatch.setattr(guard, "duplicates", None)  # the copies are not searched for again
+    monkeypatch.setattr(guard, "find_duplicates", None)  # the copies are not searched for again
     ready = prepare(
         source, size=16, out=tmp_path / "out", on_duplicates="quarantine", progress=lambda *v: said.append(v)
     )
@@ -481,7 +481,7 @@ def test_a_copy_without_a_perturbation_has_the_hash_of_its_source(tmp_path, smal
 def test_what_is_stored_is_rounded_and_checked_against_eps(tmp_path, small_set):
     """eps = 2.4 grey levels is stored as 2, 2.6 as 3: both within half a level; 4 levels are too far."""
     options = {"parameters": {}, "seed": 0, "out": tmp_path / "copy"}
-    grey = image_set.from_arrays(
+    grey = image_set.build_image_set(
         "grey", np.full((4, 8, 8, 1), 100, np.uint8), [0, 0, 1, 1], ("a", "b"), {"train": [0], "test": [1]}
     )
     for levels, stored in ((2.4, 102), (2.6, 103)):
@@ -564,7 +564,7 @@ def test_mini_imagenet_has_one_hash_in_every_layout(tmp_path, shared_data):
         sets.append(prepare(source, size=84, on_duplicates="report", out=tmp_path / f"{layout}.out"))
     assert {s.images.shape for s in sets} == {(2000, 84, 84, 3)}
     assert len({s.sha256 for s in sets}) == 1
-    assert {s.split_hash for s in sets} == {splits.split_hash(splits.standard("mini-imagenet"))}
+    assert {s.split_hash for s in sets} == {splits.split_hash(splits.load_standard("mini-imagenet"))}
 
 
 @pytest.mark.realdata

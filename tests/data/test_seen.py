@@ -6,7 +6,7 @@ import torch
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import splits
-from anrot_lib.data.image_set import from_arrays
+from anrot_lib.data.image_set import build_image_set
 from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen
 
 SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
@@ -14,7 +14,7 @@ SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
 
 def make(names="abcdefg", split=SPLIT, seed=0, size=8):
     images = np.random.default_rng(seed).integers(0, 256, (4 * len(names), size, size, 3), dtype=np.uint8)
-    return from_arrays("toys", images, np.repeat(np.arange(len(names)), 4), list(names), split)
+    return build_image_set("toys", images, np.repeat(np.arange(len(names)), 4), list(names), split)
 
 
 def test_the_test_classes_of_its_set_are_unseen():
@@ -70,11 +70,11 @@ def test_published_splits_overlap_as_known(first, second, count, of):
     """Nets of one published split under test on another: how many of its test classes trained them."""
 
     def tiny(name):
-        split = splits.standard(name)
+        split = splits.load_standard(name)
         classes = [c for names in split.values() for c in names]
         places = {part: tuple(classes.index(c) for c in names) for part, names in split.items()}
         images = np.random.default_rng(len(name)).integers(0, 256, (len(classes), 4, 4, 1), dtype=np.uint8)
-        return from_arrays(name, images, np.arange(len(classes)), classes, places)
+        return build_image_set(name, images, np.arange(len(classes)), classes, places)
 
     seen = find_seen(describe_origin(tiny(first)), tiny(second))
     assert (len(seen.trained), seen.n_classes) == (count, of)
@@ -99,5 +99,5 @@ def test_one_changed_pixel_makes_another_image():
     pixels = base.images.copy()
     pixels[0, 0, 0, 0] ^= 1
     split = {"train": (5, 6), "val": (3, 4), "test": (0, 1, 2)}
-    changed = from_arrays("x", pixels, base.labels, list("tuvwxyz"), split)
+    changed = build_image_set("x", pixels, base.labels, list("tuvwxyz"), split)
     assert find_seen(describe_origin(base), changed).images == 11

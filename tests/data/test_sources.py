@@ -349,10 +349,10 @@ def test_linked_folders_are_read_once(shop):
 
 def test_every_published_split_has_a_known_set():
     for name in splits.NAMES:
-        known = catalogue.known_for(name, 1)
+        known = catalogue.describe_known(name, 1)
         assert known["licence"] and known["url"].startswith("https://") and "not comparable" in known["note"]
-    assert "note" not in catalogue.known_for("omniglot", 32_460)
-    assert catalogue.known_for("random", 5) == {}
+    assert "note" not in catalogue.describe_known("omniglot", 32_460)
+    assert catalogue.describe_known("random", 5) == {}
 
 
 def fake_torchvision(monkeypatch, fetch):

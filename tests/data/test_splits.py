@@ -24,15 +24,15 @@ CLASS_LISTS = st.lists(st.text(min_size=1, max_size=8), min_size=3, max_size=60,
 
 
 def every_class(name):
-    return [member for members in splits.standard(name).values() for member in members]
+    return [member for members in splits.load_standard(name).values() for member in members]
 
 
 @pytest.mark.parametrize("name", splits.NAMES)
 def test_standard_splits_have_their_published_sizes_and_share_no_class(name):
-    split = splits.standard(name)
+    split = splits.load_standard(name)
     assert tuple(len(split[part]) for part in splits.SPLITS) == COUNTS[name]
     assert max(Counter(every_class(name)).values()) == 1
-    assert splits.source(name)
+    assert splits.describe_source(name)
 
 
 HASHES = {
@@ -48,7 +48,7 @@ HASHES = {
 
 @pytest.mark.parametrize("name", splits.NAMES)
 def test_the_hash_of_a_standard_split_is_pinned(name):
-    assert splits.split_hash(splits.standard(name)) == HASHES[name]
+    assert splits.split_hash(splits.load_standard(name)) == HASHES[name]
 
 
 def test_an_altered_class_list_is_refused(monkeypatch):
@@ -57,27 +57,27 @@ def test_an_altered_class_list_is_refused(monkeypatch):
     record["classes"]["test"].setdefault("fish", []).append(moved)
     monkeypatch.setattr(splits, "_read", lambda name: record)
     with pytest.raises(UserError, match="cifar-fs is not the published one"):
-        splits.standard("cifar-fs")
+        splits.load_standard("cifar-fs")
 
 
 def test_an_unknown_split_is_refused_with_the_known_names():
     with pytest.raises(UserError, match=r"'mini'.*mini-imagenet, tiered-imagenet"):
-        splits.standard("mini")
+        splits.load_standard("mini")
 
 
 def test_fc100_keeps_superclasses_whole_and_cifar_fs_does_not():
     def parts_of_superclasses(name):
-        group = splits.groups(name)
+        group = splits.load_groups(name)
         parts = {}
-        for part, members in splits.standard(name).items():
+        for part, members in splits.load_standard(name).items():
             for member in members:
                 parts.setdefault(group[member], set()).add(part)
         return [len(p) for p in parts.values()]
 
     assert parts_of_superclasses("fc100") == [1] * 20
     assert max(parts_of_superclasses("cifar-fs")) > 1
-    assert splits.groups("omniglot")["Gurmukhi/character42"] == "Gurmukhi"
-    assert splits.groups("mini-imagenet") == {}
+    assert splits.load_groups("omniglot")["Gurmukhi/character42"] == "Gurmukhi"
+    assert splits.load_groups("mini-imagenet") == {}
 
 
 def test_split_hash_ignores_order_and_sees_every_move():
@@ -94,22 +94,22 @@ def test_split_hash_ignores_order_and_sees_every_move():
 @settings(max_examples=40)
 @given(CLASS_LISTS, st.integers(0, 2**31), st.randoms(use_true_random=False))
 def test_a_drawn_split_holds_every_class_once_whatever_their_order(names, seed, shuffler):
-    split = splits.random_split(names, seed)
+    split = splits.draw_split(names, seed)
     assert sorted(n for members in split.values() for n in members) == sorted(names)
     assert all(split[part] for part in splits.SPLITS)
     shuffled = list(names)
     shuffler.shuffle(shuffled)
-    assert splits.random_split(shuffled, seed) == split
+    assert splits.draw_split(shuffled, seed) == split
 
 
 def test_a_drawn_split_is_the_same_on_every_machine():
     names = [f"class{i:02d}" for i in range(10)]
-    assert splits.random_split(names, 7) == {
+    assert splits.draw_split(names, 7) == {
         "train": ("class00", "class02", "class05", "class07", "class08", "class09"),
         "val": ("class03", "class04"),
         "test": ("class01", "class06"),
     }
-    assert len({splits.split_hash(splits.random_split(names, seed)) for seed in range(20)}) > 10
+    assert len({splits.split_hash(splits.draw_split(names, seed)) for seed in range(20)}) > 10
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_drawn_split_is_the_same_on_every_machine():
     ],
 )
 def test_shares_become_counts(n, fractions, counts):
-    split = splits.random_split([str(i) for i in range(n)], 0, fractions)
+    split = splits.draw_split([str(i) for i in range(n)], 0, fractions)
     assert tuple(len(split[part]) for part in splits.SPLITS) == counts
 
 
@@ -137,14 +137,14 @@ def test_shares_become_counts(n, fractions, counts):
 )
 def test_what_cannot_be_split_is_refused(names, fractions, said):
     with pytest.raises(UserError, match=said):
-        splits.random_split(names, 0, fractions)
+        splits.draw_split(names, 0, fractions)
 
 
 @pytest.mark.parametrize("name", splits.NAMES)
 def test_a_set_with_the_published_names_is_assigned_whole(name):
     names = sorted(every_class(name))
     indices = splits.assign(names, name)
-    for part, members in splits.standard(name).items():
+    for part, members in splits.load_standard(name).items():
         assert {names[i] for i in indices[part]} == set(members)
         assert list(indices[part]) == sorted(indices[part])
 
@@ -204,7 +204,7 @@ def test_the_published_split_procedure_leaks_about_twelve_of_its_eighteen_test_c
     overlaps = [published_overlap(seed) for seed in range(2000)]
     assert np.mean(overlaps) == pytest.approx(18 * 0.64, abs=0.2)  # 11.5; its error is 0.04
     names = [str(i) for i in range(100)]
-    drawn = [splits.random_split(names, seed) for seed in range(50)]
+    drawn = [splits.draw_split(names, seed) for seed in range(50)]
     assert not any(set(s["train"]) & set(s["test"]) for s in drawn)
 
 

@@ -16,7 +16,7 @@ from anrot_lib.data import splits
 from anrot_lib.data.preparation import split_choice
 from anrot_lib.data.preparation.prepare import plan, prepare
 from anrot_lib.data.readers import layouts
-from anrot_lib.data.readers.split_names import part_of
+from anrot_lib.data.readers.split_names import read_part
 
 KINDS = tuple(f"kind{c}" for c in range(6))
 OWN = {"train": KINDS[:3], "val": KINDS[3:4], "test": KINDS[4:]}
@@ -82,7 +82,7 @@ def test_folders_of_a_split_are_known_by_their_usual_names(tmp_path, names, part
     "word", ["bus", "train ticket", "background noise", "contest", "basement", "value", "2017", ""]
 )
 def test_other_names_are_no_part_of_a_split(word):
-    assert part_of(word) is None
+    assert read_part(word) is None
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ def test_a_split_file_that_is_not_understood_is_named_with_the_split_that_would_
     with pytest.raises(UserError, match=said):
         prepare(tmp_path, size=8, out=tmp_path / "out")
     drawn = prepare(tmp_path, size=8, split="random", out=tmp_path.parent / f"{tmp_path.name}-out")
-    assert drawn.split_names == splits.random_split(KINDS, 0)
+    assert drawn.split_names == splits.draw_split(KINDS, 0)
 
 
 def test_a_csv_that_is_no_list_is_said_to_be_passed_over(tmp_path):
@@ -419,13 +419,13 @@ def test_the_name_of_the_embedded_set_is_reserved(tmp_path, shop, monkeypatch):
 
 def test_a_set_with_another_split_is_not_replaced_unless_asked(tmp_path, shop):
     first = prepare(shop, size=8, seed=0, out=tmp_path / "out")
-    other = next(s for s in range(1, 9) if splits.random_split(first.class_names, s) != first.split_names)
+    other = next(s for s in range(1, 9) if splits.draw_split(first.class_names, s) != first.split_names)
     with pytest.raises(UserError, match=r"exists with another split .* choose another --name, or --replace"):
         prepare(shop, size=8, seed=other, out=tmp_path / "out")
     again = prepare(shop, size=8, seed=0, out=tmp_path / "out")
     assert again.split_hash == first.split_hash
     replaced = prepare(shop, size=8, seed=other, out=tmp_path / "out", replace_split=True)
-    assert replaced.split_names == splits.random_split(first.class_names, other)
+    assert replaced.split_names == splits.draw_split(first.class_names, other)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "zero", "huge"])

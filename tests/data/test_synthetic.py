@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic import glyphs, outlines
-from anrot_lib.data.synthetic.figures import plain_figures, split, synthetic
+from anrot_lib.data.synthetic.figures import draw_plain_figures, split, synthetic
 from anrot_lib.data.synthetic.painting import POSE_WORDS, WORDS, draw, draw_plain
 
 HASH_32 = "136b09b258ce3a355986bf01c3ab9f3ac157e393449e1c398479e8fd47b82c11"
@@ -224,15 +224,15 @@ def test_impossible_counts_are_named(wrong):
 
 
 def test_plain_figures_are_the_stored_ones():
-    plain = plain_figures(n_classes=20, per_class=5)
+    plain = draw_plain_figures(n_classes=20, per_class=5)
     assert digest(plain.images) == "05013fac963dc78a2910f7a5c3aa7e34c4f08db4366666bda192812a133a0480"
     assert plain.images.shape == (100, 16, 16, 1) and plain.splits == synthetic(n_classes=20, per_class=1).splits
     assert len({image.tobytes() for image in plain.images}) == 100, "every image has a pose of its own"
     corners = plain.images[:, ::15, ::15]
     assert np.median(corners) == 0 and (plain.images.reshape(100, -1).max(1) > 200).all(), "white on black"
-    assert np.array_equal(plain_figures(n_classes=21, per_class=2).images[:2], plain.images[:2])
+    assert np.array_equal(draw_plain_figures(n_classes=21, per_class=2).images[:2], plain.images[:2])
     with pytest.raises(UserError, match="n_classes >= 20"):
-        plain_figures(n_classes=3)
+        draw_plain_figures(n_classes=3)
 
 
 def test_a_plain_figure_uses_every_number_it_draws(monkeypatch):

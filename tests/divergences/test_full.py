@@ -222,7 +222,7 @@ def test_blocks_change_neither_values_nor_gradients(name, kind, budget, monkeypa
 def test_blocks_cover_everything_once():
     for e, n, numbers, budget in ((3, 5, 7, 1), (3, 5, 7, 20), (3, 5, 7, 80), (4, 1, 9, 20), (2, 6, 1, 10**6)):
         seen = np.zeros((e, n), int)
-        for episodes, rows in pairs.blocks(e, n, numbers, budget):
+        for episodes, rows in pairs.cut_blocks(e, n, numbers, budget):
             seen[episodes, rows] += 1
             held = len(range(*episodes.indices(e))) * len(range(*rows.indices(n))) * numbers
             assert held <= max(budget, numbers)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian, FullGaussian, Gaussian
-from anrot_lib.divergences.measures import NAMES, pairwise, terms, to_standard
+from anrot_lib.divergences.measures import NAMES, compute_terms, pairwise, to_standard
 
 SIMPLEX_NAMES = ("hellinger", "hellinger2", "bhattacharyya", "kl")
 SYMMETRIC = ("hellinger", "hellinger2", "bhattacharyya", "wasserstein2")
@@ -56,7 +56,7 @@ def test_stated_values_between_gaussians(p, q, expected):
     p, q = one(*p), one(*q)
     for name, value in expected.items():
         assert pairwise(name, p, q).item() == pytest.approx(value, abs=1e-6)
-        assert terms(name, p, q).item() == pytest.approx(value, abs=1e-6)
+        assert compute_terms(name, p, q).item() == pytest.approx(value, abs=1e-6)
 
 
 def test_stated_values_between_probabilities():
@@ -85,7 +85,9 @@ def test_stated_values_to_the_standard_normal(name, far, wide):
 def test_to_standard_is_the_general_form_at_the_standard_normal(name):
     g = some(4, 6, dtype=torch.float64)
     standard = DiagonalGaussian(torch.zeros(6, dtype=torch.float64), torch.ones(6, dtype=torch.float64))
-    torch.testing.assert_close(to_standard(name, g.mean, g.var.log()), terms(name, g, standard), atol=1e-12, rtol=1e-10)
+    torch.testing.assert_close(
+        to_standard(name, g.mean, g.var.log()), compute_terms(name, g, standard), atol=1e-12, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize(("m", "s", "n", "t"), [(0, 1, 1, 2), (-1, 0.3, 0.5, 0.25), (2, 3, 2, 1)])
@@ -115,7 +117,7 @@ def test_kl_is_that_of_torch_distributions():
     ]
     expected = torch.distributions.kl_divergence(*normals)
     torch.testing.assert_close(pairwise("kl", p, q), expected.sum(-1))
-    torch.testing.assert_close(terms("kl", p.map(lambda t: t[:, None]), q), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(compute_terms("kl", p.map(lambda t: t[:, None]), q), expected, atol=1e-6, rtol=1e-5)
     p, q = probabilities(5, 7), probabilities(4, 7, seed=1)
     categorical = torch.distributions.Categorical
     expected = torch.distributions.kl_divergence(categorical(p[:, None]), categorical(q[None]))
@@ -155,9 +157,9 @@ def test_summands_sum_to_the_whole(kind, name):
     whole = pairwise(name, p, q).diagonal()
     if (kind, name) == ("probabilities", "bhattacharyya"):
         with pytest.raises(UserError, match="bhattacharyya between probabilities"):
-            terms(name, p, q)
+            compute_terms(name, p, q)
         return
-    parts = terms(name, p, q)
+    parts = compute_terms(name, p, q)
     assert (parts >= 0).all()
     if kind == "diagonal" and name.startswith("hellinger"):  # there 1 - H^2 multiplies
         h2 = parts if name == "hellinger2" else parts.square()
@@ -175,7 +177,7 @@ def test_equality_is_exactly_zero_with_zero_gradient(kind, name):
     leaves = [t.requires_grad_() for x in (p, q) for t in (x[:2] if kind == "diagonal" else [x])]
     layers = [pairwise]
     if (kind, name) != ("probabilities", "bhattacharyya"):
-        layers.append(terms)
+        layers.append(compute_terms)
     for layer in layers:
         value = layer(name, p, q)
         value = value.diagonal() if layer is pairwise else value
@@ -208,7 +210,7 @@ def test_gradients_are_finite_at_the_variance_floor(name, gap):
     p = DiagonalGaussian(torch.zeros(1, 256), torch.full((1, 256), VARIANCE_FLOOR))
     q = DiagonalGaussian(torch.full((1, 256), gap), torch.full((1, 256), VARIANCE_FLOOR))
     leaves = [t.requires_grad_() for t in (*p[:2], *q[:2])]
-    for layer in (pairwise, terms):
+    for layer in (pairwise, compute_terms):
         value = layer(name, p, q)
         gradients = torch.autograd.grad(value.sum(), leaves)
         assert all(t.isfinite().all() for t in (value, *gradients))
@@ -278,7 +280,7 @@ def test_gradcheck_gaussians(name):
 
     def both(m, a, n, b):
         p, q = DiagonalGaussian(m, a), DiagonalGaussian(n, b)
-        return pairwise(name, p, q), terms(name, p, q)
+        return pairwise(name, p, q), compute_terms(name, p, q)
 
     assert torch.autograd.gradcheck(both, leaves)
     assert torch.autograd.gradcheck(lambda m, a, n, b: to_standard(name, m, a), leaves)
@@ -296,7 +298,7 @@ def test_bhattacharyya_by_blocks_is_the_plain_expression(monkeypatch):
 
     p, q = (some(2, n, 4, seed=n, dtype=torch.float64, grad=True) for n in (3, 5))
     leaves = (*p[:2], *q[:2])
-    plain = terms("bhattacharyya", p.map(lambda t: t[:, :, None]), q.map(lambda t: t[:, None]))
+    plain = compute_terms("bhattacharyya", p.map(lambda t: t[:, :, None]), q.map(lambda t: t[:, None]))
     weight = torch.rand(2, 3, 5, dtype=torch.float64)
     expected = torch.autograd.grad((plain.sum(-1) * weight).sum(), leaves)
     for step in (1, 2, 5, 64):

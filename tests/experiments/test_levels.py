@@ -17,7 +17,7 @@ from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import evaluation
-from anrot_lib.fewshot.classifier import FewShotNet, folded
+from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.head import MultiLevelHead
 from anrot_lib.publish import marks, pages
@@ -49,7 +49,7 @@ def studied(small_set, small_budget, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANROT_HOME", str(home))
         budget = change(small_budget, encoder="tiny", episodes=20, attacked_query=2, attacked_tasks=4)
-        folder = experiment.experiment_folder(small_set, PROTOCOL, budget, "levels")
+        folder = experiment.choose_folder(small_set, PROTOCOL, budget, "levels")
         setting = Setting(small_set, PROTOCOL, budget, torch.device("cpu"), "fp32", quiet, folder)
         yield setting, levels.run(setting, 0, SOME)
 
@@ -120,7 +120,7 @@ def test_counts_are_those_of_a_net_with_that_head(study, records):
     setting, _ = study
     manifest = experiment.make_manifest(setting)
     net, trained, _ = pipeline.train_row(setting, "encoder-seed-0", levels.make_recipe(0))
-    net = folded(net)
+    net = fold_net(net)
     episodes = levels.make_manifests(setting, manifest)
     validation = dict(levels.measure_levels(setting, net, episodes["val"], ["pixel", "part"]))
     labels = levels.make_query_labels(episodes["val"])
@@ -142,7 +142,7 @@ def test_the_pixel_variant_is_the_trained_net_itself(study, records):
     """Fitting a scale changes no prediction."""
     setting, _ = study
     net, _, _ = pipeline.train_row(setting, "encoder-seed-0", levels.make_recipe(0))
-    found = evaluation.count_clean(folded(net), setting.image_set, experiment.make_manifest(setting).rows)
+    found = evaluation.count_clean(fold_net(net), setting.image_set, experiment.make_manifest(setting).rows)
     assert found.tolist() == records[0]["columns"]["clean"]["correct"]
 
 
@@ -203,7 +203,7 @@ def made(variant, clean, weak, seed=0, shares=None, episodes=40):
 
     def column(mean, queries):
         counts = np.clip(np.round(queries * mean / 100 + rng.normal(0, 1, episodes)), 0, queries)
-        return results.column(counts.astype(int), queries, 1.0)
+        return results.make_column(counts.astype(int), queries, 1.0)
 
     found = {"clean": column(clean, 75), "clean, attacked tasks": column(clean, 25)}
     attacks = [c.name for c in levels.list_attacks(Protocol(), budget)]
@@ -246,77 +246,77 @@ def test_made_records_are_records():
 
 
 def test_the_table_is_drawn_from_the_records():
-    headings, rows = level_report.table(MADE)
+    headings, rows = level_report.make_table(MADE)
     assert [row[0] for row in rows] == ["pixels", "parts", "KL", "pixels + parts"]
     assert headings[:5] == ["levels", "clean", "minus pixels", "p (Holm)", "share of each level, %"]
     assert headings[5:] == ["PGD-10 1/255", "PGD-10 2/255", "FGSM 8/255", "PGD-20 8/255"]
     assert rows[0][2:5] == ["-", "-", "100"] and rows[3][4] == "80 : 20"
     assert rows[1][3] == "< 0.001" and float(rows[1][2].split()[0]) == pytest.approx(-20, abs=1)
     assert all(len(row) == len(headings) for row in rows)
-    by_hand = np.mean(results.accuracies(MADE[1]["columns"]["clean"])) * 100
+    by_hand = np.mean(results.compute_accuracies(MADE[1]["columns"]["clean"])) * 100
     assert rows[0][1].startswith(f"{by_hand:.1f} ")
 
 
 def test_holm_counts_all_comparisons_of_the_table():
-    rows = level_report.by_row(MADE)
-    found = level_report.differences(rows)
-    few = level_report.differences({name: rows[name] for name in ("levels:pixel", "levels:kl")})
+    rows = level_report.group_by_row(MADE)
+    found = level_report.compute_differences(rows)
+    few = level_report.compute_differences({name: rows[name] for name in ("levels:pixel", "levels:kl")})
     assert list(found) == ["levels:part", "levels:kl", "levels:pixel+part"]
     assert found["levels:kl"][0].mean == few["levels:kl"][0].mean and found["levels:kl"][1] >= few["levels:kl"][1]
 
 
 def test_the_verdict_names_the_best_and_what_breaks_first():
-    said = level_report.verdict(MADE)
+    said = level_report.write_verdict(MADE)
     assert said.startswith("Of 3 other combinations 1 are better than pixels alone and 1 worse (Holm, 5 %)")
     assert "the best is pixels + parts, +5." in said or "the best is pixels + parts, +4." in said
     assert "Each attacked alone under PGD-10 1/255, the first to break is parts: it keeps 2" in said
     equal = [made("pixel", 70, 40), made("kl", 70, 40)]
-    said = level_report.verdict(equal)
+    said = level_report.write_verdict(equal)
     assert "0 are better" in said and "the best is" not in said
     assert "no single level can be said to break first" in said
 
 
 def test_what_breaks_first_keeps_the_smallest_part_of_its_own_clean_accuracy():
     """Pixels keep 45 of 80, parts 38 of 45: pixels break first, though more of them is left."""
-    said = level_report.verdict([made("pixel", 80, 45), made("part", 45, 38), made("kl", 70, 50)])
+    said = level_report.write_verdict([made("pixel", 80, 45), made("part", 45, 38), made("kl", 70, 50)])
     assert "the first to break is pixels: it keeps 5" in said and "the least in 100 % of resampled" in said
-    few = level_report.verdict([made("pixel", 80, 45, episodes=2), made("part", 45, 38, episodes=2)])
+    few = level_report.write_verdict([made("pixel", 80, 45, episodes=2), made("part", 45, 38, episodes=2)])
     assert "no single level can be said to break first" in few, "two episodes say nothing"
 
 
 def test_a_row_is_compared_with_pixels_of_its_own_seeds():
     pixels = [made("pixel", 70, 50), made("pixel", 40, 30, seed=1)]
-    alone = level_report.differences(level_report.by_row([pixels[0], made("kl", 65, 50)]))["levels:kl"][0]
+    alone = level_report.compute_differences(level_report.group_by_row([pixels[0], made("kl", 65, 50)]))["levels:kl"][0]
     records = [*pixels, made("kl", 65, 50)]
-    assert level_report.differences(level_report.by_row(records))["levels:kl"][0].mean == alone.mean < 0
-    assert "seeds 0, 1 (KL 0)" in level_report.caption(records)
-    assert "the best is" not in level_report.verdict(records)
-    never = level_report.table([pixels[0], made("kl", 65, 50, seed=1)])[1]
+    assert level_report.compute_differences(level_report.group_by_row(records))["levels:kl"][0].mean == alone.mean < 0
+    assert "seeds 0, 1 (KL 0)" in level_report.write_caption(records)
+    assert "the best is" not in level_report.write_verdict(records)
+    never = level_report.make_table([pixels[0], made("kl", 65, 50, seed=1)])[1]
     assert never[1][2:4] == ["-", "-"], "no seed in common"
     other = made("kl", 65, 50)
     records = [r | {"training": r["training"] | {"checkpoint": c}} for r, c in ((pixels[0], "a"), (other, "b"))]
     with pytest.raises(UserError, match="different encoders"):
-        level_report.by_row(records)
+        level_report.group_by_row(records)
 
 
 def test_the_caption_says_which_pixels_and_how_was_trained():
-    assert "clean episodes, seed 0; fusion" in level_report.caption(MADE)
-    assert "pixels by their 3 nearest neighbours, KL from query to class" in level_report.caption(MADE)
+    assert "clean episodes, seed 0; fusion" in level_report.write_caption(MADE)
+    assert "pixels by their 3 nearest neighbours, KL from query to class" in level_report.write_caption(MADE)
     robust = trained("levels:pixel", 70)
-    assert "clean episodes" in level_report.caption([robust]).split("; ")[1]
+    assert "clean episodes" in level_report.write_caption([robust]).split("; ")[1]
     robust["recipe"] = robust["recipe"] | {"clean": 0.0, "adversarial": 1.0}
-    said = level_report.caption([robust])
+    said = level_report.write_caption([robust])
     assert "pixels by their nearest neighbour;" in said and "clean episodes" not in said.split("; ")[1]
 
 
 def test_several_seeds_are_averaged_episode_by_episode():
     both = [*MADE, *(made(r["row"].removeprefix("levels:"), 60, 50, seed=1) for r in MADE)]
-    rows = level_report.by_row(both)
+    rows = level_report.group_by_row(both)
     values = level_report.average_over_seeds(rows["levels:pixel"], "clean")
-    each = [results.accuracies(r["columns"]["clean"]) for r in rows["levels:pixel"]]
+    each = [results.compute_accuracies(r["columns"]["clean"]) for r in rows["levels:pixel"]]
     assert len(each) == 2
     np.testing.assert_allclose(values, np.mean(each, 0))
-    assert "seeds 0, 1" in level_report.caption(both)
+    assert "seeds 0, 1" in level_report.write_caption(both)
 
 
 def trained(row: str, right: float, shares: dict | None = None) -> dict:
@@ -333,13 +333,13 @@ def test_nets_trained_with_several_levels_are_compared_alike():
     records = [trained("mml", 75, shares), trained("dn4", 60), trained("levels:pixel", 70)]
     assert level_report.is_of_levels(records) and not level_report.is_study(records)
     assert not level_report.is_of_levels(records[:2])
-    headings, rows = level_report.table(records)
+    headings, rows = level_report.make_table(records)
     assert headings == [
         *("trained with", "clean", "minus pixels", "p (Holm)", "share of each level, %", "FGSM 8/255", "PGD-20 8/255")
     ]
     assert [row[0].split()[0] for row in rows] == ["pixels", "DN4", "MML"] and rows[2][4] == "50 : 20 : 30"
     assert rows[0][2:5] == ["-", "-", "100"] and rows[1][3] == "< 0.001" and rows[2][2].startswith("+")
-    said = level_report.markdown(records)
+    said = level_report.write_markdown(records)
     assert "Of 2 other trainings 1 are better than pixels alone and 1 worse (Holm, 5 %); the best is MML" in said
     assert "trained with each row for" in said
     assert said.endswith(
@@ -351,9 +351,9 @@ def test_records_that_cannot_be_compared_are_refused():
     other = copy.deepcopy(MADE[0])
     other["manifest"]["hash"] = "e" * 64
     with pytest.raises(UserError, match="different episodes"):
-        level_report.table([*MADE[1:], other])
+        level_report.make_table([*MADE[1:], other])
     with pytest.raises(UserError, match="no record of pixels alone"):
-        level_report.table([MADE[0]])
+        level_report.make_table([MADE[0]])
 
 
 def test_a_mark_draws_table_caption_and_verdict(tmp_path, monkeypatch):
@@ -362,8 +362,8 @@ def test_a_mark_draws_table_caption_and_verdict(tmp_path, monkeypatch):
     for r in MADE:
         results.write(folder / f"{r['row'].removeprefix('levels:')}-seed-0.json", r)
     text = marks.draw("levels exp")
-    assert text == level_report.markdown(results.read_all(folder))
-    assert text.startswith("| levels | clean |") and text.endswith(level_report.verdict(MADE))
+    assert text == level_report.write_markdown(results.read_all(folder))
+    assert text.startswith("| levels | clean |") and text.endswith(level_report.write_verdict(MADE))
     assert pages.choose_figures(folder) == {}, "15 curves are no picture"
 
 

@@ -219,7 +219,7 @@ def test_experiments_that_make_no_sense(experiment, change, said):
 
 def test_the_table_is_drawn_from_the_records(finished):
     _, records, _ = finished
-    headings, rows = reconstruct_report.table(records, "mean")
+    headings, rows = reconstruct_report.make_table(records, "mean")
     assert [row[0] for row in rows] == ["Kullback-Leibler", "Hellinger (squared)"] * 2
     assert [row[2] for row in rows] == ["2", "2", "1", "1"]
     values = [r["decoded"]["mean"]["frechet"]["value"] for r in records if r["row"].startswith("kl-beta-0.1")]
@@ -228,7 +228,7 @@ def test_the_table_is_drawn_from_the_records(finished):
     alone = next(r for r in records if r["row"] == "kl-beta-1-seed-0")["decoded"]["mean"]["psnr"]
     assert rows[2][headings.index("PSNR, dB")] == f"{alone['value']:.2f} ± {alone['half_width']:.2f}"
     assert sum("*" in row[1] for row in rows) == 2, "one best beta a divergence"
-    said = reconstruct_report.caption(records[0], "mean")
+    said = reconstruct_report.write_caption(records[0], "mean")
     assert "Frechet distance by tiny, untrained" in said and "240 test images" in said and "FID" not in said
     assert f"{records[0]['floor']['value']:.3f} (measured)" in said
 
@@ -243,7 +243,7 @@ def test_only_the_published_inception_is_called_fid(finished):
 
 def test_differences_are_paired(finished):
     _, records, _ = finished
-    _, rows = reconstruct_report.differences(records, "sample")
+    _, rows = reconstruct_report.compute_differences(records, "sample")
     assert [(row[0], row[1], row[2]) for row in rows] == [
         ("Hellinger (squared)", "0.1", "2"),
         ("Hellinger (squared)", "1", "1"),
@@ -449,7 +449,7 @@ def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(fi
         with_numbers(record, "kl", 0.01, 0, 400.0, 30.0),
         with_numbers(record, "hellinger2", 1.0, 0, 100.0, 62.0),
     ]
-    said = reconstruct_report.verdict(made).splitlines()
+    said = reconstruct_report.write_verdict(made).splitlines()
     half = 12.7062047 * np.std([-10, -9], ddof=1) / 2**0.5
     assert said[0] == (
         "- At equal beta, 0.1: the smallest distance is that of Hellinger (squared), "
@@ -462,7 +462,7 @@ def test_the_verdict_compares_at_equal_beta_at_the_best_and_at_equal_pressure(fi
     value, resampled = reconstruct_report.interpolate_distance([made[0], made[4]], "mean", 200.0)
     assert value == pytest.approx(40) and resampled == pytest.approx([38, 40, 42])
     apart = [with_numbers(record, "kl", 0.1, 0, 10.0, 1.0), with_numbers(record, "hellinger2", 0.1, 0, 20.0, 2.0)]
-    assert "pressure" not in reconstruct_report.verdict(apart), "nothing is extrapolated"
+    assert "pressure" not in reconstruct_report.write_verdict(apart), "nothing is extrapolated"
 
 
 def test_without_records_the_readme_and_the_notebook_say_so(home_with_results):

@@ -37,7 +37,7 @@ def quiet(title, total):
 @pytest.fixture
 def setting(small_set, small_budget, tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    folder = experiment.experiment_folder(small_set, PROTOCOL, small_budget)
+    folder = experiment.choose_folder(small_set, PROTOCOL, small_budget)
     return Setting(small_set, PROTOCOL, small_budget, torch.device("cpu"), "fp32", quiet, folder)
 
 
@@ -123,7 +123,7 @@ def test_equal_settings_have_equal_keys():
 def test_results_of_different_settings_do_not_meet(small_set, small_budget, anrot_home):
     def folder(**changes):
         arguments = {"image_set": small_set, "protocol": PROTOCOL, "budget": small_budget} | changes
-        return experiment.experiment_folder(**arguments)
+        return experiment.choose_folder(**arguments)
 
     assert folder() == paths.runs_dir() / "synthetic-16px-5way-1shot-smoke"
     others = [folder(protocol=replace(PROTOCOL, shot=5)), folder(protocol=replace(PROTOCOL, way=4)), folder(tag="b")]
@@ -145,11 +145,11 @@ def test_the_first_tasks_are_the_same_whatever_their_number(setting):
 def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
     rows = experiment.make_manifest(setting, 200).rows
     sd = 100 * (evaluation.count_clean(small_net, setting.image_set, rows) / rows.query[0].size).std(ddof=1)
-    assert experiment.tasks_for(setting, small_net, 0.5) == int(np.ceil((1.96 * sd / 0.5) ** 2)) > 400
-    assert experiment.tasks_for(setting, small_net, 30.0) == 200
+    assert experiment.plan_tasks(setting, small_net, 0.5) == int(np.ceil((1.96 * sd / 0.5) ** 2)) > 400
+    assert experiment.plan_tasks(setting, small_net, 30.0) == 200
     for points in (0.0, -1.0, float("nan")):
         with pytest.raises(UserError, match=r"half-width is at least 0\.01 points"):
-            experiment.tasks_for(setting, small_net, points)
+            experiment.plan_tasks(setting, small_net, points)
 
 
 # Evaluation
@@ -165,7 +165,7 @@ def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small
         assert (len(found["correct"]), found["queries"]) == (c.tasks, 5 * c.query)
         assert found["mean"] == pytest.approx(100 * np.mean(found["correct"]) / found["queries"], abs=1e-4)
     rows, seed = manifest.rows[:4].with_queries(2), PROTOCOL.seed
-    noisy = evaluation.count_changed(small_net, setting.image_set, rows, evaluation.gaussian_noise(0.3, seed))
+    noisy = evaluation.count_changed(small_net, setting.image_set, rows, evaluation.make_noise_change(0.3, seed))
     assert columns["noise 0.30 query"]["correct"] == noisy.tolist() and columns["noise 0.30 query"]["sigma"] == 0.3
     clean = evaluation.count_clean(small_net, setting.image_set, rows).tolist()
     assert columns["clean, attacked tasks"]["correct"] == clean
@@ -243,7 +243,7 @@ def test_a_row_is_recorded_once(setting, counted, monkeypatch):
     assert record["columns"]["clean"]["correct"] == plain(net, setting, experiment.make_manifest(setting))
     assert not list(setting.work.glob("*.jsonl")), "the journal has done its work"
     counted.clear()
-    monkeypatch.setattr(training, "episode_loss", never)
+    monkeypatch.setattr(training, "compute_episode_loss", never)
     assert pipeline.run_row(setting, "prototypes", RECIPE) == path
     assert counted == [] and path.read_bytes() == before
 
@@ -252,7 +252,7 @@ def test_rows_of_a_wanted_precision_share_their_episodes(setting, monkeypatch):
     """As many as the row that needs most, so that their differences are paired."""
     recipes = {"prototypes": RECIPE, "cosine": replace(RECIPE, method="cosine")}
     need = {"euclid": 14, "cosine": 17}
-    monkeypatch.setattr(pipeline, "tasks_for", lambda setting, net, half_width: need[net.head.metric])
+    monkeypatch.setattr(pipeline, "plan_tasks", lambda setting, net, half_width: need[net.head.metric])
     files = pipeline.run_rows(replace(setting, columns=("clean",)), recipes, 1.0)
     manifests = [results.read(path)["manifest"] for path in files]
     assert [m["n_tasks"] for m in manifests] == [17, 17] and manifests[0]["hash"] == manifests[1]["hash"]
@@ -275,7 +275,7 @@ def test_a_kill_in_the_evaluation_of_a_run_keeps_net_and_journal(setting, counte
         pipeline.run_row(setting, "prototypes", RECIPE)
     assert len(counted) == 4
     monkeypatch.setattr(testing, "_count_correct", real)
-    monkeypatch.setattr(training, "episode_loss", never)
+    monkeypatch.setattr(training, "compute_episode_loss", never)
     pipeline.run_row(setting, "prototypes", RECIPE)
     assert len(counted) == len(set(counted)) == len(testing.list_columns(PROTOCOL, setting.budget))
 

@@ -10,7 +10,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
-from anrot_lib.fewshot.heads.trial import batch_dependence
+from anrot_lib.fewshot.heads.trial import measure_batch_dependence
 from anrot_lib.fewshot.methods import build_head, list_heads
 from tests.helpers import rng
 
@@ -51,7 +51,7 @@ def probe(name, seed=0, channels=32):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         head = build_head(name, channels).eval()
-    return head, *batch_dependence(head, head.fit(support, labels), query)
+    return head, *measure_batch_dependence(head, head.fit(support, labels), query)
 
 
 EASYFSL = ["easyfsl:PrototypicalNetworks", "easyfsl:SimpleShot", "easyfsl:MatchingNetworks"]
@@ -79,7 +79,7 @@ def test_the_probe_sees_a_coupling_of_any_kind():
     head.score_described = lambda model, query, _: plain(model, query - query.mean(1, keepdim=True))
     maps = torch.rand(1, 20, 8, 2, 2, generator=rng())
     model = head.fit(maps[:, :5], torch.arange(5)[None])
-    assert batch_dependence(head, model, maps[:, 5:])[0] > 0.01
+    assert measure_batch_dependence(head, model, maps[:, 5:])[0] > 0.01
 
 
 # --- easyfsl's contract ---

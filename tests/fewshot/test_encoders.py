@@ -9,7 +9,7 @@ from torch import nn
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.attention import Attention
-from anrot_lib.records.describe import parameter_count
+from anrot_lib.records.describe import count_parameters
 from tests.helpers import rng
 
 NAMES = tuple(encoders.BUILDERS)
@@ -24,12 +24,12 @@ def empty(name, **options):
 
 def count_without_gates(encoder):
     gates = [p for m in encoder.modules() if isinstance(m, Attention) for p in m.parameters()]
-    return parameter_count(encoder) - sum(p.numel() for p in gates)
+    return count_parameters(encoder) - sum(p.numel() for p in gates)
 
 
 def test_the_published_encoder_has_1547498_parameters():
     encoder = encoders.build("resnet12_anrot")
-    assert parameter_count(encoder) == 1_547_498
+    assert count_parameters(encoder) == 1_547_498
     assert sum(isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3) for m in encoder.modules()) == 11
 
 
@@ -40,7 +40,7 @@ def test_the_other_encoders_have_the_sizes_of_their_sources():
         9 * a * b + 2 * 9 * b * b + a * b + 4 * 2 * b  # three 3x3, one 1x1, four batch norms
         for a, b in itertools.pairwise(widths)
     )
-    counts = {name: parameter_count(empty(name)) for name in ("conv4", "conv64f", "resnet12")}
+    counts = {name: count_parameters(empty(name)) for name in ("conv4", "conv64f", "resnet12")}
     assert counts == {"conv4": conv, "conv64f": conv, "resnet12": wide}
     assert wide == pytest.approx(12.4e6, rel=0.01)
 
@@ -49,7 +49,7 @@ def test_the_other_encoders_have_the_sizes_of_their_sources():
 def test_switching_attention_off_removes_exactly_the_gates(name):
     on, off = (empty(name, attention=a) for a in (True, False))
     assert not any(isinstance(m, Attention) for m in off.modules())
-    assert parameter_count(off) == count_without_gates(on) < parameter_count(on)
+    assert count_parameters(off) == count_without_gates(on) < count_parameters(on)
     shapes = [sorted(tuple(p.shape) for k, p in e.named_parameters() if ".channel." not in k) for e in (on, off)]
     for gate in [m for m in on.modules() if isinstance(m, Attention)]:
         shapes[0].remove(tuple(gate.spatial.conv.weight.shape))
@@ -57,7 +57,7 @@ def test_switching_attention_off_removes_exactly_the_gates(name):
 
 
 def test_the_published_gates_have_the_stated_sizes():
-    on, off = (parameter_count(empty("resnet12_anrot", attention=a)) for a in (True, False))
+    on, off = (count_parameters(empty("resnet12_anrot", attention=a)) for a in (True, False))
     assert on - off == sum(2 * c * (c // 16) + 2 * 49 for c in (32, 64, 128, 128, 256))
 
 

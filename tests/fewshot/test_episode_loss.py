@@ -20,7 +20,7 @@ MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_hi
 
 
 def draw(name):
-    return randomness.generator(0, name)
+    return randomness.make_generator(0, name)
 
 
 def snapshot(net):
@@ -41,11 +41,11 @@ def task(small_set):
 
 
 def net_for(recipe, seed=0):
-    return create_net("tiny", recipe.method, generator=randomness.generator(seed, "init")).train()
+    return create_net("tiny", recipe.method, generator=randomness.make_generator(seed, "init")).train()
 
 
 def loss_of(net, task, recipe, hesim=None):
-    return episode_loss.episode_loss(net, task, recipe, hesim, draw)
+    return episode_loss.compute_episode_loss(net, task, recipe, hesim, draw)
 
 
 def count_passes(net, run):
@@ -82,23 +82,23 @@ def test_a_step_encodes_what_the_cost_limit_counts(name, task):
     episodes = len(task.labels)
     assert found.images == episodes * images(support, query)
     clean = 3 * episodes * (support + query)
-    assert found.passes / clean == pytest.approx(episode_loss.cost_limit(recipe, support, query))
+    assert found.passes / clean == pytest.approx(episode_loss.compute_cost_limit(recipe, support, query))
 
 
 def test_the_cost_limit_of_the_default_mixture():
-    assert episode_loss.cost_limit(Recipe(), 25, 50) == 1
-    assert episode_loss.cost_limit(MIXTURE, 25, 50) == pytest.approx((3 * (25 + 150) + 25 + 2 * 50) / 225)
+    assert episode_loss.compute_cost_limit(Recipe(), 25, 50) == 1
+    assert episode_loss.compute_cost_limit(MIXTURE, 25, 50) == pytest.approx((3 * (25 + 150) + 25 + 2 * 50) / 225)
 
 
 def test_a_version_of_share_0_is_never_computed(task, monkeypatch):
     def never(*_, **__):
         raise AssertionError("computed for nothing")
 
-    monkeypatch.setattr(noise, "gaussian", never)
-    monkeypatch.setattr(episode_loss, "adversarial_queries", never)
+    monkeypatch.setattr(noise, "add_gaussian", never)
+    monkeypatch.setattr(episode_loss, "make_adversarial_queries", never)
     monkeypatch.setattr(augmentation, "two_views", never)
     recipe = Recipe(clean=2.0, adversarial=0.0, noisy=0.0)
-    assert episode_loss.shares_of(recipe) == {"clean": 1.0}
+    assert episode_loss.list_shares(recipe) == {"clean": 1.0}
     assert loss_of(net_for(recipe), task, recipe).isfinite()
 
 
@@ -118,7 +118,7 @@ def test_shares_weigh_the_versions_in_the_loss(task):
 
 
 def test_two_views_halve_the_clean_share():
-    shares = episode_loss.shares_of(Recipe(clean=2.0, noisy=2.0, two_views=True))
+    shares = episode_loss.list_shares(Recipe(clean=2.0, noisy=2.0, two_views=True))
     assert shares == {"clean": 0.25, "view": 0.25, "noisy": 0.5}
 
 
@@ -128,8 +128,8 @@ def test_adversarial_queries_keep_the_ball_raise_the_loss_and_leave_the_net(step
     loss_of(net, task, Recipe()).backward()  # gradients that the attack must not touch
     net.backbone.stages[0].eval()  # an odd mixture of flags, to be found again
     before = snapshot(net)
-    threat = episode_loss.threat_of(Recipe(adversarial=1.0, attack_steps=steps))
-    found = episode_loss.adversarial_queries(net, task, threat, draw("attack"))
+    threat = episode_loss.make_threat(Recipe(adversarial=1.0, attack_steps=steps))
+    found = episode_loss.make_adversarial_queries(net, task, threat, draw("attack"))
     assert same(snapshot(net), before)
     assert found.shape == task.query.shape and not found.requires_grad
     assert (found - task.query).abs().max() <= threat.eps + 1e-6
@@ -143,12 +143,12 @@ def test_adversarial_queries_keep_the_ball_raise_the_loss_and_leave_the_net(step
 
     at_random = threat.random_start(task.query, draw("attack"))
     assert loss(found) > max(loss(task.query), loss(at_random)) + 0.05
-    nothing = episode_loss.adversarial_queries(net, task, replace(threat, eps=0.0, step=0.0), draw("attack"))
+    nothing = episode_loss.make_adversarial_queries(net, task, replace(threat, eps=0.0, step=0.0), draw("attack"))
     assert torch.equal(nothing, task.query)
 
 
 def test_the_training_attack_is_fgsm_with_a_random_start_or_pgd():
-    one, many = (episode_loss.threat_of(Recipe(eps=0.1, attack_steps=k)) for k in (1, 5))
+    one, many = (episode_loss.make_threat(Recipe(eps=0.1, attack_steps=k)) for k in (1, 5))
     assert (one.name, one.start, one.step, one.target) == ("FGSM-RS 0.1 query", "random", pytest.approx(0.125), "query")
     assert (many.steps, many.step) == (5, pytest.approx(0.05))
 

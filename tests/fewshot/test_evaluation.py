@@ -11,7 +11,7 @@ from anrot_lib.attacks.transfer import train_on_base
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.data.image_set import from_arrays
+from anrot_lib.data.image_set import build_image_set
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import create_net
 
@@ -62,7 +62,7 @@ METHODS = (
 
 @pytest.mark.parametrize("method", METHODS)
 def test_clean_counts_are_those_of_a_plain_loop(method, small_training, small_set, rows):
-    net = create_net("tiny", method, generator=randomness.generator(1, "init"))
+    net = create_net("tiny", method, generator=randomness.make_generator(1, "init"))
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
     counts = evaluation.count_clean(net, small_set, rows[:6])
@@ -79,7 +79,7 @@ def test_every_distinct_image_is_encoded_once(small_net, small_set, rows, images
     assert rows.support.size > 2 * len(support), "the episodes share images"
     evaluation.count_clean(small_net, small_set, rows)
     assert images_encoded == [len(np.union1d(support, query))]
-    evaluation.count_changed(small_net, small_set, rows, evaluation.gaussian_noise(0.1, 0))
+    evaluation.count_changed(small_net, small_set, rows, evaluation.make_noise_change(0.1, 0))
     assert images_encoded == [len(np.union1d(support, query)) + len(support) + len(query)]
 
 
@@ -111,8 +111,8 @@ def test_block_sizes_change_no_count(small_net, small_set, rows, monkeypatch):
 
 
 def test_a_pass_on_a_cpu_holds_fewer_images_the_larger_they_are():
-    assert [evaluation.images_per_pass(size, "cpu") for size in (16, 32, 84, 4096)] == [256, 256, 37, 1]
-    assert evaluation.images_per_pass(84, "cuda") == 256
+    assert [evaluation.count_images_per_pass(size, "cpu") for size in (16, 32, 84, 4096)] == [256, 256, 37, 1]
+    assert evaluation.count_images_per_pass(84, "cuda") == 256
 
 
 def test_no_pass_under_attack_holds_more_images_than_it_may(small_net, small_set, rows, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_set_with_shuffled_labels_gives_chance(small_net, small_set):
     labels = small_set.labels.copy()
     test = small_set.rows("test")
     labels[test] = np.random.default_rng(0).permutation(labels[test])
-    shuffled = from_arrays("shuffled", small_set.images, labels, small_set.class_names, small_set.splits)
+    shuffled = build_image_set("shuffled", small_set.images, labels, small_set.class_names, small_set.splits)
     rows = EpisodeManifest.make(shuffled, "test", WAY, 5, 8, 40, 0).rows
     assert 0.1 < evaluation.count_clean(small_net, shuffled, rows).mean() / (WAY * 8) < 0.3
 
@@ -150,7 +150,7 @@ def test_a_set_with_shuffled_labels_gives_chance(small_net, small_set):
 
 
 def test_noise_of_an_image_does_not_depend_on_its_batch(small_set):
-    change = evaluation.gaussian_noise(0.2, 3)
+    change = evaluation.make_noise_change(0.2, 3)
     rows = np.array([5, 9, 200, 31])
     together = change(small_set.batch(rows), rows)
     assert not torch.equal(together, small_set.batch(rows))
@@ -158,20 +158,20 @@ def test_noise_of_an_image_does_not_depend_on_its_batch(small_set):
         alone = change(small_set.batch(rows[k : k + 1]), rows[k : k + 1])
         assert torch.equal(alone[0], together[k])
     assert torch.equal(change(small_set.batch(rows[::-1]), rows[::-1]), together.flip(0))
-    other = evaluation.gaussian_noise(0.2, 4)(small_set.batch(rows), rows)
+    other = evaluation.make_noise_change(0.2, 4)(small_set.batch(rows), rows)
     assert not torch.equal(other, together)
 
 
 def test_noise_differs_between_images(small_set):
     rows = np.array([0, 1])
     gray = torch.full((2, 3, 16, 16), 0.5)
-    first, second = evaluation.gaussian_noise(0.1, 0)(gray, rows) - gray
+    first, second = evaluation.make_noise_change(0.1, 0)(gray, rows) - gray
     assert (first - second).abs().mean() > 0.05
 
 
 def test_noise_of_0_is_clean_and_strong_noise_costs_accuracy(small_net, small_set, rows):
     counts = {
-        sigma: evaluation.count_changed(small_net, small_set, rows, evaluation.gaussian_noise(sigma, 0))
+        sigma: evaluation.count_changed(small_net, small_set, rows, evaluation.make_noise_change(sigma, 0))
         for sigma in (0.0, 0.8)
     }
     clean = evaluation.count_clean(small_net, small_set, rows)
@@ -228,8 +228,8 @@ def test_beaten_queries_leave_the_batch(small_net, small_set, rows, images_encod
 
 def test_the_attacks_random_stream_belongs_to_the_tasks(small_net, small_set, rows, monkeypatch):
     names = []
-    real = randomness.generator
-    monkeypatch.setattr(randomness, "generator", lambda seed, name: names.append((seed, name)) or real(seed, name))
+    real = randomness.make_generator
+    monkeypatch.setattr(randomness, "make_generator", lambda seed, name: names.append((seed, name)) or real(seed, name))
     threat = pgd(EPS / 8, 2, EPS / 16, 1, "query")
     for first in (0, 4):
         evaluation.count_attacked(small_net, small_set, rows[first : first + 2], threat, 7, first_task=first)
@@ -237,7 +237,7 @@ def test_the_attacks_random_stream_belongs_to_the_tasks(small_net, small_set, ro
 
 
 def test_a_method_that_looks_at_all_queries_is_attacked_as_a_whole(small_training, small_set, rows):
-    net = create_net("tiny", "published", generator=randomness.generator(1, "init"))
+    net = create_net("tiny", "published", generator=randomness.make_generator(1, "init"))
     net.backbone.load_state_dict(small_training.net.backbone.state_dict())
     net.eval()
     assert net.is_transductive()
@@ -247,8 +247,8 @@ def test_a_method_that_looks_at_all_queries_is_attacked_as_a_whole(small_trainin
 
 
 def test_a_transferred_attack_keeps_the_ball_and_attacks_each_image_once(small_net, small_set, rows):
-    surrogate = train_on_base(small_set, randomness.generator(0, "surrogate"), epochs=1)
-    change = evaluation.transfer_change(surrogate, fgsm(EPS, "query"), 0)
+    surrogate = train_on_base(small_set, randomness.make_generator(0, "surrogate"), epochs=1)
+    change = evaluation.make_transfer_change(surrogate, fgsm(EPS, "query"), 0)
     some = rows.query.ravel()[:6]
     with torch.no_grad():  # as `describe` calls it
         changed = change(small_set.batch(some), some)
@@ -258,10 +258,10 @@ def test_a_transferred_attack_keeps_the_ball_and_attacks_each_image_once(small_n
 
 
 def test_an_evaluator_answers_as_the_functions_do_and_describes_the_test_images_once(small_net, small_set, rows):
-    surrogate = train_on_base(small_set, randomness.generator(0, "surrogate"), epochs=1)
+    surrogate = train_on_base(small_set, randomness.make_generator(0, "surrogate"), epochs=1)
     built, passes = [], []
     evaluator = evaluation.Evaluator(small_net, small_set, build_surrogate=lambda: built.append(1) or surrogate)
-    noise, threat = evaluation.gaussian_noise(0.1, 3), fgsm(EPS, "query")
+    noise, threat = evaluation.make_noise_change(0.1, 3), fgsm(EPS, "query")
     questions = (
         (evaluator.count_clean(rows, passes.append), evaluation.count_clean(small_net, small_set, rows)),
         (evaluator.count_changed(rows, noise), evaluation.count_changed(small_net, small_set, rows, noise)),
@@ -271,7 +271,7 @@ def test_an_evaluator_answers_as_the_functions_do_and_describes_the_test_images_
         assert answer.tolist() == expected.tolist()
     assert sum(passes) == len(small_set.rows("test"))
     evaluator.count_clean(rows, pytest.fail)
-    change = evaluation.transfer_change(surrogate, threat, 0)
+    change = evaluation.make_transfer_change(surrogate, threat, 0)
     expected = evaluation.count_changed(small_net, small_set, rows, change).tolist()
     assert [evaluator.count_transferred(rows, threat, 0).tolist() for _ in range(2)] == [expected] * 2
     assert built == [1]

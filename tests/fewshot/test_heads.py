@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.trees import tree_map
+from anrot_lib.core.trees import map_tree
 from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.easyfsl import SELF_FITTING
@@ -69,7 +69,7 @@ def close(a, b):
 
 def parts(tree):
     found = []
-    tree_map(found.append, tree)
+    map_tree(found.append, tree)
     return found
 
 
@@ -157,7 +157,7 @@ def test_descriptions_can_be_kept_instead_of_maps(head):
     support, labels, query, _ = maps()
     description = head.describe(support[0])  # one set of images, as evaluation keeps them
     assert all(len(tensor) == WAY * SHOT for tensor in parts(description))
-    model = head.fit_described(tree_map(lambda t: t[None], description), labels[:1])
+    model = head.fit_described(map_tree(lambda t: t[None], description), labels[:1])
     kept = head.score_described(model, head.describe(query[:1])).logits
     close(kept, head.score(head.fit(support[:1], labels[:1]), query[:1]).logits)
 

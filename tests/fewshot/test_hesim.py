@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import DiagonalGaussian, FullGaussian
-from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, gaussian_embeddings
+from anrot_lib.fewshot.hesim import BhattacharyyaCoefficient, Hesim, flatten_gaussians
 from tests.helpers import rng
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 0, 2])
@@ -27,7 +27,7 @@ LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3, 0, 2])
 
 def gaussians(n=10, c=8, seed=0, spread=1.0, dtype=torch.float32):
     mean = spread * torch.randn(n, c, generator=rng(seed), dtype=dtype)
-    return gaussian_embeddings(DiagonalGaussian(mean, 0.05 + torch.rand(n, c, generator=rng(seed + 1), dtype=dtype)))
+    return flatten_gaussians(DiagonalGaussian(mean, 0.05 + torch.rand(n, c, generator=rng(seed + 1), dtype=dtype)))
 
 
 def vectors(n=10, c=8, seed=0, dtype=torch.float32):
@@ -193,7 +193,7 @@ def test_perfect_is_below_random_is_below_wrong():
     wrong = torch.arange(20) // 5
 
     def clusters(of):
-        return gaussian_embeddings(DiagonalGaussian(5 * torch.eye(4)[of], torch.full((20, 4), 0.1)))
+        return flatten_gaussians(DiagonalGaussian(5 * torch.eye(4)[of], torch.full((20, 4), 0.1)))
 
     for temperature in (1.0, 0.1, 0.01):
         loss = Hesim(temperature)
@@ -208,7 +208,7 @@ def test_descending_it_separates_classes():
     values = []
     for _ in range(30):
         optimizer.zero_grad()
-        rows = gaussian_embeddings(DiagonalGaussian(x, torch.full_like(x, 0.1)))
+        rows = flatten_gaussians(DiagonalGaussian(x, torch.full_like(x, 0.1)))
         values.append(loss(rows, labels))
         values[-1].backward()
         optimizer.step()
@@ -248,7 +248,7 @@ def test_gradcheck(loss):
 
 def test_gaussian_embeddings_keep_leading_dims():
     g = DiagonalGaussian(torch.zeros(2, 5, 3), torch.ones(2, 5, 3))
-    rows = gaussian_embeddings(g)
+    rows = flatten_gaussians(g)
     assert rows.shape == (2, 5, 6) and torch.equal(rows[..., :3], g.mean) and torch.equal(rows[..., 3:], g.var)
 
 
@@ -263,6 +263,6 @@ def test_errors_say_what_to_do():
     with pytest.raises(UserError, match="kind must be 'gaussian' or 'simplex', got 'cosine'"):
         Hesim(kind="cosine")
     with pytest.raises(UserError, match="got a full one"):
-        gaussian_embeddings(FullGaussian(torch.zeros(2, 3), cov=torch.zeros(2, 3, 3)))
+        flatten_gaussians(FullGaussian(torch.zeros(2, 3), cov=torch.zeros(2, 3, 3)))
     with pytest.raises(ValueError, match="cannot both be None"):
         Hesim()(gaussians())

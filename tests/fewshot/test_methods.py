@@ -40,8 +40,8 @@ def test_a_registered_method_is_known_to_nets_tables_figures_and_help():
     assert get_method("manhattan") is method and "manhattan" not in list_rows()
     assert method.recipe == Recipe(method="manhattan", hesim=0.25)
     assert isinstance(build_head("manhattan", 4), Manhattan)
-    assert methods.title_method("manhattan") == "Manhattan" and figures.colour("manhattan") == "#123456"
-    assert [r["row"] for r in tables.in_order([{"row": "zzz"}, {"row": "manhattan"}, {"row": "anrot"}])] == [
+    assert methods.title_method("manhattan") == "Manhattan" and figures.pick_colour("manhattan") == "#123456"
+    assert [r["row"] for r in tables.sort_records([{"row": "zzz"}, {"row": "manhattan"}, {"row": "anrot"}])] == [
         "anrot",
         "manhattan",
         "zzz",

@@ -45,7 +45,7 @@ def test_easy_photos_of_unequal_shots_are_named(photos, small_net):
 
 
 def test_a_class_is_the_mean_of_all_its_shots(photos):
-    net = create_net("tiny", "prototypes", generator=randomness.generator(0, "init")).eval()
+    net = create_net("tiny", "prototypes", generator=randomness.make_generator(0, "init")).eval()
     found = predict(net, photos / "support", photos / "query", 16)
     with torch.no_grad():
         classes = []
@@ -60,7 +60,7 @@ def test_a_class_is_the_mean_of_all_its_shots(photos):
 
 
 def test_one_photo_and_a_net_of_grey_images(photos):
-    net = create_net("tiny", "anrot", 1, generator=randomness.generator(0, "init")).eval()
+    net = create_net("tiny", "anrot", 1, generator=randomness.make_generator(0, "init")).eval()
     (only,) = predict(net, photos / "support", photos / "query" / "sea.png", 16)
     assert only.file == "sea.png" and sum(only.probabilities.values()) == pytest.approx(1, abs=1e-5)
 

@@ -9,7 +9,7 @@ from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import get_origin
 from anrot_lib.fewshot import nets
-from anrot_lib.fewshot.classifier import FewShotNet, create_net, folded
+from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
 from anrot_lib.fewshot.evaluation import Evaluator, count_attacked, count_clean
 from anrot_lib.fewshot.methods import list_heads
 
@@ -96,7 +96,7 @@ def test_a_trained_net_carries_its_origin_through_files_folding_and_other_heads(
     assert net.origin.sha256 == small_set.sha256 and net.origin.trained == small_set.split_names["train"]
     nets.save_net(tmp_path / "net.pt", net, "anrot")
     again = nets.load_net(tmp_path / "net.pt")[0]
-    for other in (again, folded(again), FewShotNet(again.backbone, create_net("tiny", "prototypes").head)):
+    for other in (again, fold_net(again), FewShotNet(again.backbone, create_net("tiny", "prototypes").head)):
         assert other.origin.split_hash == small_set.split_hash and len(other.origin.images) == len(net.origin.images)
     assert get_origin(create_net("tiny", "anrot").backbone) is None
 

@@ -64,7 +64,7 @@ def test_a_killed_training_ends_in_the_same_bytes(name, small_set, small_budget,
 def test_a_finished_training_is_not_repeated(small_set, small_budget, tmp_path, monkeypatch):
     arguments = (small_set, Recipe(), small_budget, PROTOCOL, tmp_path / "a.pt")
     first = training.train(*arguments)
-    monkeypatch.setattr(training, "episode_loss", None)
+    monkeypatch.setattr(training, "compute_episode_loss", None)
     again = training.train(*arguments)
     assert same(dict(first.net.state_dict()), dict(again.net.state_dict()))
     assert (again.best_step, again.seconds, again.history) == (first.best_step, first.seconds, first.history)
@@ -187,7 +187,7 @@ def test_a_loss_without_effect_or_with_weights_of_its_own_is_refused(small_set, 
 
 def poisoned(monkeypatch, at_call, poison):
     """From the `at_call`-th step on, `poison(loss, net)` replaces the loss. Returns the net and its weights then."""
-    real, seen = mixture.episode_loss, SimpleNamespace(calls=0)
+    real, seen = mixture.compute_episode_loss, SimpleNamespace(calls=0)
 
     def episode_loss(net, *rest):
         seen.calls += 1
@@ -197,7 +197,7 @@ def poisoned(monkeypatch, at_call, poison):
         seen.net, seen.before = net, [p.detach().clone() for p in net.parameters()]
         return poison(loss, net)
 
-    monkeypatch.setattr(training, "episode_loss", episode_loss)
+    monkeypatch.setattr(training, "compute_episode_loss", episode_loss)
     return seen
 
 
@@ -246,8 +246,8 @@ def test_a_nan_that_validation_meets_first_is_the_same_stop(small_set, small_bud
 
 def test_augmentation_reaches_support_and_queries(small_set, small_budget, monkeypatch):
     seen = []
-    real = mixture.episode_loss
-    monkeypatch.setattr(training, "episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
+    real = mixture.compute_episode_loss
+    monkeypatch.setattr(training, "compute_episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
     for augment in ((), ("flip", "rotate90")):
         training.train(small_set, Recipe(augment=augment), change(small_budget, episodes=1), PROTOCOL)
     plain, augmented = seen
@@ -261,8 +261,8 @@ def test_augmentation_reaches_support_and_queries(small_set, small_budget, monke
 
 def test_a_step_sees_its_own_episodes_of_the_training_classes(small_set, small_budget, monkeypatch):
     seen = []
-    real = mixture.episode_loss
-    monkeypatch.setattr(training, "episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
+    real = mixture.compute_episode_loss
+    monkeypatch.setattr(training, "compute_episode_loss", lambda net, e, *rest: seen.append(e) or real(net, e, *rest))
     training.train(small_set, Recipe(), change(small_budget, episodes_per_step=2), PROTOCOL)
     rows = torch.cat([e.query_rows for e in seen])
     assert len(seen) == 4 and len(rows) == 8
@@ -328,8 +328,8 @@ def test_an_alarm_is_logged_and_kept(small_set, small_budget, monkeypatch, caplo
 
 def test_the_rate_follows_its_schedule():
     recipe = Recipe(learning_rate=0.2)
-    assert [training.learning_rate(recipe, k, 4) for k in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0.0])
-    assert training.learning_rate(replace(recipe, schedule="constant"), 3, 4) == 0.2
+    assert [training.compute_learning_rate(recipe, k, 4) for k in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0.0])
+    assert training.compute_learning_rate(replace(recipe, schedule="constant"), 3, 4) == 0.2
 
 
 def test_the_optimiser_uses_the_schedule(small_set, small_budget, monkeypatch):
@@ -339,7 +339,7 @@ def test_the_optimiser_uses_the_schedule(small_set, small_budget, monkeypatch):
         torch.optim.Adam, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a)
     )
     training.train(small_set, Recipe(), change(small_budget, episodes=4), PROTOCOL)
-    assert rates == pytest.approx([training.learning_rate(Recipe(), k, 4) for k in range(4)])
+    assert rates == pytest.approx([training.compute_learning_rate(Recipe(), k, 4) for k in range(4)])
 
 
 def test_gradients_are_clipped(small_set, small_budget, monkeypatch):

@@ -34,13 +34,13 @@ OVERFITTED = {
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_no_alarm_on_a_healthy_history(name):
-    assert validation.overfits_to_fgsm(HEALTHY[name]) is None
+    assert validation.describe_overfitting(HEALTHY[name]) is None
 
 
 @pytest.mark.parametrize("name", OVERFITTED)
 def test_an_alarm_when_fgsm_training_fools_itself(name):
     last = OVERFITTED[name][-1]
-    alarm = validation.overfits_to_fgsm(OVERFITTED[name])
+    alarm = validation.describe_overfitting(OVERFITTED[name])
     assert alarm.startswith(f"step {last['step']}: training overfits to FGSM")
     assert f"{last['fgsm']:.2f}" in alarm and f"to {last['adversarial']:.2f}" in alarm
 
@@ -63,7 +63,7 @@ def test_the_numbers_are_accuracies_of_the_validation_classes(small_net, small_s
     before = {k: v.clone() for k, v in small_net.state_dict().items()}
     found = validation.validate(small_net, small_set, manifest, MIXTURE, "cpu")
     clean = evaluation.count_clean(small_net, small_set, manifest.rows).mean() / 50
-    noisy = evaluation.count_changed(small_net, small_set, manifest.rows, evaluation.gaussian_noise(0.3, 0)).mean()
+    noisy = evaluation.count_changed(small_net, small_set, manifest.rows, evaluation.make_noise_change(0.3, 0)).mean()
     assert found["clean"] == found["view"] == pytest.approx(clean)
     assert found["noisy"] == pytest.approx(noisy / 50), "at the largest sigma of the recipe"
     assert 0 <= found["adversarial"] <= found["fgsm"] < found["clean"] <= 1

@@ -10,7 +10,7 @@ import pytest
 from anrot_lib.course import catalogue
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
-READY = catalogue.ready()
+READY = catalogue.list_ready()
 ids = [notebook.stem for notebook in READY]
 LEAST_COMPARED = 8  # cells whose text nbval compares; a stripped notebook passes nbval without comparing anything
 MOST_IGNORED = 3

@@ -7,7 +7,7 @@ from anrot_lib.course import catalogue
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("notebook", catalogue.ready(), ids=lambda n: n.stem)
+@pytest.mark.parametrize("notebook", catalogue.list_ready(), ids=lambda n: n.stem)
 def test_all_places_of_all_sliders(notebook, sweep, home_with_results, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_PRESET", "smoke")
     monkeypatch.setenv("ANROT_HEADLESS", "1")

@@ -18,7 +18,7 @@ from anrot_lib.publish import hero, marks, pages, rooms
 from anrot_lib.ranking import recipe
 from anrot_lib.ranking.attacks import names
 from anrot_lib.ranking.score import ers
-from anrot_lib.reconstruction.training import moved
+from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records import results
 from anrot_lib.reports import levels, reconstruction
 
@@ -184,7 +184,7 @@ def test_arrows_that_a_longer_path_implies_are_left_out():
 def ranking_record(committed_record, collapsed):
     """A score of no net, in the form in which scores are recorded."""
     name = "fashion:rc2f2ghmetsm:ptripletN"
-    attacks = [str(attack) for attack in names.profile("rob28")]
+    attacks = [str(attack) for attack in names.make_profile("rob28")]
     number = {"attack": attacks[0], "benign": 50.0, "attacked": 12.3, "half_width": 1.0, "seconds": 1.0}
     return {
         **{key: committed_record[key] for key in ("schema", "run")},
@@ -231,9 +231,9 @@ def test_what_is_said_of_the_reconstructions_holds():
     """The paragraph below their table: order at equal beta, its price, and a smaller beta of Kullback-Leibler."""
     found: dict = {}
     records = of("mini-imagenet-32px-reconstruction-laptop", "reconstruction")
-    still = [moved([point["loss"] for point in record["training"]["history"]]) for record in records]
+    still = [measure_progress([point["loss"] for point in record["training"]["history"]]) for record in records]
     assert len(records) == 18 and sum(share > 0.01 for share in still) > 9 and max(still) < 0.02
-    pressure = reconstruction.verdict(records).splitlines()[2]
+    pressure = reconstruction.write_verdict(records).splitlines()[2]
     assert "At equal pressure" in pressure and "the smallest distance is that of Kullback-Leibler" in pressure
     for record in records:
         numbers = (record["decoded"]["mean"]["frechet"]["value"], record["decoded"]["mean"]["squared_error"]["value"])
@@ -300,10 +300,10 @@ def test_what_the_pages_say_first_holds(committed):
 def test_what_is_said_of_levels_trained_together_holds():
     """Below the tables of levels: no gain on clean images, parts lose less under attack, and all are below chance."""
     records = of("cifar-fs-32px-5way-1shot-laptop-levels-trained", "accuracy")
-    rows = levels.by_row(records)
-    assert all(p > 0.05 for _, p in levels.differences(rows).values())
+    rows = levels.group_by_row(records)
+    assert all(p > 0.05 for _, p in levels.compute_differences(rows).values())
     for column in levels.list_attack_columns(records[0]):
-        found = levels.differences(rows, column)
+        found = levels.compute_differences(rows, column)
         assert all(p <= 0.05 and gain.mean > 0 for gain, p in found.values())
         assert all(100 * levels.average_over_seeds(own, column).mean() < 20 for own in rows.values())
     assert all(min(levels.get_shares(record).values()) > 0.2 for record in records), "every level is used"
@@ -319,7 +319,7 @@ def test_what_is_said_of_levels_on_one_encoder_holds():
     ):
         records = of(f"{setting}-laptop-levels", "accuracy")
         assert len(records) == 45
-        found = levels.differences(levels.by_row(records)).values()
+        found = levels.compute_differences(levels.group_by_row(records)).values()
         best[setting] = max((gain.mean for gain, p in found if p <= 0.05), default=0.0)
     assert 0.8 < best.pop("mini-imagenet-84px-5way-5shot") < 1.5
     assert max(best.values()) < 0.3

@@ -56,7 +56,7 @@ def test_every_link_of_the_site_leads_to_a_file_of_the_site(tmp_path, monkeypatc
 
     monkeypatch.setattr(website, "_write_reference", write_reference)
     site = website.build(tmp_path / "site").parent
-    assert len(list(site.glob("*.html"))) == len(pages.PAGES) + len(catalogue.ready())
+    assert len(list(site.glob("*.html"))) == len(pages.PAGES) + len(catalogue.list_ready())
     anchors = {page.name: re.findall(r'id="([^"]+)"', page.read_text("utf-8")) for page in site.glob("*.html")}
     for page in site.glob("*.html"):
         for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text("utf-8")):

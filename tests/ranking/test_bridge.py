@@ -7,7 +7,7 @@ import torch
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments import ranking
-from anrot_lib.fewshot.heads.trial import batch_dependence
+from anrot_lib.fewshot.heads.trial import measure_batch_dependence
 from anrot_lib.ranking import embedders, few_shot
 from anrot_lib.ranking.data.sets import Part
 
@@ -61,26 +61,26 @@ def test_embeddings_as_maps_of_one_position(embedder):
 @pytest.mark.parametrize("kind", few_shot.KINDS)
 @pytest.mark.parametrize("method", ["prototypes", "cosine", "anrot", "hela-vfa", "easyfsl:SimpleShot"])
 def test_heads_of_the_kit_on_a_ranking_model(embedder, part, method, kind):
-    net = few_shot.few_shot_net(embedder, method, kind)
+    net = few_shot.build_few_shot_net(embedder, method, kind)
     images = ranking.PartImages(part)
     rows = np.arange(48).reshape(1, 4, 12)
     model = net.fit(images.batch(rows[:, :, :5]).flatten(1, 2), torch.arange(4).repeat_interleave(5)[None])
     maps = net.encode(images.batch(rows[:, :, 5:]).flatten(1, 2))
     assert net.head.score(model, maps).logits.shape == (1, 28, 4)
-    assert batch_dependence(net.head, model, maps)[0] < 2e-3  # an untrained net: little spread
+    assert measure_batch_dependence(net.head, model, maps)[0] < 2e-3  # an untrained net: little spread
 
 
 def test_accuracy_clean_and_under_attack(embedder, part):
-    net = few_shot.few_shot_net(embedder)
+    net = few_shot.build_few_shot_net(embedder)
     threat = ThreatModel(norm="linf", eps=0.3, step=0.05, steps=5, restarts=1, start="clean", target="query")
     done, journal = [], {}
     arguments = (net, part, threat, 5, 1, 24)
-    found = ranking.few_shot_columns(*arguments, progress=done.append, journal=journal)
+    found = ranking.measure_few_shot_columns(*arguments, progress=done.append, journal=journal)
     assert list(found) == ["clean", threat.name] and done == [20, 24]
     clean, attacked = (np.array(column["correct"]) for column in found.values())
     assert len(clean) == 24 and (attacked <= clean).all() and attacked.sum() < clean.sum()
     assert found["clean"]["mean"] > 60  # templates with a little noise
-    again = ranking.few_shot_columns(
+    again = ranking.measure_few_shot_columns(
         *arguments, journal={"few-shot/20": [7, 7, 7, 7]}
     )  # a finished part is not asked again
     assert again[threat.name]["correct"] == [*attacked[:20], 7, 7, 7, 7]
@@ -90,7 +90,7 @@ def test_mistakes(embedder, part):
     with pytest.raises(UserError, match="choose map or embedding"):
         few_shot.MapEncoder(embedder, "both")
     with pytest.raises(UserError, match="weights to be trained"):
-        few_shot.few_shot_net(embedder, "variational")
+        few_shot.build_few_shot_net(embedder, "variational")
     threat = ThreatModel(norm="linf", eps=0.1, step=0.1, steps=1, restarts=1, start="clean", target="query")
     with pytest.raises(UserError, match="9-way"):
-        ranking.few_shot_columns(few_shot.few_shot_net(embedder), part, threat, 9, 1, 2)
+        ranking.measure_few_shot_columns(few_shot.build_few_shot_net(embedder), part, threat, 9, 1, 2)

@@ -105,7 +105,7 @@ def test_what_is_no_name_is_refused_in_one_sentence(text, why):
 
 @pytest.mark.parametrize(("suffix", "warned"), [("hmklrm", True), ("hml2rm", True), ("hmetrm", False), ("d", False)])
 def test_alignments_that_never_trained_are_said(suffix, warned):
-    assert (names.warning(parse(f"cub:rres18{suffix}:ptripletN")) is not None) == warned
+    assert (names.get_warning(parse(f"cub:rres18{suffix}:ptripletN")) is not None) == warned
 
 
 def test_published_numbers():

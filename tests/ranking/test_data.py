@@ -9,8 +9,8 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data import image_set
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.ranking.data import sets
-from anrot_lib.ranking.data.layouts import halves
-from anrot_lib.ranking.data.sets import build_ranking_set, evenly, load
+from anrot_lib.ranking.data.layouts import halve_classes
+from anrot_lib.ranking.data.sets import build_ranking_set, choose_evenly, load
 
 from .sets import WRITERS, write_cars, write_cub, write_digits
 
@@ -133,8 +133,8 @@ def test_the_centre_is_cut_for_testing():
 
 def test_a_limit_takes_pairs_evenly_from_the_classes():
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
-    assert evenly(labels, 6).tolist() == [0, 1, 4, 5, 7, 8]
-    assert evenly(labels, 8).tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
+    assert choose_evenly(labels, 6).tolist() == [0, 1, 4, 5, 7, 8]
+    assert choose_evenly(labels, 8).tolist() == [0, 1, 2, 3, 4, 5, 7, 8]
     made = build_ranking_set(synthetic(n_classes=20, per_class=6, size=16), 16, limit=30)
     assert (len(made.train), len(made.test)) == (30, 30)
     assert made.train.classes == 15
@@ -142,16 +142,16 @@ def test_a_limit_takes_pairs_evenly_from_the_classes():
 
 def test_halves_are_those_of_the_field():
     names = tuple(f"{n:03d}" for n in range(1, 201))
-    assert halves(names)["train"][-1] == "100"
-    assert halves(names)["test"][0] == "101"
-    assert len(halves(names[:196])["train"]) == 98
+    assert halve_classes(names)["train"][-1] == "100"
+    assert halve_classes(names)["test"][0] == "101"
+    assert len(halve_classes(names[:196])["train"]) == 98
     folders = tuple(sorted(str(n) for n in range(1, 197)))  # 1, 10, 100, 101 ...
-    assert halves(folders) == {
+    assert halve_classes(folders) == {
         "train": tuple(str(n) for n in range(1, 99)),
         "test": tuple(str(n) for n in range(99, 197)),
     }
     with pytest.raises(UserError, match="two classes"):
-        halves(names[:1])
+        halve_classes(names[:1])
 
 
 def test_nothing_but_digits_can_be_downloaded():

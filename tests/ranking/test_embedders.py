@@ -5,13 +5,13 @@ import torch
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import embedders
-from anrot_lib.records.describe import parameter_count
+from anrot_lib.records.describe import count_parameters
 from tests.helpers import rng
 
 
 @pytest.mark.parametrize(("backbone", "count"), [("rc2f2", 3_789_184), ("rres18", 11_439_168)])
 def test_parameters(backbone, count):
-    assert parameter_count(embedders.build(backbone)) == count
+    assert count_parameters(embedders.build(backbone)) == count
 
 
 @pytest.mark.parametrize("backbone", ["rc2f2", "rlenet"])

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
-from anrot_lib.ranking.attacks.names import profile
+from anrot_lib.ranking.attacks.names import make_profile
 from anrot_lib.ranking.retrieval import retrieve
 from anrot_lib.ranking.score.ers import (
     BETTER,
     NUMBERS,
     ROUNDING,
-    collapsed,
+    compute_parts,
     ers,
-    parts,
-    published,
-    recomputed,
+    has_collapsed,
+    read_published,
+    recompute_published,
     score,
     title,
 )
@@ -32,7 +32,7 @@ def ten(*values):
 def printed(name, defense, steps):
     (row,) = (
         row
-        for row in published()["rows"]
+        for row in read_published()["rows"]
         if (row["set"], row["net"], row["defense"], row["steps"]) == (name, "ResNet-18", defense, steps)
     )
     return ers(row["numbers"])
@@ -58,7 +58,7 @@ def test_published_rows(name, defense, steps, wanted):
 
 
 def test_every_published_score_follows_from_its_ten_numbers():
-    found = recomputed()
+    found = recompute_published()
     assert len(found) == 86
     assert max(abs(difference) for difference, _ in found) <= ROUNDING
     rounding = 0.055  # of eleven printed numbers
@@ -72,7 +72,7 @@ def test_every_published_score_follows_from_its_ten_numbers():
 
 
 def test_published_rows_are_complete_and_distinct():
-    rows = published()["rows"]
+    rows = read_published()["rows"]
     assert len({title(row) for row in rows}) == len(rows)
     for row in rows:
         assert 0 <= row["R@1"] <= row.get("R@2", 100) <= 100
@@ -86,7 +86,7 @@ def test_each_part_goes_the_way_its_arrow_says(name, amount):
     start = ten(20, 50, 20, 50, 0.5, 1, 30, 30, 30, 30)
     moved = start | {name: start[name] + amount}
     assert (ers(moved) > ers(start)) == (BETTER[name] == "↑")
-    assert [k for k in NUMBERS if parts(moved)[k] != parts(start)[k]] == [name]
+    assert [k for k in NUMBERS if compute_parts(moved)[k] != compute_parts(start)[k]] == [name]
 
 
 def test_score_is_the_mean_over_queries_and_its_interval_covers():
@@ -104,9 +104,9 @@ def test_a_missing_number_is_named():
 
 
 def test_collapse():
-    assert collapsed(0.8, 1.0, 0.9) and collapsed(50, 10, 0.999)
-    assert not collapsed(36.5, 1.0, 0.523)
-    assert not collapsed(60, 49, 0.5)  # two classes: twice chance is nearly everything
+    assert has_collapsed(0.8, 1.0, 0.9) and has_collapsed(50, 10, 0.999)
+    assert not has_collapsed(36.5, 1.0, 0.523)
+    assert not has_collapsed(60, 49, 0.5)  # two classes: twice chance is nearly everything
 
 
 def count_flipped_ranks(benign, attacked, gallery_size):
@@ -134,7 +134,7 @@ def test_the_ceiling_is_the_score_without_an_attack(toy):
     scores = []
     for eps in (0.0, 0.02, 0.1, 0.3):
         benign, attacked = {}, {}
-        for attack in profile("rob28", eps=eps, steps=8):
+        for attack in make_profile("rob28", eps=eps, steps=8):
             run = suite.run_attack(subject, attack, rows, seed=0)
             benign |= run.benign
             attacked |= run.attacked

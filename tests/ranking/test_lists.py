@@ -26,7 +26,7 @@ def subject():
 
 
 def attack(title, eps):
-    (found,) = (a for a in names.profile("rob28", eps=eps, steps=4) if a.title == title)
+    (found,) = (a for a in names.make_profile("rob28", eps=eps, steps=4) if a.title == title)
     return found
 
 

@@ -12,13 +12,13 @@ from anrot_lib.attacks.ascent import ascend
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import goals, suite
 from anrot_lib.ranking.attacks.goals import build_goal
-from anrot_lib.ranking.attacks.names import parse, profile
+from anrot_lib.ranking.attacks.names import make_profile, parse
 from anrot_lib.ranking.attacks.partners import draw_chance, draw_different, find_mismatch
 from anrot_lib.ranking.distances import normalise
 from anrot_lib.ranking.gallery import Gallery
 from anrot_lib.ranking.retrieval import retrieve
 
-NINE = profile("rob28")
+NINE = make_profile("rob28")
 
 
 def named(title, **changes):
@@ -80,11 +80,11 @@ def test_a_bad_name_is_a_sentence(text, words):
 
 def test_profiles():
     assert [a.title for a in NINE] == ["CA+", "CA-", "QA+", "QA-", "TMA", "ES", "LTM", "GTM", "GTT"]
-    assert profile("cvpr") == profile("rob224")
+    assert make_profile("cvpr") == make_profile("rob224")
     assert {(a.eps, a.alpha, a.steps) for a in NINE} == {(77 / 255, 3 / 255, 32)}
-    assert {(a.eps, a.steps) for a in profile("rob224", eps=0.0, steps=5)} == {(0.0, 5)}
+    assert {(a.eps, a.steps) for a in make_profile("rob224", eps=0.0, steps=5)} == {(0.0, 5)}
     with pytest.raises(UserError, match="rob28, rob224, cvpr"):
-        profile("rob32")
+        make_profile("rob32")
 
 
 def test_a_single_step_is_as_long_as_eps():
@@ -277,7 +277,7 @@ def test_without_room_to_move_nothing_changes(toy):
     rows = suite.choose_queries(subject.gallery, None, 0)
     r1 = 100 * retrieve(subject.gallery).hits().mean()
     found = {}
-    for attack in profile("rob28", eps=0.0):
+    for attack in make_profile("rob28", eps=0.0):
         run = suite.run_attack(subject, attack, rows, seed=0)
         for name, values in run.attacked.items():
             found[name] = values.mean()
@@ -304,7 +304,7 @@ def test_attacks_reach_what_they_are_after(toy, metric):
         "GTM": -1,
         "GTT": -1,
     }
-    for attack in profile("rob28", eps=0.15, steps=10):
+    for attack in make_profile("rob28", eps=0.15, steps=10):
         run = suite.run_attack(subject, attack, rows, seed=0)
         for name, values in run.attacked.items():
             assert better[name] * (values.mean() - run.benign[name].mean()) > 0, name

@@ -10,7 +10,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import gallery as galleries
 from anrot_lib.ranking.distances import distance, normalise
 from anrot_lib.ranking.gallery import Gallery, embed
-from anrot_lib.ranking.retrieval import clusters_nmi, retrieve
+from anrot_lib.ranking.retrieval import measure_nmi, retrieve
 
 
 def on_a_line(places, labels, metric="E"):
@@ -72,7 +72,7 @@ def test_perfect_clusters():
     gallery = Gallery(normalise(points, "N"), labels, "N")
     summary = retrieve(gallery).summary()
     assert summary["R@1"] == summary["mAP"] == summary["MAP@R"] == 100 and summary["first hit"] == 0
-    assert clusters_nmi(gallery) == pytest.approx(100)
+    assert measure_nmi(gallery) == pytest.approx(100)
     assert gallery.chance == pytest.approx(5 / 29)
 
 

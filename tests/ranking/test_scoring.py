@@ -8,11 +8,11 @@ from torch import nn
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.goals import build_goal
-from anrot_lib.ranking.attacks.names import profile
+from anrot_lib.ranking.attacks.names import make_profile
 from anrot_lib.ranking.score import masking
 from anrot_lib.ranking.score.ers import NUMBERS, ers
-from anrot_lib.ranking.score.masking import Effort, check, falling, measure_dead_gradients, nes, not_lower
-from anrot_lib.ranking.score.testing import ScoreProtocol, attack_all, benign_numbers, summarise
+from anrot_lib.ranking.score.masking import Effort, check, check_falling, check_not_lower, measure_dead_gradients, nes
+from anrot_lib.ranking.score.testing import ScoreProtocol, attack_all, measure_benign, summarise
 from tests.helpers import silent
 
 from .conftest import ToyEmbedder
@@ -20,14 +20,14 @@ from .conftest import ToyEmbedder
 
 @pytest.fixture(scope="module")
 def protocol():
-    return ScoreProtocol(profile("rob28", eps=0.1, steps=4), queries=40)
+    return ScoreProtocol(make_profile("rob28", eps=0.1, steps=4), queries=40)
 
 
 @pytest.fixture(scope="module")
 def tested(toy, protocol):
     subject = toy.subject()
     rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
-    return subject, rows, attack_all(subject, protocol, rows, silent), benign_numbers(subject, silent)
+    return subject, rows, attack_all(subject, protocol, rows, silent), measure_benign(subject, silent)
 
 
 def test_the_parts_of_a_record(tested, protocol):
@@ -50,7 +50,7 @@ def test_parity_measures_the_fixed_gtm_beside_its_own(toy, protocol):
     parity = ScoreProtocol(protocol.attacks, parity="robrank")
     rows = np.arange(130)  # two batches, of 128 and of 2, count alike
     benign, attacked, seconds = attack_all(subject, parity, rows, silent)
-    made = summarise(parity, benign, attacked, seconds, benign_numbers(subject, silent, nmi=False))
+    made = summarise(parity, benign, attacked, seconds, measure_benign(subject, silent, nmi=False))
     assert "GTM fixed" in made["numbers"] and "GTM robrank" not in made["numbers"]
     values = attacked["TMA"]
     batches = (values[:128].mean() + values[128:].mean()) / 2
@@ -109,7 +109,7 @@ def test_an_honest_net_passes(toy, protocol, efforts):
     rows = suite.choose_queries(subject.gallery, 40, 0)
     # enough steps to arrive: that more of them change little is one of the checks
     found = check(
-        subject, ScoreProtocol(profile("rob28", eps=0.1, steps=24)), rows, silent, effort=efforts, other=other
+        subject, ScoreProtocol(make_profile("rob28", eps=0.1, steps=24)), rows, silent, effort=efforts, other=other
     )
     assert set(found["checks"]) == set(masking.CHECKS)
     assert found["passed"], found
@@ -130,7 +130,7 @@ def test_a_masked_gradient_is_found_out(toy, protocol, efforts):
 
 def test_nes_guesses_the_gradient(toy):
     subject, rows = toy.subject(), torch.arange(6)
-    attack = profile("rob28", eps=0.02)[4]
+    attack = make_profile("rob28", eps=0.02)[4]
     goal = build_goal(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(6, 1).double())
     images = toy.images[:6].clone().requires_grad_()
     (true,) = torch.autograd.grad(suite.build_objective(subject, goal)(images, None).sum(), images)
@@ -143,7 +143,7 @@ def test_nes_guesses_the_gradient(toy):
 
 def test_nes_needs_no_gradient_of_the_net(toy):
     subject, rows = toy.subject(net=Quantised(toy.net)), torch.arange(20)
-    attack = profile("rob28", eps=0.2, steps=4)[4]
+    attack = make_profile("rob28", eps=0.2, steps=4)[4]
     goal = build_goal(attack, subject.gallery, rows, subject.gallery.embeddings[rows], torch.rand(20, 1).double())
     images = toy.images[:20]
     before, blind, found = (
@@ -165,13 +165,13 @@ def test_the_worst_of_several_attacks():
 def test_verdicts():
     rng = np.random.default_rng(0)
     pgd = rng.uniform(20, 60, 200)
-    assert not_lower(pgd, pgd - 1)["passed"]  # within the tolerance
-    assert not not_lower(pgd, pgd - 5)["passed"]
-    assert not_lower(pgd, pgd - 5 + rng.normal(0, 100, 200))["passed"]  # within noise
-    assert falling({0.5: pgd + 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]
-    assert not falling({0.5: pgd - 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]  # a larger ball, a higher score
-    assert not falling({1.0: pgd, 3.0: pgd - 1}, 0.3)["passed"]  # nothing brings it down
-    assert list(falling({1.0: pgd, 4.0: pgd}, 0.3)["scores"]) == ["0.3"]
+    assert check_not_lower(pgd, pgd - 1)["passed"]  # within the tolerance
+    assert not check_not_lower(pgd, pgd - 5)["passed"]
+    assert check_not_lower(pgd, pgd - 5 + rng.normal(0, 100, 200))["passed"]  # within noise
+    assert check_falling({0.5: pgd + 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]
+    assert not check_falling({0.5: pgd - 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]  # a larger ball, a higher score
+    assert not check_falling({1.0: pgd, 3.0: pgd - 1}, 0.3)["passed"]  # nothing brings it down
+    assert list(check_falling({1.0: pgd, 4.0: pgd}, 0.3)["scores"]) == ["0.3"]
 
 
 def test_checks_refuse_what_they_cannot_do(toy, protocol):
@@ -179,11 +179,11 @@ def test_checks_refuse_what_they_cannot_do(toy, protocol):
     with pytest.raises(UserError, match="unknown check 'nse'"):
         check(subject, protocol, np.arange(4), silent, names=("nse",))
     with pytest.raises(UserError, match="eps above 0"):
-        check(subject, ScoreProtocol(profile("rob28", eps=0.0)), np.arange(4), silent)
+        check(subject, ScoreProtocol(make_profile("rob28", eps=0.0)), np.arange(4), silent)
 
 
 def test_dead_gradients_are_counted_by_attack(toy):
     subject = toy.subject()
-    found = measure_dead_gradients(subject, profile("rob28"), np.arange(150), 0)
+    found = measure_dead_gradients(subject, make_profile("rob28"), np.arange(150), 0)
     assert set(found) == {"CA-", "QA-", "TMA", "ES", "GTM", "GTT"}
     assert set(found.values()) == {0.0}

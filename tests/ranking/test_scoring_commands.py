@@ -11,7 +11,7 @@ from anrot_lib.cli.options.retrieve import CHECKS, NUMBERS
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.ranking import find_checkpoint
 from anrot_lib.ranking.attacks import suite
-from anrot_lib.ranking.attacks.names import profile
+from anrot_lib.ranking.attacks.names import make_profile
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.score import ers, masking
 from anrot_lib.records import results
@@ -83,10 +83,10 @@ def test_attack_score_and_table(anrot, trained):
     assert "(withdrawn)" in published and "20 queries" not in published
     assert "fashion N/A[R], 1 epoch, 20 queries" in measured and "few-shot, attacked" in measured
     without = {key: value for key, value in record.items() if key != "few_shot"}
-    headings, rows = ranking.measured([record, without])
+    headings, rows = ranking.list_measured([record, without])
     clean = record["few_shot"]["columns"]["clean"]["mean"]
     assert rows[0][headings.index("few-shot")].startswith(f"{clean:.1f} ±") and rows[1][-2:] == ["-", "-"]
-    assert "few-shot" not in ranking.measured([without])[0]
+    assert "few-shot" not in ranking.list_measured([without])[0]
 
 
 def test_the_net_that_training_begins_with_is_a_row_too(anrot, trained):
@@ -187,11 +187,11 @@ def test_score_of_ten_numbers(anrot):
 
 
 def test_tables_of_published_rows():
-    headings, rows = ranking.published("cub")
+    headings, rows = ranking.list_published("cub")
     assert headings[-1] == "ERS" and len(headings) == len(rows[0]) == 17
-    assert {row[0].split()[0] for row in rows} == {"CUB"} and len(ranking.published()[1]) == 98
+    assert {row[0].split()[0] for row in rows} == {"CUB"} and len(ranking.list_published()[1]) == 98
     assert rows[0][6:] == ["0.0", "100.0", "0.0", "99.9", "0.883", "1.762", "0.0", "0.0", "14.1", "0.0", "3.8"]
-    computed = [row for row in ranking.published("fashion")[1] if row[-1].endswith("*")]
+    computed = [row for row in ranking.list_published("fashion")[1] if row[-1].endswith("*")]
     assert [row[-1] for row in computed] == ["4.2*", "38.7*", "63.3*", "8.2*"]
 
 
@@ -216,4 +216,4 @@ def test_an_undefended_net_on_fashion_has_nothing_left(tmp_path, monkeypatch):
     assert abs(benign["CA+"] - 50) < 8 and abs(benign["QA+"] - 50) < 8  # 128 uniform draws
     assert benign["CA-"] < 1.5 and benign["QA-"] < 0.6 and benign["GTT"] == 100
     assert np.mean(record["queries"]) == pytest.approx(record["ers"]["value"], abs=0.01)
-    assert [str(a) for a in profile("rob28")] == record["protocol"]["attacks"]
+    assert [str(a) for a in make_profile("rob28")] == record["protocol"]["attacks"]

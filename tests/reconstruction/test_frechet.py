@@ -82,7 +82,7 @@ def test_equal_to_torchmetrics_through_an_extractor():
     for batch, real in ((images[0], True), (images[1], False)):
         for part in batch.split(50):
             metric.update(part, real=real)
-    features = [frechet.features_of(extractor, batch.split(32)) for batch in images]
+    features = [frechet.extract_features(extractor, batch.split(32)) for batch in images]
     assert metric.inception.num_features == 64 == features[0].shape[1]
     assert frechet.distance(*features) == pytest.approx(metric.compute().item(), rel=1e-4)
 
@@ -110,7 +110,7 @@ def test_a_constant_image_is_far_away(small_set):
     extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     images = torch.from_numpy(np.array(small_set.images)).permute(0, 3, 1, 2)
     grey = torch.full_like(images[:300], 128)
-    real, constant = (frechet.features_of(extractor, x.split(64)) for x in (images, grey))
+    real, constant = (frechet.extract_features(extractor, x.split(64)) for x in (images, grey))
     order = torch.randperm(len(real), generator=rng())
     assert frechet.distance(real[order[:300]], constant) > 30 * frechet.measure_floor(real, 300, rng()).value
     assert abs(frechet.distance(constant, constant)) < 1e-6
@@ -125,7 +125,7 @@ def test_a_common_offset_costs_no_digits():
 def test_counts_are_repetitions():
     x = gaussian(150, 10, 1)
     counts = torch.randint(0, 3, (150,), generator=rng())
-    once, twice = frechet.moments(x, counts), frechet.moments(x.repeat_interleave(counts, 0))
+    once, twice = frechet.compute_moments(x, counts), frechet.compute_moments(x.repeat_interleave(counts, 0))
     torch.testing.assert_close(once.mean, twice.mean)
     torch.testing.assert_close(once.factor @ once.factor.T, twice.factor @ twice.factor.T)
 
@@ -244,19 +244,19 @@ def test_kernel_distance_is_unbiased_and_uses_our_generator():
 
 def test_psnr_and_ssim():
     images = torch.rand(3, 3, 16, 16, generator=rng())
-    psnr, ssim = frechet.psnr_ssim((images + 0.1).clamp(0, 1), images)
+    psnr, ssim = frechet.compute_psnr_ssim((images + 0.1).clamp(0, 1), images)
     error = ((images + 0.1).clamp(0, 1) - images).square().mean((1, 2, 3))
     torch.testing.assert_close(psnr, -10 * error.log10(), rtol=1e-5, atol=1e-4)
     alone = peak_signal_noise_ratio((images[:1] + 0.1).clamp(0, 1), images[:1], data_range=1.0)
     assert psnr[0].item() == pytest.approx(alone.item(), rel=1e-5)
-    torch.testing.assert_close(frechet.psnr_ssim(images, images)[1], torch.ones(3))
+    torch.testing.assert_close(frechet.compute_psnr_ssim(images, images)[1], torch.ones(3))
     assert (ssim < 1).all() and ssim.shape == (3,)
     with pytest.raises(UserError, match="reconstructions must be a float tensor"):
-        frechet.psnr_ssim(quantise(images), images)
+        frechet.compute_psnr_ssim(quantise(images), images)
 
 
 def test_mean_interval():
-    found = frechet.mean_interval(torch.tensor([1.0, 2.0, 3.0]))
+    found = frechet.compute_mean_interval(torch.tensor([1.0, 2.0, 3.0]))
     assert found.value == 2 and found.half_width == pytest.approx(4.302653 / 3**0.5, rel=1e-6)
 
 
@@ -283,7 +283,7 @@ def test_only_one_batch_of_images_is_held():
             assert len(sizes) == k, "a batch was asked for before the former was used"
             yield torch.full((2, 3, 16, 16), k, dtype=torch.uint8)
 
-    found = frechet.features_of(extractor, batches(), lambda n: (sizes.append(n), seen.append(n)))
+    found = frechet.extract_features(extractor, batches(), lambda n: (sizes.append(n), seen.append(n)))
     assert found.shape == (10, 64) and found.dtype == torch.float32 and seen == [2] * 5
 
 
@@ -370,11 +370,11 @@ def test_inception_with_a_file_of_its_own_hash(inception_file):
 
 def test_inception_of_another_hash_is_refused(inception_file, tmp_path):
     with pytest.raises(UserError, match=r"random\.pth has sha256 [0-9a-f]{64}, expected 6726825d"):
-        extractors.inception(inception_file)
+        extractors.load_inception(inception_file)
     other = tmp_path / "other.pth"
     torch.save({"x": torch.zeros(1)}, other)
     with pytest.raises(UserError, match="holds no Inception weights"):
-        extractors.inception(other, checkpoints.sha256(other))
+        extractors.load_inception(other, checkpoints.sha256(other))
 
 
 def test_a_pickle_that_runs_code_is_not_opened(tmp_path):
@@ -384,7 +384,7 @@ def test_a_pickle_that_runs_code_is_not_opened(tmp_path):
 
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="holds no Inception weights"):
-        extractors.inception(tmp_path / "evil.pth", checkpoints.sha256(tmp_path / "evil.pth"))
+        extractors.load_inception(tmp_path / "evil.pth", checkpoints.sha256(tmp_path / "evil.pth"))
     assert not (tmp_path / "touched").exists()
 
 
@@ -499,7 +499,7 @@ def test_a_distance_by_mobilenet_sees_what_is_done_to_photos(shared_data):
     assert extractor.title == "Frechet distance by MobileNet v1 at 128 px"
     half = photos[:128]
     one, other, soft, blurred = (
-        frechet.features_of(extractor, x.split(64))
+        frechet.extract_features(extractor, x.split(64))
         for x in (half, photos[128:], gaussian_blur(half, 9, 0.7), gaussian_blur(half, 9, 3.0))
     )
     assert one.shape == (128, 768)

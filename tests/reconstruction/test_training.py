@@ -14,10 +14,10 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import Paused
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.reconstruction import autoencoders, training
-from anrot_lib.reconstruction.autoencoders import Posterior, Terms, Vae, terms
+from anrot_lib.reconstruction.autoencoders import Posterior, Terms, Vae, compute_terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.reconstruction.training import moved, pick, rate, train
-from anrot_lib.records.describe import parameter_count
+from anrot_lib.reconstruction.training import compute_rate, measure_progress, pick, train
+from anrot_lib.records.describe import count_parameters
 from tests.helpers import rng
 
 RECIPE = VaeRecipe(model="small", batch=32, train_images=96, validation_images=24, epochs=4, learning_rate=3e-3)
@@ -48,7 +48,7 @@ def test_the_published_architecture():
     dense = {"encoder": 1024 * 512 + 512, "heads": 2 * (512 * 1024 + 1024), "decoder": 1024 * 2048 + 2048}
     kernels = [(3, 32), (32, 64), (64, 128), (128, 256), (32, 128), (128, 64)]
     expected = sum(dense.values()) + sum(9 * a * b + b for a, b in kernels) + 9 * 64 * 3 + 3
-    assert parameter_count(net) == expected
+    assert count_parameters(net) == expected
     decoded, posterior = net(torch.rand(2, 3, 32, 32), rng())
     assert decoded.shape == (2, 3, 32, 32) and posterior.mean.shape == posterior.log_var.shape == (2, 1024)
     assert decoded.min() >= 0 and decoded.max() <= 1
@@ -131,7 +131,7 @@ def by_quadrature(name, mean, log_var):
 @pytest.mark.parametrize(("mean", "log_var"), POINTS)
 def test_the_divergences_are_their_integrals(name, mean, log_var):
     posterior = Posterior(torch.tensor([[mean]], dtype=torch.float64), torch.tensor([[log_var]], dtype=torch.float64))
-    found = terms(torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), posterior, name).divergence.item()
+    found = compute_terms(torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2), posterior, name).divergence.item()
     assert found == pytest.approx(by_quadrature(name, mean, log_var), abs=1e-6)
 
 
@@ -140,7 +140,7 @@ def test_kl_is_that_of_torch_distributions():
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(mean, (0.5 * log_var).exp()), normal(0.0, 1.0)).sum(1)
     images = torch.rand(7, 3, 4, 4, generator=rng())
-    found = terms(images, images, Posterior(mean, log_var), "kl")
+    found = compute_terms(images, images, Posterior(mean, log_var), "kl")
     torch.testing.assert_close(found.divergence, expected, rtol=1e-10, atol=1e-10)
     assert torch.equal(found.error, torch.zeros(7))
 
@@ -148,15 +148,15 @@ def test_kl_is_that_of_torch_distributions():
 def test_hellinger_is_summed_over_dimensions_and_does_not_saturate():
     posterior = Posterior(torch.full((1, 100), 3.0), torch.zeros(1, 100))
     images = torch.zeros(1, 3, 2, 2)
-    assert terms(images, images, posterior, "hellinger2").divergence.item() == pytest.approx(67.5348, abs=1e-3)
+    assert compute_terms(images, images, posterior, "hellinger2").divergence.item() == pytest.approx(67.5348, abs=1e-3)
 
 
 def test_the_bound_is_one_number_an_image():
     images, decoded = torch.rand(2, 6, 3, 4, 4, generator=rng()).unbind(0)
     posterior = Posterior(*torch.randn(2, 6, 5, generator=rng()).unbind(0))
-    found = terms(images, decoded, posterior, "wasserstein2")
+    found = compute_terms(images, decoded, posterior, "wasserstein2")
     for k in range(6):
-        alone = terms(
+        alone = compute_terms(
             images[k : k + 1], decoded[k : k + 1], Posterior(*(p[k : k + 1] for p in posterior)), "wasserstein2"
         )
         assert alone.loss(0.3).item() == pytest.approx(found.loss(0.3)[k].item(), rel=1e-6)
@@ -180,17 +180,17 @@ def test_the_bound_is_one_number_an_image():
     ],
 )
 def test_how_far_the_bound_still_moved(losses, share):
-    assert moved(losses) == pytest.approx(share)
+    assert measure_progress(losses) == pytest.approx(share)
 
 
 def test_training_says_how_far_it_still_moved(small_set):
     assert train(small_set, replace(RECIPE, epochs=3, learning_rate=0.0)).moved == 0
     found = train(small_set, replace(RECIPE, epochs=2))
-    assert found.moved == moved([point["loss"] for point in found.history]) > 0.001
+    assert found.moved == measure_progress([point["loss"] for point in found.history]) > 0.001
 
 
 def test_the_rate_falls_to_nothing_along_half_a_cosine(small_set):
-    assert [rate(RECIPE, p) for p in (0, 0.025, 0.5, 1)] == pytest.approx([0, 1.4977e-3, 1.5e-3, 0], abs=1e-7)
+    assert [compute_rate(RECIPE, p) for p in (0, 0.025, 0.5, 1)] == pytest.approx([0, 1.4977e-3, 1.5e-3, 0], abs=1e-7)
     run = training.VaeTraining(small_set, RECIPE, torch.device("cpu"), "fp32")
     seen = []
     while run.step < run.n_steps:
@@ -233,7 +233,9 @@ def test_every_divergence_sees_the_same_images_and_starts_alike(small_set, monke
     for name in ("kl", "hellinger2"):
         batches = []
         monkeypatch.setattr(
-            training, "terms", lambda images, *rest, b=batches: b.append(images.clone()) or terms(images, *rest)
+            training,
+            "compute_terms",
+            lambda images, *rest, b=batches: b.append(images.clone()) or compute_terms(images, *rest),
         )
         train(small_set, replace(RECIPE, divergence=name, epochs=1))
         seen[name] = batches

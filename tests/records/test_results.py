@@ -41,8 +41,8 @@ def record(small_set):
         "transductive": False,
         "training": {"seconds": 1.5},
         "columns": {
-            "clean": results.column(counts, 75, 1.234),
-            "noise": results.column(counts // 3, 25, 0.5, sigma=0.1),
+            "clean": results.make_column(counts, 75, 1.234),
+            "noise": results.make_column(counts // 3, 25, 0.5, sigma=0.1),
         },
     }
 
@@ -169,10 +169,10 @@ def test_all_records_of_a_kind_are_read_in_order(record, tmp_path):
 
 def test_means_and_intervals_can_be_computed_again_from_the_counts():
     counts = np.random.default_rng(0).binomial(75, 0.6, 50)
-    column = results.column(counts, 75, 1.239, sigma=0.3)
-    stats = interval(results.accuracies(column))
+    column = results.make_column(counts, 75, 1.239, sigma=0.3)
+    stats = interval(results.compute_accuracies(column))
     assert column["correct"] == counts.tolist()
-    assert np.allclose(results.accuracies(column), counts / 75)
+    assert np.allclose(results.compute_accuracies(column), counts / 75)
     assert column["mean"] == pytest.approx(100 * counts.mean() / 75, abs=1e-4)
     assert column["half_width"] == pytest.approx(stats.half_width, abs=1e-4)
     assert column["bootstrap"] == pytest.approx([stats.bootstrap_low, stats.bootstrap_high], abs=1e-4)

@@ -20,20 +20,22 @@ def counts(mean):
 
 def record(row, base=15):
     columns = {
-        "clean": results.column(counts(base), 25, 1.0),
-        "clean, attacked tasks": results.column(counts(base), 25, 1.0),
+        "clean": results.make_column(counts(base), 25, 1.0),
+        "clean, attacked tasks": results.make_column(counts(base), 25, 1.0),
     }
     for k, eps in reversed(list(enumerate(EPS))):
         threat = pgd(eps, 10, eps / 4, 1, target="query")
-        columns[f"curve {threat.name}"] = results.column(counts(base - 4 * k), 25, 1.0, threat=describe_threat(threat))
+        columns[f"curve {threat.name}"] = results.make_column(
+            counts(base - 4 * k), 25, 1.0, threat=describe_threat(threat)
+        )
     for k, sigma in enumerate(SIGMA):
-        columns[f"noise {sigma:.2f} query"] = results.column(counts(base - 3 * k), 25, 1.0, sigma=sigma)
+        columns[f"noise {sigma:.2f} query"] = results.make_column(counts(base - 3 * k), 25, 1.0, sigma=sigma)
     return {"row": row, "columns": columns, "protocol": {"way": 5}}
 
 
 @pytest.mark.parametrize(("kind", "x"), [("eps", EPS), ("sigma", (0.0, *SIGMA))])
 def test_a_curve_is_that_of_the_record_in_order(kind, x):
-    found_x, mean, half, n = figures.curve(record("anrot"), kind)
+    found_x, mean, half, n = figures.select_curve(record("anrot"), kind)
     assert found_x == pytest.approx(x)
     accuracies = [16, 12, 8] if kind == "eps" else [16, 16, 13]
     assert mean == pytest.approx([100 * a / 25 for a in accuracies])
@@ -46,19 +48,19 @@ def test_a_record_without_curves_is_named(kind):
     bare = record("anrot")
     bare["columns"] = {"clean": bare["columns"]["clean"]}
     with pytest.raises(UserError, match=f"record of 'anrot' holds no curve over {kind}"):
-        figures.curve(bare, kind)
+        figures.select_curve(bare, kind)
 
 
 def test_the_figure_draws_every_row_with_its_band_and_the_chance_line():
     records = [record("anrot"), record("anrot-clean", 14), record("mine", 13)]
-    figure = figures.robustness_figure(records)
+    figure = figures.draw_robustness(records)
     left, right = figure.axes
     for axes, kind in ((left, "eps"), (right, "sigma")):
         lines = {line.get_label(): line for line in axes.lines}
         titles = ("ANROT, trained on the mixture", "ANROT, trained clean", "mine", "chance")
         assert set(lines) == set(titles)
         for r, name in zip(records, titles, strict=False):
-            x, mean, half, _ = figures.curve(r, kind)
+            x, mean, half, _ = figures.select_curve(r, kind)
             assert lines[name].get_xdata() == pytest.approx(range(3) if kind == "eps" else x)
             assert lines[name].get_ydata() == pytest.approx(mean)
             bands = [b for b in axes.collections if to_hex(b.get_facecolor()[0][:3]) == to_hex(lines[name].get_color())]
@@ -78,8 +80,8 @@ def test_the_trade_off_has_a_point_a_recipe_at_its_two_accuracies():
     for r, shares in zip(records, ((1, 1, 1), (0, 2, 0.5)), strict=True):
         r["protocol"] |= {"steps": 20}
         r["recipe"] = dict(zip(("clean", "adversarial", "noisy"), shares, strict=True))
-        r["columns"]["PGD-20 8/255 query"] = results.column(counts(5 + shares[1]), 25, 1.0)
-    (axes,) = figures.trade_off_figure(records).axes
+        r["columns"]["PGD-20 8/255 query"] = results.make_column(counts(5 + shares[1]), 25, 1.0)
+    (axes,) = figures.draw_trade_off(records).axes
     points = [bar.lines[0].get_xydata()[0] for bar in axes.containers]
     assert np.array(points) == pytest.approx(np.array([[28.0, 64.0], [32.0, 56.0]]))
     assert [t.get_text() for t in axes.texts] == ["1:1:1", "0:2:0.5"]
@@ -88,16 +90,16 @@ def test_the_trade_off_has_a_point_a_recipe_at_its_two_accuracies():
 
 def test_every_method_has_a_colour_of_its_own():
     others = ["a", "b", "c"]
-    colours = [figures.colour(row, others) for row in (*figures.colours(), *others)]
+    colours = [figures.pick_colour(row, others) for row in (*figures.list_colours(), *others)]
     assert len(set(colours)) == len(colours)
-    assert figures.colour("anrot", others) == figures.colour("anrot")
+    assert figures.pick_colour("anrot", others) == figures.pick_colour("anrot")
 
 
 def test_equal_figures_are_equal_files(tmp_path):
-    files = [figures.save(figures.robustness_figure([record("anrot")]), tmp_path / name) for name in ("a.png", "b.png")]
+    files = [figures.save(figures.draw_robustness([record("anrot")]), tmp_path / name) for name in ("a.png", "b.png")]
     first, second = (f.read_bytes() for f in files)
     assert first == second
     assert first.startswith(b"\x89PNG")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
-    figures.save(figures.robustness_figure([record("anrot", 14)]), files[1])
+    figures.save(figures.draw_robustness([record("anrot", 14)]), files[1])
     assert files[1].read_bytes() != first

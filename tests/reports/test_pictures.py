@@ -22,7 +22,7 @@ def test_an_image_is_shown_pixel_by_pixel(axes):
     assert torch.allclose(torch.tensor(shown.get_array()).permute(2, 0, 1), image)
     assert shown.get_interpolation() == "nearest"
     assert {to_hex(s.get_edgecolor()).upper() for s in axes[0].spines.values()} == {pictures.WRONG}
-    assert pictures.pixels_of(image[:1]).shape == (5, 4)
+    assert pictures.arrange_pixels(image[:1]).shape == (5, 4)
 
 
 def test_a_row_switches_left_over_axes_off(axes):

@@ -47,20 +47,20 @@ def test_a_ladder_marks_where_it_stands(axes):
 
 
 def test_bars_are_the_parts_of_the_score(axes):
-    row = next(row for row in ers.published()["rows"] if "numbers" in row)
+    row = next(row for row in ers.read_published()["rows"] if "numbers" in row)
     half = {name: value / 2 for name, value in row["numbers"].items()}
     numbers = {"one": row["numbers"], "two": half}
     ranking_figures.parts(axes, numbers, ["red", "blue"], ceilings={"one": half, "two": half})
     for name, bars in zip(numbers, axes.containers, strict=True):
-        np.testing.assert_allclose([bar.get_width() for bar in bars], list(ers.parts(numbers[name]).values()))
+        np.testing.assert_allclose([bar.get_width() for bar in bars], list(ers.compute_parts(numbers[name]).values()))
     *ticks, whole = axes.lines
-    np.testing.assert_allclose([line.get_xdata() for line in ticks], [list(ers.parts(half).values())] * 2)
+    np.testing.assert_allclose([line.get_xdata() for line in ticks], [list(ers.compute_parts(half).values())] * 2)
     assert list(whole.get_xdata()) == [100, 100]
 
 
 @pytest.mark.parametrize(("chance_rank", "end"), [(49.0, 100.0), (55.0, 112.2)])
 def test_the_axis_of_the_parts_ends_at_100_or_at_the_longest_part(axes, chance_rank, end):
-    row = next(row for row in ers.published()["rows"] if "numbers" in row)
+    row = next(row for row in ers.read_published()["rows"] if "numbers" in row)
     ranking_figures.parts(axes, {"one": row["numbers"] | {"CA+": chance_rank, "TMA": 0.5}}, ["red"])
     assert axes.get_xlim() == pytest.approx((0, end)) and axes.get_xticks().max() == 100
 

@@ -9,7 +9,7 @@ from anrot_lib.attacks import gradient
 from anrot_lib.core import paths
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import interval, paired
+from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
 from anrot_lib.fewshot.methods import list_methods, title_method
@@ -30,7 +30,7 @@ def record(row, shift=0, **changes):
     columns = {}
     for k, name in enumerate(NAMES):
         counts = np.array(CLEAN) - 5 * k + shift
-        columns[name] = results.column(counts, 80, 1.0, **({"sigma": 0.1} if name.startswith("noise") else {}))
+        columns[name] = results.make_column(counts, 80, 1.0, **({"sigma": 0.1} if name.startswith("noise") else {}))
     return {
         "schema": schema.SCHEMA_VERSION,
         "kind": "accuracy",
@@ -87,7 +87,7 @@ def test_every_level_and_method_has_a_title():
 
 
 def test_the_cells_are_the_means_and_intervals_of_the_records():
-    headings, rows = tables.table(RECORDS)
+    headings, rows = tables.make_table(RECORDS)
     assert headings == [
         "",
         "clean",
@@ -99,14 +99,14 @@ def test_the_cells_are_the_means_and_intervals_of_the_records():
         "training",
     ]
     for name, cell in zip(NAMES, rows[1][1:6], strict=True):
-        stats = interval(results.accuracies(RECORDS[2]["columns"][name]))
+        stats = interval(results.compute_accuracies(RECORDS[2]["columns"][name]))
         assert cell == f"{stats.mean:.1f} ± {stats.half_width:.1f}"
     assert rows[1][1].startswith(f"{100 * np.mean(CLEAN) / 80:.1f} ±")
     assert rows[1][7] == "12 s"
 
 
 def test_rows_come_in_the_order_of_the_registry_with_their_titles():
-    _, rows = tables.table(RECORDS)
+    _, rows = tables.make_table(RECORDS)
     assert [row[0] for row in rows] == [
         "as published",
         "ANROT, trained clean",
@@ -116,32 +116,34 @@ def test_rows_come_in_the_order_of_the_registry_with_their_titles():
 
 
 def test_step_cost_is_in_clean_steps_of_the_same_run():
-    _, rows = tables.table(RECORDS)
+    _, rows = tables.make_table(RECORDS)
     assert [row[6] for row in rows] == ["1.00", "1.00", "1.40", "1.20"]
-    assert tables.table(RECORDS[:1])[1][0][6] == "-", "without a clean row there is nothing to compare with"
+    assert tables.make_table(RECORDS[:1])[1][0][6] == "-", "without a clean row there is nothing to compare with"
     elsewhere = RECORDS[0] | {"run": RECORDS[0]["run"] | {"command": "anrot run --rows anrot"}}
     elsewhere |= {"training": elsewhere["training"] | {"cost_limit": 2.8889}}
-    rows = tables.table([r if r["row"] != elsewhere["row"] else elsewhere for r in RECORDS])[1]
+    rows = tables.make_table([r if r["row"] != elsewhere["row"] else elsewhere for r in RECORDS])[1]
     assert [row[6] for row in rows] == ["1.00", "1.00", "(2.89)", "1.20"], "other loads: only what was counted holds"
     added = elsewhere | {"run": RECORDS[0]["run"] | {"also": [{"command": "anrot run", "commit": "b"}]}}
-    assert tables.cost(added, [added, *RECORDS[1:]]) == "(2.89)", "nor does a record say which of its commands trained"
+    assert tables.format_cost(added, [added, *RECORDS[1:]]) == "(2.89)", (
+        "nor does a record say which of its commands trained"
+    )
     for bare in (RECORDS[0] | {"training": {}}, RECORDS[2] | {"training": {}}):
         others = [r for r in RECORDS if r["row"] != bare["row"]]
-        _, rows = tables.table([*others, bare])
+        _, rows = tables.make_table([*others, bare])
         assert next(r for r in rows if r[0] == title_method(bare["row"]))[6:] == ["-", "-"]
 
 
 def test_columns_that_were_not_run_are_dashes():
     bare = copy.deepcopy(RECORDS[2])
     del bare["columns"]["PGD-20 8/255 query"]
-    _, rows = tables.table([bare])
+    _, rows = tables.make_table([bare])
     assert rows[0][3] == "-"
     assert "-" not in (rows[0][1], rows[0][2], rows[0][4])
 
 
 def test_headings_follow_the_protocol():
     protocol = to_dict(Protocol(eps=2 / 255, steps=7, sigma=0.25))
-    assert list(tables.main_columns({"protocol": protocol}).items()) == [
+    assert list(tables.list_main_columns({"protocol": protocol}).items()) == [
         ("clean", "clean"),
         ("FGSM 2/255", "FGSM 2/255 query"),
         ("PGD-7 2/255", "PGD-7 2/255 query"),
@@ -155,11 +157,11 @@ def test_the_table_asks_for_the_columns_that_the_pipeline_writes():
 
     for protocol in (Protocol(), Protocol(eps=2 / 255, steps=7, sigma=0.2)):
         written = {column.name for column in list_columns(protocol, SMOKE)}
-        assert set(tables.main_columns({"protocol": to_dict(protocol)}).values()) <= written
+        assert set(tables.list_main_columns({"protocol": to_dict(protocol)}).values()) <= written
 
 
 def test_the_caption_names_data_protocol_episodes_hashes_and_device():
-    text = tables.caption(RECORDS[0])
+    text = tables.write_caption(RECORDS[0])
     for part in (
         *("cifar-fs, 32 px, 5-way 5-shot, preset smoke", "200 clean episodes of 15 queries a class"),
         *("first 20 with 5", "encoder tiny", "split 0123456789,", "manifest 9876543210;", "CPU, 2 threads"),
@@ -169,8 +171,8 @@ def test_the_caption_names_data_protocol_episodes_hashes_and_device():
 
 def test_the_caption_says_how_long_was_trained_where_the_record_does():
     trained = {"history": [{"step": 250, "clean": 0.4}, {"step": 500, "clean": 0.5}]}
-    assert "encoder tiny, trained for 500 steps; split" in tables.caption(record("anrot", training=trained))
-    assert "encoder tiny; split" in tables.caption(record("anrot", training={"checkpoint": "0"}))  # another's net
+    assert "encoder tiny, trained for 500 steps; split" in tables.write_caption(record("anrot", training=trained))
+    assert "encoder tiny; split" in tables.write_caption(record("anrot", training={"checkpoint": "0"}))  # another's net
 
 
 def test_the_caption_says_how_good_the_surrogate_is_or_why_there_is_no_column():
@@ -187,55 +189,57 @@ def test_the_caption_says_how_good_the_surrogate_is_or_why_there_is_no_column():
         "columns": RECORDS[0]["columns"] | {name: RECORDS[0]["columns"][name] | {"surrogate": about}}
     }
     words = "; the surrogate of the transfer attack names 23.4 % of 3,840 held-out images of its own 64 classes right"
-    assert words in tables.caption(told)
-    assert "surrogate" not in tables.caption(RECORDS[0])  # older records do not say it
-    assert tables.caption(RECORDS[0] | {"left_out": {name: "too weak"}}).endswith(f"; no column {name!r}: too weak")
+    assert words in tables.write_caption(told)
+    assert "surrogate" not in tables.write_caption(RECORDS[0])  # older records do not say it
+    assert tables.write_caption(RECORDS[0] | {"left_out": {name: "too weak"}}).endswith(
+        f"; no column {name!r}: too weak"
+    )
 
 
 def test_memory_is_named_where_all_records_say_it():
     said = [
         record(row, run=RECORDS[0]["run"] | {"peak_gib": gib}) for row, gib in (("anrot", 1.24), ("hela-vfa", 2.76))
     ]
-    assert tables.memory(said) == "; at most 2.8 GiB of memory"
-    assert tables.memory([*said, RECORDS[0]]) == ""
+    assert tables.describe_peak(said) == "; at most 2.8 GiB of memory"
+    assert tables.describe_peak([*said, RECORDS[0]]) == ""
 
 
 # --- paired differences ---
 
 
 def test_differences_are_paired_on_the_same_episodes():
-    headings, rows = tables.differences(RECORDS, "anrot-clean")
+    headings, rows = tables.compute_differences(RECORDS, "anrot-clean")
     assert headings[0] == "difference to ANROT, trained clean"
     assert [row[0] for row in rows] == ["as published", "ANROT, trained on the mixture", "easyfsl:BDCSPN"]
     assert rows[1][1:] == ["+5.0 ± 0.0"] * 5  # 4 of 80 queries more in every episode
     assert rows[0][1] == "+0.0 ± 0.0"
     noisy = record("anrot")
-    noisy["columns"]["clean"] = results.column(np.array(CLEAN) - [3, -3, 1, 0, 2, 0], 80, 1.0)
-    found = paired(*(results.accuracies(r["columns"]["clean"]) for r in (RECORDS[2], noisy)))
-    _, rows = tables.differences([RECORDS[2], noisy], "anrot-clean")
+    noisy["columns"]["clean"] = results.make_column(np.array(CLEAN) - [3, -3, 1, 0, 2, 0], 80, 1.0)
+    found = compare_paired(*(results.compute_accuracies(r["columns"]["clean"]) for r in (RECORDS[2], noisy)))
+    _, rows = tables.compute_differences([RECORDS[2], noisy], "anrot-clean")
     assert rows[0][1] == f"{found.mean:+.1f} ± {found.half_width:.1f}"
     assert rows[0][1].startswith("-0.6 ±")
 
 
 def test_differences_of_list_columns_different_length_are_of_their_common_tasks():
     short = copy.deepcopy(RECORDS[0])
-    short["columns"]["clean"] = results.column(np.array(short["columns"]["clean"]["correct"][:4]), 80, 1.0)
-    found = tables.differences([RECORDS[2], short], "anrot-clean")[1][0][1]
-    pair = [results.accuracies(r["columns"]["clean"])[:4] for r in (RECORDS[2], short)]
-    assert found == "{0.mean:+.1f} ± {0.half_width:.1f}".format(paired(*pair))
+    short["columns"]["clean"] = results.make_column(np.array(short["columns"]["clean"]["correct"][:4]), 80, 1.0)
+    found = tables.compute_differences([RECORDS[2], short], "anrot-clean")[1][0][1]
+    pair = [results.compute_accuracies(r["columns"]["clean"])[:4] for r in (RECORDS[2], short)]
+    assert found == "{0.mean:+.1f} ± {0.half_width:.1f}".format(compare_paired(*pair))
 
 
 def test_differences_leave_out_other_episodes_and_missing_columns():
     other = record("anrot", manifest={"hash": "d" * 64, "n_tasks": 200})
-    assert tables.differences([RECORDS[2], other], "anrot-clean")[1] == []
+    assert tables.compute_differences([RECORDS[2], other], "anrot-clean")[1] == []
     bare = copy.deepcopy(RECORDS[0])
     del bare["columns"]["clean"]
-    assert tables.differences([RECORDS[2], bare], "anrot-clean")[1][0][1] == "-"
+    assert tables.compute_differences([RECORDS[2], bare], "anrot-clean")[1][0][1] == "-"
 
 
 def test_a_missing_reference_is_named():
     with pytest.raises(UserError, match=r"no record of 'prototypes'.*anrot, .*published"):
-        tables.differences(RECORDS, "prototypes")
+        tables.compute_differences(RECORDS, "prototypes")
 
 
 # --- text ---
@@ -243,13 +247,13 @@ def test_a_missing_reference_is_named():
 
 def test_text_is_aligned_and_markdown_is_a_table():
     headings, rows = ["", "clean", "x"], [["a", "1.0 ± 0.1", "2"], ["longer", "-", "33"]]
-    assert tables.as_text(headings, rows).splitlines() == [
+    assert tables.format_text(headings, rows).splitlines() == [
         "            clean   x",
         "---------------------",
         "a       1.0 ± 0.1   2",
         "longer          -  33",
     ]
-    assert tables.as_markdown(headings, rows).splitlines() == [
+    assert tables.format_markdown(headings, rows).splitlines() == [
         "|  | clean | x |",
         "| --- | ---: | ---: |",
         "| a | 1.0 ± 0.1 | 2 |",
@@ -271,24 +275,24 @@ TIMING = {
 
 
 def test_timings_are_compared_with_their_reference():
-    headings, rows = tables.timing(TIMING)
+    headings, rows = tables.make_timing_table(TIMING)
     assert headings[0] == "training step"
     assert headings[3] == "times as fast as published"
     assert rows == [["published", "1000", "900 - 1250", "1.00"], ["ours", "400", "350 - 500", "2.50"]]
-    alone, _ = tables.timing(TIMING | {"settings": {}})
+    alone, _ = tables.make_timing_table(TIMING | {"settings": {}})
     assert alone == headings[:3], "what has no reference has no ratio"
 
 
 def test_timings_are_compared_with_their_limits_and_with_references_of_their_own():
     settings = {"limits": {"published": ["ours", 2.0]}, "reference": {"ours": "published"}, "reference_title": "theirs"}
-    headings, rows = tables.timing(TIMING | {"settings": settings})
+    headings, rows = tables.make_timing_table(TIMING | {"settings": settings})
     assert headings[3:] == ["times as fast as theirs", "times its limit"]
     assert [row[3:] for row in rows] == [["-", "1.25"], ["2.50", "-"]]
 
 
 def test_timings_say_how_much_memory_was_needed():
     memory = {timing.PEAK: {"ours": 12.4, "published": 70.6}}
-    headings, rows = tables.timing(TIMING | {"settings": TIMING["settings"] | memory})
+    headings, rows = tables.make_timing_table(TIMING | {"settings": TIMING["settings"] | memory})
     assert headings[4] == timing.PEAK and [row[4] for row in rows] == ["71", "12"]
 
 
@@ -327,10 +331,10 @@ def test_marks_are_drawn_from_the_records(stored):
     text = file.read_text("utf-8")
     assert "99.9" not in text
     for drawn in (
-        tables.as_markdown(*tables.table(RECORDS)),
-        tables.caption(RECORDS[0]),
-        tables.as_markdown(*tables.differences(RECORDS, "anrot-clean")),
-        tables.as_markdown(*tables.timing(results.read(paths.results_dir() / "bench" / "step.json"))),
+        tables.format_markdown(*tables.make_table(RECORDS)),
+        tables.write_caption(RECORDS[0]),
+        tables.format_markdown(*tables.compute_differences(RECORDS, "anrot-clean")),
+        tables.format_markdown(*tables.make_timing_table(results.read(paths.results_dir() / "bench" / "step.json"))),
     ):
         assert drawn in text
     assert text.startswith("# Title\n\n<!-- table: exp -->\n| ")
@@ -404,13 +408,14 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     points = {0.0: 64, 8 / 255: 32, 16 / 255: 16, 0.1: 0}
     columns = {
-        f"curve PGD-10 {k} query": results.column(
+        f"curve PGD-10 {k} query": results.make_column(
             np.array([right] * 3), 80, 1.0, threat=describe_threat(gradient.pgd(eps, 10, eps / 4, 1, "query"))
         )
         for k, (eps, right) in enumerate(points.items())
     }
     both = {
-        f"PGD-20 8/255 {kind}": results.column(np.array([n] * 3), 80, 1.0) for kind, n in (("support", 16), ("both", 8))
+        f"PGD-20 8/255 {kind}": results.make_column(np.array([n] * 3), 80, 1.0)
+        for kind, n in (("support", 16), ("both", 8))
     }
     made, plain = record("anrot"), record("prototypes")
     made["columns"] |= columns | both
@@ -422,7 +427,7 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
     assert text[2] == "| ANROT, trained on the mixture | 20.0 ± 0.0 | 10.0 ± 0.0 | 45.0 | 8.0/255 | - | - |"
     assert text[3] == "", "a row with nothing to show is left out"
     whole = record("hela-vfa")
-    whole["columns"] |= columns | both | {"clean, attacked tasks": results.column(np.array([64] * 6), 80, 1.0)}
+    whole["columns"] |= columns | both | {"clean, attacked tasks": results.make_column(np.array([64] * 6), 80, 1.0)}
     results.write(tmp_path / "results" / "exp" / "hela-vfa.json", whole)
     row = next(line for line in marks.draw("robustness exp").splitlines() if line.startswith("| HELA-VFA"))
     assert " - " not in row, "a row with everything to show is not"

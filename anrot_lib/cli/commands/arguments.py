@@ -15,7 +15,7 @@ from anrot_lib.core.progress import bar
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.images import open_images
-from anrot_lib.experiments.setting import Setting, check_half_width, experiment_folder
+from anrot_lib.experiments.setting import Setting, check_half_width, choose_folder
 
 T = TypeVar("T")
 
@@ -79,13 +79,13 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     device = devices.resolve_device(run.device)
     precision = devices.resolve_precision(budget.precision, device)
     image_set = read_images(arguments, budget)
-    folder = experiment_folder(image_set, protocol, budget, run.tag, run.reference)
+    folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None)
     check_asked(setting)
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
         + ", ".join(f"{split} {len(classes)}" for split, classes in image_set.splits.items())
-        + f"; encoder {budget.encoder}, training in {precision}, {devices.device_kind(device)}"
+        + f"; encoder {budget.encoder}, training in {precision}, {devices.describe_device(device)}"
     )
     return setting
 
@@ -105,5 +105,5 @@ def check_out(path: Path | None) -> None:
 
 def describe_memory() -> str:
     """The memory that the process took at most, as the end of a sentence; "" where it is not known."""
-    peak = devices.peak_memory()
+    peak = devices.measure_peak_memory()
     return "" if peak is None else f", {peak:.1f} GiB of memory"

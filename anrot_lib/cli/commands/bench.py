@@ -5,7 +5,7 @@ import argparse
 from anrot_lib.cli.commands.arguments import read_options
 from anrot_lib.cli.options.report import BenchOptions
 from anrot_lib.core import paths
-from anrot_lib.core.progress import shown
+from anrot_lib.core.progress import shorten
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 
@@ -17,11 +17,11 @@ def bench(arguments: argparse.Namespace) -> int:
     options = read_options(BenchOptions, arguments)
     size, repeats = options.size, options.repeats
     timings = {
-        "step": lambda: [steps.training_step(size or 32, repeats or 12)],
-        "episodes": lambda: [steps.clean_episodes(size or 84, repeats=repeats or 3)],
+        "step": lambda: [steps.time_training_step(size or 32, repeats or 12)],
+        "episodes": lambda: [steps.time_clean_episodes(size or 84, repeats=repeats or 3)],
         "reconstruction": lambda: [
-            steps.reconstruction_step(size or 32, repeats or 8),
-            steps.frechet_distance(size or 32, repeats or 8),
+            steps.time_reconstruction_step(size or 32, repeats or 8),
+            steps.time_frechet_distance(size or 32, repeats or 8),
         ],
         "levels": lambda: levels.measure(repeats or 3),
         "ranking": lambda: ranking.measure(repeats),
@@ -31,6 +31,6 @@ def bench(arguments: argparse.Namespace) -> int:
             reference = paths.results_dir() / path.relative_to(paths.runs_dir())
             results.write(reference, results.read(path, "timing"))
             path = reference
-        print(tables.as_text(*tables.timing(results.read(path, "timing"))))
-        print(f"record: {shown(path)}")
+        print(tables.format_text(*tables.make_timing_table(results.read(path, "timing"))))
+        print(f"record: {shorten(path)}")
     return 0

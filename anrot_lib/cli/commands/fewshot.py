@@ -20,11 +20,11 @@ from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import escape_control
-from anrot_lib.core.progress import shown
+from anrot_lib.core.progress import shorten
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.estimates import estimate_run, estimate_test
-from anrot_lib.experiments.setting import Setting, make_manifest, tasks_for
+from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
@@ -44,7 +44,7 @@ def run_table(arguments: argparse.Namespace) -> int:
     recipes = {row: read_recipe(arguments, get_method(row).recipe) for row in rows}
     setting = open_setting(arguments)
     if read_options(RunOptions, arguments).dry_run:
-        return dry_run(setting, recipes)
+        return print_plan(setting, recipes)
     setting.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     files = pipeline.run_rows(setting, recipes, read_options(ColumnOptions, arguments).half_width)
@@ -58,16 +58,18 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     from anrot_lib.reports import figures  # they load matplotlib, which only this needs
 
     records = [results.read(file, "accuracy") for file in files]
-    print(f"\n{tables.as_text(*tables.table(records))}\n\n{tables.caption(records[0])}{tables.memory(records)}")
+    print(
+        f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}"
+    )
     for record in records:
         for alarm in record["training"].get("alarms", []):
             print(f"{record['row']}: {alarm}")
     for name, figure in pages.choose_figures(setting.folder).items():
-        print(f"figure: {shown(figures.save(figure(), setting.folder / name))}")
-    print(f"records: {shown(setting.folder)}   checkpoints: {shown(setting.work)}   {seconds:.0f} s")
+        print(f"figure: {shorten(figures.save(figure(), setting.folder / name))}")
+    print(f"records: {shorten(setting.folder)}   checkpoints: {shorten(setting.work)}   {seconds:.0f} s")
 
 
-def dry_run(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) -> int:
+def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) -> int:
     """Print what a run would do and how long it takes. tests: it also tests."""
     estimate = estimate_run(setting, recipes, tests)
     if estimate.pretraining:
@@ -77,7 +79,9 @@ def dry_run(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) ->
     for row, seconds in estimate.training.items():
         testing = f", testing at most about {estimate.test / 60:.1f} min" if tests else ""
         print(f"{row:14s} training about {seconds / 60:.1f} min{testing}")
-    target = f"records would go to {shown(setting.folder)}" if tests else f"the net would go to {shown(setting.work)}"
+    target = (
+        f"records would go to {shorten(setting.folder)}" if tests else f"the net would go to {shorten(setting.work)}"
+    )
     print(f"together about {estimate.total / 60:.1f} min{describe_memory()}; {target}")
     return 0
 
@@ -89,7 +93,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments, get_method(options.method).recipe)
     setting = open_setting(arguments)
     if read_options(RunOptions, arguments).dry_run:
-        return dry_run(setting, {options.method: recipe}, tests=False)
+        return print_plan(setting, {options.method: recipe}, tests=False)
     row = f"{options.method.replace(':', '-')}-{make_key(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if options.out is not None:
@@ -104,7 +108,7 @@ def train(arguments: argparse.Namespace) -> int:
         print("share of the logits: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in last["shares"].items()))
     for alarm in about["alarms"]:
         print(alarm)
-    print(f"net of step {about['best_step']} written to {shown(path)} after {about['seconds']:.0f} s of training")
+    print(f"net of step {about['best_step']} written to {shorten(path)} after {about['seconds']:.0f} s of training")
     return 0
 
 
@@ -122,21 +126,22 @@ def evaluate(arguments: argparse.Namespace) -> int:
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
     net = net.to(setting.device)
     half_width = read_options(ColumnOptions, arguments).half_width
-    manifest = make_manifest(setting, None if half_width is None else tasks_for(setting, net, half_width))
+    manifest = make_manifest(setting, None if half_width is None else plan_tasks(setting, net, half_width))
     trained = about.get("training", {}) | {"checkpoint": checkpoints.sha256(path)}
     if read_options(RunOptions, arguments).dry_run:
         print(
             f"would test on {manifest.n_tasks} episodes for at most about {estimate_test(setting, net) / 60:.1f} min"
-            f"{describe_memory()}, and write {shown(setting.folder / f'{row}.json')}"
+            f"{describe_memory()}, and write {shorten(setting.folder / f'{row}.json')}"
         )
         return 0
     file = pipeline.finish_row(setting, row, recipe, net, trained, manifest)
     record = results.read(file, "accuracy")
-    lines = [[name, tables.value(column), str(len(column["correct"]))] for name, column in record["columns"].items()]
-    print(
-        f"\n{tables.as_text([tables.title_row(record), 'accuracy, %', 'episodes'], lines)}\n\n{tables.caption(record)}"
-    )
-    print(f"record: {shown(file)}")
+    lines = [
+        [name, tables.format_column(column), str(len(column["correct"]))] for name, column in record["columns"].items()
+    ]
+    table = tables.format_text([tables.title_row(record), "accuracy, %", "episodes"], lines)
+    print(f"\n{table}\n\n{tables.write_caption(record)}")
+    print(f"record: {shorten(file)}")
     return 0
 
 

@@ -9,10 +9,10 @@ from anrot_lib.cli.options.fewshot import LevelsOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices
 from anrot_lib.core.configs import change
-from anrot_lib.core.progress import bar, shown
+from anrot_lib.core.progress import bar, shorten
 from anrot_lib.experiments import levels as level_study
 from anrot_lib.experiments.estimates import estimate_levels
-from anrot_lib.experiments.setting import Setting, experiment_folder, make_manifest
+from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget
 
@@ -31,7 +31,7 @@ def open_settings(arguments: argparse.Namespace) -> list[Setting]:
     ]
     image_set = read_images(arguments, budget)
     tag = "-".join(word for word in ("levels", run.tag) if word)
-    folders = [experiment_folder(image_set, protocol, budget, tag, run.reference) for protocol in protocols]
+    folders = [choose_folder(image_set, protocol, budget, tag, run.reference) for protocol in protocols]
     return [
         Setting(image_set, protocol, budget, device, precision, bar, folder)
         for protocol, folder in zip(protocols, folders, strict=True)
@@ -48,20 +48,20 @@ def levels(arguments: argparse.Namespace) -> int:
     first = settings[0]
     print(
         f"{first.image_set.name}: {len(variants)} combinations of levels on {len(settings) * len(options.seeds)} "
-        f"encoder(s) {first.budget.encoder}, training in {first.precision}, {devices.device_kind(first.device)}"
+        f"encoder(s) {first.budget.encoder}, training in {first.precision}, {devices.describe_device(first.device)}"
     )
     if read_options(RunOptions, arguments).dry_run:
-        return dry_run(settings, options.seeds, variants)
+        return print_plan(settings, options.seeds, variants)
     for setting in settings:
         started = time.perf_counter()
         records = [record for seed in options.seeds for record in level_study.run(setting, seed, variants)]
-        print(f"\n{tables.as_text(*level_report.table(records))}\n\n{level_report.caption(records)}")
-        print(f"\n{level_report.verdict(records)}")
-        print(f"records: {shown(setting.folder)}   {time.perf_counter() - started:.0f} s")
+        print(f"\n{tables.format_text(*level_report.make_table(records))}\n\n{level_report.write_caption(records)}")
+        print(f"\n{level_report.write_verdict(records)}")
+        print(f"records: {shorten(setting.folder)}   {time.perf_counter() - started:.0f} s")
     return 0
 
 
-def dry_run(settings: list[Setting], seeds: tuple[int, ...], variants: list[str]) -> int:
+def print_plan(settings: list[Setting], seeds: tuple[int, ...], variants: list[str]) -> int:
     """Print how long a run takes."""
     total = 0.0
     for setting in settings:
@@ -69,6 +69,6 @@ def dry_run(settings: list[Setting], seeds: tuple[int, ...], variants: list[str]
         parts = estimate_levels(setting, seeds[0], variants)
         total += len(seeds) * sum(parts.values())
         text = ", ".join(f"{name} {seconds / 60:.1f} min" for name, seconds in parts.items())
-        print(f"{setting.protocol.shot}-shot, each seed: {text}; records would go to {shown(setting.folder)}")
+        print(f"{setting.protocol.shot}-shot, each seed: {text}; records would go to {shorten(setting.folder)}")
     print(f"together about {total / 60:.1f} min")
     return 0

@@ -41,7 +41,7 @@ def prepare(arguments: argparse.Namespace) -> int:
     if source is None:
         raise UserError("give the folder of images to prepare, or --download cifar100 or omniglot")
     if options.dry_run:
-        return dry_run(source, options)
+        return print_plan(source, options)
     with counting_bar("prepare") as progress:
         image_set = preparing.prepare(
             source,
@@ -65,13 +65,13 @@ def prepare(arguments: argparse.Namespace) -> int:
     if note := about.get("note"):
         print(note)
     print(f"sha256 {image_set.sha256}\nsplit  {image_set.split_hash}")
-    if (peak := devices.peak_memory()) is not None:
+    if (peak := devices.measure_peak_memory()) is not None:
         print(f"{peak:.2f} GiB of memory at most")
     print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
     return 0
 
 
-def dry_run(source: Path | str, options: PrepareOptions) -> int:
+def print_plan(source: Path | str, options: PrepareOptions) -> int:
     """Print what `prepare` would do, from a sample of the images."""
     size = options.size
     plan = preparing.plan(
@@ -115,14 +115,14 @@ def perturb(options: PrepareOptions, perturbation: PerturbOptions, kind: str) ->
 def _describe_noise(sigma: float | None, seed: int) -> dict[str, Any]:
     if sigma is None:
         raise UserError("--perturb noise needs --sigma, in units of the pixel range, such as 0.1")
-    generator = randomness.generator(seed, "noise")
-    return {"parameters": {"sigma": sigma}, "perturbation": lambda images: noise.gaussian(images, sigma, generator)}
+    generator = randomness.make_generator(seed, "noise")
+    return {"parameters": {"sigma": sigma}, "perturbation": lambda images: noise.add_gaussian(images, sigma, generator)}
 
 
 def _build_transfer_attack(image_set: ImageSet, eps: float, seed: int) -> dict[str, Any]:
     threat = gradient.fgsm(eps, target="query")
     with bar("train surrogate", transfer.EPOCHS * len(transfer.split_base(image_set)[0])) as progress:
-        surrogate = transfer.train_on_base(image_set, randomness.generator(seed, "surrogate"), progress=progress)
+        surrogate = transfer.train_on_base(image_set, randomness.make_generator(seed, "surrogate"), progress=progress)
     quality = transfer.measure_surrogate(surrogate, image_set)
     text = f"small CNN on the base classes, squared error, its own predictions as labels; it {quality}"
     if not quality.is_useful:

@@ -13,7 +13,7 @@ from anrot_lib.cli.options.reconstruct import OWN, ReconstructOptions, Reconstru
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths, randomness
 from anrot_lib.core.configs import change
-from anrot_lib.core.progress import bar, shown
+from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import reconstruction
@@ -59,7 +59,7 @@ def build_extractor(
         return extractors.choose_extractor(
             options.extractor, options.extractor_sha256, options.extractor_size, options.download
         ).to(device)
-    init = randomness.generator(0, "init")
+    init = randomness.make_generator(0, "init")
     encoder = encoders.build(budget.encoder, image_set.images.shape[-1], generator=init)
     if trains:
         recipe = settings.Recipe(method="prototypes", hesim=0.0, pretrain=True)
@@ -98,10 +98,10 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     )
     print(
         f"{image_set.name}: {len(recipes)} models of {recipes[0].train_images} images of {budget.size} px; "
-        f"distance by {experiment.extractor.name} on {count} images; {devices.device_kind(device)}"
+        f"distance by {experiment.extractor.name} on {count} images; {devices.describe_device(device)}"
     )
     if run.dry_run:
-        return dry_run(experiment)
+        return print_plan(experiment)
     if minutes is not None:
         end = started + 60 * minutes
         experiment = replace(experiment, pause=lambda: time.monotonic() > end)
@@ -125,28 +125,28 @@ def show(experiment: Experiment, records: list[ReconstructionRecord]) -> None:
     from anrot_lib.reports import reconstruction_figures
 
     for decoding in experiment.decodings:
-        print(f"\n{tables.as_text(*report.table(records, decoding))}")
-        print(f"\n{report.caption(records[0], decoding)}; {report.MARKS}")
-        headings, rows = report.differences(records, decoding)
+        print(f"\n{tables.format_text(*report.make_table(records, decoding))}")
+        print(f"\n{report.write_caption(records[0], decoding)}; {report.MARKS}")
+        headings, rows = report.compute_differences(records, decoding)
         if rows:
-            print(f"\n{tables.as_text(headings, rows)}")
+            print(f"\n{tables.format_text(headings, rows)}")
     first = "mean" if "mean" in experiment.decodings else experiment.decodings[0]  # as README and notebook do
     figures = {
         "reconstructions.png": reconstruction_figures.draw_pictures(experiment, decoding=first),
         "beta.png": reconstruction_figures.draw_betas(records, first),
     }
     for name, figure in figures.items():
-        print(f"figure: {shown(drawing.save(figure, experiment.folder / name))}")
-    print(f"records: {shown(experiment.folder)}   checkpoints: {shown(experiment.work)}")
+        print(f"figure: {shorten(drawing.save(figure, experiment.folder / name))}")
+    print(f"records: {shorten(experiment.folder)}   checkpoints: {shorten(experiment.work)}")
 
 
-def dry_run(experiment: Experiment) -> int:
+def print_plan(experiment: Experiment) -> int:
     """Print how long a run takes."""
     estimate, n = estimate_reconstruction(experiment), len(experiment.recipes)
     print(
         f"training {estimate.training_speed:.0f} images/s: {estimate.training / 60:.1f} min a model; "
         f"features {estimate.feature_speed:.0f} images/s: {estimate.test / 60:.1f} min\n"
         f"{n} models: about {n * (estimate.training + estimate.test) / 60:.0f} min; "
-        f"records would go to {shown(experiment.folder)}"
+        f"records would go to {shorten(experiment.folder)}"
     )
     return 0

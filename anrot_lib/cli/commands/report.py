@@ -4,7 +4,7 @@ import argparse
 
 from anrot_lib.cli.commands.arguments import read_options
 from anrot_lib.cli.options.report import ReportOptions
-from anrot_lib.core.progress import shown
+from anrot_lib.core.progress import shorten
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -16,5 +16,5 @@ def report(arguments: argparse.Namespace) -> int:
         return pages.report(check=options.check)
     from anrot_lib.publish import website
 
-    print(f"site: {shown(website.build(options.site.absolute()))}")
+    print(f"site: {shorten(website.build(options.site.absolute()))}")
     return 0

@@ -21,8 +21,8 @@ from anrot_lib.cli.options.retrieve import (
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import bar, counting_bar, shown
-from anrot_lib.experiments.ranking import Tested, few_shot_columns, find_checkpoint, read_records
+from anrot_lib.core.progress import bar, counting_bar, shorten
+from anrot_lib.experiments.ranking import Tested, find_checkpoint, measure_few_shot_columns, read_records
 from anrot_lib.ranking import embedders, few_shot, names
 from anrot_lib.ranking.attacks import names as attack_names
 from anrot_lib.ranking.attacks import suite
@@ -32,7 +32,7 @@ from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.score import ers, masking, testing
 from anrot_lib.ranking.score.testing import ScoreProtocol
 from anrot_lib.records import results, schema
-from anrot_lib.records.describe import describe_run, parameter_count
+from anrot_lib.records.describe import count_parameters, describe_run
 from anrot_lib.records.journal import Journal
 from anrot_lib.reports import ranking, tables
 
@@ -80,15 +80,15 @@ def attack(arguments: argparse.Namespace) -> int:
     tested = open_checkpoint(options, read_options(ImageOptions, arguments))
     device = devices.resolve_device(run.device)
     profile = options.profile or ("rob28" if tested.name.small else "rob224")
-    attacks = attack_names.profile(profile, options.eps, options.steps)
+    attacks = attack_names.make_profile(profile, options.eps, options.steps)
     protocol = ScoreProtocol(attacks, options.queries, options.seed, options.parity)
     _describe(tested, profile, protocol, device)
     if episodes.few_shot is not None:
-        few_shot.few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
+        few_shot.build_few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
     subject = testing.build_subject(tested.net, tested.net.metric, tested.data.test, device, bar)
     rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
     if run.dry_run:
-        return _dry_run(subject, protocol, rows)
+        return _print_plan(subject, protocol, rows)
     kind = profile if checks.checks is None else f"{profile}.checks"
     file = tested.record_path(kind, run.tag, run.reference)
     belongs_to = {"checkpoint": checkpoints.sha256(tested.path), "data": tested.data.about} | protocol.describe()
@@ -110,8 +110,8 @@ def attack(arguments: argparse.Namespace) -> int:
     if checks.checks is None:
         _print_score(results.read(file, "ranking"))
     else:
-        print(f"\n{tables.as_text(*ranking.checks(results.read(file, 'ranking-checks')))}\n")
-    print(f"record: {shown(file)}")
+        print(f"\n{tables.format_text(*ranking.list_checks(results.read(file, 'ranking-checks')))}\n")
+    print(f"record: {shorten(file)}")
     return 0
 
 
@@ -120,7 +120,7 @@ def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: tor
     print(
         f"{about['name']}: {tested.name.title}, {len(tested.data.test)} test images of {tested.data.test.classes} "
         f"classes; profile {profile}, {attack.threat().name.removesuffix(' query')}, parity {protocol.parity}, "
-        f"{devices.device_kind(device)}"
+        f"{devices.describe_device(device)}"
     )
     if about["steps"] < about["of"]:
         print(f"note: its training stands at step {about['steps']} of {about['of']}")
@@ -135,7 +135,7 @@ def _describe_record(tested: Tested, protocol: ScoreProtocol, profile: str, devi
         "schema": schema.SCHEMA_VERSION,
         "row": tested.name.title,
         "name": tested.about["name"],
-        "run": describe_run(devices.device_kind(device)),
+        "run": describe_run(devices.describe_device(device)),
         "data": tested.data.about,
         "checkpoint": {
             "sha256": checkpoints.sha256(tested.path),
@@ -151,21 +151,21 @@ def _score(
     tested: Tested, subject: Subject, protocol: ScoreProtocol, rows: np.ndarray, journal: Journal, nmi: bool
 ) -> dict[str, Any]:
     """The parts of a record that retrieval and attacks give."""
-    clean = testing.benign_numbers(subject, bar, nmi, protocol.seed)
+    clean = testing.measure_benign(subject, bar, nmi, protocol.seed)
     values = testing.attack_all(subject, protocol, rows, bar, journal)
     return {
         "kind": "ranking",
         "recipe": tested.about["recipe"],
-        "parameters": parameter_count(tested.net),
+        "parameters": count_parameters(tested.net),
         "clean": {name: round(float(value), 4) for name, value in clean.items()},
         **testing.summarise(protocol, *values, clean),
     }
 
 
 def _print_score(record: schema.RankingRecord) -> None:
-    print(f"\n{tables.as_text(*ranking.numbers(record))}\n\n{ranking.score_line(record)}")
+    print(f"\n{tables.format_text(*ranking.list_numbers(record))}\n\n{ranking.score_line(record)}")
     if "few_shot" in record:
-        values = [f"{name} {tables.value(column)}" for name, column in record["few_shot"]["columns"].items()]
+        values = [f"{name} {tables.format_column(column)}" for name, column in record["few_shot"]["columns"].items()]
         print(f"{record['few_shot']['settings']['said']}: {', '.join(values)}")
 
 
@@ -173,10 +173,10 @@ def _measure_few_shot(
     options: FewShotOptions, tasks: int, tested: Tested, protocol: ScoreProtocol, journal: Journal
 ) -> dict[str, Any]:
     """Few-shot accuracy of the same net, on its test classes, under the threat model of the score."""
-    net = few_shot.few_shot_net(tested.net, options.head, options.maps)
+    net = few_shot.build_few_shot_net(tested.net, options.head, options.maps)
     device = next(tested.net.parameters()).device
     with bar("few-shot episodes", tasks) as progress:
-        columns = few_shot_columns(
+        columns = measure_few_shot_columns(
             net.to(device),
             tested.data.test,
             protocol.attacks[0].threat(),
@@ -212,7 +212,7 @@ def _check(
     return checks | about | {"kind": "ranking-checks", "seconds": round(time.perf_counter() - started, 2)}
 
 
-def _dry_run(subject: Subject, protocol: ScoreProtocol, rows: np.ndarray) -> int:
+def _print_plan(subject: Subject, protocol: ScoreProtocol, rows: np.ndarray) -> int:
     started = time.perf_counter()
     trial = rows[:TRIAL_QUERIES]
     testing.attack_all(subject, protocol, trial, bar)
@@ -239,12 +239,12 @@ def table(arguments: argparse.Namespace) -> int:
     """Print published and measured rows, apart from each other."""
     options = read_options(RankingTableOptions, arguments)
     name = options.set if options.config is None else names.parse(options.config).dataset
-    style = tables.as_markdown if options.markdown else tables.as_text
-    headings, rows = ranking.published(name)
+    style = tables.format_markdown if options.markdown else tables.format_text
+    headings, rows = ranking.list_published(name)
     if rows:
         print(style(headings, rows))
         print("* computed here from the printed numbers")
-        print(f"mAP: {ers.published()['about']['mAP']}\n")
+        print(f"mAP: {ers.read_published()['about']['mAP']}\n")
     records = read_records(options.config, dataset=options.set if options.config is None else None)
-    print(style(*ranking.measured(records)) if records else "nothing measured here yet")
+    print(style(*ranking.list_measured(records)) if records else "nothing measured here yet")
     return 0

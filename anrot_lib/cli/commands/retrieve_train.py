@@ -10,7 +10,7 @@ from anrot_lib.cli.commands.retrieve_attack import load_images
 from anrot_lib.cli.options.retrieve import ImageOptions, TrainRankingOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
-from anrot_lib.core.progress import bar, shown
+from anrot_lib.core.progress import bar, shorten
 from anrot_lib.experiments.ranking import evaluate, make_training_record, name_file
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
@@ -47,13 +47,13 @@ def train(arguments: argparse.Namespace) -> int:
     name = recipe.parsed
     print(
         f"{recipe.name}: {recipe.title}, {len(data.train)} training images of {data.train.classes} classes, "
-        f"{len(data.test)} test images of {data.test.classes}; {recipe.size} px, {devices.device_kind(device)}, "
+        f"{len(data.test)} test images of {data.test.classes}; {recipe.size} px, {devices.describe_device(device)}, "
         f"training in {precision}, attack in {recipe.attack_precision}"
     )
-    for note in filter(None, (names.warning(name), data.note, _size_note(recipe))):
+    for note in filter(None, (names.get_warning(name), data.note, _describe_size(recipe))):
         print(f"note: {note}")
     if run.dry_run:
-        return _dry_run(recipe, data, device, precision, options.weights)
+        return _print_plan(recipe, data, device, precision, options.weights)
     stem = name_file(recipe, data, run.tag)
     checkpoint = options.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
     every = options.evaluate_every or (1 if name.small else 5)
@@ -77,17 +77,19 @@ def train(arguments: argparse.Namespace) -> int:
     file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)
-    print(f"weights began as: {trained.start}\ncheckpoint: {shown(checkpoint)}   record: {shown(file)}")
+    print(f"weights began as: {trained.start}\ncheckpoint: {shorten(checkpoint)}   record: {shorten(file)}")
     return 0
 
 
-def _size_note(recipe: RankingRecipe) -> str:
+def _describe_size(recipe: RankingRecipe) -> str:
     if recipe.parsed.small or recipe.size == 224:
         return ""
     return f"images of {recipe.size} px where published numbers are of 224 px: not comparable with them"
 
 
-def _dry_run(recipe: RankingRecipe, data: RankingSet, device: torch.device, precision: str, weights: str | None) -> int:
+def _print_plan(
+    recipe: RankingRecipe, data: RankingSet, device: torch.device, precision: str, weights: str | None
+) -> int:
     """Print how long the training takes. It refuses what the training refuses, but fetches no weights."""
     file = None if weights == DOWNLOAD else weights
     if weights == DOWNLOAD or (weights is None and recipe.pretrain_epochs > 0):  # in place of weights or a classifier
@@ -106,4 +108,4 @@ def _show(trained: TrainedEmbedder) -> None:
     tested = [row for row in trained.history if "R@1" in row]
     headings = ["epoch", "loss", *(k for k in ("destination", "R@1", "R@2", "mAP", "mAP@10") if k in tested[-1])]
     rows = [[str(row["epoch"]), *(f"{row[k]:.3f}" if k in row else "-" for k in headings[1:])] for row in tested]
-    print(f"\n{tables.as_text(headings, rows)}\n")
+    print(f"\n{tables.format_text(headings, rows)}\n")

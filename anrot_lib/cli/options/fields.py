@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
-from anrot_lib.core.units import parse_fraction, pixels
+from anrot_lib.core.units import format_pixels, parse_fraction
 
 METAVARS = {int: "N", float: "X", Path: "FILE"}
 
@@ -56,7 +56,7 @@ def describe_value(value: object, option: Option | None = None) -> str:
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value)
     if isinstance(value, float):
-        return pixels(value) if option is not None and option.metavar == PIXELS else f"{value:g}"
+        return format_pixels(value) if option is not None and option.metavar == PIXELS else f"{value:g}"
     return "on" if value is True else str(value)
 
 

@@ -46,7 +46,7 @@ class Predict:
 
 def get_exercises(number: int) -> dict[str, Fill | Predict]:
     """The exercises of a notebook by their numbers, "3.1" and so on."""
-    notebook = next((n for n in catalogue.ready() if n.number == number), None)
+    notebook = next((n for n in catalogue.list_ready() if n.number == number), None)
     if notebook is None:
         raise UserError(f"there is no notebook {number}")
     exercises: dict[str, Fill | Predict] = importlib.import_module(
@@ -57,10 +57,10 @@ def get_exercises(number: int) -> dict[str, Fill | Predict]:
 
 def check(number: str, answer: Any = None) -> None:
     """Print whether the answer to an exercise is right: "not attempted yet", a counter-example, or "passed"."""
-    print(f"Exercise {number}: {verdict(number, answer)}")
+    print(f"Exercise {number}: {judge(number, answer)}")
 
 
-def verdict(number: str, answer: Any = None) -> str:
+def judge(number: str, answer: Any = None) -> str:
     """What `check` prints, without the number."""
     lesson = get_exercises(int(number.split(".")[0]))
     if number not in lesson:

@@ -56,7 +56,7 @@ def _points(images: Tensor, place: Placement) -> tuple[Tensor, Tensor]:
     return x[:, None], y[:, :, None]
 
 
-def shared(images: Tensor, place: Placement) -> Tensor:
+def mark_shared(images: Tensor, place: Placement) -> Tensor:
     """(n, 1, h', w'): 1 where a drawn pixel lies within the frame of its image too, else 0."""
     x, y = _points(images, place)
     inside = 1 - 2 * FRAME
@@ -89,7 +89,7 @@ def align(a: Tensor, b: Tensor, place: Placement, steps: int) -> Placement:
     return Placement(scale, shift)
 
 
-def correlation(a: Tensor, b: Tensor, mask: Tensor, floor: float = FLAT) -> Tensor:
+def compute_correlation(a: Tensor, b: Tensor, mask: Tensor, floor: float = FLAT) -> Tensor:
     """Correlation (n, c) of a and b (n, c, h, w) within the mask (n, 1, h, w).
 
     A standard deviation below `floor` counts as `floor`, so that flat images agree with nothing.

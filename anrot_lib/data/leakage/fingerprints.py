@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anrot_lib.core.randomness import raw
+from anrot_lib.core.randomness import draw_raw
 
 SIDE = 16  # of the thumbnail
 DETAIL = 42  # about the side of the grey image that pairs are verified on
@@ -41,7 +41,7 @@ class Views(NamedTuple):
     """All that the search keeps of an image: 2.5 kB for one of 84 x 84 pixels."""
 
     thumbnails: Tensor  # (N, 3, 16, 16) uint8, RGB
-    details: Tensor  # (N, 1, s, s) uint8, luminance, s as `detail_side` says
+    details: Tensor  # (N, 1, s, s) uint8, luminance, s as `choose_detail_side` says
 
 
 class Fingerprints(NamedTuple):
@@ -63,34 +63,34 @@ class Candidates(NamedTuple):
         return cls._make(torch.cat(columns) for columns in zip(*parts, strict=True))
 
 
-def to_float(images: np.ndarray) -> Tensor:
+def convert_to_float(images: np.ndarray) -> Tensor:
     """uint8 (n, H, W, C) -> float32 (n, 3, H, W) in [0, 255]; grey is repeated."""
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
-def luminance(x: Tensor) -> Tensor:
+def compute_luminance(x: Tensor) -> Tensor:
     """(n, 3, h, w) -> (n, 1, h, w)."""
     return torch.einsum("c,nchw->nhw", TO_YCC[0], x)[:, None]
 
 
-def detail_side(height: int, width: int) -> int:
+def choose_detail_side(height: int, width: int) -> int:
     """The larger side divided by a whole number, so that pixels average cleanly; 16 at least."""
     side = max(height, width)
     return max(SIDE, side // max(1, round(side / DETAIL)))
 
 
-def views(images: ImageRows) -> Views:
+def make_views(images: ImageRows) -> Views:
     """Thumbnails and details of uint8 images (N, H, W, C), read once, in blocks."""
-    n, side = len(images), detail_side(*images.shape[1:3])
+    n, side = len(images), choose_detail_side(*images.shape[1:3])
     kept = Views(
         torch.empty(n, 3, SIDE, SIDE, dtype=torch.uint8),
         torch.empty(n, 1, side, side, dtype=torch.uint8),
     )
     for start in range(0, n, BLOCK):
-        x = to_float(images[start : start + BLOCK])
+        x = convert_to_float(images[start : start + BLOCK])
         kept.thumbnails[start : start + BLOCK] = F.adaptive_avg_pool2d(x, SIDE).round_()
-        grey = luminance(x)
+        grey = compute_luminance(x)
         if grey.shape[-2:] != (side, side):
             grey = F.adaptive_avg_pool2d(grey, side)
         kept.details[start : start + BLOCK] = grey.round_()
@@ -132,8 +132,8 @@ def _moved(x: Tensor) -> Iterator[Tensor]:
 
 def _sample(images: ImageRows) -> Tensor:
     """Up to 2,000 images, the same for the same N, no larger than the moves need."""
-    rows = np.argsort(raw(0, "fingerprints", len(images)), kind="stable")[:SAMPLE]
-    return F.adaptive_avg_pool2d(to_float(images[np.sort(rows)]), detail_side(*images.shape[1:3]))
+    rows = np.argsort(draw_raw(0, "fingerprints", len(images)), kind="stable")[:SAMPLE]
+    return F.adaptive_avg_pool2d(convert_to_float(images[np.sort(rows)]), choose_detail_side(*images.shape[1:3]))
 
 
 def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
@@ -151,7 +151,7 @@ def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
     return weighted.float()
 
 
-def fingerprints(images: ImageRows, kept: Views) -> Fingerprints:
+def compute_fingerprints(images: ImageRows, kept: Views) -> Fingerprints:
     """Fingerprints of uint8 images (N, H, W, C); `images` serve for the whitening only."""
     x = _sample(images)
     base = _spectra(F.adaptive_avg_pool2d(x, SIDE))
@@ -166,7 +166,7 @@ def fingerprints(images: ImageRows, kept: Views) -> Fingerprints:
     return Fingerprints(even / length, odd / length)
 
 
-def candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
+def find_candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
     """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
     n, step = len(prints.even), 2 * BLOCK
     tiles = [_keep_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]

@@ -13,8 +13,8 @@ import numpy as np
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.data.leakage.near_copies import digests, identical, near_copies
-from anrot_lib.data.splits import SPLITS, listed
+from anrot_lib.data.leakage.near_copies import compute_digests, find_near_copies, group_identical
+from anrot_lib.data.splits import SPLITS, list_briefly
 
 MODES = ("error", "quarantine", "report")
 
@@ -85,23 +85,23 @@ class Report:
         return "; ".join(shown) + (f"; {len(pairs) - limit} more" if len(pairs) > limit else "")
 
 
-def shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
+def describe_shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
     """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever case."""
     keys = {s: {str(name).casefold(): str(name) for name in names} for s, names in splits.items()}
     return [
-        f"{a} and {b} share {listed(names)}"
+        f"{a} and {b} share {list_briefly(names)}"
         for a, b in combinations(keys, 2)
         if (names := [keys[a][k] for k in sorted(keys[a].keys() & keys[b].keys())])
     ]
 
 
-def class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
+def check_class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
     """UserError, with the names, if a class is in two splits (in whatever case)."""
-    if shared := shared_classes(splits):
+    if shared := describe_shared_classes(splits):
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
 
 
-def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray) -> list[Pair]:
+def find_duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray) -> list[Pair]:
     """Copies among uint8 images (N, H, W, C), sorted by rows.
 
     `split_of_image` (N,) holds "train", "val", "test" or "" (in no split). Of more than two
@@ -109,15 +109,15 @@ def duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarra
     thousand black frames make 999 pairs and every image that leaks is named.
     """
     rank = np.array([SPLITS.index(s) if s in SPLITS else -1 for s in split_of_image])
-    hashes = digests(images)
-    groups = identical(hashes)
+    hashes = compute_digests(images)
+    groups = group_identical(hashes)
     firsts = [row for row, h in enumerate(hashes) if h not in groups or groups[h][0] == row]
     links: dict[tuple[int, int], tuple[str, float]] = {}
     for rows in groups.values():
         best = _best(rows, rank)
         links |= {_ordered(row, best): ("identical", 1.0) for row in rows if row != best}
     unique = images if len(firsts) == len(images) else SomeRows(images, np.array(firsts))
-    for i, j, mirrored, score in near_copies(unique):
+    for i, j, mirrored, score in find_near_copies(unique):
         a, b = (groups.get(hashes[firsts[k]], [firsts[k]]) for k in (i, j))
         link = ("mirrored" if mirrored else "near", score)
         links |= {_ordered(row, _best(b, rank)): link for row in a}
@@ -178,9 +178,9 @@ def check(image_set: ImageSet, n_shot: int = 1, n_query: int = 1, n_way: int = 5
     if mode not in MODES:
         raise UserError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
     if mode != "report":
-        class_overlap(image_set.split_names)
+        check_class_overlap(image_set.split_names)
     split_of_image = name_splits_of_images(image_set)
-    pairs = duplicates(image_set.images, image_set.labels, split_of_image)
+    pairs = find_duplicates(image_set.images, image_set.labels, split_of_image)
     gone = quarantine(pairs, split_of_image) if mode == "quarantine" else np.empty(0, np.int64)
     report = _report(image_set, pairs, gone, n_shot + n_query, n_way)
     if mode == "error" and not report.clean:
@@ -229,7 +229,7 @@ def _name(image_set: ImageSet, row: int) -> str:
 
 
 def _list_shortages(shortages: Sequence[Shortage], limit: int = 8) -> str:
-    return listed([f"{s.class_name}: {s.images}" for s in shortages], limit)
+    return list_briefly([f"{s.class_name}: {s.images}" for s in shortages], limit)
 
 
 def _list_splits(small: Mapping[str, int]) -> str:

@@ -44,12 +44,12 @@ class Verdict(NamedTuple):
         return cls._make(torch.cat(list(column)) for column in columns)
 
 
-def digests(images: np.ndarray) -> list[bytes]:
+def compute_digests(images: np.ndarray) -> list[bytes]:
     """A 128-bit digest of each image's pixels."""
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
 
 
-def near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
+def find_near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
     """(row, later row, mirrored, score in [0, 1]) of each near-copy among uint8 (N, H, W, C).
 
     For images that differ from one another. The work grows with N^2 (matrix products over
@@ -58,8 +58,8 @@ def near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
     if len(images) < 2:
         return []
     with torch.no_grad():
-        kept = fingerprints.views(images)
-        candidates = fingerprints.candidates(fingerprints.fingerprints(images, kept))
+        kept = fingerprints.make_views(images)
+        candidates = fingerprints.find_candidates(fingerprints.compute_fingerprints(images, kept))
         with _one_thread():
             candidates, verdict = verify(kept, candidates)
         good = is_copy(verdict)
@@ -110,10 +110,10 @@ def _pair(plane: Tensor, pairs: Candidates) -> tuple[Tensor, Tensor]:
 def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor]:
     """Place the thumbnails on one another; which pairs deserve a closer look."""
     a, b = _pair(kept.thumbnails, pairs)
-    grey_a, grey_b = fingerprints.luminance(a), fingerprints.luminance(b)
+    grey_a, grey_b = fingerprints.compute_luminance(a), fingerprints.compute_luminance(b)
     placed = alignment.align(grey_a, grey_b, alignment.start_in_place(len(a)), steps=5)
-    mask = alignment.shared(a, placed)
-    alike = alignment.correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
+    mask = alignment.mark_shared(a, placed)
+    alike = alignment.compute_correlation(alignment.cut(grey_a), alignment.draw(grey_b, placed), mask)
     _, patch, recoloured = _colours(a, b, placed)
     return placed, (alike[:, 0] >= COARSE) & (torch.minimum(patch, recoloured) <= COARSE_PATCH)
 
@@ -148,14 +148,14 @@ def _bands(x: Tensor) -> Tensor:
 
 
 def _texture(a: Tensor, b: Tensor, placed: alignment.Placement) -> Tensor:
-    mask = alignment.shared(a, placed)
+    mask = alignment.mark_shared(a, placed)
     a, b = alignment.cut(_bands(a)), alignment.draw(_bands(b), placed)
-    return alignment.correlation(a, b, mask, floor=0.02).mean(1)
+    return alignment.compute_correlation(a, b, mask, floor=0.02).mean(1)
 
 
 def _colours(a: Tensor, b: Tensor, placed: alignment.Placement) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and patchwise difference of aligned RGB thumbnails; patchwise after gain and offset."""
-    mask = alignment.shared(a, placed)
+    mask = alignment.mark_shared(a, placed)
     total = mask.sum((2, 3), keepdim=True).clamp(min=1)
     a, b = alignment.cut(a), alignment.draw(b, placed)
     plain = (a - b) * mask
@@ -169,7 +169,7 @@ def _worst_patch(difference: Tensor) -> Tensor:
     return F.avg_pool2d(difference, 3, stride=2).abs().amax((1, 2, 3))
 
 
-def identical(groups: Sequence[bytes]) -> dict[bytes, list[int]]:
+def group_identical(groups: Sequence[bytes]) -> dict[bytes, list[int]]:
     """{digest: rows, ascending} of the digests that occur more than once."""
     rows: dict[bytes, list[int]] = {}
     for row, digest in enumerate(groups):

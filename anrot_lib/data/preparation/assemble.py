@@ -19,7 +19,7 @@ from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import packing, screening
 from anrot_lib.data.preparation.split_choice import SplitChoice, choose
-from anrot_lib.data.readers.catalogue import known_for
+from anrot_lib.data.readers.catalogue import describe_known
 from anrot_lib.data.readers.decode import DECODER
 from anrot_lib.data.readers.items import Item, Source
 
@@ -43,7 +43,7 @@ def finish(
     was packed before as it was.
     """
     on_bad, on_duplicates = (provenance["options"][k] for k in ("on_bad", "on_duplicates"))
-    findings = screening.unreadable(source.items, state.bad, on_bad)
+    findings = screening.list_unreadable(source.items, state.bad, on_bad)
     items = [item for number, item in enumerate(source.items) if number not in state.bad]
     if on_bad == "quarantine":
         choice = _redrawn(source, choice, items, provenance)
@@ -99,7 +99,7 @@ def build(
     class_names, labels = _numbered([item.class_name for item in items])
     numbers = {c: i for i, c in enumerate(class_names)}
     levels = {level: _numbered([item.levels[i] for item in items]) for i, level in enumerate(source.level_names)}
-    return image_set.from_arrays(
+    return image_set.build_image_set(
         name,
         images,
         labels,
@@ -128,7 +128,7 @@ def describe_source(source: Source, choice: SplitChoice, options: dict[str, Any]
         "source": source.folder.resolve().name,
         "layout": source.layout,
         "found": source.summary,
-        **known_for(choice.name, sum(not item.turn for item in source.items)),
+        **describe_known(choice.name, sum(not item.turn for item in source.items)),
         "split": split,
         "options": options,
         "decoder": {"rule": DECODER, "pillow": PIL.__version__},
@@ -153,7 +153,7 @@ def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
         raise UserError(f"{where} cannot be read or written: {error.strerror or error}") from None
 
 
-def plain_set_name(name: str) -> str:
+def make_set_name(name: str) -> str:
     """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
     text = unicodedata.normalize("NFC", name).casefold()
     plain = re.sub(r"[^\w.]+", "-", text).strip("-._")

@@ -70,7 +70,7 @@ def pack(source: Source, size: int, work: Path, key: str, progress: Progress | N
     return state
 
 
-def trial(source: Source, size: int, images: int = 128) -> float:
+def time_reading(source: Source, size: int, images: int = 128) -> float:
     """Seconds that reading and decoding one image takes here, from some that are spread over the source."""
     numbers = range(0, len(source.items), max(1, len(source.items) // images))
     started = time.monotonic()
@@ -84,7 +84,7 @@ def finish(work: Path, shape: tuple[int, ...]) -> Path:
     """Give images.part its header, so that it is a whole .npy file; return its path."""
     path = work / "images.part"
     with open(path, "r+b") as file:
-        file.write(packed.npy_header(shape))
+        file.write(packed.make_npy_header(shape))
     return path
 
 

@@ -17,7 +17,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import packed
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.data.preparation.assemble import plain_set_name, storage_errors
+from anrot_lib.data.preparation.assemble import make_set_name, storage_errors
 
 GREY_LEVEL = 1 / 255
 
@@ -54,7 +54,7 @@ def perturb(
     Pixels are stored as uint8, rounded, which moves a value by up to half a grey level: what is
     stored may differ from the source by eps + 0.5 / 255, and that is what is checked.
     """
-    name = plain_set_name(f"{image_set.name}-{kind}")
+    name = make_set_name(f"{image_set.name}-{kind}")
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
     provenance = _provenance(image_set, kind, parameters, seed)
     _refuse_others(folder, image_set)
@@ -63,7 +63,7 @@ def perturb(
         blocks = _perturbed(image_set, perturbation, with_labels, batch, device)
         farthest = 0.0
         with open(path, "wb") as file:
-            file.write(packed.npy_header(image_set.images.shape))
+            file.write(packed.make_npy_header(image_set.images.shape))
             for rows, pixels in blocks:
                 farthest = max(farthest, _moved(pixels, image_set.images[rows], eps, kind))
                 file.write(pixels.data)

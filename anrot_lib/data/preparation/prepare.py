@@ -19,7 +19,7 @@ from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import packing, screening
-from anrot_lib.data.preparation.assemble import Place, describe_source, finish, plain_set_name, storage_errors
+from anrot_lib.data.preparation.assemble import Place, describe_source, finish, make_set_name, storage_errors
 from anrot_lib.data.preparation.perturbed import perturb
 from anrot_lib.data.preparation.split_choice import SplitChoice, add_superclasses, choose
 from anrot_lib.data.readers import items, layouts
@@ -108,9 +108,11 @@ def plan(
     _check_options(size, on_bad, screening.ON_DUPLICATES[0], channels)
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
     n = len(listed.items)
-    screening.unreadable(listed.items, {k: item.problem for k, item in enumerate(listed.items) if item.problem}, on_bad)
+    screening.list_unreadable(
+        listed.items, {k: item.problem for k, item in enumerate(listed.items) if item.problem}, on_bad
+    )
     stored = n * size * size * listed.channels
-    return Plan(listed.summary, choose(listed, split, seed).summary, n, stored, n * packing.trial(listed, size))
+    return Plan(listed.summary, choose(listed, split, seed).summary, n, stored, n * packing.time_reading(listed, size))
 
 
 def pack_source(
@@ -124,7 +126,7 @@ def pack_source(
 ) -> ImageSet:
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
-    name = plain_set_name(name)
+    name = make_set_name(name)
     if name in RESERVED and out is None:
         raise UserError(f"{name!r} is the name of the embedded set; give this one another name (--name)")
     folder = Path(out).expanduser() if out else paths.packed_dir() / name

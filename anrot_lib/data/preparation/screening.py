@@ -39,7 +39,7 @@ class Screened(NamedTuple):
     duplicates: dict[str, Any]  # what was found, for the provenance
 
 
-def unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> list[Finding]:
+def list_unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> list[Finding]:
     """The images that could not be decoded; UserError if the user wants none or none is left."""
     findings = [Finding(items[n].file, items[n].class_name, why) for n, why in sorted(bad.items())]
     if findings and (on_bad == "error" or len(findings) == len(items)):
@@ -85,7 +85,7 @@ def _noted_pairs(image_set: ImageSet, split_of_image: np.ndarray, note: Path) ->
     if (pairs := _read_note(note, made_for)) is not None:
         return pairs
     log.info("looking for copies among %d images", len(image_set))
-    pairs = guard.duplicates(image_set.images, image_set.labels, split_of_image)
+    pairs = guard.find_duplicates(image_set.images, image_set.labels, split_of_image)
     paths.write_json(note, {"made_for": made_for, "pairs": pairs})
     return pairs
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import splits
-from anrot_lib.data.leakage.guard import shared_classes
+from anrot_lib.data.leakage.guard import describe_shared_classes
 from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.items import Source
 
@@ -46,7 +46,7 @@ def choose(source: Source, split: str, seed: int) -> SplitChoice:
 def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:
     if any(item.split for item in source.items):
         return _stored(source, base)
-    if fitting := published_like(base):
+    if fitting := find_published(base):
         return _published(base, fitting[0])
     if not source.unread:
         return _random(base, seed)
@@ -55,7 +55,7 @@ def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:
     raise UserError(f"the split files were not understood ({reasons}); correct them, or choose --split random{drawn}")
 
 
-def published_like(class_names: Sequence[str]) -> list[str]:
+def find_published(class_names: Sequence[str]) -> list[str]:
     """The published splits whose classes are exactly these, in the order of splits.NAMES."""
     return [name for name in splits.NAMES if _fits(class_names, name)]
 
@@ -70,9 +70,9 @@ def _fits(class_names: Sequence[str], name: str) -> bool:
 
 def _published(base: Sequence[str], name: str) -> SplitChoice:
     classes = {part: tuple(base[i] for i in indices) for part, indices in splits.assign(base, name).items()}
-    others = [other for other in published_like(base) if other != name]
+    others = [other for other in find_published(base) if other != name]
     also = f" (the classes also fit {', '.join(others)})" if others else ""
-    return SplitChoice(name, classes, f"split {name}{also}: {counts(classes)}")
+    return SplitChoice(name, classes, f"split {name}{also}: {describe_counts(classes)}")
 
 
 def _random(base: Sequence[str], seed: int) -> SplitChoice:
@@ -83,8 +83,8 @@ def _random(base: Sequence[str], seed: int) -> SplitChoice:
             "episode has ways, so 3 classes at least, and 15 for 5-way episodes; one folder a class"
         )
     refuse_twins(base, "the classes")
-    classes = splits.random_split(base, seed)
-    return SplitChoice("random", classes, f"split drawn with seed {seed}: {counts(classes)}")
+    classes = splits.draw_split(base, seed)
+    return SplitChoice("random", classes, f"split drawn with seed {seed}: {describe_counts(classes)}")
 
 
 def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
@@ -102,14 +102,14 @@ def _stored(source: Source, base: Sequence[str]) -> SplitChoice:
             "choose --split random, which draws train, val and test among these classes"
         )
     classes = {s: tuple(sorted(members[s])) for s in splits.SPLITS if s in members}
-    for name in published_like(base):
+    for name in find_published(base):
         if _published(base, name).classes == classes:
-            return SplitChoice(name, classes, f"split as stored, which is {name}: {counts(classes)}")
-    return SplitChoice("folders", classes, f"split as stored: {counts(classes)}")
+            return SplitChoice(name, classes, f"split as stored, which is {name}: {describe_counts(classes)}")
+    return SplitChoice("folders", classes, f"split as stored: {describe_counts(classes)}")
 
 
 def _refuse_shared(source: Source, members: dict[str, set[str]]) -> None:
-    if shared := shared_classes(members):
+    if shared := describe_shared_classes(members):
         raise UserError(
             f"{source.folder}: {'; '.join(shared)}, but few-shot splits must not share a class; choose a published "
             "split or --split random: all images of a class, from whatever folder, go to one new part"
@@ -126,14 +126,14 @@ def _add_turned(source: Source, classes: Names) -> Names:
     }
 
 
-def counts(classes: Names) -> str:
+def describe_counts(classes: Names) -> str:
     """ "64 train, 16 val, 20 test classes"."""
     return ", ".join(f"{len(names)} {part}" for part, names in classes.items()) + " classes"
 
 
 def add_superclasses(source: Source, choice: SplitChoice) -> Source:
     """Add the level "superclass" where the published split knows it and the source does not."""
-    groups = splits.groups(choice.name) if choice.name in ("cifar-fs", "fc100") else {}
+    groups = splits.load_groups(choice.name) if choice.name in ("cifar-fs", "fc100") else {}
     if source.level_names or not groups:
         return source
     meant = dict(zip(source.class_names, splits.match(source.class_names, choice.name), strict=True))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.items import Item, is_image, name_folder, plain_name, walk
+from anrot_lib.data.readers.items import Item, is_image, make_plain_name, name_folder, walk
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, read_entries, read_table
 
 
@@ -14,9 +14,9 @@ def read_annotations(part: Path, root: Path, split: str) -> tuple[list[Item], li
     for where, files in walk(part):
         prefix = name_folder(where, root)
         for file in files:
-            shown = prefix + plain_name(file)
+            shown = prefix + make_plain_name(file)
             if file in labels:
-                items.append(Item(plain_name(labels[file]), shown, where / file, split=split))
+                items.append(Item(make_plain_name(labels[file]), shown, where / file, split=split))
             else:
                 ignored.append(shown)
     return items, ignored

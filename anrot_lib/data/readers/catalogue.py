@@ -45,7 +45,7 @@ CATALOGUE: dict[str, Known] = {
 }  # fmt: skip
 
 
-def known_for(split_name: str, n_images: int) -> dict[str, str]:
+def describe_known(split_name: str, n_images: int) -> dict[str, str]:
     """Title, licence and homepage of the set that a standard split belongs to; empty if unknown.
 
     With a note if the number of images is another one: results on a cut, or on another edition

@@ -45,7 +45,7 @@ def name_classes(folders: Iterable[Parts], where: object) -> dict[Parts, Parts]:
     folders are groups of classes (alphabet/character), unless their names repeat from group to group: then these are
     sessions of a class (cup/session1), or classes in sessions (session1/cup). UserError where neither can be known.
     """
-    plain = {folder: _without_plain(folder) for folder in folders}
+    plain = {folder: _drop_plain(folder) for folder in folders}
     direct = set(plain.values())
     classes = {folder: _shortest_prefix(parts, direct) for folder, parts in plain.items()}
     depths = {len(parts) for parts in classes.values()}
@@ -61,7 +61,7 @@ def name_classes(folders: Iterable[Parts], where: object) -> dict[Parts, Parts]:
     return classes
 
 
-def _without_plain(parts: Parts) -> Parts:
+def _drop_plain(parts: Parts) -> Parts:
     while len(parts) > 1 and parts[-1].casefold() in PLAIN:
         parts = parts[:-1]
     return parts

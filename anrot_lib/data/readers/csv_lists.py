@@ -8,8 +8,8 @@ from pathlib import Path
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.folders import list_classes, unwrap
-from anrot_lib.data.readers.items import Item, Source, is_image, plain_name, subfolders, walk
-from anrot_lib.data.readers.split_names import name_parts, part_of
+from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, walk
+from anrot_lib.data.readers.split_names import name_parts, read_part
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, find_by_header, find_columns, read_entries, read_table
 
 FOLDERS = {
@@ -43,7 +43,7 @@ def find_lists(folder: Path) -> Lists:
     """The lists of images in a folder: those called train, val and test if they are there, else every csv list."""
     unread: dict[Path, str] = {}
     for root in _chain(folder):
-        for place in (root, *(p for p in subfolders(root) if p.name.casefold() in FOLDERS)):
+        for place in (root, *(p for p in list_subfolders(root) if p.name.casefold() in FOLDERS)):
             files = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
             reasons = {path: why for path in files if (why := _fault(path, root))}
             good = [path for path in files if path not in reasons]
@@ -63,13 +63,13 @@ def _chain(folder: Path) -> list[Path]:
 
 
 def _is_split_list(path: Path) -> bool:
-    return part_of(path.stem) is not None or "split" in path.stem.casefold()
+    return read_part(path.stem) is not None or "split" in path.stem.casefold()
 
 
 def _split_lists(files: list[Path], place: Path) -> list[Path]:
     """The lists of train, val and test, in this order."""
-    named = [p for p in files if part_of(p.stem) is not None]
-    if len({part_of(p.stem) for p in named}) > 1:
+    named = [p for p in files if read_part(p.stem) is not None]
+    if len({read_part(p.stem) for p in named}) > 1:
         named = [p for p in named if "trainval" not in p.stem.casefold().replace("_", "")] or named
     parts = name_parts([p.name.rsplit(".", 1)[0] for p in named], place)
     order = ("train", "val", "test")
@@ -87,7 +87,7 @@ def _fault(path: Path, root: Path) -> str:
             return ""
         columns = find_columns(table, path)
         if "file" not in columns:
-            known = {plain_name(where.name) for where, _ in walk(root)}
+            known = {make_plain_name(where.name) for where, _ in walk(root)}
             for number, row in table.rows:
                 if row[columns["label"]].replace("\\", "/").rsplit("/", 1)[-1] not in known:
                     return (
@@ -114,7 +114,7 @@ def read_csv(folder: Path) -> Source:
     items = [item for path, entry in entries for item in tree.items_of(path, entry)]
     _refuse_repeats(folder, items)
     listed = {item.path for item in items}
-    ignored = [plain_name(name) for name, path in tree.paths.items() if path not in listed and path not in files]
+    ignored = [make_plain_name(name) for name, path in tree.paths.items() if path not in listed and path not in files]
     n_classes = len({item.class_name for item in items})
     summary = f"{', '.join(p.name for p in files)}: {len(items)} images of {n_classes} classes"
     if ignored:
@@ -139,7 +139,9 @@ class Tree:
         if not entry.file:
             return [item._replace(split=entry.split) for item in self._class(path, entry)]
         image, problem = self.locate(path, entry)
-        return [Item(plain_name(entry.label), plain_name(entry.file), image, split=entry.split, problem=problem)]
+        return [
+            Item(make_plain_name(entry.label), make_plain_name(entry.file), image, split=entry.split, problem=problem)
+        ]
 
     def _class(self, path: Path, entry: Entry) -> list[Item]:
         if self.classes is None:
@@ -148,7 +150,7 @@ class Tree:
             for item in list_classes(images, self.root).items:
                 for name in {item.class_name, item.class_name.rsplit("/", 1)[-1]}:
                     self.classes[name].append(item)
-        members = self.classes.get(plain_name(entry.label), [])
+        members = self.classes.get(make_plain_name(entry.label), [])
         if not members:
             raise UserError(f"{path}, line {entry.line}: {entry.label!r} is neither an image nor a folder of images")
         return members

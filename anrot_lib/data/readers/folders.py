@@ -7,8 +7,8 @@ from typing import NamedTuple
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.annotations import read_annotations
 from anrot_lib.data.readers.class_folders import PLAIN, Parts, name_classes, refuse_twins
-from anrot_lib.data.readers.items import Item, Source, is_image, name_folder, plain_name, subfolders, walk
-from anrot_lib.data.readers.split_names import name_parts, part_of
+from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, name_folder, walk
+from anrot_lib.data.readers.split_names import name_parts, read_part
 
 OMNIGLOT_SIDES = ("images_background", "images_evaluation")
 Naming = Callable[[Iterable[Parts], object], dict[Parts, Parts]]
@@ -23,8 +23,8 @@ class Listing(NamedTuple):
 
 def unwrap(folder: Path) -> Path:
     """The folder itself, or the only folder in it as long as nothing else is there (archives)."""
-    while len(inside := subfolders(folder)) == 1 and not _has_images(folder):
-        if not subfolders(inside[0]):
+    while len(inside := list_subfolders(folder)) == 1 and not _has_images(folder):
+        if not list_subfolders(inside[0]):
             break
         folder = inside[0]
     return folder
@@ -40,9 +40,9 @@ def split_folders(folder: Path) -> dict[str, Path]:
     One of them must hold a folder a class. A class may well be called "train", beside "bus" and "bicycle": then no
     other part is there. UserError for two folders that are called like the same part.
     """
-    inside = {path.name: path for path in subfolders(folder)}
-    words = [name for name in inside if part_of(name)]
-    if "train" not in {part_of(name) for name in words} or len(words) < 2:
+    inside = {path.name: path for path in list_subfolders(folder)}
+    words = [name for name in inside if read_part(name)]
+    if "train" not in {read_part(name) for name in words} or len(words) < 2:
         return {}
     holding = [name for name in words if any(walk_images(inside[name]))]
     parts = {part: inside[name] for name, part in name_parts(holding, folder).items()}
@@ -53,16 +53,16 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 def _class_folders(part: Path) -> bool:
     """Whether a part holds a folder a class: more than a single folder of images, such as val/images."""
-    inside = [path for path in subfolders(_enter(part)) if any(walk_images(path))]
+    inside = [path for path in list_subfolders(_enter(part)) if any(walk_images(path))]
     return bool(inside) and not (len(inside) == 1 and inside[0].name.casefold() in PLAIN)
 
 
 def _enter(part: Path) -> Path:
     """The folder that holds the classes: archives often hold theirs twice, seg_train/seg_train, or train/images."""
-    inside = subfolders(part)
-    if len(inside) != 1 or _has_images(part) or not subfolders(inside[0]):
+    inside = list_subfolders(part)
+    if len(inside) != 1 or _has_images(part) or not list_subfolders(inside[0]):
         return part
-    again = part_of(inside[0].name) == part_of(part.name) or inside[0].name.casefold() in PLAIN
+    again = read_part(inside[0].name) == read_part(part.name) or inside[0].name.casefold() in PLAIN
     return _enter(inside[0]) if again else part
 
 
@@ -82,10 +82,10 @@ def list_classes(folder: Path, root: Path, split: str | None = None, naming: Nam
     classes = (naming or _name_by_path)(holding, folder)
     items, ignored = [], []
     for parts, (where, files) in places.items():
-        name = "/".join(plain_name(part) for part in classes.get(parts, ()))
+        name = "/".join(make_plain_name(part) for part in classes.get(parts, ()))
         prefix = name_folder(where, root)
         for file in files:
-            shown = prefix + plain_name(file)
+            shown = prefix + make_plain_name(file)
             if name and is_image(file):
                 items.append(Item(name, shown, where / file, split=split))
             else:
@@ -116,7 +116,7 @@ def read_class_folders(folder: Path) -> Source:
 
 
 def _read_folders(folder: Path, naming: Naming | None) -> Source:
-    if _has_images(folder) and not subfolders(folder):
+    if _has_images(folder) and not list_subfolders(folder):
         raise UserError(
             f"{folder} holds images, but no folder for each class and no csv file that names their "
             "classes; put the images of every class into a folder of its own"
@@ -126,9 +126,9 @@ def _read_folders(folder: Path, naming: Naming | None) -> Source:
 
 def _refuse_unread_split(folder: Path) -> None:
     """UserError for folders that are called like the parts of a split but cannot be read as one."""
-    inside = subfolders(folder)
-    parts = [path for path in inside if part_of(path.name)]
-    if len({part_of(path.name) for path in parts}) > 1:
+    inside = list_subfolders(folder)
+    parts = [path for path in inside if read_part(path.name)]
+    if len({read_part(path.name) for path in parts}) > 1:
         names = " and ".join(repr(path.name) for path in parts)
         raise UserError(
             f"{folder}: the folders {names} look like the parts of a split, but hold no folder for each class; give "
@@ -169,7 +169,7 @@ def read_split_folders(folder: Path) -> Source:
     what = f"folders {', '.join(path.name for path in parts.values())} with a folder for each class"
     if unlabelled:
         what += f"; {', '.join(unlabelled)} holds images without classes, which were passed over"
-    if beside := [path.name for path in subfolders(folder) if path not in parts.values()]:
+    if beside := [path.name for path in list_subfolders(folder) if path not in parts.values()]:
         what += f"; passed over beside them: {', '.join(beside[:8])}"
     return _source(folder, "split-folders", what, Listing(items, ignored))
 
@@ -181,7 +181,7 @@ def read_cub(folder: Path) -> Source:
     return _source(images, "cub", "CUB, a folder for each bird", list_classes(images, images))
 
 
-def omniglot_sides(folder: Path) -> list[Path]:
+def find_omniglot_sides(folder: Path) -> list[Path]:
     return [folder / side for side in OMNIGLOT_SIDES if (folder / side).is_dir()]
 
 
@@ -190,7 +190,7 @@ def read_omniglot(folder: Path) -> Source:
 
     A class is "alphabet/character", and "alphabet" is a further label level.
     """
-    sides = omniglot_sides(folder)
+    sides = find_omniglot_sides(folder)
     if not sides:
         raise UserError(f"{folder} has neither images_background nor images_evaluation (Omniglot)")
     listings = [list_classes(side, folder) for side in sides]

@@ -10,13 +10,13 @@ import numpy as np
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers.items import Item, Newest, Source
-from anrot_lib.data.readers.split_names import part_of
+from anrot_lib.data.readers.split_names import read_part
 
 NAME = re.compile(r"(.*?)[-_.]?images[-_.]?idx3[-_.]ubyte(\.gz)?", re.IGNORECASE)
 MOST_BYTES = 1 << 32  # of an unpacked file
 
 
-def idx_file(folder: Path, name: str) -> Path | None:
+def find_idx_file(folder: Path, name: str) -> Path | None:
     """A file such as train-images-idx3-ubyte: with a dot before idx, gzipped, or in a folder of its name."""
     names = [form + end for form in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
     places = [place for n in names for place in (folder / n, folder / n / n)]
@@ -24,7 +24,7 @@ def idx_file(folder: Path, name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
+def find_idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
     """(part of the split, images, labels) of every pair of files in a folder, or in its folder raw."""
     pairs = []
     for place in (folder, folder / "raw"):
@@ -32,10 +32,10 @@ def idx_pairs(folder: Path) -> list[tuple[str, Path, Path]]:
             if (match := NAME.fullmatch(path.name)) is None:
                 continue
             prefix = match[1].casefold()
-            part = "test" if prefix.endswith("t10k") else part_of(prefix.rsplit("-", 1)[-1]) or "train"
+            part = "test" if prefix.endswith("t10k") else read_part(prefix.rsplit("-", 1)[-1]) or "train"
             name = path.name.removesuffix(".gz").replace(".idx", "-idx")
             label_name = re.sub("images", "labels", name, flags=re.IGNORECASE).replace("idx3", "idx1")
-            images, labels = idx_file(place, name), idx_file(place, label_name)
+            images, labels = find_idx_file(place, name), find_idx_file(place, label_name)
             if images and labels:
                 pairs.append((part, images, labels))
     return pairs
@@ -58,7 +58,7 @@ def read_idx(path: Path) -> np.ndarray:
 
 def read_idx_folder(folder: Path) -> Source:
     """train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-...: classes are the numbers of the labels."""
-    pairs = idx_pairs(folder)
+    pairs = find_idx_pairs(folder)
     if not pairs:
         raise UserError(f"{folder} holds no train-images-idx3-ubyte with train-labels-idx1-ubyte")
     items = [item for part, images, labels in pairs for item in _items(part, images, labels)]

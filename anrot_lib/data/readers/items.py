@@ -126,7 +126,7 @@ def add_rotations(source: Source) -> Source:
     return replace(source, items=(*source.items, *turned), summary=summary)
 
 
-def plain_name(name: str) -> str:
+def make_plain_name(name: str) -> str:
     """A file's name as text that every system and JSON can hold: composed accents, valid UTF-8."""
     valid = os.fsencode(name).decode("utf-8", "replace")
     return unicodedata.normalize("NFC", valid)
@@ -135,7 +135,7 @@ def plain_name(name: str) -> str:
 def name_folder(folder: Path, root: Path) -> str:
     """What the names of the files in a folder begin with, seen from `root`: "a/b/", or "" for the root."""
     parts = folder.relative_to(root).parts
-    return "".join(f"{plain_name(part)}/" for part in parts)
+    return "".join(f"{make_plain_name(part)}/" for part in parts)
 
 
 def is_hidden(name: str) -> bool:
@@ -147,7 +147,7 @@ def is_image(name: str) -> bool:
     return not is_hidden(name) and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def subfolders(folder: Path) -> list[Path]:
+def list_subfolders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))
 
 

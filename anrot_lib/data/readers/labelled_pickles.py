@@ -8,14 +8,14 @@ import numpy as np
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import unpickle
-from anrot_lib.data.readers.items import Item, Newest, Source, plain_name
-from anrot_lib.data.readers.split_names import part_of
-from anrot_lib.data.readers.unpickle import check_pixels, keyed, text
+from anrot_lib.data.readers.items import Item, Newest, Source, make_plain_name
+from anrot_lib.data.readers.split_names import read_part
+from anrot_lib.data.readers.unpickle import check_pixels, decode_keys, decode_text
 
 NAME = re.compile(r"(?:.*_)?(?:train_phase_)?(train|val|test)", re.IGNORECASE)
 
 
-def labelled_pickles(folder: Path) -> dict[Path, str]:
+def find_labelled_pickles(folder: Path) -> dict[Path, str]:
     """{file: part of the split} of CIFAR_FS_train.pickle, miniImageNet_category_split_train_phase_val.pickle ..."""
     files = {}
     for path in sorted(folder.glob("*.p*kl*")):
@@ -29,7 +29,7 @@ def labelled_pickles(folder: Path) -> dict[Path, str]:
             held_out = re.search(
                 r"train_phase_(val|test)$", path.stem, re.IGNORECASE
             )  # other images of training classes
-            files[path] = "train" if held_out else (part_of(match[1]) or "")
+            files[path] = "train" if held_out else (read_part(match[1]) or "")
     return files if all(_is_labelled(path) for path in files) else {}
 
 
@@ -46,7 +46,7 @@ def read_labelled_pickles(folder: Path) -> Source:
     Where every file numbers its classes from 0, the number of a class says nothing without its part: then the part is
     in its name.
     """
-    files = labelled_pickles(folder)
+    files = find_labelled_pickles(folder)
     if not files:
         raise UserError(f"{folder} holds no pickles {{data, labels}} such as CIFAR_FS_train.pickle")
     labels = {path: _read(path)[1] for path in files}
@@ -62,14 +62,14 @@ def read_labelled_pickles(folder: Path) -> Source:
 
 
 def _read(path: Path) -> tuple[np.ndarray, list[str]]:
-    content = keyed(unpickle.read(path), path, "data", "labels")
+    content = decode_keys(unpickle.read(path), path, "data", "labels")
     images = check_pixels(content["data"], path)
     return images, _label_names(content["labels"], len(images), path)
 
 
 def _label_names(labels: Any, n: int, path: Path) -> list[str]:
     if isinstance(labels, (list, tuple)) and all(isinstance(v, (str, bytes)) for v in labels):
-        names = [plain_name(text(v)) for v in labels]
+        names = [make_plain_name(decode_text(v)) for v in labels]
     else:
         numbers = np.asarray(labels)
         if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer) or (numbers.size and numbers.min() < 0):

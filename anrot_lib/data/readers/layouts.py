@@ -12,7 +12,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.csv_lists import find_lists, read_csv
 from anrot_lib.data.readers.folders import (
-    omniglot_sides,
+    find_omniglot_sides,
     read_class_folders,
     read_cub,
     read_folders,
@@ -21,12 +21,12 @@ from anrot_lib.data.readers.folders import (
     split_folders,
     unwrap,
 )
-from anrot_lib.data.readers.idx import idx_pairs, read_idx_folder
+from anrot_lib.data.readers.idx import find_idx_pairs, read_idx_folder
 from anrot_lib.data.readers.items import Source
-from anrot_lib.data.readers.labelled_pickles import labelled_pickles, read_labelled_pickles
-from anrot_lib.data.readers.pickles import cifar_folder, mini_pickles, read_cifar100, read_mini_pickle
-from anrot_lib.data.readers.split_names import part_of
-from anrot_lib.data.readers.tiered import read_tiered, tiered_files
+from anrot_lib.data.readers.labelled_pickles import find_labelled_pickles, read_labelled_pickles
+from anrot_lib.data.readers.pickles import find_cifar_folder, find_mini_pickles, read_cifar100, read_mini_pickle
+from anrot_lib.data.readers.split_names import read_part
+from anrot_lib.data.readers.tiered import find_tiered_files, read_tiered
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 OTHER_FORMS = (
@@ -40,12 +40,12 @@ FORMS = (
 
 # how to read each layout, and how to recognise it; the first that fits is taken
 LAYOUTS: dict[str, tuple[Callable[[Path], Source], Callable[[Path], bool]]] = {
-    "cifar100": (read_cifar100, lambda folder: cifar_folder(folder) is not None),
-    "pickle": (read_mini_pickle, lambda folder: bool(mini_pickles(folder))),
-    "tiered": (read_tiered, lambda folder: bool(tiered_files(folder))),
-    "labelled-pickles": (read_labelled_pickles, lambda folder: bool(labelled_pickles(folder))),
-    "idx": (read_idx_folder, lambda folder: bool(idx_pairs(folder))),
-    "omniglot": (read_omniglot, lambda folder: bool(omniglot_sides(folder))),
+    "cifar100": (read_cifar100, lambda folder: find_cifar_folder(folder) is not None),
+    "pickle": (read_mini_pickle, lambda folder: bool(find_mini_pickles(folder))),
+    "tiered": (read_tiered, lambda folder: bool(find_tiered_files(folder))),
+    "labelled-pickles": (read_labelled_pickles, lambda folder: bool(find_labelled_pickles(folder))),
+    "idx": (read_idx_folder, lambda folder: bool(find_idx_pairs(folder))),
+    "omniglot": (read_omniglot, lambda folder: bool(find_omniglot_sides(folder))),
     "cub": (read_cub, lambda folder: _is_cub(folder)),
     "split-folders": (read_split_folders, lambda folder: bool(split_folders(unwrap(folder)))),
     "csv": (read_csv, lambda folder: bool(find_lists(folder).files)),
@@ -127,4 +127,4 @@ def _is_cub(folder: Path) -> bool:
     """CUB_200_2011 comes with classes.txt beside its images; lists of train, val and test are somebody's split."""
     places = (folder, folder / "CUB_200_2011")
     cub = any((p / "images").is_dir() and (p / "classes.txt").is_file() for p in places)
-    return cub and not any(part_of(path.stem) for path in find_lists(folder).files)
+    return cub and not any(read_part(path.stem) for path in find_lists(folder).files)

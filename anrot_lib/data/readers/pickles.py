@@ -12,24 +12,24 @@ import numpy as np
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import unpickle
-from anrot_lib.data.readers.items import Item, Newest, Source, plain_name
-from anrot_lib.data.readers.split_names import part_of
-from anrot_lib.data.readers.unpickle import check_labels, check_pixels, keyed, read_names, text
+from anrot_lib.data.readers.items import Item, Newest, Source, make_plain_name
+from anrot_lib.data.readers.split_names import read_part
+from anrot_lib.data.readers.unpickle import check_labels, check_pixels, decode_keys, decode_text, read_names
 
 
-def mini_pickles(folder: Path) -> dict[str, Path]:
+def find_mini_pickles(folder: Path) -> dict[str, Path]:
     """mini-imagenet-cache-train.pkl and its like, by split."""
     files = {}
     for path in sorted(folder.glob("*.p*kl*")):
         part = re.search(r"cache[-_](\w+)\.p(?:ic)?kle?$", path.name.lower())
-        if part and (split := part_of(part[1])) and path.is_file():
+        if part and (split := read_part(part[1])) and path.is_file():
             files[split] = path
     return {split: files[split] for split in ("train", "val", "test") if split in files}
 
 
 def read_mini_pickle(folder: Path) -> Source:
     """mini-imagenet-cache-<split>.pkl: {image_data: (N, H, W, 3), class_dict: name -> rows}."""
-    files = mini_pickles(folder)
+    files = find_mini_pickles(folder)
     if not files:
         raise UserError(f"{folder} holds no mini-imagenet-cache-train.pkl, -val.pkl or -test.pkl")
     items = [item for split, path in files.items() for item in _mini_items(split, path)]
@@ -40,10 +40,10 @@ def read_mini_pickle(folder: Path) -> Source:
 
 
 def _mini(path: Path) -> tuple[np.ndarray, dict[str, list[int]]]:
-    content = keyed(unpickle.read(path), path, "image_data", "class_dict")
+    content = decode_keys(unpickle.read(path), path, "image_data", "class_dict")
     images = check_pixels(content["image_data"], path)
-    classes = keyed(content["class_dict"], path)
-    return images, {plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
+    classes = decode_keys(content["class_dict"], path)
+    return images, {make_plain_name(name): _row_numbers(rows, images, path) for name, rows in classes.items()}
 
 
 def _mini_items(split: str, path: Path) -> list[Item]:
@@ -64,7 +64,7 @@ def _row_numbers(rows: Any, images: np.ndarray, path: Path) -> list[int]:
     return [int(n) for n in numbers]
 
 
-def cifar_folder(folder: Path) -> Path | None:
+def find_cifar_folder(folder: Path) -> Path | None:
     """Where the three files train, test and meta of cifar-100-python lie, if they do."""
     places = (folder, folder / "cifar-100-python")
     return next((p for p in places if all((p / n).is_file() for n in ("train", "test", "meta"))), None)
@@ -72,10 +72,10 @@ def cifar_folder(folder: Path) -> Path | None:
 
 def read_cifar100(folder: Path) -> Source:
     """cifar-100-python/{train,test,meta}; classes by their fine names, level "superclass"."""
-    where = cifar_folder(Path(folder))
+    where = find_cifar_folder(Path(folder))
     if where is None:
         raise UserError(f"{folder} holds no cifar-100-python with the files train, test and meta")
-    meta = keyed(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
+    meta = decode_keys(unpickle.read(where / "meta"), where / "meta", "fine_label_names", "coarse_label_names")
     names = {kind: read_names(meta[f"{kind}_label_names"], where / "meta") for kind in ("fine", "coarse")}
     items = [item for part in ("train", "test") for item in _cifar_items(where / part, names)]
     summary = f"cifar-100-python: {len(items)} images of {len(names['fine'])} classes"
@@ -84,7 +84,7 @@ def read_cifar100(folder: Path) -> Source:
 
 
 def _cifar(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    batch = keyed(unpickle.read(path), path, "data", "fine_labels", "coarse_labels")
+    batch = decode_keys(unpickle.read(path), path, "data", "fine_labels", "coarse_labels")
     data = batch["data"]
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3072,):
         raise UserError(f"{path}: data must be uint8 (N, 3072), as in the batches of CIFAR-100")
@@ -100,6 +100,6 @@ def _cifar_items(path: Path, names: dict[str, list[str]]) -> list[Item]:
     if not isinstance(files, (list, tuple)) or len(files) != len(data):
         files = [f"{row:05d}" for row in range(len(data))]
     return [
-        Item(names["fine"][f], f"{path.name}_batch/{text(file)}", path, row, levels=(names["coarse"][c],))
+        Item(names["fine"][f], f"{path.name}_batch/{decode_text(file)}", path, row, levels=(names["coarse"][c],))
         for row, (f, c, file) in enumerate(zip(fine, coarse, files, strict=True))
     ]

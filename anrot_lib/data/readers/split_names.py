@@ -19,7 +19,7 @@ AROUND |= {"lists", "labels", "label", "annotations", "classes", "class", "files
 
 
 @functools.cache
-def part_word(name: str) -> str | None:
+def read_part_word(name: str) -> str | None:
     """ "train", "val", "test" or "evaluation" if a folder, file or cell is called so, with words such as "set"."""
     words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
     parts = set()
@@ -34,9 +34,9 @@ def part_word(name: str) -> str | None:
     return parts.pop() if len(parts) == 1 else None
 
 
-def part_of(name: str) -> str | None:
+def read_part(name: str) -> str | None:
     """The part of a split, "train", "val" or "test", that a name alone means; None if it means none."""
-    word = part_word(name)
+    word = read_part_word(name)
     return "test" if word == "evaluation" else word
 
 
@@ -45,7 +45,7 @@ def name_parts(names: Sequence[str], where: object) -> dict[str, str]:
 
     UserError if two of them mean the same part: then nobody can say which of them is meant.
     """
-    words = {name: word for name in names if (word := part_word(name))}
+    words = {name: word for name in names if (word := read_part_word(name))}
     taken = set(words.values())
     evaluation = "val" if "test" in taken else "test"
     parts = {name: evaluation if word == "evaluation" else word for name, word in words.items()}

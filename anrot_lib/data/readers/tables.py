@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers.items import is_image
-from anrot_lib.data.readers.split_names import part_of
+from anrot_lib.data.readers.split_names import read_part
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".lst", ".list", ".json")
 MOST_BYTES = 1 << 28  # of a list; more is no list
@@ -98,7 +98,7 @@ def find_columns(table: Table, path: Path) -> dict[str, int]:
     if not table.rows:
         raise UserError(f"{path} lists no image; it needs the columns filename and label")
     columns = find_by_header(table.header) if table.header else _find_by_content(table)
-    named_part = part_of(path.stem) is not None
+    named_part = read_part(path.stem) is not None
     others = len(table.header) - len(columns) if table.header else 0
     if "file" in columns and ("label" in columns or not others):
         return columns
@@ -125,7 +125,7 @@ def _find_by_content(table: Table) -> dict[str, int]:
         cells = [row[c] for _, row in table.rows]
         if "file" not in columns and all(map(is_image, cells)):
             columns["file"] = c
-        elif "split" not in columns and width > 1 and all(part_of(cell) for cell in cells):
+        elif "split" not in columns and width > 1 and all(read_part(cell) for cell in cells):
             columns["split"] = c
         elif "label" not in columns:
             columns["label"] = c
@@ -150,7 +150,7 @@ def _entry(path: Path, line: int, row: list[str], columns: dict[str, int]) -> En
         label = _parent(file)
         if not label:
             raise UserError(f"{path}, line {line}: {file!r} has no label and lies in no class folder")
-    split = part_of(cells.get("split", path.stem))
+    split = read_part(cells.get("split", path.stem))
     if "split" in cells and split is None:
         raise UserError(f"{path}, line {line}: unknown split {cells['split']!r}; it is train, val or test")
     return Entry(file, label, split, line)
@@ -167,7 +167,7 @@ def _read_json(path: Path) -> list[Entry]:
         content: Any = json.loads(_read_text(path))
         names, files, labels = (content[key] for key in ("label_names", "image_names", "image_labels"))
         return [
-            Entry(str(file), str(names[_index(label, names)]), part_of(path.stem), n)
+            Entry(str(file), str(names[_index(label, names)]), read_part(path.stem), n)
             for n, (file, label) in enumerate(zip(files, labels, strict=True), 1)
         ]
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):

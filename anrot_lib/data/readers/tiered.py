@@ -10,10 +10,10 @@ import numpy as np
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.readers import unpickle
 from anrot_lib.data.readers.items import Item, Newest, Source
-from anrot_lib.data.readers.unpickle import check_labels, keyed, read_names
+from anrot_lib.data.readers.unpickle import check_labels, decode_keys, read_names
 
 
-def tiered_files(folder: Path) -> dict[str, tuple[Path, Path]]:
+def find_tiered_files(folder: Path) -> dict[str, tuple[Path, Path]]:
     """(images, labels) by split: <split>_images.npz or _images_png.pkl, and <split>_labels.pkl."""
     files = {}
     for split in ("train", "val", "test"):
@@ -34,7 +34,7 @@ def read_tiered(folder: Path) -> Source:
     <split>_images_png.pkl is a list of encoded images; one such file must fit into memory.
     <split>_labels.pkl has label_specific, label_general and the names in *_str.
     """
-    files = tiered_files(folder)
+    files = find_tiered_files(folder)
     if not files:
         raise UserError(f"{folder} holds no train_images.npz (or _png.pkl) with train_labels.pkl")
     items = [item for split, pair in files.items() for item in _tiered_items(split, *pair)]
@@ -56,7 +56,7 @@ def _tiered_rows(path: Path) -> Any:
 
 
 def _tiered_items(split: str, images: Path, labels: Path) -> list[Item]:
-    content = keyed(unpickle.read(labels), labels, "label_specific", "label_general", "label_specific_str")
+    content = decode_keys(unpickle.read(labels), labels, "label_specific", "label_general", "label_specific_str")
     names = {kind: read_names(content.get(f"label_{kind}_str", ()), labels) for kind in ("specific", "general")}
     n = len(np.asarray(content["label_specific"]).ravel())
     specific, general = (check_labels(content[f"label_{k}"], n, len(names[k]), labels, f"label_{k}") for k in names)

@@ -112,7 +112,7 @@ def read(path: Path) -> Any:
         raise UserError(f"{path} is not a whole pickle file ({error}); get it again") from None
 
 
-def text(value: Any) -> str:
+def decode_text(value: Any) -> str:
     """A key or a name of a pickle as text, whichever Python wrote it; also a whole number. UserError for others."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -121,12 +121,12 @@ def text(value: Any) -> str:
     raise UserError(f"a name in a pickle must be a text, not a {type(value).__name__}")
 
 
-def keyed(value: Any, path: Path, *needed: str) -> dict[str, Any]:
+def decode_keys(value: Any, path: Path, *needed: str) -> dict[str, Any]:
     """A pickled dict with text for keys; UserError unless it has all that are needed."""
     if not isinstance(value, dict):
         what = f" with {needed[0]!r}" if needed else " of class names"
         raise UserError(f"{path} holds a {type(value).__name__}, not a dict{what}")
-    entries = {text(key): entry for key, entry in value.items()}
+    entries = {decode_text(key): entry for key, entry in value.items()}
     if missing := [key for key in needed if key not in entries]:
         raise UserError(f"{path} has no {missing[0]!r} (it has {', '.join(sorted(entries)) or 'none'})")
     return entries
@@ -159,5 +159,5 @@ def read_names(value: Any, path: Path) -> list[str]:
     """A list of names as text; of equal names (ImageNet has two cranes) the later ones are numbered."""
     if not isinstance(value, (list, tuple, np.ndarray)):
         raise UserError(f"{path}: the class names must be a list, not a {type(value).__name__}")
-    names = [text(name) for name in value]
+    names = [decode_text(name) for name in value]
     return [name if name not in names[:k] else f"{name} ({k})" for k, name in enumerate(names)]

@@ -8,7 +8,7 @@ IEEE arithmetic alone (no BLAS, no libm), so a call gives the same bytes on ever
 import numpy as np
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.image_set import ImageSet, from_arrays
+from anrot_lib.data.image_set import ImageSet, build_image_set
 from anrot_lib.data.synthetic import glyphs, outlines
 from anrot_lib.data.synthetic.painting import draw, draw_plain
 
@@ -38,7 +38,7 @@ def synthetic(
     for c in range(n_classes):
         images[c] = draw(c, np.arange(first_image, first_image + per_class), size, seed)
     bodies, textures = list(outlines.BODIES), list(glyphs.TEXTURES)
-    return from_arrays(
+    return build_image_set(
         "synthetic",
         images.reshape(-1, size, size, 3),
         np.repeat(np.arange(n_classes), per_class),
@@ -63,14 +63,14 @@ def synthetic(
     )
 
 
-def plain_figures(n_classes: int = 100, per_class: int = 60, size: int = 16, seed: int = 0) -> ImageSet:
+def draw_plain_figures(n_classes: int = 100, per_class: int = 60, size: int = 16, seed: int = 0) -> ImageSet:
     """The figures of the same classes by themselves, white on black, one channel: what a small net learns in seconds.
 
     Split and figures are those of `synthetic`, poses are drawn anew. Raises UserError as `synthetic` does.
     """
     _check(n_classes, per_class, size, 0)
     images = np.concatenate([draw_plain(c, np.arange(per_class), size, seed) for c in range(n_classes)])
-    return from_arrays(
+    return build_image_set(
         "plain figures",
         images,
         np.repeat(np.arange(n_classes), per_class),

@@ -47,7 +47,7 @@ class Draws:
 
 def uniforms(seed: int, name: str, n: int) -> Array:
     """`n` float64 in [0, 1) from the 53 high bits of a raw stream."""
-    return (randomness.raw(seed, name, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (randomness.draw_raw(seed, name, n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def circle(turns: float | Array) -> tuple[Array, Array]:

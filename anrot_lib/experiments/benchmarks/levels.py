@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from anrot_lib.core.devices import memory_status
+from anrot_lib.core.devices import read_memory_status
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.levels.combine import build
-from anrot_lib.fewshot.levels.matching import BUFFER_ON_CPU, group_by_class, similarity
-from anrot_lib.fewshot.levels.part import vectors as part_vectors
-from anrot_lib.fewshot.levels.pixel import vectors as pixel_vectors
+from anrot_lib.fewshot.levels.matching import BUFFER_ON_CPU, compute_similarity, group_by_class
+from anrot_lib.fewshot.levels.part import make_vectors as part_vectors
+from anrot_lib.fewshot.levels.pixel import make_vectors as pixel_vectors
 from anrot_lib.records.parts import TimingSettingsRecord
 from anrot_lib.records.timing import PEAK, interleave, write_timing
 
@@ -32,7 +32,7 @@ MIB = 2**20
 Maps = tuple[Tensor, Tensor, Tensor]  # support maps, their labels, query maps
 
 
-def dense_similarity(query: Tensor, pool: Tensor, k: int = 1) -> Tensor:
+def compute_dense_similarity(query: Tensor, pool: Tensor, k: int = 1) -> Tensor:
     """The dense way: vectors of queries (E, n, I, D) and classes (E, way, J, D) -> (E, n, way), all at once."""
     (n, i), (way, j) = query.shape[1:3], pool.shape[1:3]
     products = query.flatten(1, 2) @ pool.flatten(1, 2).mT
@@ -40,7 +40,7 @@ def dense_similarity(query: Tensor, pool: Tensor, k: int = 1) -> Tensor:
     return torch.unflatten(best, 1, (n, i)).mean((2, 4))
 
 
-def features(channels: int, side: int, shot: int = 5, seed: int = 0) -> Maps:
+def draw_features(channels: int, side: int, shot: int = 5, seed: int = 0) -> Maps:
     """Support maps (1, 25, C, h, h), their labels and query maps (1, 75, C, h, h), asking for gradients."""
     generator = torch.Generator().manual_seed(seed)
     maps = (torch.randn(1, WAY * n, channels, side, side, generator=generator).relu() for n in (shot, QUERY))
@@ -52,7 +52,7 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
     """Forward and backward of one episode; `level` as in `multilevel.build`, pixel or part for the dense way."""
     support.grad = query.grad = None
     if level in VIEWS:
-        view, measure = VIEWS[level], dense_similarity if dense else _lean
+        view, measure = VIEWS[level], compute_dense_similarity if dense else _lean
         logits = measure(view(query), view(group_by_class(support, labels).maps).flatten(2, 3))
     elif dense:
         raise UserError("the dense way is there for the levels pixel and part")
@@ -64,7 +64,7 @@ def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor
 
 
 @torch.no_grad()
-def products(level: str, support: Tensor, labels: Tensor, query: Tensor) -> None:
+def compute_products(level: str, support: Tensor, labels: Tensor, query: Tensor) -> None:
     """All inner products of a level, block by block into one buffer."""
     view = VIEWS[level]
     rows, pool = view(query)[0].flatten(0, 1), view(group_by_class(support, labels).maps)[0].flatten(0, 2).mT
@@ -78,14 +78,14 @@ def repeat_step(level: str, dense: bool, maps: Maps, repeat: int) -> None:
 
 
 def repeat_products(level: str, maps: Maps, repeat: int) -> None:
-    products(level, *maps)
+    compute_products(level, *maps)
 
 
 def _lean(query: Tensor, pool: Tensor) -> Tensor:
-    return similarity(query, pool, None)
+    return compute_similarity(query, pool, None)
 
 
-def peak_memory(level: str, size: str, dense: bool = False, shot: int = 5) -> float:
+def measure_peak_memory(level: str, size: str, dense: bool = False, shot: int = 5) -> float:
     """MiB that forward and backward of one episode need at most above the features, in a process of its own.
 
     Of the resident memory, so that buffers of the libraries count. UserError off Linux.
@@ -102,16 +102,16 @@ def peak_memory(level: str, size: str, dense: bool = False, shot: int = 5) -> fl
 
 
 def print_peak(level: str, size: str, dense: bool, shot: int) -> None:
-    """What the process of `peak_memory` runs: a tiny episode to load the libraries, then the measured one."""
-    step(level, dense, *features(8, 4, shot))
-    given = features(*SIZES[size], shot)
+    """What the process of `measure_peak_memory` runs: a tiny episode to load the libraries, then the measured one."""
+    step(level, dense, *draw_features(8, 4, shot))
+    given = draw_features(*SIZES[size], shot)
     for tensor in (given[0], given[2]):
         tensor.grad = torch.zeros_like(tensor)  # the gradients of features are features too
         tensor.grad.add_(1)
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
-    before = memory_status("VmRSS")
+    before = read_memory_status("VmRSS")
     step(level, dense, *given)
-    peak = memory_status("VmHWM")
+    peak = read_memory_status("VmHWM")
     if before is None or peak is None:
         raise UserError("this system does not say how much memory a process holds")
     sys.stdout.write(json.dumps(round((peak - before) / MIB, 1)))
@@ -124,7 +124,7 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
     """
     written = []
     for size, shape in SIZES.items():
-        given = features(*shape)
+        given = draw_features(*shape)
         variants: dict[str, Callable[[int], None]] = {}
         memory: dict[str, float] = {}
         reference: dict[str, str] = {}
@@ -132,7 +132,7 @@ def measure(repeats: int = 3, levels: tuple[str, ...] = ("pixel", "part", "pixel
             for dense in (False, True) if level in VIEWS else (False,):
                 name = f"{level}, {'dense' if dense else 'by blocks'}"
                 variants[name] = partial(repeat_step, level, dense, given)
-                memory[name] = peak_memory(level, size, dense)
+                memory[name] = measure_peak_memory(level, size, dense)
             if level in VIEWS:
                 variants[f"{level}, products alone"] = partial(repeat_products, level, given)
                 reference |= {n: f"{level}, dense" for n in variants if n.startswith(f"{level}, ")}

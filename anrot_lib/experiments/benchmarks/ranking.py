@@ -32,7 +32,7 @@ STEPS = {
 }
 
 
-def noise(images: int, classes: int = 10) -> RankingSet:
+def draw_noise(images: int, classes: int = 10) -> RankingSet:
     """Random pixels, 28 x 28, the same for training and test, labelled in turn."""
     pixels = np.random.default_rng(0).integers(0, 256, (images, 28, 28, 1), dtype=np.uint8)
     part = Part(pixels, np.arange(images), torch.arange(images) % classes, classes, 28)
@@ -50,7 +50,7 @@ def advance(training: RankingTraining, repeat: int) -> None:
     training.advance()
 
 
-def passes(net: Embedder, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
+def run_passes(net: Embedder, images: Tensor, times: int, train: bool, precision: str = "fp32") -> None:
     """`times` forward and backward passes, down to the weights if `train`, else down to the pixels."""
     for _ in range(times):
         net.zero_grad(set_to_none=True)
@@ -61,12 +61,12 @@ def passes(net: Embedder, images: Tensor, times: int, train: bool, precision: st
     net.requires_grad_()
 
 
-def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
+def time_training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     """Time steps of the defenses on rc2f2, 128 pairs; write data/results/bench/ranking-steps.json.
 
     The limit of a step of HM is eta passes over its 3 x 128 images down to the pixels, and one down to the weights.
     """
-    data, device = noise(images), torch.device("cpu")
+    data, device = draw_noise(images), torch.device("cpu")
     precision = devices.resolve_precision("auto", device)
     variants: dict[str, Callable[[int], None]] = {}
     for title, (name, destination) in STEPS.items():
@@ -76,8 +76,8 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     net, batch = run.net, data.train.batch(np.arange(3 * recipe.batch))
 
     def limit(k: int) -> None:
-        passes(net, batch, eta, train=False, precision=recipe.attack_precision)
-        passes(net, batch, 1, train=True, precision=precision)
+        run_passes(net, batch, eta, train=False, precision=recipe.attack_precision)
+        run_passes(net, batch, 1, train=True, precision=precision)
 
     title = f"{eta} + 1 passes"
     settings: TimingSettingsRecord = {
@@ -92,20 +92,20 @@ def training_steps(repeats: int = 8, eta: int = 8, images: int = 2_000) -> Path:
     return write_timing("ranking-steps", what, settings, seconds, device)
 
 
-def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
+def time_attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
     """Time the nine attacks of rob28 on rc2f2 in a gallery of 10,000; write data/results/bench/ranking-attacks.json.
 
     Their limit is 32 passes of each, forward and backward down to the pixels. GTM runs once, not under both parities.
     """
-    data, device = noise(images), torch.device("cpu")
+    data, device = draw_noise(images), torch.device("cpu")
     run = begin_training(data, build_recipe(STEPS["undefended"][0]), "fp32")
     subject = testing.build_subject(run.net, run.net.metric, data.test, device, bar)
-    protocol = testing.ScoreProtocol(names.profile("rob28"), queries)
+    protocol = testing.ScoreProtocol(names.make_profile("rob28"), queries)
     rows = suite.choose_queries(subject.gallery, queries, 0)
     batch, steps = data.test.batch(rows), sum(attack.steps for attack in protocol.attacks)
     seconds = interleave(
         {
-            f"{steps} passes": lambda k: passes(run.net, batch, steps, train=False),
+            f"{steps} passes": lambda k: run_passes(run.net, batch, steps, train=False),
             "nine attacks": lambda k: [suite.run_attack(subject, attack, rows, 0) for attack in protocol.attacks],
         },
         repeats,
@@ -121,4 +121,4 @@ def attacks(repeats: int = 2, queries: int = 64, images: int = 10_000) -> Path:
 
 
 def measure(repeats: int | None = None) -> list[Path]:
-    return [training_steps(repeats or 8), attacks(repeats or 2)]
+    return [time_training_steps(repeats or 8), time_attacks(repeats or 2)]

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import devices, randomness
-from anrot_lib.core.trees import tree_map
+from anrot_lib.core.trees import map_tree
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import episode_loss, evaluation
 from anrot_lib.fewshot.attention import Attention
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.reconstruction import frechet, training
-from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, terms
+from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, compute_terms
 from anrot_lib.reconstruction.extractors import quantise, wrap_encoder
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records.parts import TimingSettingsRecord
@@ -43,7 +43,7 @@ class PlainAttention(nn.Module):
         return torch.sigmoid(self.spatial.conv(pooled)) * x
 
 
-def as_published(net: FewShotNet) -> FewShotNet:
+def lay_out_as_published(net: FewShotNet) -> FewShotNet:
     """The same net laid out the published way: contiguous tensors, gates as they are usually written."""
     for module in list(net.modules()):
         for name, child in list(module.named_children()):
@@ -54,7 +54,7 @@ def as_published(net: FewShotNet) -> FewShotNet:
     return net
 
 
-def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
+def time_training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
     """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
 
     "published way": fp32, contiguous, support and queries encoded one after the other, published head; the others
@@ -65,8 +65,8 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     where = torch.device(device)
 
     def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
-        net = create_net("resnet12_anrot", recipe.method, generator=randomness.generator(0, "init")).to(where)
-        net = as_published(net) if published else net
+        net = create_net("resnet12_anrot", recipe.method, generator=randomness.make_generator(0, "init")).to(where)
+        net = lay_out_as_published(net) if published else net
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=not published)
         hesim = episode_loss.build_hesim(recipe, net.head)
 
@@ -79,8 +79,8 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
                 loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
             else:
                 with devices.autocast(where, precision):
-                    loss = episode_loss.episode_loss(
-                        net.train(), episode, recipe, hesim, lambda name: randomness.generator(0, f"{name}/{k}")
+                    loss = episode_loss.compute_episode_loss(
+                        net.train(), episode, recipe, hesim, lambda name: randomness.make_generator(0, f"{name}/{k}")
                     )
             torch.autograd.backward(loss)
             optimizer.step()
@@ -96,7 +96,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
         "robust step, bf16": step(robust, "bf16"),
     }
     seconds = interleave(variants, repeats)
-    limit = round(episode_loss.cost_limit(robust, 25, 50), 4)
+    limit = round(episode_loss.compute_cost_limit(robust, 25, 50), 4)
     limits = {f"robust step, {p}": (f"clean step, {p}", limit) for p in ("fp32", "bf16")}
     return write_timing(
         f"step-{size}px",
@@ -107,7 +107,7 @@ def training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Pat
     )
 
 
-def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, repeats: int = 3) -> Path:
+def time_clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, repeats: int = 3) -> Path:
     """Time 10,000 clean 5-way 5-shot episodes of 15 queries on a test split of mini-ImageNet's shape.
 
     20 classes of 600 images are encoded once; the pass is timed on `images` of them and counted for all 12,000. The
@@ -115,10 +115,10 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
     """
     per_class, classes = 600, 20
     pixels = synthetic(n_classes=classes, per_class=images // classes, size=size)
-    net = create_net("resnet12_anrot", "anrot", generator=randomness.generator(0, "init")).eval()
+    net = create_net("resnet12_anrot", "anrot", generator=randomness.make_generator(0, "init")).eval()
     described = evaluation.describe(net, pixels, np.arange(images))
     tiled = evaluation.Descriptions(
-        np.arange(per_class * classes), tree_map(lambda t: t.repeat(per_class * classes // images, 1), described.values)
+        np.arange(per_class * classes), map_tree(lambda t: t.repeat(per_class * classes // images, 1), described.values)
     )
     labels = np.repeat(np.arange(classes), per_class)
     rows = EpisodeSampler(labels, 5, 5, 15, episodes).draw()
@@ -141,7 +141,7 @@ def clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_000, re
     )
 
 
-def with_inner_bias(net: Vae) -> Vae:
+def add_inner_bias(net: Vae) -> Vae:
     """The same autoencoder with the bias inside its transposed convolutions, as it is usually written."""
     for k, layer in enumerate(net.decoder):
         if isinstance(layer, TransposedConv):
@@ -152,7 +152,7 @@ def with_inner_bias(net: Vae) -> Vae:
     return net
 
 
-def reconstruction_step(
+def time_reconstruction_step(
     size: int = 32, repeats: int = 8, batch: int = 128, model: str = "published", device: str = "cpu"
 ) -> Path:
     """Time training steps of the autoencoder; write data/results/bench/reconstruction.json.
@@ -164,24 +164,26 @@ def reconstruction_step(
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     where = torch.device(device)
     recipe = VaeRecipe(model=model, batch=batch, train_images=len(image_set.rows("train")), validation_images=2)
-    rng = randomness.generator(0, "reconstruction")
+    rng = randomness.make_generator(0, "reconstruction")
     images = torch.rand(batch, 3, size, size, generator=rng).to(where)
 
     def in_memory(precision: str) -> Callable[[int], None]:
-        net = Vae(model, size, 3, randomness.generator(0, "init")).to(where)
+        net = Vae(model, size, 3, randomness.make_generator(0, "init")).to(where)
 
         def once(k: int) -> None:
             net.zero_grad(set_to_none=True)
             with devices.autocast(where, precision):
                 decoded, posterior = net(images, rng)
-            torch.autograd.backward(terms(images, decoded, posterior, recipe.divergence).loss(recipe.beta).mean())
+            torch.autograd.backward(
+                compute_terms(images, decoded, posterior, recipe.divergence).loss(recipe.beta).mean()
+            )
 
         return once
 
     def step(precision: str, usual: bool = False) -> Callable[[int], object]:
         run = training.VaeTraining(image_set, recipe, where, precision)
         if usual:
-            with_inner_bias(run.net)
+            add_inner_bias(run.net)
         return lambda repeat: run.advance()
 
     variants: dict[str, Callable[[int], object]] = {}
@@ -201,16 +203,16 @@ def reconstruction_step(
     return write_timing("reconstruction", what, about, interleave(variants, repeats), where)
 
 
-def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, timed: int = 1_000) -> Path:
+def time_frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, timed: int = 1_000) -> Path:
     """Time a Frechet distance by resnet12_anrot over 10,000 images; write data/results/bench/distance-SIZEpx.json.
 
     "features" is what the distance takes: bytes to floats, encoder, mean over positions, batch by batch. Its limit is
     the encoder alone on floats in memory. Both are timed on `timed` images and counted for all, the distance of the
     features of 2 x 10,000 images in full: with the encoder's own number of features and with Inception's 2,048.
     """
-    net = create_net("resnet12_anrot", "prototypes", generator=randomness.generator(0, "init")).eval()
+    net = create_net("resnet12_anrot", "prototypes", generator=randomness.make_generator(0, "init")).eval()
     extractor = wrap_encoder(net.backbone, "resnet12_anrot")
-    rng = randomness.generator(0, "distance")
+    rng = randomness.make_generator(0, "distance")
     floats = torch.rand(timed, 3, size, size, generator=rng).contiguous(memory_format=torch.channels_last)
     pixels = quantise(floats)
     sets = {d: torch.randn(2, images, d, generator=rng) for d in (extractor.num_features, 2048)}
@@ -222,7 +224,7 @@ def frechet_distance(size: int = 32, repeats: int = 8, images: int = 10_000, tim
 
     extraction = {
         "encoder alone": encoder_alone,
-        "features": lambda k: frechet.features_of(extractor, torch.split(pixels, training.IMAGES_PER_PASS)),
+        "features": lambda k: frechet.extract_features(extractor, torch.split(pixels, training.IMAGES_PER_PASS)),
     }
 
     def compute_distance(features: Tensor, repeat: int) -> float:

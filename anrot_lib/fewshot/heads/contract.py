@@ -29,7 +29,7 @@ class Scores(NamedTuple):
     penalty: Tensor | None = None
 
 
-def membership(labels: Tensor, mask: Tensor | None = None) -> Tensor:
+def mark_membership(labels: Tensor, mask: Tensor | None = None) -> Tensor:
     """(E, way, S) weights: 1 where support image s is of that class and not masked out, else 0."""
     way = int(labels.max()) + 1
     weights = labels.unsqueeze(1) == torch.arange(way, device=labels.device)[:, None]
@@ -66,7 +66,7 @@ class Head(nn.Module):
 
     A subclass also declares, where they differ from the defaults:
     batch_dependent  whether one query's logits depend on the queries beside it. Such a head is transductive and its
-                     accuracies are not comparable; `trial.batch_dependence` checks the claim for every head.
+                     accuracies are not comparable; `trial.measure_batch_dependence` checks the claim for every head.
     embedding_kind   what `Scores.embeddings` are: "vector", tensors (E, n, C), or "gaussian", diagonal Gaussians.
     """
 

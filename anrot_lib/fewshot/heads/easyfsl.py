@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.fewshot.heads.contract import Head, Scores, membership
+from anrot_lib.fewshot.heads.contract import Head, Scores, mark_membership
 
 load_torchvision()  # easyfsl imports it, and beside a CPU build of torch it loads only this way
 import easyfsl.methods as easyfsl  # noqa: E402
@@ -95,6 +95,6 @@ class EasyFSLHead(Head):
 
 def _cosine(model: EasyFSLModel, query: Tensor) -> Tensor:
     """10 x the cosine similarity of queries to class means: (E, n, way)."""
-    weights = membership(model.labels, model.mask)
+    weights = mark_membership(model.labels, model.mask)
     means = weights @ model.features / weights.sum(-1, keepdim=True)
     return 10 * nn.functional.normalize(query, dim=-1) @ nn.functional.normalize(means, dim=-1).mT

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from anrot_lib.divergences import gaussian, measures, stable
 from anrot_lib.divergences.gaussian import DiagonalGaussian, full_precision
-from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, membership
+from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, mark_membership
 
 
 class GaussianHead(ScaledHead):
@@ -29,7 +29,7 @@ class GaussianHead(ScaledHead):
         return gaussian.estimate_from_maps(maps)
 
     def fit_described(self, support: DiagonalGaussian, labels: Tensor, mask: Tensor | None = None) -> DiagonalGaussian:
-        return gaussian.pool(support.map(lambda t: t.unsqueeze(1)), membership(labels, mask))
+        return gaussian.pool(support.map(lambda t: t.unsqueeze(1)), mark_membership(labels, mask))
 
     @full_precision
     def score_described(

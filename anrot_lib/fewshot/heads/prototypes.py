@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, membership
+from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, mark_membership
 
 
 class Prototypes(ScaledHead):
@@ -21,7 +21,7 @@ class Prototypes(ScaledHead):
         return maps.mean((-2, -1)).float()
 
     def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
-        weights = membership(labels, mask)
+        weights = mark_membership(labels, mask)
         return weights @ support / weights.sum(-1, keepdim=True)
 
     @full_precision

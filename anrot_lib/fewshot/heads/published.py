@@ -13,7 +13,7 @@ from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 from torch import Tensor
 
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.fewshot.heads.contract import Head, Scores, membership
+from anrot_lib.fewshot.heads.contract import Head, Scores, mark_membership
 
 
 @full_precision
@@ -93,7 +93,7 @@ class PublishedHead(Head):
     @full_precision
     def fit_described(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Tensor:
         """Support (E, S, C), labels (E, S), mask (E, S) -> class means (E, way, C)."""
-        weights = membership(labels, mask)
+        weights = mark_membership(labels, mask)
         return weights @ support / weights.sum(-1, keepdim=True)
 
     def score_described(self, model: Tensor, query: Tensor, generator: torch.Generator | None = None) -> Scores:

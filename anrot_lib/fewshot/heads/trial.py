@@ -14,7 +14,7 @@ DEPENDENCE = 1e-3  # of the spread of the logits; rounding stays below 1e-5
 
 
 @torch.no_grad()
-def batch_dependence(head: Head, model: Any, query_maps: Tensor) -> tuple[float, int]:
+def measure_batch_dependence(head: Head, model: Any, query_maps: Tensor) -> tuple[float, int]:
     """Does one query's score depend on the queries beside it? The probe that every method has to pass.
 
     Scores query_maps (E, n, C, h, w) all together and one by one. Returns (largest difference of a logit divided
@@ -52,7 +52,9 @@ def check_head(name: str, build: Callable[[int], Head]) -> None:
             f"method {name!r}: scores of {QUERIES} queries in {WAY} classes must be finite logits of shape "
             f"(1, {QUERIES}, {WAY}), got shape {tuple(logits.shape)}"
         )
-    if not head.batch_dependent and not batch_dependence(head, model, query)[0] <= DEPENDENCE:  # NaN depends, too
+    if (
+        not head.batch_dependent and not measure_batch_dependence(head, model, query)[0] <= DEPENDENCE
+    ):  # NaN depends, too
         raise UserError(
             f"method {name!r}: the scores of a query depend on the other queries; set batch_dependent = True, and its "
             "rows are marked transductive"

@@ -14,7 +14,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import full_precision
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.levels.head import describe_maps
-from anrot_lib.fewshot.levels.matching import counted, group_by_class, similarity, unit
+from anrot_lib.fewshot.levels.matching import compute_similarity, group_by_class, make_unit, mark_counted
 
 GRIDS = (3, 2)
 N_PARTS = sum(n * n for n in GRIDS)
@@ -23,7 +23,7 @@ WEIGHTS = {"part": 1.0, "pixel": 0.5, "global": 0.5}
 HIDDEN = 4  # width of the graph layers' middle, in channels
 
 
-def boxes() -> Tensor:
+def list_boxes() -> Tensor:
     """The 13 crops as (top, bottom, left, right) in [0, 1]: cells of a 3 x 3 and a 2 x 2 grid, enlarged, clipped."""
     corners = []
     for n in GRIDS:
@@ -36,10 +36,10 @@ def boxes() -> Tensor:
     return torch.tensor(corners)
 
 
-def crops(images: Tensor) -> Tensor:
+def cut_crops(images: Tensor) -> Tensor:
     """Images (B, C, H, W) to their 13 crops, each brought to H x W bilinearly: (B, 13, C, H, W). Differentiable."""
     views = []
-    for top, bottom, left, right in boxes().tolist():
+    for top, bottom, left, right in list_boxes().tolist():
         theta = images.new_tensor([[right - left, 0, right + left - 1], [0, bottom - top, bottom + top - 1]])
         grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
         views.append(F.grid_sample(images, grid, padding_mode="border", align_corners=False))
@@ -93,7 +93,7 @@ class CropHead(Head):
 
     def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to (B, C', 1, h w + 13): the map's positions, then averaged crops. 14 passes."""
-        views = torch.cat([images.unsqueeze(1), crops(images)], 1)
+        views = torch.cat([images.unsqueeze(1), cut_crops(images)], 1)
         flat = views.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         maps = backbone(flat).unflatten(0, views.shape[:2])
         parts = maps[:, 1:].mean((-2, -1)).mT  # (B, C', 13)
@@ -113,16 +113,18 @@ class CropHead(Head):
         parts = self.graph(pool.maps[..., -N_PARTS:].mT, pool.valid)
         shots = pool.maps[..., :-N_PARTS].mean(-1) * pool.valid.unsqueeze(-1)
         means = shots.sum(2) / pool.valid.sum(-1, keepdim=True).clamp_min(1)
-        return {"pool": pool, "parts": unit(parts), "means": means}
+        return {"pool": pool, "parts": make_unit(parts), "means": means}
 
     @full_precision
     def score_described(self, model: dict[str, Any], query: Tensor, generator: torch.Generator | None = None) -> Scores:
         query, pool = query.squeeze(-2), model["pool"]
         pixels, means = query[..., :-N_PARTS], query[..., :-N_PARTS].mean(-1)
-        at = unit(pool.maps[..., :-N_PARTS].mT).flatten(2, 3)
+        at = make_unit(pool.maps[..., :-N_PARTS].mT).flatten(2, 3)
         scores = {
-            "part": similarity(unit(query[..., -N_PARTS:].mT), model["parts"].flatten(2, 3), counted(pool, N_PARTS)),
-            "pixel": similarity(unit(pixels.mT), at, counted(pool, pixels.shape[-1])),
+            "part": compute_similarity(
+                make_unit(query[..., -N_PARTS:].mT), model["parts"].flatten(2, 3), mark_counted(pool, N_PARTS)
+            ),
+            "pixel": compute_similarity(make_unit(pixels.mT), at, mark_counted(pool, pixels.shape[-1])),
             "global": -(means.unsqueeze(2) - model["means"].unsqueeze(1)).square().mean(-1),
         }
         levels = {name: scale * scores[name] for name, scale in zip(scores, self.log_scales.exp(), strict=True)}

@@ -14,7 +14,7 @@ from anrot_lib.divergences import gaussian, measures, stable
 from anrot_lib.divergences.covariance import check_shrinkage, estimate_gaussian
 from anrot_lib.divergences.gaussian import Gaussian, LowRankGaussian
 from anrot_lib.divergences.pairs import widen
-from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, counted
+from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, mark_counted
 from anrot_lib.fewshot.levels.names import MEASURES
 
 UNSHRUNK = ("wasserstein2", "wasserstein2-frobenius")  # finite for singular covariances, so left alone
@@ -62,7 +62,7 @@ class DistributionLevel:
         per_shot = pool.maps.shape[-1] * pool.maps.shape[-2]
         samples = pool.maps.flatten(-2).transpose(2, 3).flatten(-2)  # (E, way, C, M h w)
         low_rank = samples.shape[-1] + per_shot < samples.shape[-2]
-        return self._gaussian(samples, counted(pool, per_shot), low_rank)
+        return self._gaussian(samples, mark_counted(pool, per_shot), low_rank)
 
     def divergence(self, pool: ClassMaps, model: Gaussian, query: Tensor) -> Tensor:
         """(E, n, C, h, w) -> (E, n, way)"""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from anrot_lib.core.trees import tree_map
+from anrot_lib.core.trees import map_tree
 from anrot_lib.divergences.gaussian import Gaussian, full_precision
 from anrot_lib.fewshot.heads.contract import Head, ScaledHead, Scores
 from anrot_lib.fewshot.levels.fusion import Fusion
@@ -46,7 +46,7 @@ def compute_divergences(levels: Mapping[str, Level], model: dict[str, Any], quer
     """Every level's divergences (E, n, way) of query maps (E, n, C, h, w), episodes in turn where they are large."""
     parts: dict[str, list[Tensor]] = {name: [] for name in levels}
     for rows in _episodes(query):
-        part = model if rows is None else tree_map(itemgetter(rows), model)
+        part = model if rows is None else map_tree(itemgetter(rows), model)
         maps = query if rows is None else query[rows]
         for name, level in levels.items():
             parts[name].append(level.divergence(part["pool"], part.get(name), maps))

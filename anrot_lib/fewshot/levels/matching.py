@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.divergences.pairs import blocks
-from anrot_lib.fewshot.heads.contract import membership
+from anrot_lib.divergences.pairs import cut_blocks
+from anrot_lib.fewshot.heads.contract import mark_membership
 
 BUFFER_ON_CPU, BUFFER_ELSEWHERE = 2**20, 2**25  # inner products held at once
 TILE = 16  # a maximum over tiles first: it is vectorised, and leaves few candidates to search
@@ -33,7 +33,7 @@ def group_by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> 
 
     UserError for a class without a shot that counts.
     """
-    counts = membership(labels, mask).sum(-1).long()  # (E, way)
+    counts = mark_membership(labels, mask).sum(-1).long()  # (E, way)
     if bool((counts == 0).any()):
         raise UserError("a class has no support image that counts; every class needs at least one")
     way = counts.shape[1]
@@ -47,7 +47,7 @@ def group_by_class(maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> 
     return ClassMaps(maps.flatten(0, 1)[rows].unflatten(1, valid.shape[1:]), valid)
 
 
-def unit(x: Tensor, dim: int = -1) -> Tensor:
+def make_unit(x: Tensor, dim: int = -1) -> Tensor:
     """x divided by its length along dim; 0, with gradient 0, where the length is below 1e-12 (a dead channel).
 
     NaN stays NaN, so that a broken net is seen to be broken.
@@ -57,7 +57,7 @@ def unit(x: Tensor, dim: int = -1) -> Tensor:
     return torch.where(dead, 0.0, x / torch.where(dead, 1.0, length))
 
 
-def nearest(
+def find_nearest(
     query: Tensor, pool: Tensor, k: int = 1, valid: Tensor | None = None, buffer: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """The k largest inner products of every query vector with the vectors of every class, and where they are.
@@ -97,7 +97,7 @@ class _Nearest(torch.autograd.Function):
         values = query.new_empty(e, r, way, k)
         indices = torch.empty(e, r, way, k, dtype=torch.int64, device=query.device)
         held = None
-        for episodes, rows in blocks(e, r, way * width, buffer):
+        for episodes, rows in cut_blocks(e, r, way * width, buffer):
             part = query[episodes, rows]
             size = part.shape[0] * part.shape[1] * way * width
             held = query.new_empty(size) if held is None or held.numel() < size else held
@@ -156,7 +156,7 @@ def _top(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return x.max(-1, keepdim=True) if k == 1 else x.topk(k)
 
 
-def similarity(
+def compute_similarity(
     query: Tensor,
     pool: Tensor,
     valid: Tensor | None,
@@ -177,10 +177,10 @@ def similarity(
         raise UserError(f"unknown direction {direction!r}; choose query, class or both")
     directions = []
     if direction in ("query", "both"):
-        values, _ = nearest(query.flatten(1, 2), pool, k, valid, buffer)
+        values, _ = find_nearest(query.flatten(1, 2), pool, k, valid, buffer)
         directions.append(_reduced(values.unflatten(1, (n, -1)).transpose(2, 3), None, reduce))  # (E, n, way)
     if direction in ("class", "both"):
-        values, _ = nearest(pool.flatten(1, 2), query, k, None, buffer)
+        values, _ = find_nearest(pool.flatten(1, 2), query, k, None, buffer)
         counted = None if valid is None else valid.unsqueeze(2)
         directions.append(_reduced(values.unflatten(1, (way, -1)).transpose(2, 3), counted, reduce).mT)
     return directions[0] if len(directions) == 1 else 0.5 * (directions[0] + directions[1])
@@ -197,7 +197,7 @@ def _reduced(values: Tensor, counted: Tensor | None, reduce: str) -> Tensor:
     return total / counted.sum(-1) if reduce == "mean" else total
 
 
-def counted(pool: ClassMaps, per_shot: int) -> Tensor | None:
+def mark_counted(pool: ClassMaps, per_shot: int) -> Tensor | None:
     """Which vectors of each class count, (E, way, M per_shot); None where all do."""
     return None if bool(pool.valid.all()) else pool.valid.repeat_interleave(per_shot, -1)
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, counted, similarity, unit
+from anrot_lib.fewshot.levels.matching import ClassMaps, check_places, compute_similarity, make_unit, mark_counted
 
 
-def vectors(maps: Tensor) -> Tensor:
+def make_vectors(maps: Tensor) -> Tensor:
     """Maps (..., C, h, w) as unit vectors along positions (..., C, h w), one a channel."""
-    return unit(maps.flatten(-2))
+    return make_unit(maps.flatten(-2))
 
 
 @full_precision
@@ -38,8 +38,10 @@ def part_similarity(
     if query.shape[-2:] != pool.maps.shape[-2:]:
         sizes = " and ".join("x".join(map(str, t.shape[-2:])) for t in (query, pool.maps))
         raise UserError(f"the part level compares position with position and needs maps of one size, got {sizes}")
-    rows = vectors(pool.maps).flatten(2, 3)
-    return similarity(vectors(query), rows, counted(pool, query.shape[-3]), k, direction, reduce, buffer)
+    rows = make_vectors(pool.maps).flatten(2, 3)
+    return compute_similarity(
+        make_vectors(query), rows, mark_counted(pool, query.shape[-3]), k, direction, reduce, buffer
+    )
 
 
 @dataclass(frozen=True)

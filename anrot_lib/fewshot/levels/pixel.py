@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.fewshot.levels.matching import ClassMaps, counted, nearest, similarity, unit
+from anrot_lib.fewshot.levels.matching import ClassMaps, compute_similarity, find_nearest, make_unit, mark_counted
 
 
-def vectors(maps: Tensor) -> Tensor:
+def make_vectors(maps: Tensor) -> Tensor:
     """Maps (..., C, h, w) as unit channel vectors (..., h w, C), one a position."""
-    return unit(maps.flatten(-2).mT)
+    return make_unit(maps.flatten(-2).mT)
 
 
 def gather_positions(pool: ClassMaps) -> Tensor:
     """All positions of all shots of each class: (E, way, M h w, C), unit vectors."""
-    return vectors(pool.maps).flatten(2, 3)
+    return make_vectors(pool.maps).flatten(2, 3)
 
 
 @full_precision
@@ -35,19 +35,23 @@ def pixel_similarity(
     Source: DN4, Li et al. 2019; k = 1 in ADM and MML, 3 in DN4 on mini-ImageNet.
     """
     per_shot = query.shape[-1] * query.shape[-2]
-    return similarity(vectors(query), gather_positions(pool), counted(pool, per_shot), k, direction, reduce, buffer)
+    return compute_similarity(
+        make_vectors(query), gather_positions(pool), mark_counted(pool, per_shot), k, direction, reduce, buffer
+    )
 
 
 @torch.no_grad()
 @full_precision
-def pixel_matches(query: Tensor, pool: ClassMaps) -> tuple[Tensor, Tensor, Tensor]:
+def find_pixel_matches(query: Tensor, pool: ClassMaps) -> tuple[Tensor, Tensor, Tensor]:
     """For pictures: the best cosine of each query position in each class, and the shot and position where it is.
 
     query (E, n, C, h, w) -> cosine, shot, position, each (E, n, h, w, way); position counts along rows.
     """
     n, size = query.shape[1], query.shape[-2:]
     per_shot = size.numel()
-    values, index = nearest(vectors(query).flatten(1, 2), gather_positions(pool), 1, counted(pool, per_shot))
+    values, index = find_nearest(
+        make_vectors(query).flatten(1, 2), gather_positions(pool), 1, mark_counted(pool, per_shot)
+    )
     values, index = (t.squeeze(-1).unflatten(1, (n, *size)) for t in (values, index))
     return values, index // per_shot, index % per_shot
 

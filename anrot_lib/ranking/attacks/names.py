@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.units import parse_fraction, pixels
+from anrot_lib.core.units import format_pixels, parse_fraction
 
 SIDED = {"CA": "W", "QA": "M"}  # attacks that raise (+) or lower (-) a rank, and the name of their number of partners
 KINDS = (*SIDED, "TMA", "ES", "LTM", "GTM", "GTT")
@@ -65,7 +65,7 @@ class RankAttack:
 
 
 def _length(value: float) -> str:
-    text = pixels(value)
+    text = format_pixels(value)
     return text if parse_fraction(text) == value else repr(value)
 
 
@@ -110,7 +110,7 @@ PROFILES = {"rob28": (77 / 255, 3 / 255), "rob224": (8 / 255, 3 / 255)}
 ALIASES = {"cvpr": "rob224"}
 
 
-def profile(name: str, eps: float | None = None, steps: int | None = None) -> tuple[RankAttack, ...]:
+def make_profile(name: str, eps: float | None = None, steps: int | None = None) -> tuple[RankAttack, ...]:
     """The nine runs behind the ten numbers of the score: rob28, or rob224 (also called cvpr).
 
     eps and steps replace the profile's. UserError for an unknown name.

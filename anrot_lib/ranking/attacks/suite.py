@@ -63,7 +63,7 @@ def pgd(attack: RankAttack, seed: int, restarts: int = 0) -> Adversary:
     threat = attack.threat(restarts, "random") if restarts else attack.threat()
 
     def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
-        generator = randomness.generator(seed, f"start/{attack}/{first}")
+        generator = randomness.make_generator(seed, f"start/{attack}/{first}")
         keep = "best" if restarts else "last"
         return ascend(build_objective(subject, goal), images, threat, generator, keep=keep).images
 
@@ -83,7 +83,7 @@ def list_goals(
 ) -> list[Callable[[], Goal]]:
     """One maker of a goal for each batch of the rows; the partners of all of them are drawn here."""
     gallery = subject.gallery
-    chance = draw_chance(attack, len(rows), randomness.generator(seed, f"partners/{attack.title}"))
+    chance = draw_chance(attack, len(rows), randomness.make_generator(seed, f"partners/{attack.title}"))
     numbers = torch.as_tensor(rows, device=gallery.labels.device)
 
     def maker(part: slice) -> Callable[[], Goal]:
@@ -157,5 +157,5 @@ def choose_queries(gallery: Gallery, n: int | None, seed: int) -> np.ndarray:
         return some
     if n < 2:
         raise UserError(f"attack at least 2 queries, got {n}")
-    order = torch.randperm(len(some), generator=randomness.generator(seed, "queries")).numpy()
+    order = torch.randperm(len(some), generator=randomness.make_generator(seed, "queries")).numpy()
     return np.sort(some[order[:n]])

@@ -51,7 +51,7 @@ class Sampler:
 
     def draw_epoch(self, number: int) -> tuple[Tensor, ...]:
         """The batches of an epoch: row numbers (2B,), (B,) or (3B,)."""
-        generator = randomness.generator(self.seed, f"ranking/order/{number}")
+        generator = randomness.make_generator(self.seed, f"ranking/order/{number}")
         order = torch.randperm(len(self.labels), generator=generator)
         if self.kind == "c":
             items = order.unsqueeze(1)

@@ -23,7 +23,7 @@ from anrot_lib.data.preparation.split_choice import SplitChoice
 from anrot_lib.data.readers import layouts
 from anrot_lib.data.readers.decode import open_image
 from anrot_lib.data.readers.folders import read_cub
-from anrot_lib.data.readers.idx import idx_file, read_idx
+from anrot_lib.data.readers.idx import find_idx_file, read_idx
 from anrot_lib.data.readers.items import Item, Source, read_file
 
 CLASSES = {"cub": 200, "cars": 196, "sop": 22_634}
@@ -42,24 +42,24 @@ def read(dataset: str, folder: Path, side: int) -> tuple[Source, SplitChoice]:
     source = READERS[dataset](folder)
     if not source.items:
         raise UserError(f"no image of {dataset} is in {folder}")
-    classes, rule = halves(source.class_names), HALVES
+    classes, rule = halve_classes(source.class_names), HALVES
     if dataset == "sop":
         classes, rule = _read_lists(source), "the published lists"
     note = "" if len(source.items) == IMAGES[dataset] else f"; {_differs(dataset, source)}"
-    source = replace(source, layout=f"{dataset}, resized whole", open=squeezed(side))
+    source = replace(source, layout=f"{dataset}, resized whole", open=make_squeezer(side))
     return source, SplitChoice(f"{dataset}-zero-shot", classes, rule + note)
 
 
-def halves(class_names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+def halve_classes(class_names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """The convention of the field: the first half of the sorted classes trains, the second tests; 2 comes before 10."""
     if len(class_names) < 2:
         raise UserError("retrieval on new classes needs two classes at least, one to train on and one to test")
-    class_names = tuple(sorted(class_names, key=_in_order_of_numbers))
+    class_names = tuple(sorted(class_names, key=_make_number_key))
     middle = len(class_names) // 2
     return {"train": class_names[:middle], "test": class_names[middle:]}
 
 
-def _in_order_of_numbers(name: str) -> list[tuple[int, str]]:
+def _make_number_key(name: str) -> list[tuple[int, str]]:
     """A key that orders "2" before "10" and "a2" before "a10"."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
@@ -71,7 +71,7 @@ def _differs(dataset: str, source: Source) -> str:
     )
 
 
-def squeezed(side: int) -> Callable[[Item], np.ndarray]:
+def make_squeezer(side: int) -> Callable[[Item], np.ndarray]:
     """Opens an image as uint8 (side, side, 3), squeezed to the square."""
 
     def opened(item: Item) -> np.ndarray:
@@ -142,17 +142,17 @@ class Digits(NamedTuple):
     training: int
 
 
-def idx_folder(places: list[Path]) -> Path | None:
+def find_idx_folder(places: list[Path]) -> Path | None:
     """The first folder that holds the four files, itself or in a folder raw below."""
     candidates = [p for place in places for p in (place, place / "raw", *sorted(place.glob("*/raw")))]
-    return next((p for p in candidates if all(idx_file(p, n) for pair in IDX_FILES.values() for n in pair)), None)
+    return next((p for p in candidates if all(find_idx_file(p, n) for pair in IDX_FILES.values() for n in pair)), None)
 
 
 def read_digits(folder: Path) -> Digits:
     """The four IDX files of a folder. UserError for one that is cut short or something else."""
     images, labels = [], []
     for image_name, label_name in IDX_FILES.values():
-        pixels, classes = (read_idx(idx_file(folder, name) or folder / name) for name in (image_name, label_name))
+        pixels, classes = (read_idx(find_idx_file(folder, name) or folder / name) for name in (image_name, label_name))
         if pixels.ndim != 3 or classes.shape != pixels.shape[:1]:
             raise UserError(f"{folder}: {image_name} and {label_name} do not belong together")
         images.append(pixels)

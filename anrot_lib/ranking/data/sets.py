@@ -47,7 +47,7 @@ class Part:
         """Images of the part by number (B,), their centres cut out: float32 (B, C, size, size) in [0, 1]."""
         pixels = self._pixels(numbers)
         at = (pixels.shape[1] - self.size) // 2
-        return as_floats(pixels[:, at : at + self.size, at : at + self.size].to(device))
+        return convert_to_floats(pixels[:, at : at + self.size, at : at + self.size].to(device))
 
     def augment(
         self, numbers: np.ndarray | Tensor, generator: torch.Generator, flip: bool, device: str | torch.device = "cpu"
@@ -59,13 +59,13 @@ class Part:
         mirrored = (torch.rand(n, generator=generator) < 0.5) if flip else torch.zeros(n, dtype=torch.bool)
         columns = torch.where(mirrored.unsqueeze(1), corner[1].flip(1), corner[1])
         cut = pixels[torch.arange(n).view(-1, 1, 1), corner[0].unsqueeze(2), columns.unsqueeze(1)]
-        return as_floats(cut.to(device))
+        return convert_to_floats(cut.to(device))
 
     def _pixels(self, numbers: np.ndarray | Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(self.images[self.rows[np.asarray(numbers, dtype=np.int64)]]))
 
 
-def as_floats(pixels: Tensor) -> Tensor:
+def convert_to_floats(pixels: Tensor) -> Tensor:
     """uint8 (B, H, W, C) to float32 (B, C, H, W) in [0, 1]; in memory the channels stay last, as nets want them."""
     return pixels.permute(0, 3, 1, 2).to(torch.float32).div_(255)
 
@@ -116,10 +116,10 @@ def load(
         options = {"size": stored, "on_bad": "error", "on_duplicates": "report", "resized": "whole, bilinear"}
         image_set = prepare.pack_source(source, choice, f"{dataset}-{stored}-{where}", options, progress=progress)
         return build_ranking_set(image_set, size, "set", limit, dataset)
-    return build_ranking_set(_own(data or dataset, stored, progress), size, split, limit, dataset)
+    return build_ranking_set(_load_prepared(data or dataset, stored, progress), size, split, limit, dataset)
 
 
-def _own(data: str, stored: int, progress: Progress | None) -> ImageSet:
+def _load_prepared(data: str, stored: int, progress: Progress | None) -> ImageSet:
     if (paths.packed_dir() / data / "set.json").is_file():
         return image_sets.load(paths.packed_dir() / data)
     folder = Path(data).expanduser()
@@ -129,7 +129,7 @@ def _own(data: str, stored: int, progress: Progress | None) -> ImageSet:
             f"there is no prepared set and no folder {data!r} (prepared are: {', '.join(known) or 'none'}); "
             "see anrot prepare, or give --data"
         )
-    name = f"{assemble.plain_set_name(folder.resolve().name)}-{stored}"
+    name = f"{assemble.make_set_name(folder.resolve().name)}-{stored}"
     return prepare.prepare(folder, name=name, size=stored, progress=progress)
 
 
@@ -161,7 +161,7 @@ def _classes(image_set: ImageSet, split: str, name: str) -> tuple[dict[str, list
         raise UserError(f"unknown split {split!r} for retrieval; choose one of {', '.join(SPLITS)}")
     if split == "halves" or (split == "auto" and name.startswith("cub")):
         numbers = {class_name: c for c, class_name in enumerate(image_set.class_names)}
-        halves = layouts.halves(image_set.class_names)
+        halves = layouts.halve_classes(image_set.class_names)
         return {part: [numbers[n] for n in names] for part, names in halves.items()}, layouts.HALVES
     if not {"train", "test"} <= set(image_set.splits):
         raise UserError(f"the set {image_set.name!r} has no train and test classes; choose --split halves")
@@ -177,7 +177,7 @@ def _digits(dataset: str, data: str | None, download: bool, limit: int | None) -
     places = [Path(data).expanduser()] if data else [paths.raw_dir() / torchvision_name]
     if not data and dataset in DEBIAN:
         places.append(DEBIAN[dataset])
-    folder = layouts.idx_folder(places)
+    folder = layouts.find_idx_folder(places)
     if folder is None:
         files = ", ".join(name for pair in layouts.IDX_FILES.values() for name in pair)
         debian = ", or install the Debian package dataset-fashion-mnist" if dataset == "fashion" else ""
@@ -213,13 +213,13 @@ def _fetch(torchvision_name: str) -> None:
 
 def _part(images: np.ndarray, rows: np.ndarray, labels: np.ndarray, size: int, limit: int | None) -> Part:
     if limit is not None and limit < len(rows):
-        keep = evenly(labels, limit)
+        keep = choose_evenly(labels, limit)
         rows, labels = rows[keep], labels[keep]
     classes, numbered = np.unique(labels, return_inverse=True)
     return Part(images, rows, torch.from_numpy(numbered.astype(np.int64)), len(classes), size)
 
 
-def evenly(labels: np.ndarray, limit: int) -> np.ndarray:
+def choose_evenly(labels: np.ndarray, limit: int) -> np.ndarray:
     """Numbers, ascending, of `limit` images: the first two of each class, then the next two, as long as there are."""
     order = np.argsort(labels, kind="stable")
     start = np.searchsorted(labels[order], labels[order])

@@ -33,7 +33,7 @@ ROUNDING = 0.07  # of published rows: the largest distance of their score from t
 Numeric = TypeVar("Numeric", float, np.ndarray)
 
 
-def parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
+def compute_parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
     """The ten parts of the score, from the ten numbers by name. UserError for a missing one."""
     if missing := [name for name in NUMBERS if name not in numbers]:
         raise UserError(f"the score takes ten numbers; {', '.join(missing)} missing")
@@ -50,7 +50,7 @@ def parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
 
 def ers(numbers: Mapping[str, Numeric]) -> Numeric:
     """The score of ten numbers. It is linear: the mean of the scores of single queries is the score of the means."""
-    total, *rest = parts(numbers).values()
+    total, *rest = compute_parts(numbers).values()
     for part in rest:
         total = total + part
     return total / len(NUMBERS)
@@ -76,7 +76,7 @@ def score(values: Values) -> Score:
     return Score(result.mean, result.half_width, result.bootstrap_low, result.bootstrap_high)
 
 
-def collapsed(r_at_1: float, chance: float, mean_cosine: float) -> bool:
+def has_collapsed(r_at_1: float, chance: float, mean_cosine: float) -> bool:
     """Whether a model has stopped to tell images apart, so that its score means nothing.
 
     R@1 and chance in per cent: below twice what a random ranking has; or the mean cosine of two benign embeddings
@@ -86,7 +86,7 @@ def collapsed(r_at_1: float, chance: float, mean_cosine: float) -> bool:
 
 
 @cache
-def published() -> dict[str, Any]:
+def read_published() -> dict[str, Any]:
     """The printed tables: "about" them, and "rows"; facts as they were printed, nothing measured here."""
     content: dict[str, Any] = json.loads((files("anrot_lib.ranking.score") / "published.json").read_text("utf-8"))
     return content
@@ -99,8 +99,8 @@ def title(row: Mapping[str, Any]) -> str:
     return f"{row['set']} {row['net']} {row['defense']}{loss}{steps}{' (withdrawn)' if row.get('withdrawn') else ''}"
 
 
-def recomputed() -> list[tuple[float, str]]:
+def recompute_published() -> list[tuple[float, str]]:
     """(printed score - formula, title) of every published row that prints both, the worst first."""
-    rows = [row for row in published()["rows"] if "numbers" in row and "ERS" in row]
+    rows = [row for row in read_published()["rows"] if "numbers" in row and "ERS" in row]
     differences = [(round(row["ERS"] - ers(row["numbers"]), 6), title(row)) for row in rows]
     return sorted(differences, key=lambda pair: -abs(pair[0]))

@@ -63,7 +63,7 @@ def nes(attack: RankAttack, seed: int, population: int) -> Adversary:
     sigma = attack.eps / 2
 
     def adversary(subject: Subject, goal: Goal, images: Tensor, first: int) -> Tensor:
-        generator = randomness.generator(seed, f"nes/{attack}/{first}")
+        generator = randomness.make_generator(seed, f"nes/{attack}/{first}")
 
         @torch.no_grad()
         def guess(points: Tensor) -> Tensor:
@@ -166,22 +166,22 @@ def check(
         results["gradient"] = {"passed": max(dead.values()) <= DEAD, "dead": dead}
     if "restarts" in names:
         many = scores("restarts", lambda a: a, lambda a: suite.pgd(a, base.seed, effort.restarts))
-        results["restarts"] = {"restarts": effort.restarts, **not_lower(pgd, many)}
+        results["restarts"] = {"restarts": effort.restarts, **check_not_lower(pgd, many)}
     if "steps" in names:
         times = effort.more_steps
         longer = scores("steps", lambda a: dataclasses.replace(a, steps=times * a.steps, alpha=a.alpha / 2))
-        results["steps"] = {"times": times, **not_lower(pgd, longer)}
+        results["steps"] = {"times": times, **check_not_lower(pgd, longer)}
     if "eps" in names:
         factors = sorted({*effort.factors, 1.0, 1 / base.attacks[0].eps})
         balls = {f: pgd if f == 1 else scores(f"eps x {f:g}", partial(_scale, factor=f)) for f in factors}
-        results["eps"] = falling(balls, base.attacks[0].eps)
+        results["eps"] = check_falling(balls, base.attacks[0].eps)
     if "nes" in names:
         some = rows[: effort.nes_queries]
         guessed = scores("nes", lambda a: a, lambda a: nes(a, base.seed, effort.population), some)
-        results["nes"] = {"population": effort.population, **not_lower(pgd[: len(some)], guessed)}
+        results["nes"] = {"population": effort.population, **check_not_lower(pgd[: len(some)], guessed)}
     if "transfer" in names and other is not None:
         moved = scores("transfer", lambda a: a, lambda a: build_transfer(a, other, base.seed))
-        results["transfer"] = not_lower(pgd, moved)
+        results["transfer"] = check_not_lower(pgd, moved)
     return {
         "pgd": _rounded(pgd.mean()),
         "worst": _rounded(ers.ers(take_worst(in_ball)).mean()),
@@ -201,9 +201,9 @@ def _scale(attack: RankAttack, factor: float) -> RankAttack:
     return dataclasses.replace(attack, eps=eps, alpha=min(1.0, attack.alpha * eps / attack.eps))
 
 
-def not_lower(pgd: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+def check_not_lower(pgd: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     """Compare scores of the same queries (n,): passed unless the other attack's is lower beyond noise and TOLERANCE."""
-    gap = statistics.paired(pgd / 100, other / 100)
+    gap = statistics.compare_paired(pgd / 100, other / 100)
     lower = gap.mean + gap.half_width < 0 and gap.mean < -TOLERANCE
     return {
         "passed": bool(not lower),
@@ -214,13 +214,13 @@ def not_lower(pgd: np.ndarray, other: np.ndarray) -> dict[str, Any]:
     }
 
 
-def falling(balls: Mapping[float, np.ndarray], eps: float) -> dict[str, Any]:
+def check_falling(balls: Mapping[float, np.ndarray], eps: float) -> dict[str, Any]:
     """Scores of the same queries by factor of eps, 1 among them: see the module. Factors beyond the range are the last.
 
     A score counts as higher than that of a smaller ball only beyond noise and TOLERANCE.
     """
     order = [f for f in sorted(balls) if f * eps <= 1 + 1e-9]
-    gaps = [statistics.paired(balls[a] / 100, balls[b] / 100) for a, b in itertools.pairwise(order)]
+    gaps = [statistics.compare_paired(balls[a] / 100, balls[b] / 100) for a, b in itertools.pairwise(order)]
     rises = any(gap.mean - gap.half_width > 0 and gap.mean > TOLERANCE for gap in gaps)
     last, start = balls[order[-1]].mean(), balls[1.0].mean()
     return {

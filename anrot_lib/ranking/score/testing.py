@@ -57,7 +57,7 @@ def build_subject(net: nn.Module, metric: str, part: Part, device: torch.device 
     return Subject(net, Gallery(embeddings, part.labels.to(device), metric), batch)
 
 
-def benign_numbers(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) -> dict[str, float]:
+def measure_benign(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) -> dict[str, float]:
     """R@1, R@2, mAP, mAP@10, MAP@R and NMI in per cent, first hit, images alone in their class; chance and mean cosine.
 
     nmi=False leaves out NMI, whose k-means takes long where there are thousands of classes.
@@ -66,7 +66,7 @@ def benign_numbers(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) 
     with bar("retrieval on clean images", len(gallery)) as progress:
         numbers = retrieval.retrieve(gallery, progress=progress).summary()
     if nmi:
-        numbers["NMI"] = retrieval.clusters_nmi(gallery, seed)
+        numbers["NMI"] = retrieval.measure_nmi(gallery, seed)
     return numbers | {"chance": 100 * gallery.chance, "mean cosine": gallery.mean_cosine()}
 
 
@@ -144,7 +144,7 @@ def summarise(
             "bootstrap": [_digits(score.low), _digits(score.high)],
             "ceiling": _digits(ers.score(benign).value),
             f"with {OTHER[protocol.parity]}": _digits(other.value),
-            "collapsed": ers.collapsed(clean["R@1"], clean["chance"], clean["mean cosine"]),
+            "collapsed": ers.has_collapsed(clean["R@1"], clean["chance"], clean["mean cosine"]),
         },
         "queries": [round(float(value), 2) for value in ers.ers({n: attacked[n] for n in ers.NUMBERS})],
     }

@@ -36,7 +36,7 @@ from anrot_lib.ranking.training.miners import Triplets, mine
 Draw = Callable[[str], torch.Generator]
 
 
-def threat_of(recipe: RankingRecipe) -> ThreatModel:
+def make_threat(recipe: RankingRecipe) -> ThreatModel:
     """The adversary of a recipe: l-infinity, from the image, one step of eps or `eta` steps of `step`."""
     step = recipe.eps if recipe.eta == 1 else recipe.step
     return ThreatModel(
@@ -156,7 +156,7 @@ class Defense(nn.Module):
 
     def __init__(self, recipe: RankingRecipe, loss: RankingLoss):
         super().__init__()
-        self.recipe, self.loss, self.threat = recipe, loss, threat_of(recipe)
+        self.recipe, self.loss, self.threat = recipe, loss, make_threat(recipe)
         self.metric, self.margin, self.precision = loss.metric, recipe.margin, recipe.attack_precision
         self.numbers: dict[str, float] = {}
 

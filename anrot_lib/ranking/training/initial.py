@@ -48,7 +48,7 @@ def build_initial_net(
         name.loss.metric,
         recipe.embedding,
         recipe.freeze_bn,
-        generator=randomness.generator(recipe.seed, "ranking/init"),
+        generator=randomness.make_generator(recipe.seed, "ranking/init"),
         weights=weights,
     ).to(device)
     if weights is not None:
@@ -79,14 +79,14 @@ def train_classifier(
     progress: StepProgress | None,
 ) -> None:
     """Cross-entropy of a linear layer on the embeddings over the training classes; live batch norms; changes `net`."""
-    generator = randomness.generator(recipe.seed, "ranking/classifier")
+    generator = randomness.make_generator(recipe.seed, "ranking/classifier")
     model = nn.Sequential(net, build_linear(recipe.embedding, data.train.classes, generator).to(device))
     sampler = Sampler(data.train.labels, 2 * recipe.batch, "c", recipe.seed)
 
     def compute_logits(step: int) -> tuple[Tensor, Tensor]:
         rows = sampler.select(step)
         rows = rows.repeat(2) if len(rows) == 1 else rows  # a batch norm needs two
-        draw = randomness.generator(recipe.seed, f"ranking/classifier/{step}")
+        draw = randomness.make_generator(recipe.seed, f"ranking/classifier/{step}")
         images = data.train.augment(rows, draw, recipe.flip, device)
         with (
             seed_global_generators(recipe.seed, f"ranking/classifier/chance/{step}", device),
@@ -108,5 +108,5 @@ def train_classifier(
 def seed_global_generators(seed: int, name: str, device: torch.device) -> Iterator[None]:
     """Dropout and stochastic depth draw from the global generators: lend them a stream, and restore them afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(randomness.stream_key(seed, name) & 0x7FFF_FFFF_FFFF_FFFF)
+        torch.manual_seed(randomness.make_stream_key(seed, name) & 0x7FFF_FFFF_FFFF_FFFF)
         yield

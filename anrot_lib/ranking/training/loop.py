@@ -131,7 +131,7 @@ class RankingTraining(ResumableTraining):
     def load_batch(self) -> tuple[Tensor, Tensor]:
         """Images and labels of the step."""
         rows = self.sampler.select(self.step)
-        draw = randomness.generator(self.recipe.seed, f"ranking/crops/{self.step}")
+        draw = randomness.make_generator(self.recipe.seed, f"ranking/crops/{self.step}")
         images = self.data.train.augment(rows, draw, self.recipe.flip, self.device)
         return images, self.data.train.labels[rows].to(self.device)
 
@@ -139,7 +139,7 @@ class RankingTraining(ResumableTraining):
         step, seed = self.step, self.recipe.seed
 
         def draw(name: str) -> torch.Generator:
-            return randomness.generator(seed, f"ranking/{name}/{step}")
+            return randomness.make_generator(seed, f"ranking/{name}/{step}")
 
         images, labels = self.load_batch()
         self.net.train()

@@ -99,7 +99,7 @@ class RankingLoss(nn.Module):
         if self.batch == "t":
             return Triplets(*torch.arange(len(rows), device=rows.device).view(-1, 3).unbind(1))
         if self.batch == "c":
-            return random_triplets(labels, generator)
+            return draw_random_triplets(labels, generator)
         margin = self.margin if margin is None else margin
         return mine(self.miner, rows, labels, self.metric, margin, generator, self.parity)
 
@@ -107,7 +107,7 @@ class RankingLoss(nn.Module):
         raise NotImplementedError
 
 
-def random_triplets(labels: Tensor, generator: torch.Generator) -> Triplets:
+def draw_random_triplets(labels: Tensor, generator: torch.Generator) -> Triplets:
     """For every row that has another of its class: that one and one of another class, by chance. May be empty."""
     same = labels.unsqueeze(1) == labels
     others = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)

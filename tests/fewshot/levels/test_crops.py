@@ -6,14 +6,14 @@ import torch
 from anrot_lib.attacks.gradient import fgsm
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.classifier import create_net
-from anrot_lib.fewshot.heads.trial import batch_dependence
-from anrot_lib.fewshot.levels.crops import N_PARTS, PartGraph, boxes, crops
+from anrot_lib.fewshot.heads.trial import measure_batch_dependence
+from anrot_lib.fewshot.levels.crops import N_PARTS, PartGraph, cut_crops, list_boxes
 from anrot_lib.fewshot.methods import build_head
 from tests.helpers import rng
 
 
 def test_thirteen_boxes_in_the_image():
-    found = boxes()
+    found = list_boxes()
     assert found.shape == (N_PARTS, 4) and N_PARTS == 13
     assert found.min() == 0 and found.max() == 1
     torch.testing.assert_close(found[0], torch.tensor([0, 0.5, 0, 0.5]))  # a corner cell, doubled and clipped
@@ -24,14 +24,14 @@ def test_thirteen_boxes_in_the_image():
 def test_crops_show_their_part_of_the_image():
     rows = torch.linspace(0, 1, 33).diff().cumsum(0) - 1 / 64  # pixel centres
     image = torch.stack([rows[:, None].expand(32, 32), rows[None].expand(32, 32), torch.zeros(32, 32)])[None]
-    found = crops(image)
+    found = cut_crops(image)
     assert found.shape == (1, 13, 3, 32, 32)
-    for crop, (top, bottom, left, right) in zip(found[0], boxes(), strict=True):
+    for crop, (top, bottom, left, right) in zip(found[0], list_boxes(), strict=True):
         middle = crop[:, 12:20, 12:20].mean((1, 2))
         torch.testing.assert_close(middle[:2], torch.stack([(top + bottom) / 2, (left + right) / 2]), atol=2e-3, rtol=0)
         assert crop[0].max() <= bottom + 1e-3 and crop[0].min() >= top - 1e-3
     image = torch.rand(2, 3, 8, 8, generator=rng(), requires_grad=True)
-    crops(image).sum().backward()
+    cut_crops(image).sum().backward()
     assert image.grad.ne(0).all()
 
 
@@ -77,7 +77,7 @@ def test_a_whole_net(net):
     expected = sum(w * scores.levels[k].softmax(-1) for k, w in (("part", 0.5), ("pixel", 0.25), ("global", 0.25)))
     torch.testing.assert_close(found.exp(), expected[0])
     model = net.fit(support[None], labels[None])
-    difference, changed = batch_dependence(net.head, model, maps)
+    difference, changed = measure_batch_dependence(net.head, model, maps)
     assert difference < 1e-5 and changed == 0
 
 

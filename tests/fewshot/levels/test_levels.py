@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from anrot_lib.attacks.ascent import frozen
-from anrot_lib.audit.multilevel import four_layer_64f
+from anrot_lib.audit.multilevel import build_four_layer_64f
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.covariance import estimate_gaussian
 from anrot_lib.divergences.gaussian import LowRankGaussian
@@ -18,7 +18,7 @@ from anrot_lib.fewshot.levels.distribution import MEASURES, DistributionLevel
 from anrot_lib.fewshot.levels.head import MultiLevelHead
 from anrot_lib.fewshot.levels.matching import group_by_class
 from anrot_lib.fewshot.levels.part import PartLevel, part_similarity
-from anrot_lib.fewshot.levels.pixel import PixelLevel, pixel_matches, pixel_similarity
+from anrot_lib.fewshot.levels.pixel import PixelLevel, find_pixel_matches, pixel_similarity
 from anrot_lib.fewshot.methods import build_head
 from tests.helpers import rng
 
@@ -60,7 +60,7 @@ def test_map_sizes_at_84_pixels():
     with torch.no_grad():
         for name, size in sizes.items():
             assert encoders.build(name).eval()(images).shape[1:] == size
-        assert four_layer_64f().eval()(images).shape[1:] == (64, 19, 19)
+        assert build_four_layer_64f().eval()(images).shape[1:] == (64, 19, 19)
 
 
 @pytest.mark.parametrize(("k", "total", "mean"), [(1, 1.707107, 0.853553), (2, 2.414214, 0.603553)])
@@ -198,7 +198,7 @@ def test_matches_name_the_shot_and_the_position():
     support, query = random_maps(1, 6, 5, 3, 4), random_maps(1, 2, 5, 3, 4, seed=1)
     support[0, 4, :, 2, 1] = 2 * query[0, 1, :, 0, 3]  # the second shot of class 1
     pool = group_by_class(support, torch.arange(3).repeat(2)[None])
-    cosine, shot, position = pixel_matches(query, pool)
+    cosine, shot, position = find_pixel_matches(query, pool)
     assert cosine.shape == shot.shape == position.shape == (1, 2, 3, 4, 3)
     assert cosine[0, 1, 0, 3, 1].item() == pytest.approx(1, abs=1e-6)
     assert (shot[0, 1, 0, 3, 1], position[0, 1, 0, 3, 1]) == (1, 2 * 4 + 1)
