@@ -12,6 +12,7 @@ from anrot_lib.core import paths, randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.seen import check_unseen, get_origin
 from anrot_lib.reconstruction import frechet
 from anrot_lib.reconstruction.extractors import Extractor
 from anrot_lib.reconstruction.recipe import VaeRecipe
@@ -82,6 +83,7 @@ class Experiment:
         if self.resamples < 2:
             raise UserError(f"a bootstrap interval needs at least 2 resamples, got {self.resamples}")
         pick(self.image_set, "test", self.test_images, self.seed)  # says what is missing
+        check_unseen(get_origin(self.extractor.net), self.image_set, "the extractor", allow_seen=None)
         if (held := len(self.image_set.rows("test"))) < 4 * frechet.LEAST_IMAGES:
             raise UserError(f"{held} test images are too few for a floor; it takes at least {4 * frechet.LEAST_IMAGES}")
 

@@ -73,6 +73,7 @@ class RankingHead(_Head):
     data: parts.DataRecord
     checkpoint: parts.CheckpointRecord
     protocol: parts.RankingProtocolRecord
+    other_data: NotRequired[Literal[True]]  # other images or another split than it was trained with, on purpose
 
 
 @with_config(EXACT)

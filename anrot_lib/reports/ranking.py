@@ -76,6 +76,7 @@ def title(record: Record) -> str:
     parts += [_training(record), f"{len(record['queries'])} queries"]
     if record["protocol"]["parity"] != "fixed":
         parts.append(record["protocol"]["parity"])
+    parts += ["OTHER IMAGES THAN IT WAS TRAINED WITH"] if "other_data" in record else []
     return ", ".join(parts)
 
 

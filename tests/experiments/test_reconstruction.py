@@ -13,6 +13,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data import image_set
+from anrot_lib.data.leakage.seen import describe_origin, set_origin
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments import reconstruction
 from anrot_lib.experiments.reconstruction_plan import Experiment, list_recipes, name_folder, name_row
@@ -183,6 +184,15 @@ def test_what_is_finished_is_not_done_again(experiment, monkeypatch):
     assert reconstruction.run(experiment) == records and study.stat().st_mtime_ns == before
     with pytest.raises(pytest.fail.Exception, match="trained again"):
         reconstruction.run(replace(experiment, test_images=230))
+
+
+def test_an_extractor_that_was_trained_on_the_test_classes_is_refused(experiment):
+    turned = {**experiment.image_set.splits}
+    turned["train"], turned["test"] = turned["test"], turned["train"]
+    encoder = encoders.build("tiny", 3)
+    set_origin(encoder, describe_origin(replace(experiment.image_set, splits=turned)))
+    with pytest.raises(UserError, match="the extractor knows the test classes"):
+        replace(experiment, extractor=extractors.wrap_encoder(encoder, "tiny"))
 
 
 def test_another_test_uses_the_same_net(experiment, monkeypatch):

@@ -296,15 +296,16 @@ def test_what_is_asked_beyond_a_record_is_tested_again(setting, counted):
 
 
 def test_columns_of_the_former_attacks_on_support_sets_are_measured_again(setting, counted):
-    some = replace(setting, columns=("clean", "PGD-20 8/255 both"))
+    name = f"PGD-{PROTOCOL.steps} 8/255 both"
+    some = replace(setting, columns=("clean", name))
     path = pipeline.run_row(some, "prototypes", RECIPE)
     record = results.read(path)
-    assert record["columns"]["PGD-20 8/255 both"].pop("objective") == "beaten queries"
+    assert record["columns"][name].pop("objective") == "beaten queries"
     results.write(path, record)
     counted.clear()
     pipeline.run_row(some, "prototypes", RECIPE)
-    assert {name for name, _ in counted} == {"PGD-20 8/255 both"}
-    assert "objective" in results.read(path)["columns"]["PGD-20 8/255 both"]
+    assert {column for column, _ in counted} == {name}
+    assert "objective" in results.read(path)["columns"][name]
 
 
 def test_a_record_of_another_split_recipe_or_net_is_never_overwritten(setting, counted, monkeypatch):

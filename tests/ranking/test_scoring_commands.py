@@ -217,3 +217,23 @@ def test_an_undefended_net_on_fashion_has_nothing_left(tmp_path, monkeypatch):
     assert benign["CA-"] < 1.5 and benign["QA-"] < 0.6 and benign["GTT"] == 100
     assert np.mean(record["queries"]) == pytest.approx(record["ers"]["value"], abs=0.01)
     assert [str(a) for a in make_profile("rob28")] == record["protocol"]["attacks"]
+
+
+def test_a_net_is_not_scored_on_other_images_unnoticed(anrot, trained, tmp_path, monkeypatch):
+    """Other digits under the same name: some of them may have trained it."""
+    write_digits(trained / "others", 200, 100)
+    (trained / "digits").rename(trained / "aside")
+    (trained / "others").rename(trained / "digits")
+    words = ("attack", "-C", NAME, "--queries", 4, "--steps", 1, "--tag", "other")
+    try:
+        code, text = anrot(*words)
+        assert code == 2 and "was trained with other images or another split" in text and "--allow-seen" in text
+        assert not list(trained.rglob("*other*.json"))
+        code, text = anrot(*words, "--allow-seen")
+        assert code == 0 and "OTHER IMAGES THAN IT WAS TRAINED WITH" in text
+        (file,) = (trained / "home" / "runs").rglob("*other*.json")
+        assert results.read(file)["other_data"] is True
+        file.unlink()
+    finally:
+        (trained / "digits").rename(trained / "others")
+        (trained / "aside").rename(trained / "digits")

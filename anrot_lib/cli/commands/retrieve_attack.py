@@ -83,6 +83,12 @@ def attack(arguments: argparse.Namespace) -> int:
     attacks = attack_names.make_profile(profile, options.eps, options.steps)
     protocol = ScoreProtocol(attacks, options.queries, options.seed, options.parity)
     _describe(tested, profile, protocol, device)
+    other = is_other_data(tested)
+    if other and not options.allow_seen:
+        raise UserError(
+            f"{shown(tested.path)} was trained with other images or another split, and may have seen some of "
+            "these; give its images by --data and --split, or add --allow-seen to have every number marked"
+        )
     if episodes.few_shot is not None:
         few_shot.build_few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
     subject = testing.build_subject(tested.net, tested.net.metric, tested.data.test, device, bar)
@@ -98,7 +104,7 @@ def attack(arguments: argparse.Namespace) -> int:
         belongs_to["other"] = checkpoints.sha256(checks.other) if checks.other else ""
     work = paths.checkpoints_dir() / "ranking" / file.parent.name  # a checkpoint may lie where nothing can be written
     journal = Journal(work / f"{file.stem}.jsonl", belongs_to)
-    head = _describe_record(tested, protocol, profile, device)
+    head = _describe_record(tested, protocol, profile, device) | ({"other_data": True} if other else {})
     if checks.checks is None:
         record = head | _score(tested, subject, protocol, rows, journal, nmi=not options.no_nmi)
         if episodes.few_shot is not None:
@@ -115,6 +121,11 @@ def attack(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def is_other_data(tested: Tested) -> bool:
+    """Whether a net is tested on other images, or another split, than it was trained with."""
+    return any(tested.about["data"][key] != tested.data.about[key] for key in ("sha256", "split_hash"))
+
+
 def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: torch.device) -> None:
     about, attack = tested.about, protocol.attacks[0]
     print(
@@ -124,8 +135,6 @@ def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: tor
     )
     if about["steps"] < about["of"]:
         print(f"note: its training stands at step {about['steps']} of {about['of']}")
-    if any(about["data"][key] != tested.data.about[key] for key in ("sha256", "split_hash")):
-        print("note: these are other images, or another split, than it was trained with")
     if tested.net.metric == "E":
         raise UserError("the robustness score has no meaning under the metric E, whose distances have no bound")
 

@@ -73,6 +73,9 @@ class AttackOptions:
     parity: Annotated[str, Option("robrank: as the original code has it", choices=PARITIES)] = "fixed"
     seed: Annotated[int, Option("seed of queries and partners")] = 0
     no_nmi: Annotated[bool, Option("leave out NMI, which takes long for thousands of classes")] = False
+    allow_seen: Annotated[
+        bool, Option("test even on other images or another split than it was trained with; every number is marked")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def _add_attack(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument_group("net"), AttackOptions, "config", "checkpoint")
     add_options(parser.add_argument_group("images"), ImageOptions)
-    names = ("profile", "queries", "eps", "steps", "parity", "seed", "no_nmi")
+    names = ("profile", "queries", "eps", "steps", "parity", "seed", "no_nmi", "allow_seen")
     add_options(parser.add_argument_group("attacks"), AttackOptions, *names)
     add_options(parser.add_argument_group("checks of the gradient"), CheckOptions)
     add_options(parser.add_argument_group("few-shot accuracy"), FewShotOptions)

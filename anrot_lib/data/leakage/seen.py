@@ -131,19 +131,21 @@ def find_seen(origin: Origin, image_set: ImageSet, split: str = "test") -> Seen:
 
 
 def check_unseen(
-    origin: Origin | None, image_set: ImageSet, what: str = "the net", allow_seen: bool = False
+    origin: Origin | None, image_set: ImageSet, what: str = "the net", allow_seen: bool | None = False
 ) -> Seen | None:
     """What of the test split a net has seen, None for a net of unknown origin.
 
-    Raises UserError if it has seen anything of it, unless `allow_seen`; the caller then marks every number.
+    Raises UserError if it has seen anything of it, unless `allow_seen`; the caller then marks every number. None says
+    that there is no such choice.
     """
     if origin is None:
         return None
     seen = find_seen(origin, image_set)
     if seen and not allow_seen:
+        choice = "" if allow_seen is None else ", or add --allow-seen to have every number marked"
         raise UserError(
             f"{what} knows the test classes of {image_set.name!r}: {seen}; test it on {origin.data!r} or on other "
-            "classes, or add --allow-seen to have every number marked"
+            f"classes{choice}"
         )
     return seen
 
