@@ -31,7 +31,8 @@ from anrot_lib.fewshot.levels.fusion import fit, measure_shares
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, compute_divergences, fit_levels
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.records import results
-from anrot_lib.records.parts import ColumnRecord, FusionRecord, TrainingRecord
+from anrot_lib.records.measures import TrainingRecord
+from anrot_lib.records.parts import ColumnRecord, FusionRecord
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.settings import Budget, Protocol, Recipe
 

@@ -25,8 +25,9 @@ from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.training.loop import TrainedEmbedder
 from anrot_lib.records import results
 from anrot_lib.records.describe import count_parameters, describe_run, describe_threat
-from anrot_lib.records.parts import ColumnRecord, DataRecord, RankingRecipeRecord
+from anrot_lib.records.parts import ColumnRecord, DataRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, RankingRecord, RankingTrainingRecord
+from anrot_lib.records.settings import RankingRecipeRecord
 
 TASKS_PER_PART = 20
 

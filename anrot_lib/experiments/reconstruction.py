@@ -26,17 +26,17 @@ from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import pick
 from anrot_lib.records import results
 from anrot_lib.records.describe import count_parameters, describe_data, describe_run
-from anrot_lib.records.parts import (
+from anrot_lib.records.measures import (
     DecodedRecord,
     DistanceRecord,
     ExtractorRecord,
     FloorPointRecord,
     FloorRecord,
     IntervalRecord,
-    VaeRecord,
     VaeTrainingRecord,
 )
 from anrot_lib.records.schema import SCHEMA_VERSION, ReconstructionRecord
+from anrot_lib.records.settings import VaeRecord
 
 FLOOR_REPEATS = 5
 

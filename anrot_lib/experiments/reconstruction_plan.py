@@ -17,7 +17,7 @@ from anrot_lib.reconstruction import frechet
 from anrot_lib.reconstruction.extractors import Extractor
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.reconstruction.training import pick
-from anrot_lib.records.parts import VaeTestRecord
+from anrot_lib.records.measures import VaeTestRecord
 
 DIVERGENCES = ("kl", "wasserstein2", "hellinger2")  # the three of the paper
 BETA, BETAS = 0.1, (3 / 128, 0.1, 0.3, 1.0)  # 3 / 128: what the published weighing comes to

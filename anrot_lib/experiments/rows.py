@@ -30,7 +30,8 @@ from anrot_lib.records.describe import (
     describe_run,
     join_runs,
 )
-from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, TrainingRecord, ValidationRecord
+from anrot_lib.records.measures import TrainingRecord
+from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Recipe
 

@@ -85,17 +85,30 @@ class Embedder(nn.Module):
 def rc2f2(dim: int) -> nn.Sequential:
     """conv5x5 1-32, ReLU, 2x2 max, conv5x5 32-64, ReLU, 2x2 max, 1024, ReLU, dim: 3,789,184 parameters for dim 512."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(3136, 1024), nn.ReLU(inplace=True), nn.Linear(1024, dim)),
+        nn.Conv2d(1, 32, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(3136, 1024),
+        nn.ReLU(inplace=True),
+        nn.Linear(1024, dim),
     )
 
 
 def rlenet(dim: int) -> nn.Sequential:
     """LeNet as in Caffe, without a non-linearity between its convolutions; dim is 128 in the original."""
     return nn.Sequential(
-        *(nn.Conv2d(1, 20, 5), nn.MaxPool2d(2), nn.Conv2d(20, 50, 5), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(800, 500), nn.ReLU(inplace=True), nn.Linear(500, dim)),
+        nn.Conv2d(1, 20, 5),
+        nn.MaxPool2d(2),
+        nn.Conv2d(20, 50, 5),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(800, 500),
+        nn.ReLU(inplace=True),
+        nn.Linear(500, dim),
     )
 
 

@@ -86,14 +86,15 @@ class Vae(nn.Module):
         self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, shape.hidden), nn.ReLU(inplace=True))
         self.mean, self.log_var = nn.Linear(shape.hidden, self.latent), nn.Linear(shape.hidden, self.latent)
         self.decoder = nn.Sequential(
-            *(
-                nn.Linear(self.latent, first * quarter**2),
-                nn.ReLU(inplace=True),
-                nn.Unflatten(1, (first, quarter, quarter)),
-            ),
-            *(TransposedConv(first, second, 3, 2, 1, output_padding=1), nn.ReLU(inplace=True)),
-            *(TransposedConv(second, third, 3, 2, 1, output_padding=1), nn.ReLU(inplace=True)),
-            *(TransposedConv(third, channels, 3, 1, 1), nn.Sigmoid()),
+            nn.Linear(self.latent, first * quarter**2),
+            nn.ReLU(inplace=True),
+            nn.Unflatten(1, (first, quarter, quarter)),
+            TransposedConv(first, second, 3, 2, 1, output_padding=1),
+            nn.ReLU(inplace=True),
+            TransposedConv(second, third, 3, 2, 1, output_padding=1),
+            nn.ReLU(inplace=True),
+            TransposedConv(third, channels, 3, 1, 1),
+            nn.Sigmoid(),
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

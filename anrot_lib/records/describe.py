@@ -16,15 +16,8 @@ from anrot_lib.core import devices
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.version import __version__
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.records.parts import (
-    BudgetRecord,
-    CommandRecord,
-    DataRecord,
-    ProtocolRecord,
-    RecipeRecord,
-    RunRecord,
-    ThreatRecord,
-)
+from anrot_lib.records.parts import CommandRecord, DataRecord, RunRecord
+from anrot_lib.records.settings import BudgetRecord, ProtocolRecord, RecipeRecord, ThreatRecord
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_args, ge
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from anrot_lib.records import parts
+from anrot_lib.records import measures, parts, settings
 
 SCHEMA_VERSION: Literal[1] = 1
 EXACT = ConfigDict(extra="forbid", strict=True)
@@ -24,15 +24,15 @@ class AccuracyRecord(_Head):
     kind: Literal["accuracy"]
     row: str
     data: parts.DataRecord
-    protocol: parts.ProtocolRecord
-    recipe: parts.RecipeRecord
-    budget: parts.BudgetRecord
+    protocol: settings.ProtocolRecord
+    recipe: settings.RecipeRecord
+    budget: settings.BudgetRecord
     manifest: parts.ManifestRecord
     parameters: int
     transductive: bool
-    training: parts.TrainingRecord
+    training: measures.TrainingRecord
     columns: dict[str, parts.ColumnRecord]
-    seen: NotRequired[parts.SeenRecord]  # only where a net was tested on what it has seen, on purpose
+    seen: NotRequired[measures.SeenRecord]  # only where a net was tested on what it has seen, on purpose
     left_out: NotRequired[dict[str, str]]  # columns that were asked for and say nothing here, and why
 
 
@@ -43,14 +43,14 @@ class ReconstructionRecord(_Head):
     kind: Literal["reconstruction"]
     row: str
     data: parts.DataRecord
-    vae: parts.VaeRecord
-    test: parts.VaeTestRecord
+    vae: settings.VaeRecord
+    test: measures.VaeTestRecord
     parameters: int
-    training: parts.VaeTrainingRecord
-    extractor: parts.ExtractorRecord
+    training: measures.VaeTrainingRecord
+    extractor: measures.ExtractorRecord
     divergences: dict[str, float]
-    decoded: Annotated[dict[str, parts.DecodedRecord], Field(min_length=1)]
-    floor: parts.FloorRecord
+    decoded: Annotated[dict[str, measures.DecodedRecord], Field(min_length=1)]
+    floor: measures.FloorRecord
 
 
 @with_config(EXACT)
@@ -60,9 +60,9 @@ class RankingTrainingRecord(_Head):
     kind: Literal["ranking-training"]
     row: str
     data: parts.DataRecord
-    recipe: parts.RankingRecipeRecord
+    recipe: settings.RankingRecipeRecord
     parameters: int
-    training: parts.RankingStepsRecord
+    training: measures.RankingStepsRecord
 
 
 class RankingHead(_Head):
@@ -71,8 +71,8 @@ class RankingHead(_Head):
     row: str
     name: str
     data: parts.DataRecord
-    checkpoint: parts.CheckpointRecord
-    protocol: parts.RankingProtocolRecord
+    checkpoint: measures.CheckpointRecord
+    protocol: measures.RankingProtocolRecord
     other_data: NotRequired[Literal[True]]  # other images or another split than it was trained with, on purpose
 
 
@@ -81,13 +81,13 @@ class RankingRecord(RankingHead):
     """Retrieval on clean images, the attacked numbers, and the robustness score of every query."""
 
     kind: Literal["ranking"]
-    recipe: parts.RankingRecipeRecord
+    recipe: settings.RankingRecipeRecord
     parameters: int
     clean: dict[str, float]
-    numbers: Annotated[dict[str, parts.AttackedRecord], Field(min_length=10)]
-    ers: parts.ErsRecord
+    numbers: Annotated[dict[str, measures.AttackedRecord], Field(min_length=10)]
+    ers: measures.ErsRecord
     queries: Annotated[list[float], Field(min_length=2)]
-    few_shot: NotRequired[parts.FewShotRecord]
+    few_shot: NotRequired[measures.FewShotRecord]
 
 
 @with_config(EXACT)
@@ -98,9 +98,9 @@ class RankingChecksRecord(RankingHead):
     pgd: float
     worst: float
     passed: bool
-    checks: dict[str, parts.CheckRecord]
+    checks: dict[str, measures.CheckRecord]
     seconds: float
-    other: NotRequired[parts.NetRecord]
+    other: NotRequired[measures.NetRecord]
 
 
 @with_config(EXACT)

@@ -6,7 +6,7 @@ from anrot_lib.core import statistics
 from anrot_lib.core.units import format_pixels
 from anrot_lib.ranking import names
 from anrot_lib.ranking.score import ers
-from anrot_lib.records.parts import CheckRecord
+from anrot_lib.records.measures import CheckRecord
 from anrot_lib.records.schema import RankingChecksRecord, RankingRecord
 from anrot_lib.reports import tables
 from anrot_lib.reports.tables import Table

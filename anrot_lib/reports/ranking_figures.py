@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
-from anrot_lib.ranking.attacks.lists import Lists
+from anrot_lib.ranking.attacks.lists import AttackedLists
 from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.score import ers
 from anrot_lib.reports import pictures
@@ -81,7 +81,7 @@ def parts(
     axes.invert_yaxis()
 
 
-def ranks(axes: Sequence[Axes], subject: Subject, lists: Lists, k: int, title: str) -> None:
+def ranks(axes: Sequence[Axes], subject: Subject, lists: AttackedLists, k: int, title: str) -> None:
     """List k in a row of axes: query, nearest, followed. Green frames are of the query's class, red ones are not."""
     frames = [pictures.RIGHT if same else pictures.WRONG for same in lists.relevant(subject, k)]
     titles = [title, *(str(n + 1) for n in range(len(frames))), f"followed: {lists.place[k]}"]

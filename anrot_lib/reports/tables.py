@@ -9,9 +9,10 @@ from anrot_lib.core.statistics import compare_paired
 from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.methods import sort_methods, title_method
-from anrot_lib.records.parts import ColumnRecord, ProtocolRecord
+from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord, TimingRecord
+from anrot_lib.records.settings import ProtocolRecord
 from anrot_lib.records.timing import PEAK
 
 Record = AccuracyRecord

@@ -32,7 +32,7 @@ from anrot_lib.course import check, lesson
 from anrot_lib.ranking import distances, recipe
 from anrot_lib.ranking.data.batches import Sampler
 from anrot_lib.ranking.data.sets import build_ranking_set
-from anrot_lib.ranking.training import defenses, miners
+from anrot_lib.ranking.training import defenses, miners, perturbation
 from anrot_lib.reports import ranking_figures
 
 P = lesson.set_up("12", preset=PRESET)
@@ -115,7 +115,7 @@ EPOCHS = P.pick(12, 30, 60)
 nets, histories = {}, {}
 nets["vanilla"], histories["vanilla"] = train_small("rlenet", EPOCHS)
 batch = Sampler(train.labels, batch=64, kind="p", seed=1).draw_epoch(0)[0]
-embedded, labels = defenses.embed_benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
+embedded, labels = perturbation.embed_benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
 MINERS = ("random", "semihard", "softhard", "distance", "hardest")
 mined = {}
 for name, key in zip(MINERS, "rmsdh", strict=True):
@@ -177,7 +177,9 @@ class Circle(nn.Module):
 
 limits = recipe.build_recipe("synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24)
 for aim, route in routes.items():
-    library = defenses.manipulate(Circle(), toy[:, :, None, None], torch.full((2,), aim), defenses.make_threat(limits))
+    library = perturbation.manipulate(
+        Circle(), toy[:, :, None, None], torch.full((2,), aim), perturbation.make_threat(limits)
+    )
     torch.testing.assert_close(route[-1], library[:, :, 0, 0])
 print("the library ends at the same points, for each destination:", True)
 print("a triplet that is there already does not move:", torch.equal(routes[-0.2][-1, 1], toy[1]))

@@ -11,7 +11,10 @@ from anrot_lib.ranking.distances import distance, hardness
 from anrot_lib.ranking.names import MARGINS
 from anrot_lib.ranking.recipe import build_recipe
 from anrot_lib.ranking.training import defenses
-from anrot_lib.ranking.training.defenses import (
+from anrot_lib.ranking.training.destinations import Constant, Custom, Mined
+from anrot_lib.ranking.training.losses import triplet_loss
+from anrot_lib.ranking.training.miners import mine
+from anrot_lib.ranking.training.perturbation import (
     embed,
     manipulate,
     maximise,
@@ -19,9 +22,6 @@ from anrot_lib.ranking.training.defenses import (
     pull_together,
     push_away,
 )
-from anrot_lib.ranking.training.destinations import Constant, Custom, Mined
-from anrot_lib.ranking.training.losses import triplet_loss
-from anrot_lib.ranking.training.miners import mine
 
 EPS = 0.05
 

@@ -9,7 +9,7 @@ import pytest
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.reconstruction.recipe import VaeRecipe
-from anrot_lib.records import parts
+from anrot_lib.records import settings
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 
@@ -23,11 +23,11 @@ def as_json(kind: Any) -> Any:
 @pytest.mark.parametrize(
     ("settings", "record"),
     [
-        (Protocol, parts.ProtocolRecord),
-        (Recipe, parts.RecipeRecord),
-        (Budget, parts.BudgetRecord),
-        (VaeRecipe, parts.VaeRecord),
-        (RankingRecipe, parts.RankingRecipeRecord),
+        (Protocol, settings.ProtocolRecord),
+        (Recipe, settings.RecipeRecord),
+        (Budget, settings.BudgetRecord),
+        (VaeRecipe, settings.VaeRecord),
+        (RankingRecipe, settings.RankingRecipeRecord),
     ],
 )
 def test_a_record_of_settings_has_their_fields_and_types(settings, record):
@@ -40,5 +40,5 @@ def test_a_record_of_settings_has_their_fields_and_types(settings, record):
 def test_a_threat_has_its_fields_and_a_name():
     hints = get_type_hints(ThreatModel)
     fields = {field.name: hints[field.name] for field in dataclasses.fields(ThreatModel)}
-    assert get_type_hints(parts.ThreatRecord) == fields | {"name": str}
+    assert get_type_hints(settings.ThreatRecord) == fields | {"name": str}
     assert isinstance(hints["eps"], type) and not isinstance(hints["eps"], types.UnionType)

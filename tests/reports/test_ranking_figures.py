@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from anrot_lib.ranking.attacks.lists import Lists
+from anrot_lib.ranking.attacks.lists import AttackedLists
 from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.gallery import Gallery
 from anrot_lib.ranking.score import ers
@@ -70,7 +70,9 @@ def test_frames_say_which_images_are_of_the_querys_class():
     gallery = Gallery(torch.eye(6), torch.tensor([0, 0, 1, 1, 0, 1]), "N")
     subject = Subject(torch.nn.Identity(), gallery, lambda rows: images[torch.as_tensor(rows)])
     one = torch.tensor([0])
-    found = Lists(torch.zeros(1, 1, 4, 4), one, one, torch.tensor([[4, 2]]), torch.tensor([3]), torch.tensor([5]))
+    found = AttackedLists(
+        torch.zeros(1, 1, 4, 4), one, one, torch.tensor([[4, 2]]), torch.tensor([3]), torch.tensor([5])
+    )
     row = plt.figure().subplots(1, 4)
     ranking_figures.ranks(row, subject, found, 0, "query")
     assert [place.get_title() for place in row] == ["query", "1", "2", "followed: 5"]

@@ -27,7 +27,7 @@ FOLDERS = {
 }
 
 
-class Lists:
+class ImageLists:
     """The lists of a folder: `root` is where their file names begin, `files` are read, `unread` are not understood."""
 
     def __init__(self, root: Path, files: list[Path], unread: dict[Path, str]):
@@ -39,7 +39,7 @@ class Lists:
         return {path: why for path, why in self.unread.items() if _is_split_list(path)}
 
 
-def find_lists(folder: Path) -> Lists:
+def find_lists(folder: Path) -> ImageLists:
     """The lists of images in a folder: those called train, val and test if they are there, else every csv list."""
     unread: dict[Path, str] = {}
     for root in _chain(folder):
@@ -52,8 +52,8 @@ def find_lists(folder: Path) -> Lists:
                 p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in (".csv", ".tsv")
             }
             if parts or (good := [p for p in good if p.suffix.lower() in (".csv", ".tsv")]):
-                return Lists(root, parts or good, unread)
-    return Lists(folder, [], unread)
+                return ImageLists(root, parts or good, unread)
+    return ImageLists(folder, [], unread)
 
 
 def _chain(folder: Path) -> list[Path]:

@@ -18,8 +18,8 @@ from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.score import testing
-from anrot_lib.ranking.training.defenses import embed
 from anrot_lib.ranking.training.loop import RankingTraining
+from anrot_lib.ranking.training.perturbation import embed
 from anrot_lib.records.parts import TimingSettingsRecord
 from anrot_lib.records.timing import interleave, write_timing
 

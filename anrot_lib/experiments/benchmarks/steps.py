@@ -167,7 +167,7 @@ def time_reconstruction_step(
     rng = randomness.make_generator(0, "reconstruction")
     images = torch.rand(batch, 3, size, size, generator=rng).to(where)
 
-    def in_memory(precision: str) -> Callable[[int], None]:
+    def prepare_in_memory(precision: str) -> Callable[[int], None]:
         net = Vae(model, size, 3, randomness.make_generator(0, "init")).to(where)
 
         def once(k: int) -> None:
@@ -190,7 +190,7 @@ def time_reconstruction_step(
     for precision in sorted({"fp32", devices.resolve_precision("auto", where)}, reverse=True):
         variants |= {
             f"training step, {precision}": step(precision),
-            f"in memory, {precision}": in_memory(precision),
+            f"in memory, {precision}": prepare_in_memory(precision),
             f"usual bias, {precision}": step(precision, usual=True),
         }
     about: TimingSettingsRecord = {

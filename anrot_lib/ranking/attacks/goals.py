@@ -94,14 +94,14 @@ class CandidateRank(Goal):
         self.sorted = sort_rows(distances).view(*shape, -1)
         self.sums = F.pad(self.sorted.double().cumsum(-1), (1, 0))
 
-    def _to_queries(self, embeddings: Tensor) -> Tensor:
+    def _measure_to_queries(self, embeddings: Tensor) -> Tensor:
         return distance(embeddings.unsqueeze(1), self.partners(), self.gallery.metric)
 
     def _nearer(self, distances: Tensor) -> Tensor:
         return torch.searchsorted(self.sorted, distances.detach().unsqueeze(-1)).squeeze(-1)
 
     def loss(self, embeddings: Tensor) -> Tensor:
-        distances = self._to_queries(embeddings)
+        distances = self._measure_to_queries(embeddings)
         nearer, n = self._nearer(distances), len(self.gallery)
         sums = self.sums.gather(-1, nearer.unsqueeze(-1)).squeeze(-1)
         if self.attack.pm == "+":

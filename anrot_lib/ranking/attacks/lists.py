@@ -14,7 +14,7 @@ from anrot_lib.ranking.distances import distance
 
 
 @dataclass(frozen=True, eq=False)
-class Lists:
+class AttackedLists:
     """Lists of B queries in an attacked gallery.
 
     changed   (B, C, H, W): the attacked images; rows (B,) their numbers
@@ -45,7 +45,7 @@ class Lists:
         return (labels[self.nearest[k]] == labels[self.query[k]]).tolist()
 
 
-def list_attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, k: int = 5) -> Lists:
+def list_attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: int, k: int = 5) -> AttackedLists:
     """The lists after an attack with one partner on the images of some rows (B,), in one batch; eps = 0 changes none.
 
     The partners are those that `suite.run_attack` draws for these rows and this seed, whatever eps.
@@ -71,4 +71,4 @@ def list_attacked(subject: Subject, attack: RankAttack, rows: np.ndarray, seed: 
         followed = partner
     place = 1 + (table.scatter(1, query[:, None], torch.inf) < table.gather(1, followed[:, None])).sum(1)
     nearest = table.scatter_(1, query[:, None], torch.inf).argsort(1)[:, :k]
-    return Lists(changed, numbers, query, nearest, followed, place)
+    return AttackedLists(changed, numbers, query, nearest, followed, place)
