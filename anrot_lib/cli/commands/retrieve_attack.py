@@ -86,7 +86,7 @@ def attack(arguments: argparse.Namespace) -> int:
     other = is_other_data(tested)
     if other and not options.allow_seen:
         raise UserError(
-            f"{(tested.path)} was trained with other images or another split, and may have seen some of "
+            f"{shorten(tested.path)} was trained with other images or another split, and may have seen some of "
             "these; give its images by --data and --split, or add --allow-seen to have every number marked"
         )
     if episodes.few_shot is not None:
