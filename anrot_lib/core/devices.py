@@ -16,8 +16,18 @@ M = TypeVar("M", bound=nn.Module)
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
 
 
+def disable_tf32() -> None:
+    """Let fp32 mean fp32 on a GPU, too: by default cuDNN rounds the factors of a convolution to 10 bits (TF32)."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def resolve_device(name: str = "auto") -> torch.device:
-    """ "auto" is a CUDA device where there is one, else the CPU. UserError for a device that is not there."""
+    """ "auto" is a CUDA device where there is one, else the CPU. UserError for a device that is not there.
+
+    From then on fp32 is exact on a GPU as well, see `disable_tf32`.
+    """
+    disable_tf32()
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():

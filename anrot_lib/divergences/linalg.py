@@ -1,4 +1,4 @@
-"""TODO."""
+"""Roots, determinants and Gram matrices of covariances; their gradients stay finite near singular ones."""
 
 import math
 from collections.abc import Callable

@@ -60,7 +60,7 @@ from anrot_lib.divergences.simplex import (
     _simplex_hellinger,
     _simplex_kl,
 )
-from anrot_lib.divergences.stable import _hellinger2, compute_hellinger
+from anrot_lib.divergences.stable import _hellinger2, compute_hellinger, subtract_log1p
 
 
 @full_precision
@@ -101,7 +101,10 @@ def to_standard(name: str, mean: Tensor, log_var: Tensor) -> Tensor:
     dimensions, H^2 too: the joint H^2 of many dimensions saturates at 1.
     """
     if name == "kl":
-        return 0.5 * (mean.square() + torch.expm1(log_var) - log_var)
+        near = log_var.abs() < 0.4
+        growth = torch.expm1(log_var)
+        excess = torch.where(near, subtract_log1p(torch.where(near, growth, 0.0)), growth - log_var)
+        return 0.5 * (mean.square() + excess)
     if name == "wasserstein2":
         return mean.square() + torch.expm1(0.5 * log_var).square()
     # (sigma^2 + 1)/(2 sigma) = cosh(log_var / 2) = 1 + 2 sinh^2(log_var / 4)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Divergences between probability vectors."""
 
 import math
 

@@ -54,6 +54,10 @@ class FewShotNet(easyfsl.FewShotClassifier):
         maps: Tensor = self.head.look(self.backbone, flat).unflatten(0, images.shape[:-3])
         return maps
 
+    def compute_features(self, images: Tensor) -> Tensor:
+        """Averaged maps (n, C), for the tools of easyfsl such as `compute_prototypes_and_store_support_set`."""
+        return self.encode(images).mean((-2, -1)).float()
+
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
         check_images(support_images, "support images")
         self.model = self.fit(support_images[None], support_labels[None])

@@ -20,6 +20,24 @@ def test_auto_is_cuda_where_there_is_one_else_the_cpu(monkeypatch):
     assert devices.resolve_device("cpu") == CPU
 
 
+def test_fp32_is_exact_once_a_device_is_chosen(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    devices.resolve_device("cpu")
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.gpu
+def test_a_convolution_in_fp32_is_exact_on_a_gpu():
+    device = devices.resolve_device("cuda")
+    x, w = (
+        torch.randn(shape, generator=torch.Generator().manual_seed(0)) for shape in ((4, 64, 16, 16), (64, 64, 3, 3))
+    )
+    exact = torch.nn.functional.conv2d(x.double(), w.double())
+    error = torch.nn.functional.conv2d(x.to(device), w.to(device)).cpu() - exact
+    assert error.abs().max() < 1e-4 * exact.std()
+
+
 def test_an_absent_device_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:1"):

@@ -1,5 +1,6 @@
 """Divergences: stated values, quadrature, torch.distributions, inequalities, gradients."""
 
+import mpmath
 import numpy as np
 import pytest
 import torch
@@ -356,3 +357,20 @@ def test_errors_name_what_is_offered():
         pairwise("kl", g, p)
     with pytest.raises(UserError, match="kl between full and diagonal is not defined here"):
         pairwise("kl", full, some(2, 3))
+
+
+@pytest.mark.parametrize("log_var", [1e-7, -1e-4, 1e-4, 1e-2, -0.3, 0.3999, 0.4001, -0.45, 3.0, -3.0])
+def test_kl_keeps_its_digits_near_equality(log_var):
+    """Against 60 digits: in fp32 and fp64, to the prior and between two Gaussians whose variances differ little."""
+    with mpmath.workdps(60):
+        for dtype, tolerance in ((torch.float32, 1e-6), (torch.float64, 1e-14)):
+            exponent = torch.tensor([log_var], dtype=dtype)
+            x = mpmath.mpf(exponent.item())
+            exact = float((mpmath.expm1(x) - x) / 2)
+            value = to_standard("kl", torch.zeros_like(exponent), exponent).item()
+            assert value == pytest.approx(exact, rel=tolerance), dtype
+            p = DiagonalGaussian(torch.zeros(1, 1, dtype=dtype), exponent.exp().unsqueeze(0))
+            q = DiagonalGaussian(torch.zeros(1, 1, dtype=dtype), torch.ones(1, 1, dtype=dtype))
+            var = mpmath.mpf(p.var.item())
+            exact = float((var - 1 - mpmath.log(var)) / 2)
+            assert pairwise("kl", p, q).item() == pytest.approx(exact, rel=tolerance, abs=1e-300), dtype

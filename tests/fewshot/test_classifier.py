@@ -113,6 +113,15 @@ def test_the_library_of_the_contract_can_evaluate_it(net, episode):
     assert accuracy == pytest.approx(expected)
 
 
+def test_easyfsl_can_store_its_prototypes(episode):
+    net = net_of("anrot", episode)
+    support, labels = episode.support[0].flatten(0, 1), episode.support_labels[0]
+    net.compute_prototypes_and_store_support_set(support, labels)
+    features = net.encode(support).mean((-2, -1))
+    means = torch.stack([features[labels == k].mean(0) for k in range(int(labels.max()) + 1)])
+    torch.testing.assert_close(net.prototypes, means)
+
+
 def test_it_says_whether_it_is_transductive(episode):
     flags = {m: net_of(m, episode).is_transductive() for m in ("anrot", "published", "easyfsl:BDCSPN")}
     assert flags == {"anrot": False, "published": True, "easyfsl:BDCSPN": True}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""ANROT's heads: a class is the Gaussian of its descriptors; a query is compared with it by a divergence."""
 
 import torch
 from torch import Tensor, nn

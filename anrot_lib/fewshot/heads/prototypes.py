@@ -1,4 +1,4 @@
-"""TODO."""
+"""Class means of averaged features, compared by the squared Euclidean distance or the cosine (Snell et al. 2017)."""
 
 import torch
 from torch import Tensor, nn
