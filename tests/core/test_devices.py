@@ -20,9 +20,8 @@ def test_auto_is_cuda_where_there_is_one_else_the_cpu(monkeypatch):
     assert devices.resolve_device("cpu") == CPU
 
 
-def test_fp32_is_exact_once_a_device_is_chosen(monkeypatch):
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+def test_fp32_is_exact_once_a_device_is_chosen():
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     devices.resolve_device("cpu")
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
