@@ -51,22 +51,4 @@ __all__ = [
     "train",
 ]
 
-
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "attacks.gradient": ["attack"],
-        "attacks.threat": ["ThreatModel"],
-        "data.episodes": ["EpisodeManifest"],
-        "data.image_set": ["ImageSet"],
-        "data.preparation.prepare": ["prepare"],
-        "data.synthetic.figures": ["synthetic"],
-        "experiments.accuracy": ["evaluate", "train"],
-        "fewshot.classifier": ["FewShotNet", "create_net"],
-        "fewshot.heads.contract": ["Head"],
-        "fewshot.methods": ["register_method"],
-        "fewshot.nets": ["load_net", "save_net"],
-        "reports.comparison": ["compare"],
-        "settings": ["Protocol", "Recipe", "preset"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

@@ -18,6 +18,16 @@ class Killed(Exception):
     """Stands for a kill -9: nothing in the library catches it."""
 
 
+def kill_at(step: int) -> Callable[..., None]:
+    """A progress that is killed when so many steps are done."""
+
+    def progress(done: int, *_: object) -> None:
+        if done == step:
+            raise Killed
+
+    return progress
+
+
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 

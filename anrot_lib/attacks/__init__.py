@@ -25,12 +25,4 @@ __all__ = [
     "pgd",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "ascent": ["Ascent", "ascend", "frozen"],
-        "episode": ["attack_both", "attack_episodes", "attack_queries", "attack_support"],
-        "gradient": ["attack", "cross_entropy", "fgsm", "pgd"],
-        "threat": ["ThreatModel"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

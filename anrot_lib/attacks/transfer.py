@@ -9,7 +9,6 @@ The attack is worth as much as its surrogate: `measure_surrogate` says how many 
 names, and one near chance makes random signs.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,7 +22,6 @@ from anrot_lib.attacks.ascent import Objective, ascend, frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.episodes import Episode
 from anrot_lib.data.image_set import ImageSet
 
 LOSSES = ("mse", "cross_entropy")
@@ -204,23 +202,6 @@ def transfer(
             labels = torch.cat([surrogate(part).argmax(1) for part in torch.split(flat, max_images)])
         objective = _surrogate_loss(surrogate, labels, loss)
         return ascend(objective, flat, threat, generator, chunk=max_images).images.view_as(images)
-
-
-def transfer_episodes(
-    surrogate: nn.Module,
-    episode: Episode,
-    threat: ThreatModel,
-    generator: torch.Generator | None = None,
-    **options: Any,
-) -> Episode:
-    """The episode with queries, support set or both (each image by itself) replaced by transferred images."""
-    changed = {}
-    if threat.target in ("support", "both"):
-        support = transfer(surrogate, episode.support, threat, generator, **options)
-        changed["support"] = torch.where(episode.mask[..., None, None, None], support, episode.support)
-    if threat.target in ("query", "both"):
-        changed["query"] = transfer(surrogate, episode.query, threat, generator, **options)
-    return dataclasses.replace(episode, **changed)
 
 
 def _surrogate_loss(surrogate: nn.Module, labels: Tensor, loss: str) -> Objective:

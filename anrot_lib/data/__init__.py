@@ -21,11 +21,4 @@ __all__ = [
     "save",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "episodes": ["Episode", "EpisodeManifest", "EpisodeRows", "EpisodeSampler"],
-        "image_set": ["ImageSet", "build_image_set", "load", "save"],
-        "preparation.prepare": ["prepare"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

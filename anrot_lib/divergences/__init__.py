@@ -35,21 +35,4 @@ __all__ = [
     "to_standard",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "covariance": ["estimate_gaussian"],
-        "gaussian": [
-            "DiagonalGaussian",
-            "FullGaussian",
-            "Gaussian",
-            "LowRankGaussian",
-            "estimate_diagonal",
-            "estimate_from_maps",
-            "full_precision",
-            "pool",
-        ],
-        "measures": ["pairwise", "compute_terms", "to_standard"],
-        "stable": ["compute_hellinger"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

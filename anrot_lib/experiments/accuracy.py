@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.progress import Progress, bar
 from anrot_lib.core.statistics import Interval, interval
-from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.experiments.columns import TASKS_PER_PART, name_noise_column
+from anrot_lib.experiments.columns import Column, count_column, name_noise_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Evaluator, make_noise_change
+from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.pretraining import pretrain
@@ -132,21 +133,20 @@ def evaluate(
     manifest = EpisodeManifest.make(
         image_set, "test", protocol.way, protocol.shot, budget.clean_query, tasks, protocol.seed
     )
-    few = manifest.rows[: budget.attacked_tasks].with_queries(budget.attacked_query)
+    attacked = partial(Column, tasks=budget.attacked_tasks, query=budget.attacked_query)
+    columns = [
+        Column("clean", tasks, budget.clean_query),
+        *(attacked(threat.name, threat=threat) for threat in threats),
+        *(attacked(name_noise_column(sigma), sigma=sigma) for sigma in sigmas),
+    ]
     on = devices.resolve_device(device)
     evaluator = Evaluator(deepcopy(net).eval().to(on), image_set, on)
     correct: dict[str, np.ndarray] = {}
-    with progress("test", 1 + len(threats) + len(sigmas)) as update:
-        correct["clean"] = evaluator.count_clean(manifest.rows)
-        update(1, {"column": "clean"})
-        for threat in threats:
-            correct[threat.name] = _count_attacked(evaluator, few, threat, protocol.seed)
-            update(len(correct), {"column": threat.name})
-        for sigma in sigmas:
-            name = name_noise_column(sigma)
-            correct[name] = evaluator.count_changed(few, make_noise_change(sigma, protocol.seed))
-            update(len(correct), {"column": name})
-    per_task = few.query[0].size
+    with progress("test", len(columns)) as update:
+        for done, column in enumerate(columns, 1):
+            correct[column.name] = count_column(evaluator, manifest, column, protocol.seed)
+            update(done, {"column": column.name})
+    per_task = protocol.way * budget.attacked_query
     return Evaluation(
         clean=interval(correct["clean"] / manifest.rows.query[0].size),
         attacked={threat.name: interval(correct[threat.name] / per_task) for threat in threats},
@@ -154,13 +154,3 @@ def evaluate(
         correct=correct,
         manifest=manifest,
     )
-
-
-def _count_attacked(evaluator: Evaluator, rows: EpisodeRows, threat: ThreatModel, seed: int) -> np.ndarray:
-    if threat.eps == 0:
-        return evaluator.count_clean(rows)
-    parts = [
-        evaluator.count_attacked(rows[start : start + TASKS_PER_PART], threat, seed, start)
-        for start in range(0, len(rows), TASKS_PER_PART)
-    ]
-    return np.concatenate(parts)

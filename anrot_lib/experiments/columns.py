@@ -163,6 +163,12 @@ def _test_column(
     return results.make_column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
+def count_column(evaluator: Evaluator, manifest: EpisodeManifest, column: Column, seed: int) -> np.ndarray:
+    """Correct queries of each task of a column (tasks,), all at once: `evaluate_row` can be killed between parts."""
+    parts = _split_tasks(manifest.rows[: column.tasks].with_queries(column.query), column)
+    return np.concatenate([_count_correct(evaluator, part, column, seed, start) for start, part in parts])
+
+
 def _split_tasks(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, EpisodeRows]]:
     """Attacks go in parts; everything else is one pass over the distinct images."""
     white_box = column.threat is not None and not column.surrogate
@@ -171,7 +177,12 @@ def _split_tasks(rows: EpisodeRows, column: Column) -> Iterator[tuple[int, Episo
 
 
 def _count_correct(
-    evaluator: Evaluator, rows: EpisodeRows, column: Column, seed: int, start: int, progress: Callable[[int], None]
+    evaluator: Evaluator,
+    rows: EpisodeRows,
+    column: Column,
+    seed: int,
+    start: int,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
     images_done = accumulate(progress)

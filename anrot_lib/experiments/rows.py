@@ -180,8 +180,6 @@ def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None
     manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
     check_former(path, setting, recipe)
     net, trained, _ = train_row(setting, row, recipe)
-    if is_finished(path, setting, recipe, manifest, trained):
-        return path
     return finish_row(setting, row, recipe, net, trained, manifest)
 
 
@@ -203,17 +201,6 @@ def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str |
     else:
         return
     raise UserError(f"{shorten(path)} is the record {what}; give another --tag to keep both, or delete it")
-
-
-def is_finished(
-    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
-) -> bool:
-    """Whether a record of this very net, protocol and manifest exists, with all the columns that are asked for."""
-    record = find_record(path, setting, recipe, manifest, trained)
-    if record is None:
-        return False
-    known = {*get_current_columns(record), *record.get("left_out", {})}
-    return {c.name for c in select_columns(setting, manifest.n_tasks)} <= known
 
 
 def get_current_columns(record: AccuracyRecord) -> dict[str, ColumnRecord]:

@@ -36,15 +36,4 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "classifier": ["BoundEpisodes", "FewShotNet", "create_net"],
-        "evaluation": ["Evaluator", "count_attacked", "count_changed", "count_clean"],
-        "hesim": ["BhattacharyyaCoefficient", "Hesim", "flatten_gaussians"],
-        "methods": ["Method", "build_head", "get_method", "list_methods", "register_method"],
-        "nets": ["load_net", "save_net"],
-        "prediction": ["predict"],
-        "training": ["TrainedNet", "train"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

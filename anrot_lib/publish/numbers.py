@@ -40,7 +40,9 @@ def find_row(name: str, row: str) -> AccuracyRecord:
 def format_accuracy(name: str, row: str, column: str) -> str:
     """ "32.0 ± 1.6": a column of the main table by the first word of its heading, such as clean, FGSM, PGD, noise."""
     record = find_row(name, row)
-    names = [name for heading, name in tables.list_main_columns(record).items() if heading.startswith(column)]
+    names = [
+        name for heading, name in tables.list_main_columns(record["protocol"]).items() if heading.startswith(column)
+    ]
     return tables.format_column(record["columns"].get(_take_only(names, column)))
 
 

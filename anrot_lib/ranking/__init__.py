@@ -29,16 +29,4 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "attacks.names": ["RankAttack"],
-        "attacks.suite": ["Subject", "run_attack"],
-        "embedders": ["Embedder"],
-        "gallery": ["Gallery"],
-        "recipe": ["RankingRecipe", "build_recipe"],
-        "retrieval": ["retrieve"],
-        "score.testing": ["ScoreProtocol", "build_subject"],
-        "training.loop": ["TrainedEmbedder", "train"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

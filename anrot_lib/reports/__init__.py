@@ -9,9 +9,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "compare"]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "comparison": ["Comparison", "compare"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)

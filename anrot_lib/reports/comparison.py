@@ -61,7 +61,7 @@ def compare(
     """
     protocol, budget = protocol or Protocol(), budget or preset()
     on = devices.resolve_device(device)
-    main = tables.list_main_columns({"protocol": describe_protocol(protocol)}).values()
+    main = tables.list_main_columns(describe_protocol(protocol)).values()
     setting = Setting(
         image_set,
         protocol,

@@ -74,7 +74,9 @@ def average_over_seeds(records: Sequence[Record], column: str) -> np.ndarray:
 def list_attack_columns(record: Record) -> list[str]:
     """The columns under attack that a record of this kind shows, from weak to strong."""
     if not is_study([record]):
-        return [name for name in tables.list_main_columns(record).values() if name.startswith(("FGSM", "PGD"))]
+        return [
+            name for name in tables.list_main_columns(record["protocol"]).values() if name.startswith(("FGSM", "PGD"))
+        ]
     columns = list_attacks(from_dict(Protocol, dict(record["protocol"])), from_dict(Budget, dict(record["budget"])))
     return [column.name for column in columns]
 

@@ -1,7 +1,6 @@
 """Tables drawn from result records: the rows of a run, paired differences, the ladder of the README."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 from anrot_lib.attacks.transfer import Quality
 from anrot_lib.core.errors import UserError
@@ -25,15 +24,8 @@ def sort_records(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: order.index(record["row"]))
 
 
-class HasProtocol(TypedDict):
-    """What `list_main_columns` needs of a record."""
-
-    protocol: ProtocolRecord
-
-
-def list_main_columns(record: HasProtocol | AccuracyRecord) -> dict[str, str]:
+def list_main_columns(protocol: ProtocolRecord) -> dict[str, str]:
     """Heading -> column name, of the columns that the main table shows."""
-    protocol = record["protocol"]
     eps = format_pixels(protocol["eps"])
     return {
         "clean": "clean",
@@ -76,7 +68,7 @@ def _have_one_run(first: Record, second: Record) -> bool:
 def make_table(records: Sequence[Record]) -> Table:
     """(headings, rows) of the main table of one experiment."""
     records = sort_records(records)
-    columns = list_main_columns(records[0])
+    columns = list_main_columns(records[0]["protocol"])
     headings = ["", *columns, "step cost", "training"]
     rows = []
     for record in records:
@@ -141,7 +133,7 @@ def compute_differences(records: Sequence[Record], reference: str) -> Table:
     if reference not in by_row:
         raise UserError(f"there is no record of {reference!r} to compare with; there are {', '.join(by_row)}")
     base = by_row[reference]
-    columns = list_main_columns(base)
+    columns = list_main_columns(base["protocol"])
     headings = [f"difference to {title_method(reference)}", *columns]
     rows = []
     for record in sort_records(records):

@@ -448,7 +448,7 @@ check("0.4", answer)
 
 # %%
 records = sorted(P.records("synthetic-32px-5way-5shot-smoke-course"), key=lambda r: r["recipe"]["adversarial"])
-columns = tables.list_main_columns(records[0])
+columns = tables.list_main_columns(records[0]["protocol"])
 lines = [
     ["the mixture" if r["recipe"]["adversarial"] else "clean images only"]
     + [tables.format_column(r["columns"].get(name)) for name in columns.values()]

@@ -298,7 +298,7 @@ by_shares = {
     for r in records
     if but_for_shares(r) == but_for_shares(mixed) and r["manifest"]["hash"] == mixed["manifest"]["hash"]
 }
-wanted = {h: c for h, c in tables.list_main_columns(mixed).items() if not h.startswith("transfer")}
+wanted = {h: c for h, c in tables.list_main_columns(mixed["protocol"]).items() if not h.startswith("transfer")}
 print("recorded, on the same test episodes:", {"1:0:0", "1:1:1"} <= set(by_shares))
 
 

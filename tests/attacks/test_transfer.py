@@ -15,7 +15,6 @@ from anrot_lib.attacks.transfer import (
     train_on_base,
     train_surrogate,
     transfer,
-    transfer_episodes,
 )
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.randomness import make_generator
@@ -190,24 +189,6 @@ def test_the_label_is_the_surrogates_own_prediction(data, surrogates):
     nested = transfer(net, images.view(2, 5, 3, 16, 16), fgsm(EPS, "query"), loss="cross_entropy")
     assert ((nested.view_as(images) - found).abs() > 1e-6).float().mean() < 1e-3
     assert all(p.grad is None or p.requires_grad for p in net.parameters())
-
-
-@pytest.mark.parametrize("target", ["query", "support", "both"])
-def test_episodes_change_where_the_threat_model_says(data, surrogates, target):
-    @dataclasses.dataclass(frozen=True)
-    class Pair:
-        support: torch.Tensor
-        mask: torch.Tensor
-        query: torch.Tensor
-
-    images = data[0]
-    mask = torch.ones(1, 5, 2, dtype=torch.bool)
-    mask[0, 0, 1] = False
-    episode = Pair(images[:10].view(1, 5, 2, 3, 16, 16), mask, images[10:20].unsqueeze(0))
-    found = transfer_episodes(surrogates["mse"], episode, fgsm(EPS, target))
-    assert torch.equal(found.query, episode.query) == (target == "support")
-    assert torch.equal(found.support, episode.support) == (target == "query")
-    assert torch.equal(found.support[0, 0, 1], episode.support[0, 0, 1])
 
 
 def test_mistakes_are_named(data):

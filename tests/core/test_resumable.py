@@ -9,6 +9,7 @@ from torch import nn
 from anrot_lib.core import checkpoints, randomness, resumable
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.resumable import Paused, ResumableTraining, run_resumable
+from tests.helpers import Killed, kill_at
 
 
 class Line(ResumableTraining):
@@ -57,18 +58,6 @@ class Line(ResumableTraining):
         self.net.load_state_dict(state["weights"])
         self.optimizers[0].load_state_dict(state["optimizer"])
         self.validated, self.losses = state["validated"], state["losses"]
-
-
-class Killed(Exception):
-    pass
-
-
-def kill_at(step):
-    def progress(done, total, numbers):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 def outcome(training):

@@ -1,7 +1,6 @@
 """The experiment on levels: variants, equal episodes, records, kills, and the table and verdict drawn from them."""
 
 import copy
-from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -24,22 +23,10 @@ from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol
+from tests.helpers import Killed, never, silent
 
 SOME = ["pixel", "part", "kl", "pixel+part"]
 PROTOCOL = Protocol(way=5, shot=2, steps=2)
-
-
-class Killed(Exception):
-    pass
-
-
-@contextmanager
-def quiet(title, total):
-    yield lambda done, numbers=None: None
-
-
-def never(*_, **__):
-    raise AssertionError("done again")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +37,7 @@ def studied(small_set, small_budget, tmp_path_factory):
         patch.setenv("ANROT_HOME", str(home))
         budget = change(small_budget, encoder="tiny", episodes=20, attacked_query=2, attacked_tasks=4)
         folder = experiment.choose_folder(small_set, PROTOCOL, budget, "levels")
-        setting = Setting(small_set, PROTOCOL, budget, torch.device("cpu"), "fp32", quiet, folder)
+        setting = Setting(small_set, PROTOCOL, budget, torch.device("cpu"), "fp32", silent, folder)
         yield setting, levels.run(setting, 0, SOME)
 
 

@@ -1,6 +1,5 @@
 """From a recipe to a record: columns, journal, records that are finished already, episodes for a precision."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -20,25 +19,17 @@ from anrot_lib.fewshot import evaluation, nets, pretraining, training
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
 from anrot_lib.settings import SMOKE, Protocol, Recipe
+from tests.helpers import Killed, never, silent
 
 PROTOCOL = Protocol(way=5, shot=1, steps=3, curve_eps=(0.0, 8 / 255), curve_sigma=(0.0, 0.1, 0.3))
 RECIPE = Recipe(method="prototypes", hesim=0.0)
-
-
-class Killed(Exception):
-    pass
-
-
-@contextmanager
-def quiet(title, total):
-    yield lambda done, numbers=None: None
 
 
 @pytest.fixture
 def setting(small_set, small_budget, tmp_path, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     folder = experiment.choose_folder(small_set, PROTOCOL, small_budget)
-    return Setting(small_set, PROTOCOL, small_budget, torch.device("cpu"), "fp32", quiet, folder)
+    return Setting(small_set, PROTOCOL, small_budget, torch.device("cpu"), "fp32", silent, folder)
 
 
 @pytest.fixture
@@ -67,10 +58,6 @@ def kill_after(monkeypatch, parts):
 
     monkeypatch.setattr(testing, "_count_correct", counts)
     return real
-
-
-def never(*_, **__):
-    raise AssertionError("done again")
 
 
 # Rows and columns

@@ -7,17 +7,9 @@ from anrot_lib.core import checkpoints, errors
 from anrot_lib.core.configs import change
 from anrot_lib.fewshot import pretraining, training
 from anrot_lib.settings import Protocol, Recipe
-from tests.helpers import Killed
+from tests.helpers import Killed, kill_at
 
 BASE = Recipe(method="prototypes", hesim=0.0, pretrain=True)
-
-
-def kill_at(step):
-    def progress(done, numbers):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 def equal(a, b):

@@ -18,7 +18,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.nets import load_net, save_net
 from anrot_lib.settings import Protocol, Recipe
-from tests.helpers import Killed, same
+from tests.helpers import Killed, kill_at, same
 
 PROTOCOL = Protocol(way=5, shot=1)
 MIXTURE = Recipe(clean=1.0, adversarial=1.0, noisy=1.0, sigma_low=0.05, sigma_high=0.2)
@@ -29,14 +29,6 @@ RECIPES = {
         MIXTURE, method="variational", augment=("flip", "color_jitter"), two_views=True, mix="cutmix", attack_steps=2
     ),
 }
-
-
-def kill_at(step):
-    def progress(done, total, numbers):
-        if done == step:
-            raise Killed
-
-    return progress
 
 
 # Resume

@@ -143,7 +143,7 @@ def test_columns_that_were_not_run_are_dashes():
 
 def test_headings_follow_the_protocol():
     protocol = to_dict(Protocol(eps=2 / 255, steps=7, sigma=0.25))
-    assert list(tables.list_main_columns({"protocol": protocol}).items()) == [
+    assert list(tables.list_main_columns(protocol).items()) == [
         ("clean", "clean"),
         ("FGSM 2/255", "FGSM 2/255 query"),
         ("PGD-7 2/255", "PGD-7 2/255 query"),
@@ -157,7 +157,7 @@ def test_the_table_asks_for_the_columns_that_the_pipeline_writes():
 
     for protocol in (Protocol(), Protocol(eps=2 / 255, steps=7, sigma=0.2)):
         written = {column.name for column in list_columns(protocol, SMOKE)}
-        assert set(tables.list_main_columns({"protocol": to_dict(protocol)}).values()) <= written
+        assert set(tables.list_main_columns(to_dict(protocol)).values()) <= written
 
 
 def test_the_caption_names_data_protocol_episodes_hashes_and_device():

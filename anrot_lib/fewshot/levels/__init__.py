@@ -31,15 +31,4 @@ __all__ = [
     "pixel_similarity",
 ]
 
-__getattr__, __dir__ = attach(
-    __name__,
-    {
-        "crops": ["CropHead"],
-        "distribution": ["DistributionLevel"],
-        "fusion": ["Fusion", "fit", "measure_shares"],
-        "head": ["LevelHead", "MultiLevelHead", "fit_levels", "compute_divergences"],
-        "matching": ["ClassMaps", "group_by_class"],
-        "part": ["PartLevel", "part_similarity"],
-        "pixel": ["PixelLevel", "pixel_similarity"],
-    },
-)
+__getattr__, __dir__ = attach(__name__, __file__)
