@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = getattr(commands, name)
     from anrot_lib.core import devices, paths
 
-    if arguments is None:  # a process of our own: what holds for all of it
+    if arguments is None:  # started as a program: settings for the whole process
         devices.flush_denormals()
         if parsed.verb != "prepare":  # which trains nothing, and is to stay small
             devices.keep_memory()

@@ -1,4 +1,4 @@
-"""Which device and which precision: chosen once, said aloud, stored in the record; never silently."""
+"""Which device and which precision: chosen once, printed, and stored in the record."""
 
 import ctypes
 import sys
@@ -66,7 +66,7 @@ def keep_memory() -> bool:
     """Keep freed memory in the process, for the next activation of that size; for programs that mostly train.
 
     glibc maps large blocks one by one and gives free memory back, and the kernel clears every page of the next large
-    tensor anew, which costs more than many an elementwise operation on it. Returns whether it could be told not to:
+    tensor anew, which costs more than many an elementwise operation on it. Returns whether that could be switched off:
     elsewhere there is no such function, and nothing happens.
     """
     try:

@@ -14,7 +14,7 @@ from typing import Any
 
 
 def root() -> Path:
-    """`$ANROT_HOME` if set, else the checkout this package stands in, else the user's own data folder."""
+    """`$ANROT_HOME` if set, else the checkout this package stands in, else the data folder of the user."""
     if home := os.environ.get("ANROT_HOME"):
         return Path(home).expanduser().resolve()
     checkout = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk (or quota) is behind an error: torch reports its own trouble, with the system's behind it."""
+    """Whether a full disk (or quota) is behind an error: torch raises an error whose cause is that of the system."""
     return error is not None and (
         getattr(error, "errno", None) in FULL or is_full(error.__cause__ or error.__context__)
     )

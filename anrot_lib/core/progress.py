@@ -1,4 +1,4 @@
-"""Progress bars with an estimate, and paths as short as they can be said."""
+"""Progress bars with an estimate, and short paths."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def counting_bar(title: str) -> Iterator[Callable[..., None]]:
 
 
 def shorten(path: Path) -> str:
-    """A path as short as it can be said: relative to where the user stands, if it lies below."""
+    """The path relative to the current folder if it lies below, else whole."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 

@@ -59,7 +59,7 @@ class Lesson:
         return self.embedded if self.smoke else synthetic(per_class=self.budget.per_class)
 
     def generator(self, name: str) -> torch.Generator:
-        """A random stream of its own for each name, the same in every run."""
+        """A separate random stream for each name, the same in every run."""
         return randomness.make_generator(self.seed, f"notebook-{self.number}/{name}")
 
     def net(self, name: str | Path = "mixture") -> FewShotNet:

@@ -1,4 +1,4 @@
-"""Augmentations of whole batches: every image draws its own parameters, and no Python loop runs over images.
+"""Augmentations of whole batches: each image has other random parameters, and no Python loop runs over images.
 
 All take float images (..., C, H, W) in [0, 1] with 1 or 3 channels and any leading dimensions, and a
 torch.Generator; all return the same shape and range. Same generator state, same machine: same result.

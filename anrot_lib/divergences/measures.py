@@ -65,7 +65,7 @@ from anrot_lib.divergences.stable import _hellinger2, compute_hellinger, subtrac
 
 @full_precision
 def compute_terms(name: str, p: Gaussian | Tensor, q: Gaussian | Tensor) -> Tensor:
-    """The divergence of each dimension on its own, p and q broadcast against each other: (..., C).
+    """The divergence of each dimension by itself, p and q broadcast against each other: (..., C).
 
     Gaussians (diagonal): of the one-dimensional marginals. D_B, KL and W2^2 of the whole are the
     sums of these; H and H^2 are not, because 1 - H^2 multiplies over dimensions.

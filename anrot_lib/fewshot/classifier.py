@@ -73,7 +73,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
 
     @property
     def origin(self) -> Origin | None:
-        """What the encoder was trained on; None if nobody said it."""
+        """What the encoder was trained on; None if that is not known."""
         return get_origin(self.backbone)
 
     def fit(self, support: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Predict one's own photos: a folder a class as the support set, photos to name, probabilities back."""
+"""Predict classes of photos: a folder a class as the support set, photos to name, probabilities back."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Classical pre-training: the encoder as an ordinary classifier of the base classes, before episodic training.
 
-A recipe of its own (`pretrain=True`): most published tables rest on it (Chen et al. 2021, "Meta-Baseline").
+A separate recipe (`pretrain=True`): most published tables rest on it (Chen et al. 2021, "Meta-Baseline").
 """
 
 from collections.abc import Callable

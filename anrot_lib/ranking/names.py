@@ -27,7 +27,6 @@ DEFENSES = {"": "vanilla", "d": "EST", "p": "ACT", "e": "SES", "m": "min-max", "
 LEFT_OUT = ("t", "a", "df", "pf", "px", "pbt", "hmix", "ramd", "amdsemi", "fatnone", "fatamd", "fatamdsemi")
 METRICS = ("N", "C", "E", "H")
 MARGINS = {"N": 0.2, "C": 0.2, "E": 1.0, "H": 0.1}  # of the triplet loss, under each metric
-BATCHES = {"p": "pairs", "c": "classes", "t": "triples"}
 
 
 class Kind(NamedTuple):

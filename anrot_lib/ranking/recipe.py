@@ -50,7 +50,7 @@ class RankingRecipe:
     structure_margin: float = 0.0
     shift_weight: float = 1.0
     barlow_weight: float = 1e-5
-    beta: float = 0.6  # of the margin loss, learnt at a rate of its own
+    beta: float = 0.6  # of the margin loss, learnt at a separate rate
     beta_rate: float = 5e-4
     parity: Annotated[str, Option("robrank: with the oddities of the original code", choices=PARITIES)] = "fixed"
     attack_precision: Annotated[str, Option("arithmetic of the attack", choices=ATTACK_PRECISIONS)] = "fp32"

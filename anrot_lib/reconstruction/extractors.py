@@ -31,7 +31,7 @@ def quantise(images: Tensor) -> Tensor:
 
 
 class Extractor(nn.Module):
-    """A net with what has to be said about it.
+    """A net with what a record has to state about it.
 
     net      (B, C, H, W) -> (B, D), or maps (B, D, h, w), which are averaged over positions.
     pixels   what the net takes: "unit" float in [0, 1], "symmetric" float in [-1, 1], "bytes" uint8.
@@ -114,7 +114,7 @@ def load_mobilenet(path: Path, size: int | None = 128) -> Extractor:
 def load_program(path: Path, size: int | None = None, name: str | None = None) -> Extractor:
     """Any torch module, from a file of torch.export.save (.pt2) with a free batch size.
 
-    It takes floats in [0, 1] and does its own normalisation; it returns features (B, D) or maps (B, D, h, w).
+    It takes floats in [0, 1] and normalises them itself; it returns features (B, D) or maps (B, D, h, w).
     """
     try:
         net = torch.export.load(str(path)).module()

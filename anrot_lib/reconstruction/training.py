@@ -27,7 +27,7 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.reconstruction.autoencoders import Terms, Vae, compute_terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
 
-LAST = 0.2  # of the epochs: over these it is said how far the validation bound still moved
+LAST = 0.2  # of the epochs: how far the validation bound moved over these is reported
 # Waiting until it no longer moves at a constant rate would take hours. So the length is fixed beforehand, and the rate
 # falls to 0 along half a cosine, after a ramp at the beginning.
 WARM = 0.05

@@ -32,7 +32,7 @@ class Comparison:
         return f"{tables.format_markdown(*tables.make_table(self.records))}\n\n{tables.write_caption(self.records[0])}"
 
     def differences(self, reference: str) -> str:
-        """Paired differences to a method, in points, with 95 % intervals: can two methods be told apart?"""
+        """Paired differences to a method, in points, with 95 % intervals: do two methods differ?"""
         return tables.format_text(*tables.compute_differences(self.records, reference))
 
 

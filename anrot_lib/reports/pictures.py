@@ -37,7 +37,7 @@ def row(axes: Sequence[Axes], images: Tensor, titles: Sequence[str] = (), colour
 
 
 def strips(axes: Sequence[Axes], rows: Mapping[str, Tensor]) -> None:
-    """Each row's images (n, C, H, W) as one picture on an axes of its own, its name at the left; drawn fast."""
+    """Each row's images (n, C, H, W) as one picture on one axes, its name at the left; drawn fast."""
     for place, (name, images) in zip(axes, rows.items(), strict=True):
         show(place, torch.cat(list(nn.functional.pad(images, (1, 1, 1, 1), value=0.5)), -1))
         place.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)

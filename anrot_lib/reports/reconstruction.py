@@ -160,7 +160,7 @@ def measure_movement(records: Sequence[Record]) -> float:
 
 
 def make_claims_table(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
-    """(headings, rows): what was measured, and the published FID in a column of its own.
+    """(headings, rows): what was measured, and the published FID in a separate column.
 
     The KL to the prior stands beside it, whatever the divergence: equal beta is not equal pressure.
     """

@@ -60,7 +60,7 @@ def _have_one_run(first: Record, second: Record) -> bool:
     if "run" not in first or "run" not in second:
         return "run" not in first and "run" not in second
     a, b = first["run"], second["run"]
-    if "also" in a or "also" in b:  # which of its commands trained it is not said
+    if "also" in a or "also" in b:  # the record does not state which command trained it
         return False
     return (a["command"], a["commit"], a["device"]) == (b["command"], b["commit"], b["device"])
 

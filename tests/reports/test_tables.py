@@ -414,7 +414,7 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
         for k, (eps, right) in enumerate(points.items())
     }
     both = {
-        f"PGD-20 8/255 {kind}": results.make_column(np.array([n] * 3), 80, 1.0)
+        f"PGD-20 8/255 {kind}": results.make_column(np.array([n] * 3), 80, 1.0, objective="beaten queries")
         for kind, n in (("support", 16), ("both", 8))
     }
     made, plain = record("anrot"), record("prototypes")

@@ -85,7 +85,7 @@ def _parse_number(text: str) -> float:
 
 
 def _describe_type(hint: Any, field: dataclasses.Field[Any], option: Option) -> dict[str, Any]:
-    """What argparse is told about the values of a field."""
+    """The arguments of argparse for the values of a field."""
     if get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     if isinstance(hint, UnionType):

@@ -32,9 +32,9 @@ class Fill:
 
 @dataclass(frozen=True)
 class Predict:
-    """A value to predict, or a letter to choose. `tell` is said once it is right; `wrong` are two that must fail.
+    """A value to predict, or a letter to choose. `tell` is printed once it is right; `wrong` are two that must fail.
 
-    `hint` is said after a wrong one. Numbers within `tolerance` of the solution are right.
+    `hint` is printed after a wrong one. Numbers within `tolerance` of the solution are right.
     """
 
     solution: Any
@@ -125,7 +125,7 @@ def _arguments(case: tuple[Any, ...]) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value as short as it can be said: small tensors whole, larger ones by shape and range."""
+    """A short text for a value: small tensors whole, larger ones by shape and range."""
     if isinstance(value, np.ndarray):
         value = torch.as_tensor(value)
     if not isinstance(value, Tensor):

@@ -107,7 +107,7 @@ def set_origin(encoder: nn.Module, origin: Origin | None) -> None:
 
 
 def get_origin(encoder: nn.Module) -> Origin | None:
-    """The origin that an encoder carries; None if nobody said what it was trained on."""
+    """The origin that an encoder carries; None if that is not known."""
     origin = getattr(encoder, "origin", None)
     return origin if isinstance(origin, Origin) else None
 

@@ -28,7 +28,7 @@ COPIES = "copies.json"  # the screening's note in the work folder
 BLOCK_IMAGES = 256  # written and logged together; bounds memory, and what a kill can cost
 THREADS = min(4, os.cpu_count() or 1)  # PIL decodes outside of Python's lock
 
-# called with images done, images in all, and an estimate of the seconds left
+# called with images done, their total number, and an estimate of the seconds left
 Progress = Callable[[int, int, float], None]
 
 
@@ -167,7 +167,7 @@ def _resume(work: Path, key: str, image_bytes: int) -> Packing:
             break
         state, lines = later, [*lines, line]
     if not lines:
-        (work / COPIES).unlink(missing_ok=True)  # found among other images
+        (work / COPIES).unlink(missing_ok=True)  # of copies among other images
     text = "".join(json.dumps(line) + "\n" for line in lines or [{"key": key}])
     journal.write_text(text, "utf-8")
     with open(images, "ab") as file:

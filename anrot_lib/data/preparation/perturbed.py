@@ -45,7 +45,7 @@ def perturb(
         parameters, seed: what the perturbation was made with, for the provenance (JSON).
         eps: if given, no pixel may move by more, in the range [0, 1].
         out: the folder to write, else paths.packed_dir()/<set>-<kind>.
-        progress: called with images done and images in all.
+        progress: called with images done and their total number.
     Returns: the copy: same labels, splits and file names, other pixels and hash; its provenance holds
         the source's hash.
     Raises:  UserError for images outside of [0, 1] or of another shape, a pixel moved by more than

@@ -61,7 +61,7 @@ def prepare(
         on_bad: "error", or "quarantine" to leave out, and list, images that cannot be read and
             classes of one image.
         on_duplicates: "error", "quarantine" or "report" for copies of an image in two splits.
-        progress: called with images done, images in all, seconds left.
+        progress: called with images done, their total number, seconds left.
         channels: 3 (RGB) or 1 (grey); by default 1 for Omniglot, else 3.
         rotations: add all classes turned by 90, 180 and 270 degrees as new ones (Omniglot).
         replace_split: replace a set of this name that has another split. Nets trained on the old

@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 class Screened(NamedTuple):
     keep: np.ndarray  # rows that stay, ascending
     findings: list[Finding]  # what was left out
-    duplicates: dict[str, Any]  # what was found, for the provenance
+    duplicates: dict[str, Any]  # the copies, for the provenance
 
 
 def list_unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) -> list[Finding]:
@@ -50,7 +50,7 @@ def list_unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) 
 def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> Screened:
     """Look for copies across splits and for classes of one image; leave out what must be.
 
-    The copies that were found are noted in the folder `work`: when they are an error, and the user
+    The copies are noted in the folder `work`: when they are an error, and the user
     then asks for a quarantine, the search, which takes minutes for large sets, is not repeated.
     """
     copies, report = _copies(image_set, on_duplicates, work / packing.COPIES)

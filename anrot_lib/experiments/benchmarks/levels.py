@@ -2,7 +2,7 @@
 
 "Products alone" is the limit of any exact way: the forward matrix products, and nothing done with them.
 
-Features stand in for those of an encoder: only their sizes matter here. Peak memory is that of a process of its own,
+Features stand in for those of an encoder: only their sizes matter here. Peak memory is that of a separate process,
 above what it held with the features made; seconds are forward and backward, variants in turn.
 """
 
@@ -86,7 +86,7 @@ def _lean(query: Tensor, pool: Tensor) -> Tensor:
 
 
 def measure_peak_memory(level: str, size: str, dense: bool = False, shot: int = 5) -> float:
-    """MiB that forward and backward of one episode need at most above the features, in a process of its own.
+    """MiB that forward and backward of one episode need at most above the features, in a separate process.
 
     Of the resident memory, so that buffers of the libraries count. UserError off Linux.
     """

@@ -1,7 +1,7 @@
 """A training step side by side: the published model's way, ours in fp32, ours in bf16, and the robust step.
 
 The variants are interleaved and the median is taken, because wall clock on shared cores misleads. What is stored
-are seconds; what is said about speed are ratios within one record.
+are seconds; claims about speed are ratios within one record.
 """
 
 from collections.abc import Callable

@@ -25,7 +25,7 @@ def hellinger_distance(queries: Tensor, prototypes: Tensor) -> Tensor:
     distance = sum_d (sqrt|P| - sqrt|Q|)^2 / sqrt 2.
     Leading dims are separate batches (episodes). What follows from the formula:
     - m and s are of the whole batch, so a query's distance depends on the queries beside it;
-    - P is even around m, so features m + z and m - z cannot be told apart;
+    - P is even around m, so features m + z and m - z cannot be distinguished;
     - s cancels against its own root, so P is no density, and the result is neither H nor H^2.
     Edges: all entries equal make s = 0 and the result NaN, as published.
     """

@@ -4,7 +4,6 @@ Published multi-level models learn one weight a level behind batch norm; in the 
 distribution level has gone to 0. How much each level moves the logits is therefore part of what is returned.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -15,7 +14,6 @@ from anrot_lib.divergences.gaussian import full_precision
 
 MODES = ("shared_bn", "zscore", "fixed", "slot_bn")
 SLOWEST = 0.01  # weight of a step in the running statistics, once 1/steps has fallen to it
-ONE = math.log(math.e - 1)  # softplus of it is 1
 
 
 class Fusion(nn.Module):

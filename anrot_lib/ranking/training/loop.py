@@ -71,7 +71,7 @@ def train(
     training = RankingTraining(data, recipe, torch.device(device), precision, weights, destination)
     training.evaluate, training.evaluate_every = evaluate, evaluate_every
     training.folder = None if checkpoint is None else checkpoint.parent
-    if progress is not None:  # the classifier's numbers get another name, so that two trainings are told apart
+    if progress is not None:  # the classifier's numbers get another name than those of the training
         training.start_progress = lambda done, total, numbers: progress(
             done, total, {f"classifier {k}": v for k, v in numbers.items()}
         )
