@@ -19,7 +19,7 @@ USUAL = {"from_dict", "to", "to_batch", "to_dict", "to_episode", "to_standard", 
 PRIVATE_WORDS = {"found", "in_all", "own", "told"}
 VERBS = """
 accumulate add adjust advance align ascend assign attach attack average begin blur bootstrap broadcast build
-change check choose compare compute concatenate convert copy count create cut decode describe detect digest
+change check choose compare compute concatenate convert copy count create cut decode describe detect digest disable
 download draw embed encode escape estimate evaluate explore extract extrapolate find finish fit flatten flush
 fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
 map mark match matches maximise measure mine name normalise note open pack parse perturb pick plan predict
@@ -97,7 +97,7 @@ def faults(name: str, tree: ast.Module) -> list[str]:
         f"{name}:{f.lineno}: {f.name} begins with a preposition" for f in functions if begins_with_a_preposition(f)
     ]
     nouns = [f for f in public_functions(name, tree) if lacks_a_verb(f)]
-    lines += [f"{name}:{f.lineno}: {f.name} does not begin with a verb" for f in nouns]
+    lines += [f"{name}:{f.lineno}: {f.name} begins with no word of VERBS" for f in nouns]
     lines += [f"{name}:{at}: the name {word!r}" for word, at in identifiers(tree) if word.strip("_") in PRIVATE_WORDS]
     calls = nodes_of(tree, ast.Call)
     lines += [f"{name}:{call.lineno}: a call spreads a literal" for call in calls if spreads_a_literal(call)]
