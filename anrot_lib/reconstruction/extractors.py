@@ -111,7 +111,7 @@ def load_mobilenet(path: Path, size: int | None = 128) -> Extractor:
     return Extractor(net, f"MobileNet v1 at {size} px", checkpoints.sha256(path), "symmetric", size)
 
 
-def load_program(path: Path, size: int | None = None, name: str | None = None) -> Extractor:
+def load_program(path: Path, size: int | None = None) -> Extractor:
     """Any torch module, from a file of torch.export.save (.pt2) with a free batch size.
 
     It takes floats in [0, 1] and normalises them itself; it returns features (B, D) or maps (B, D, h, w).
@@ -121,7 +121,7 @@ def load_program(path: Path, size: int | None = None, name: str | None = None) -
     except Exception as error:  # damaged archives raise nearly anything
         raise UserError(f"{path} is not a module written by torch.export.save ({type(error).__name__})") from error
     try:
-        return Extractor(net, name or Path(path).stem, checkpoints.sha256(path), size=size)
+        return Extractor(net, Path(path).stem, checkpoints.sha256(path), size=size)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"the module in {path} does not take 2 images of {size or 32} px; export it with a free batch size, "

@@ -105,18 +105,16 @@ def compare_distances(
     return float(values.mean()), float(half), len(values)
 
 
-def compute_differences(
-    records: Sequence[Record], decoding: str, reference: str = "kl"
-) -> tuple[list[str], list[list[str]]]:
-    """`compare_distances` of every divergence to the reference at the same beta."""
+def compute_differences(records: Sequence[Record], decoding: str) -> tuple[list[str], list[list[str]]]:
+    """`compare_distances` of every divergence to KL at the same beta."""
     by = group_records(records)
     rows = []
     for (beta, divergence), models in by.items():
-        difference = compare_distances(models, by.get((beta, reference), []), decoding)
-        if divergence != reference and difference is not None:
+        difference = compare_distances(models, by.get((beta, "kl"), []), decoding)
+        if divergence != "kl" and difference is not None:
             mean, half, n = difference
             rows.append([TITLES[divergence], f"{beta:.3g}", str(n), f"{mean:+.3f} ± {half:.3f}"])
-    return [f"Frechet distance minus {TITLES[reference]}'s", "beta", "seeds", "difference"], rows
+    return [f"Frechet distance minus {TITLES['kl']}'s", "beta", "seeds", "difference"], rows
 
 
 def interpolate_distance(records: Sequence[Record], decoding: str, nats: float) -> tuple[float, np.ndarray]:

@@ -112,14 +112,13 @@ def get_origin(encoder: nn.Module) -> Origin | None:
     return origin if isinstance(origin, Origin) else None
 
 
-def find_seen(origin: Origin, image_set: ImageSet, split: str = "test") -> Seen:
-    """The classes of a split, by name in whatever case, and its images, by their pixels, that a net has seen."""
-    names = image_set.split_names[split]
-    rows = image_set.rows(split)
+def find_seen(origin: Origin, image_set: ImageSet) -> Seen:
+    """The test classes, by name in whatever case, and the test images, by their pixels, that a net has seen."""
+    names = image_set.split_names["test"]
+    rows = image_set.rows("test")
     if (origin.sha256, origin.split_hash) == (image_set.sha256, image_set.split_hash):
-        return Seen(
-            (), (), 0, len(names), len(rows)
-        )  # the classes of its splits are disjoint, and copies were looked for
+        # the classes of its splits are disjoint, and copies were looked for
+        return Seen((), (), 0, len(names), len(rows))
     trained, selected = ({_key(name) for name in known} for known in (origin.trained, origin.selected))
     return Seen(
         trained=tuple(name for name in names if _key(name) in trained),
