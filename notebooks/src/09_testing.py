@@ -134,10 +134,8 @@ groups = [mean_and_half_width(part) for part in values.reshape(100, 100)]
 means, halves = (np.array(column) for column in zip(*groups, strict=True))
 caught = np.abs(means - values.mean()) <= halves
 fig, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
-for inside, colour, label in (
-    (caught, figures.pick_colour("anrot-clean"), "catches it"),
-    (~caught, "#D55E00", "misses it"),
-):
+sides = ((caught, figures.pick_colour("anrot-clean"), "catches it"), (~caught, "#D55E00", "misses it"))
+for inside, colour, label in sides:
     at = np.flatnonzero(inside)
     axes.errorbar(at, means[at], yerr=halves[at], fmt=".", color=colour, label=label, elinewidth=1)
 axes.axhline(values.mean(), color="black", linestyle=":", label="mean of all 10,000")
@@ -209,9 +207,8 @@ left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
 for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
     right.errorbar([mean], [k], xerr=[half], fmt="o", color="#009E73" if name == "paired" else "#999999", capsize=3)
-right.set(
-    yticks=range(3), yticklabels=[*unpaired, "paired"], xlabel="mixture net - clean net, points", ylim=(-0.5, 2.5)
-)
+right.set(yticks=range(3), yticklabels=[*unpaired, "paired"], ylim=(-0.5, 2.5))
+right.set_xlabel("mixture net - clean net, points")
 right.axvline(0, color="black", linestyle=":", linewidth=1)
 plt.show()
 print("paired is narrower by more than a fifth:", bool(paired.half_width < 0.8 * unpaired["other episodes"][1]))
@@ -363,9 +360,8 @@ def draw_episode(task, eps, sigma, target):
 
 
 # %%
-lesson.explore(
-    draw_episode, {"eps": 4 / 255}, task=list(range(len(episode.query))), eps=EPS, sigma=SIGMAS, target=TARGETS
-)
+tasks = list(range(len(episode.query)))
+lesson.explore(draw_episode, {"eps": 4 / 255}, task=tasks, eps=EPS, sigma=SIGMAS, target=TARGETS)
 
 # %% [markdown]
 # The columns of the middle picture are the queries above it, the rows are the classes, whose examples stand at the
@@ -389,10 +385,8 @@ CHECKPOINT = None  # "NET.pt"
 real, budget = P.image_set, configs.change(P.budget, episodes=P.pick(40, 300, 300), episodes_per_step=1)
 budget = configs.change(budget, validate_every=P.pick(40, 150, 150), validation_tasks=P.pick(10, 40, 40))
 mixed = settings.Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
-if CHECKPOINT or P.smoke:
-    tested = P.net(CHECKPOINT or "mixture")
-else:
-    tested = train(real, mixed, budget, settings.Protocol()).net
+ready = CHECKPOINT or P.smoke
+tested = P.net(CHECKPOINT or "mixture") if ready else train(real, mixed, budget, settings.Protocol()).net
 print("ready to test:", not tested.training)
 
 
