@@ -4,18 +4,19 @@ The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and 
 a loss weight.
 """
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from anrot_lib.core.configs import check_at_least, from_dict, to_dict
+from anrot_lib.core.configs import check_at_least, check_at_most, check_types, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "constant")
 MIXES = ("mixup", "cutmix")
+MOST_TASKS = 1_000_000  # their rows take a gigabyte
+GREATEST_WEIGHT = 1e6  # of a term of the loss
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ class Protocol:
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, way=2, shot=1, eps=0, step=0, steps=1, sigma=0)
         if self.eps > 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
+        if self.sigma > 1:
+            raise UserError(f"sigma is in units of the pixel range [0, 1], got {self.sigma:g}")
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,14 @@ class Recipe:
     pretrain: Annotated[bool, Option("train the encoder as a classifier of the training classes first")] = False
 
     def __post_init__(self) -> None:
-        check_at_least(self, eps=0, attack_steps=1, hesim=0, learning_rate=0)
+        check_types(self)
+        check_at_least(self, eps=0, attack_steps=1, hesim=0, temperature=1e-6, learning_rate=0, clip=0)
+        check_at_most(self, hesim=GREATEST_WEIGHT)
         shares = (self.clean, self.adversarial, self.noisy)
-        if not (min(shares) >= 0 and 0 < sum(shares) < math.inf):
+        if not (min(shares) >= 0 and 0 < sum(shares) <= GREATEST_WEIGHT):
             raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
-        if not 0 <= self.sigma_low <= self.sigma_high:
-            raise UserError(f"sigma must satisfy 0 <= low <= high, got {self.sigma_low} and {self.sigma_high}")
+        if not 0 <= self.sigma_low <= self.sigma_high <= 1:
+            raise UserError(f"sigma must satisfy 0 <= low <= high <= 1, got {self.sigma_low} and {self.sigma_high}")
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if self.mix not in (None, *MIXES):
@@ -113,8 +119,10 @@ class Budget:
     per_class: int = 60
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
         check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
+        check_at_most(self, attacked_tasks=MOST_TASKS, clean_tasks=MOST_TASKS)
 
 
 SMOKE = Budget(

@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.core.checks import check_images
+from anrot_lib.core.errors import UserError
 
 
 def fgsm(eps: float, target: str, random_start: bool = False, norm: str = "linf") -> ThreatModel:
@@ -66,6 +68,13 @@ def attack(
     images (B, C, H, W) in [0, 1], labels (B,). The keywords are those of `ascend`. Without `stop` the best candidate
     is the one of largest loss; with stop="beaten" a misclassified candidate wins over any other.
     """
+    check_images(images)
+    kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+    if kind not in (torch.int64, torch.int32, torch.uint8) or labels.shape != images.shape[:1]:
+        shape = tuple(labels.shape) if isinstance(labels, Tensor) else ""
+        raise UserError(f"the attack needs one whole number a label, (B,), as torch.int64, got {kind} {shape}")
+    if labels.numel() and labels.min() < 0:
+        raise UserError(f"the attack needs labels of at least 0, got {int(labels.min())}")
     objective = cross_entropy(model, labels, index)
     if stop is None:
         objective = keep_loss_only(objective)

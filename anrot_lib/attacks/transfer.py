@@ -100,10 +100,7 @@ def train_surrogate(
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
     start = 0
     if state is not None:
-        net.load_state_dict(state["net"])
-        optimizer.load_state_dict(state["optimizer"])
-        generator.set_state(state["generator"])
-        start = state["epochs"]
+        start = _restore(state, net, optimizer, generator)
     seen = start * len(targets)
     if progress is not None:
         progress(seen)
@@ -124,6 +121,23 @@ def train_surrogate(
             content = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
             keep(content | {"generator": generator.get_state(), "epochs": epoch + 1})
     return net.eval()
+
+
+def _restore(
+    state: dict[str, Any], net: Surrogate, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> int:
+    """Take up what `keep` was given; returns the number of epochs done. UserError for anything else."""
+    try:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        whole = type(state["epochs"]) is int and all(weight.isfinite().all() for weight in net.parameters())
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError):
+        whole = False
+    if not whole:
+        raise UserError("the stored surrogate of the transfer attack is damaged; delete its checkpoint, surrogate-*.pt")
+    epochs: int = state["epochs"]
+    return epochs
 
 
 def split_base(image_set: ImageSet) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,10 @@ from anrot_lib.cli.options.reconstruct import RECONSTRUCT
 from anrot_lib.cli.options.report import BENCH, REPORT
 from anrot_lib.cli.options.retrieve import RETRIEVE
 from anrot_lib.cli.options.verbs import add_verbs
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.core.version import __version__
 
 VERBS = (*fewshot.VERBS, PREPARE, fewshot.LEVELS, RECONSTRUCT, RETRIEVE, REPORT, BENCH)
-UNREACHABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -57,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if paths.is_full(error):
             advice = "what was there before stands; make room, and the same command continues from the last checkpoint"
             print(f"anrot: the disk is full; {advice}", file=sys.stderr)
-        elif isinstance(error, UNREACHABLE) and error.filename is not None:
-            print(f"anrot: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
+        elif isinstance(error, OSError) and paths.is_unreachable(error):
+            reason = escape_control(f"cannot read or write {error.filename}: {error.strerror}")
+            print(f"anrot: {reason}", file=sys.stderr)
         else:
             raise
         return 2

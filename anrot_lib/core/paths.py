@@ -1,5 +1,6 @@
 """Where packed data, checkpoints and results live. Never derived from the working directory."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -7,16 +8,22 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 def root() -> Path:
     """`$ANROT_HOME` if set, else the checkout this package stands in, else the data folder of the user."""
     if home := os.environ.get("ANROT_HOME"):
-        return Path(home).expanduser().resolve()
+        return Path(os.path.realpath(Path(home).expanduser()))  # which takes a link to itself, too
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file():
         return checkout / "data"
@@ -88,6 +95,15 @@ def is_full(error: BaseException | None) -> bool:
     )
 
 
+UNREACHABLE = (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
+
+
+def is_unreachable(error: OSError) -> bool:
+    """Whether an error says that a path, which it names, cannot be read or written: it is the user's to mend."""
+    kinds = isinstance(error, UNREACHABLE) or error.errno in (errno.ELOOP, errno.ENAMETOOLONG)
+    return kinds and error.filename is not None
+
+
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` only if the block succeeds.
@@ -96,9 +112,12 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
     temporary = Path(name)
+    locked = _lock(handle)
+    if not locked:  # Windows renames no open file
+        os.close(handle)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -108,7 +127,46 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; these are to be shared
         temporary.replace(path)
     finally:
+        if locked:
+            os.close(handle)
         temporary.unlink(missing_ok=True)
+
+
+LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+SECONDS_OF_A_WRITER, SECONDS_OF_ANY = 60, 24 * 3600
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed runs left in a folder: a writer that lives holds a lock on its own.
+
+    Where files cannot be locked, those are removed that are older than a day. A file of the last minute always stays.
+    """
+    for path in list(folder.glob(".*.tmp")):
+        with contextlib.suppress(OSError):  # another run may have removed or finished it meanwhile
+            age = time.time() - path.stat().st_mtime
+            if path.is_symlink() or not path.is_file() or not LEFTOVER.fullmatch(path.name):
+                continue
+            if age > SECONDS_OF_A_WRITER and _is_abandoned(path, age):
+                path.unlink()
+
+
+def _is_abandoned(path: Path, age: float) -> bool:
+    with open(path, "rb") as file:
+        locked = _lock(file.fileno())
+    return age > SECONDS_OF_ANY if locked is None else locked
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock an open file for as long as it is open; False if another process holds it, None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network file systems have none
+        return None
+    return True
 
 
 def write_json(path: Path, value: Any) -> None:

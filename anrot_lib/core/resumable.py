@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints
-from anrot_lib.core.configs import list_differences
+from anrot_lib.core.configs import check_type, list_differences
 from anrot_lib.core.errors import NotFinite, UserError
 
 SAVE_SECONDS = 300  # a kill loses at most so much work
+GREATEST = 1e4  # of a weight; those of trained nets stay below 100
+GREATEST_LOSS = 1e9
 
 # progress(steps done, number of all steps, numbers to show)
 StepProgress = Callable[[int, int, dict[str, float]], None]
@@ -90,7 +92,10 @@ class ResumableTraining(ABC):
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint. Extend this one."""
-        self.step, self.seconds = state["step"], state.get("seconds", 0.0)
+        self.step = check_type(state["step"], int, "the number of steps done")
+        self.seconds = check_type(state.get("seconds", 0.0), float, "the seconds")
+        if not (0 <= self.step <= self.n_steps and math.isfinite(self.seconds)):
+            raise ValueError(f"{self.step} steps of {self.n_steps} in {self.seconds} s")
         durations = state.get("step_seconds", [])  # older checkpoints hold their sum, or nothing
         self.durations = durations if isinstance(durations, list) else [durations]
 
@@ -101,6 +106,21 @@ class ResumableTraining(ABC):
             f"{kept + '; ' if kept else ''}try a smaller learning rate"
         )
 
+    def exploded(self, what: str) -> NotFinite:
+        """The error for numbers that are finite still, but mean nothing any more."""
+        return NotFinite(
+            f"{what} at step {self.step + 1} of {self.n_steps}: the training has exploded; "
+            f"{self.describe_kept()}{'; ' if self.describe_kept() else ''}try a smaller learning rate"
+        )
+
+    def find_greatest_weight(self) -> float:
+        """The largest magnitude of the weights that are trained; NaN counts as none."""
+        groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
+        weights = [weight.detach() for group in groups for weight in group["params"] if weight.numel()]
+        if not weights:
+            return 0.0
+        return float(torch.stack([weight.abs().amax().float() for weight in weights]).max())
+
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
         """Count what runs here, such as validation, among `seconds`."""
@@ -109,7 +129,8 @@ class ResumableTraining(ABC):
         self.seconds += time.perf_counter() - started
 
     def advance(self) -> float:
-        """One optimisation step; returns its loss. Raises NotFinite before the weights are touched."""
+        """One optimisation step; returns its loss. Raises NotFinite for a loss that is not finite, before the weights
+        are touched, and for a loss or a weight beyond any sense."""
         started = time.perf_counter()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -120,11 +141,15 @@ class ResumableTraining(ABC):
         value = loss.item()
         if not math.isfinite(value):
             raise self.not_finite()
+        if abs(value) > GREATEST_LOSS:
+            raise self.exploded(f"the loss{self.title} is {value:.2g}")
         if loss.requires_grad:
             torch.autograd.backward(loss)
             self.prepare_update()
             for optimizer in self.optimizers:
                 optimizer.step()
+            if (greatest := self.find_greatest_weight()) > GREATEST:
+                raise self.exploded(f"a weight{self.title} is {greatest:.2g}")
         self.finish_update(value)
         self.step += 1
         self.durations.append(time.perf_counter() - started)
@@ -143,7 +168,12 @@ class ResumableTraining(ABC):
                 f"{checkpoint} is the checkpoint of another training (different {names}); "
                 "give another --tag to keep both, or delete it to start anew"
             )
-        self.load_state_dict(state)
+        try:
+            self.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise UserError(
+                f"{checkpoint} is damaged ({type(error).__name__}); delete it to start this training anew"
+            ) from error
         return True
 
 

@@ -61,6 +61,20 @@ def compute_share_half_width(per_cent: float, n: int) -> float:
     return 1.96 * math.sqrt(per_cent * (100 - per_cent) / n)
 
 
+def describe_bound(hits: int, n: int) -> str | None:
+    """ "< 0.3" for 0 hits of n = 1,000, "> 99.7" for n of n, in per cent; None in between, where there is an interval.
+
+    The exact one-sided 95 % limit: 0 of n have a probability of at least 5 % only for shares up to 1 - 0.05^(1/n)
+    (Clopper and Pearson 1934), about 300 / n per cent. Rounded outwards.
+    """
+    if n < 1 or 0 < hits < n:
+        return None
+    limit = 100 * (1 - 0.05 ** (1 / n))
+    decimals = 1 if limit >= 0.1 else 1 - math.floor(math.log10(limit))
+    limit = math.ceil(limit * 10**decimals) / 10**decimals
+    return f"< {limit:.{decimals}f}" if hits == 0 else f"> {100 - limit:.{decimals}f}"
+
+
 def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:
     """Means of BOOTSTRAP_SAMPLES resamples. Values that repeat are drawn by multinomial counts: fast and exact."""
     distinct, counts = np.unique(values, return_counts=True)

@@ -94,7 +94,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} holds no packed image set (no set.json): make one with `prepare`") from None
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{path} is damaged: prepare the set again") from None
-    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
+    if not isinstance(description, dict) or type(schema := description.get("schema")) is not int or schema != SCHEMA:
         raise UserError(f"{path} was written by another version of this package: prepare the set again")
     if missing := [key for key in KEYS if key not in description]:
         raise UserError(f"{path} lacks {missing[0]!r}: prepare the set again")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.progress import Progress, bar
-from anrot_lib.core.statistics import Interval, interval
+from anrot_lib.core.statistics import Interval, describe_bound, interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import Column, count_column, name_noise_column
@@ -34,6 +34,7 @@ class Evaluation:
     noisy     by sigma, in units of the pixel range.
     correct   correct queries of each episode, by the name of the column; paired with those of any other net that was
               tested on a manifest of equal hash.
+    queries   of an episode, by the name of the column.
     """
 
     clean: Interval
@@ -41,6 +42,7 @@ class Evaluation:
     noisy: Mapping[float, Interval]
     correct: Mapping[str, np.ndarray]
     manifest: EpisodeManifest
+    queries: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = {
@@ -50,9 +52,14 @@ class Evaluation:
         }
         width = max(map(len, lines))
         return "\n".join(
-            f"{name:<{width}}  {accuracy.mean:5.1f} ± {accuracy.half_width:.1f} %  ({accuracy.n} episodes)"
+            f"{name:<{width}}  {self._describe(name, accuracy)} %  ({accuracy.n} episodes)"
             for name, accuracy in lines.items()
         )
+
+    def _describe(self, name: str, accuracy: Interval) -> str:
+        """Mean and half-width; where no query is right, or every one, the limit that this sets over queries."""
+        bound = describe_bound(int(self.correct[name].sum()), self.queries.get(name, 0) * accuracy.n)
+        return bound or f"{accuracy.mean:5.1f} ± {accuracy.half_width:.1f}"
 
 
 def train(
@@ -140,7 +147,8 @@ def evaluate(
         *(attacked(name_noise_column(sigma), sigma=sigma) for sigma in sigmas),
     ]
     on = devices.resolve_device(device)
-    evaluator = Evaluator(deepcopy(net).eval().to(on), image_set, on)
+    copy = FewShotNet(deepcopy(net.backbone), deepcopy(net.head))  # without a support set, which may hold a graph
+    evaluator = Evaluator(copy.eval().to(on), image_set, on)
     correct: dict[str, np.ndarray] = {}
     with progress("test", len(columns)) as update:
         for done, column in enumerate(columns, 1):
@@ -153,4 +161,5 @@ def evaluate(
         noisy={sigma: interval(correct[name_noise_column(sigma)] / per_task) for sigma in sigmas},
         correct=correct,
         manifest=manifest,
+        queries=dict.fromkeys(correct, per_task) | {"clean": manifest.rows.query[0].size},
     )

@@ -214,7 +214,7 @@ def train_surrogate(setting: Setting) -> Surrogate:
         state=state,
         keep=partial(checkpoints.save, path),
     )
-    if state is not None and state["epochs"] == epochs:
+    if state is not None and state.get("epochs") == epochs:
         return train()  # it was trained before: only its weights are read
     with setting.progress("train surrogate", epochs * len(split_base(image_set)[0])) as bar:
         return train(progress=bar)

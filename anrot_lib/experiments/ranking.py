@@ -14,7 +14,7 @@ from anrot_lib.core import devices, paths
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shorten
-from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.episodes import EpisodeRows, EpisodeSampler
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.ranking import gallery, names, retrieval
@@ -44,6 +44,13 @@ class PartImages:
         return images.reshape(*rows.shape, *images.shape[1:])
 
 
+def draw_episodes(part: Part, way: int, shot: int, tasks: int, queries: int = 5, seed: int = 0) -> EpisodeRows:
+    """The episodes of `measure_few_shot_columns`. UserError if the classes do not suffice."""
+    labels = part.labels.cpu().numpy()
+    enough = np.flatnonzero(np.bincount(labels)[labels] >= shot + queries)  # classes of Stanford products may be small
+    return EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough).draw()
+
+
 def measure_few_shot_columns(
     net: FewShotNet,
     part: Part,
@@ -62,9 +69,7 @@ def measure_few_shot_columns(
     The same `tasks` episodes of `way` classes for both, `queries` a class. UserError if the classes do not suffice.
     progress is called with the tasks done under attack; finished parts are kept in the journal.
     """
-    labels = part.labels.cpu().numpy()
-    enough = np.flatnonzero(np.bincount(labels)[labels] >= shot + queries)  # classes of Stanford products may be small
-    rows = EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough).draw()
+    rows = draw_episodes(part, way, shot, tasks, queries, seed)
     images: Any = PartImages(part)
     clean = evaluation.count_clean(net, images, rows, device)
     journal = {} if journal is None else journal

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import make_key, to_dict
+from anrot_lib.core.configs import check_type, make_key, to_dict
 from anrot_lib.core.resumable import Paused
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.divergences.names import NAMES
@@ -90,8 +90,9 @@ def train_model(experiment: Experiment, recipe: VaeRecipe) -> tuple[Vae, VaeTrai
     asked = {"vae": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
     if path.is_file():
         net, about = autoencoders.load(path)
-        if about["asked"] == asked:
-            return net.to(experiment.device), about["training"]
+        if about.get("asked") == asked and "training" in about:
+            stored: VaeTrainingRecord = check_type(about["training"], VaeTrainingRecord, f"the training in {path}")
+            return net.to(experiment.device), stored
     total = recipe.epochs * math.ceil(recipe.train_images / recipe.batch)
     with experiment.progress(f"train {row}", total) as bar:
         trained = training.train(

@@ -59,6 +59,27 @@ def name_row(recipe: VaeRecipe) -> str:
     return f"{recipe.divergence}-beta-{recipe.beta:.3g}-seed-{recipe.seed}"
 
 
+def check_plan(
+    image_set: ImageSet, recipes: Sequence[VaeRecipe], test_images: int, decodings: Sequence[str], resamples: int
+) -> None:
+    """UserError for what an experiment cannot be made of, before anything is trained, the extractor too."""
+    if test_images < 2 * frechet.LEAST_IMAGES:
+        raise UserError(f"test images must be at least {2 * frechet.LEAST_IMAGES}, got {test_images}")
+    if unknown := set(decodings) - set(DECODINGS):
+        raise UserError(f"unknown decoding {sorted(unknown)[0]!r}; choose from {', '.join(DECODINGS)}")
+    if resamples < 2:
+        raise UserError(f"a bootstrap interval needs at least 2 resamples, got {resamples}")
+    first = recipes[0]
+    for split, count in (
+        ("train", first.train_images),
+        ("val", first.validation_images),
+        ("test", test_images),
+    ):
+        pick(image_set, split, count, first.subset_seed)  # says what is missing
+    if (held := len(image_set.rows("test"))) < 4 * frechet.LEAST_IMAGES:
+        raise UserError(f"{held} test images are too few for a floor; it takes at least {4 * frechet.LEAST_IMAGES}")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """What all models share. `pause` is asked often; once True, `Paused` is raised after saving."""
@@ -76,16 +97,8 @@ class Experiment:
     pause: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
-        if self.test_images < 2 * frechet.LEAST_IMAGES:
-            raise UserError(f"test images must be at least {2 * frechet.LEAST_IMAGES}, got {self.test_images}")
-        if unknown := set(self.decodings) - set(DECODINGS):
-            raise UserError(f"unknown decoding {sorted(unknown)[0]!r}; choose from {', '.join(DECODINGS)}")
-        if self.resamples < 2:
-            raise UserError(f"a bootstrap interval needs at least 2 resamples, got {self.resamples}")
-        pick(self.image_set, "test", self.test_images, self.seed)  # says what is missing
+        check_plan(self.image_set, self.recipes, self.test_images, self.decodings, self.resamples)
         check_unseen(get_origin(self.extractor.net), self.image_set, "the extractor", allow_seen=None)
-        if (held := len(self.image_set.rows("test"))) < 4 * frechet.LEAST_IMAGES:
-            raise UserError(f"{held} test images are too few for a floor; it takes at least {4 * frechet.LEAST_IMAGES}")
 
     @property
     def work(self) -> Path:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.devices import store_channels_last
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
 from anrot_lib.data.leakage.seen import Origin, get_origin
@@ -15,6 +15,13 @@ from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.heads.easyfsl import easyfsl
 from anrot_lib.fewshot.methods import build_head
+
+SLACK = 0.1  # of the pixel range: how far outside an attack of another library may try a point
+
+
+def _with_episode(labels: Tensor) -> Tensor:
+    """Labels (S,) of one episode as (1, S). What is no tensor stays, for `check_labels` to name it."""
+    return labels[None] if isinstance(labels, Tensor) else labels
 
 
 class BoundEpisodes(nn.Module):
@@ -29,7 +36,7 @@ class BoundEpisodes(nn.Module):
         self.net, self.model = net, model
 
     def forward(self, images: Tensor, index: Tensor | None = None) -> Tensor:
-        maps = self.net.encode(images)
+        maps = self.net.encode(self.net.check(images, "images", slack=SLACK))
         if index is None:
             return self.net.head.score(self.model, maps[None]).logits[0]
         return self.net.head.score(pick(self.model, index), maps[:, None]).logits[:, 0]
@@ -54,19 +61,30 @@ class FewShotNet(easyfsl.FewShotClassifier):
         maps: Tensor = self.head.look(self.backbone, flat).unflatten(0, images.shape[:-3])
         return maps
 
+    def check(self, images: Tensor, name: str, slack: float = 0.0) -> Tensor:
+        """The images (..., C, H, W), if they are several and have the channels of the encoder; UserError if not."""
+        check_images(images, name, slack)
+        if images.ndim < 4 or images.shape[-3] != self.backbone.in_channels:
+            shape = f"(..., {self.backbone.in_channels}, H, W)"
+            raise UserError(f"{name} must have the shape {shape} that the net takes, got {tuple(images.shape)}")
+        return images
+
     def compute_features(self, images: Tensor) -> Tensor:
         """Averaged maps (n, C), for the tools of easyfsl such as `compute_prototypes_and_store_support_set`."""
         return self.encode(images).mean((-2, -1)).float()
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
-        check_images(support_images, "support images")
-        self.model = self.fit(support_images[None], support_labels[None])
+        self.check(support_images, "support images")
+        self.model = self.fit(support_images[None], _with_episode(support_labels))
 
     def forward(self, query_images: Tensor) -> Tensor:
         if self.model is None:
             raise UserError("call process_support_set(images, labels) before asking for query logits")
-        check_images(query_images, "query images")
-        return self.head.score(self.model, self.encode(query_images)[None]).logits[0]
+        self.check(query_images, "query images")
+        logits = self.head.score(self.model, self.encode(query_images)[None]).logits[0]
+        if not torch.isfinite(logits).all():
+            raise NotFinite("the net's logits are not finite, so it names no class; train it again, at a smaller rate")
+        return logits
 
     def is_transductive(self) -> bool:  # type: ignore[override]
         return self.head.batch_dependent
@@ -86,9 +104,9 @@ class FewShotNet(easyfsl.FewShotClassifier):
         The support set is fitted once, without a graph, so that an attack may go backward through the module as often
         as it likes. Put the net in eval mode first.
         """
-        check_images(support, "support images")
+        self.check(support, "support images")
         if support.ndim == 4:
-            support, labels = support[None], labels[None]
+            support, labels = support[None], _with_episode(labels)
             mask = None if mask is None else mask[None]
         with torch.no_grad():
             return BoundEpisodes(self, self.fit(support, labels, mask))

@@ -148,6 +148,8 @@ def build(
     """
     if name not in BUILDERS:
         raise UserError(f"unknown encoder {name!r}; choose one of {', '.join(BUILDERS)}")
+    if in_channels not in (1, 3):
+        raise UserError(f"encoders take images of 1 or 3 channels, got {in_channels!r}")
     attention = name == "resnet12_anrot" if attention is None else attention
     stages, out_channels = BUILDERS[name](in_channels, attention)
     encoder = Encoder(name, stages, in_channels, out_channels, attention)

@@ -100,6 +100,9 @@ class Hesim(BaseMetricLossFunction):
     library's NTXentLoss), ref_emb and ref_labels. The reducer receives one loss for each positive pair, in float32
     (float64 stays) also under autocast. l >= 0; an anchor without negatives has l = 0; without any positive pair
     the loss is 0 with gradient 0. With cosine similarity as the distance it is NTXentLoss.
+    The library's wrappers CrossBatchMemory and SelfSupervisedLoss know losses by a list of class names, and this one
+    is not on it. As it takes and returns what NTXentLoss does, a subclass of that name is all they need:
+    `class NTXentLoss(Hesim): pass`.
     temperature > 0: T in units of the similarity. Memory: one (B, B) matrix, nothing of pairs x pairs.
     """
 

@@ -4,16 +4,34 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
+from typing_extensions import TypedDict
 
-from anrot_lib.core.checkpoints import load, save
-from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.core.checkpoints import load, load_weights, save
+from anrot_lib.core.configs import check_type
+from anrot_lib.core.errors import UserError
 from anrot_lib.data.leakage.seen import Origin, set_origin
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 
 
-def describe_architecture(net: FewShotNet, method: str) -> dict[str, Any]:
+class Architecture(TypedDict):
     """What it takes to rebuild an empty net of the same shape."""
+
+    encoder: str
+    method: str
+    in_channels: int
+    attention: bool | None
+
+
+class About(TypedDict, total=False):
+    """What is known of a net beside its weights; a caller of `save_net` may add more."""
+
+    row: str
+    size: int
+    recipe: dict[str, Any]
+    training: dict[str, Any]
+
+
+def describe_architecture(net: FewShotNet, method: str) -> Architecture:
     encoder = net.backbone
     return {
         "encoder": encoder.name,
@@ -41,12 +59,11 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     content = load(path)
     if missing := {"net", "state", "about"} - set(content):
         raise UserError(f"{path} holds no net ({', '.join(sorted(missing))} missing); give one that train wrote")
-    net = create_net(**content["net"])
-    try:
-        net.load_state_dict(content["state"])
-    except RuntimeError as error:
-        raise UserError(f"the weights in {path} do not fit the net that it names") from error
-    if broken := [name for name, tensor in content["state"].items() if not torch.isfinite(tensor).all()]:
-        raise NotFinite(f"the weights in {path} are not finite ({broken[0]}); train the net again, at a smaller rate")
+    shape: Architecture = check_type(content["net"], Architecture, f"the architecture in {path}")
+    about = check_type(content["about"], About, f"what {path} says of its net")
+    if about.get("size", 1) < 1:
+        raise UserError(f"{path} says that its net takes images of {about['size']} px")
+    net = create_net(**shape)
+    load_weights(net, content["state"], path)
     set_origin(net.backbone, Origin.from_dict(content["origin"]) if "origin" in content else None)
-    return net.eval(), content["net"]["method"], content["about"]
+    return net.eval(), shape["method"], about

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.core import devices, randomness
+from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.resumable import ResumableTraining, run_resumable
 from anrot_lib.data import augmentation
@@ -64,7 +64,7 @@ class ClassifierTraining(ResumableTraining):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.net.load_state_dict(state["weights"])
+        checkpoints.load_weights(self.net, state["weights"], "the checkpoint")
         self.optimizers[0].load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 

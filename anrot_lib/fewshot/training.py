@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.core import devices, randomness
-from anrot_lib.core.configs import to_dict
+from anrot_lib.core import checkpoints, devices, randomness
+from anrot_lib.core.configs import check_type, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, StepProgress, copy_weights, run_resumable
 from anrot_lib.data import augmentation
@@ -26,7 +26,7 @@ from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.episode_loss import build_hesim, compute_cost_limit, compute_episode_loss, list_shares
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.validation import describe_overfitting, validate
+from anrot_lib.fewshot.validation import describe_chance, describe_overfitting, measure_clean, validate
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ class FewShotTraining(ResumableTraining):
         self.optimizers = (self.optimizer,)
         self.history: list[dict[str, Any]] = []
         self.alarms: list[str] = []
-        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": copy_weights(self.net)}
+        self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": copy_weights(self.net), "chance": None}
 
     def draw_episode(self) -> Episode:
         size = self.budget.episodes_per_step
@@ -198,7 +198,8 @@ class FewShotTraining(ResumableTraining):
         """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
         self.net.eval()
         try:
-            numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device)
+            clean = measure_clean(self.net, self.image_set, self.validation, self.device)
+            numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device, clean)
         except FloatingPointError as error:
             raise self.not_finite() from error
         point = {"step": self.step, **numbers}
@@ -211,7 +212,8 @@ class FewShotTraining(ResumableTraining):
         shares = list_shares(self.recipe)
         score = sum(share * numbers[version] for version, share in shares.items())
         if score > self.best["score"]:
-            self.best = {"score": score, "step": self.step, "state": copy_weights(self.net)}
+            chance = describe_chance(clean, self.sampler.n_way)
+            self.best = {"score": score, "step": self.step, "state": copy_weights(self.net), "chance": chance}
 
     def latest_numbers(self) -> dict[str, float]:
         if not self.history:
@@ -228,20 +230,30 @@ class FewShotTraining(ResumableTraining):
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "alarms": self.alarms,
-            "best": {"score": self.best["score"], "step": self.best["step"]},
+            "best": {key: self.best[key] for key in ("score", "step", "chance")},
             "origin": self.origin.to_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.net.load_state_dict(state["weights"])
+        for key in ("state", "weights"):  # the best net's, and those that training goes on from
+            checkpoints.load_weights(self.net, state[key], "the checkpoint")
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history, self.alarms = state["history"], state["alarms"]
-        self.best = {**state["best"], "state": state["state"]}
+        self.history = check_type(state["history"], list[dict[str, Any]], "the history")
+        self.alarms = check_type(state["alarms"], list[str], "the alarms")
+        check_type(state["best"], dict[str, float | int | str | None], "the best validation")
+        self.best = {
+            "chance": None,
+            "score": state["best"]["score"],
+            "step": state["best"]["step"],
+            **state["best"],
+            "state": state["state"],
+        }  # older checkpoints do not say it
 
     def finish(self) -> TrainedNet:
         self.net.load_state_dict(self.best["state"])
         n_support = self.sampler.n_way * self.sampler.n_shot
         cost = compute_cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
         median = statistics.median(self.durations)  # without validation
-        return TrainedNet(self.net.eval(), self.history, self.alarms, self.best["step"], self.seconds, median, cost)
+        alarms = [*self.alarms, *([self.best["chance"]] if self.best["chance"] else [])]
+        return TrainedNet(self.net.eval(), self.history, alarms, self.best["step"], self.seconds, median, cost)

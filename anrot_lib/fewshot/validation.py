@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.core.statistics import compute_t_quantile
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import evaluation
@@ -16,16 +17,49 @@ PROBE_TASKS, PROBE_QUERY, PROBE_STEPS = 20, 5, 7
 ALARM_DROP = 0.10  # PGD accuracy this far below its best while FGSM accuracy is at its best or above
 
 
+def measure_clean(
+    net: FewShotNet, image_set: ImageSet, manifest: EpisodeManifest, device: torch.device | str
+) -> np.ndarray:
+    """Accuracies (E,) in [0, 1] of the validation episodes, on unchanged images."""
+    counts = evaluation.count_clean(fold_net(net), image_set, manifest.rows, device)
+    accuracies: np.ndarray = counts / manifest.rows.query[0].size
+    return accuracies
+
+
+def describe_chance(accuracies: np.ndarray, way: int) -> str | None:
+    """A sentence if accuracies (E,) of episodes are not above chance, by a one-sided t-test at 5 %.
+
+    None for fewer than two episodes, too.
+    """
+    n, chance = len(accuracies), 1 / way
+    if n < 2:
+        return None
+    bound = accuracies.mean() - compute_t_quantile(n, 0.95) * accuracies.std(ddof=1) / n**0.5
+    if bound > chance:
+        return None
+    return (
+        f"the net is not above chance: {100 * accuracies.mean():.1f} % on {n} episodes of validation classes, where "
+        f"guessing has {100 * chance:.1f} %; train longer, or at a smaller learning rate"
+    )
+
+
 def validate(
-    net: FewShotNet, image_set: ImageSet, manifest: EpisodeManifest, recipe: Recipe, device: torch.device | str
+    net: FewShotNet,
+    image_set: ImageSet,
+    manifest: EpisodeManifest,
+    recipe: Recipe,
+    device: torch.device | str,
+    clean: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Accuracies in [0, 1] on the validation classes, for the versions that the recipe trains on.
 
     "clean" always; "noisy" at the recipe's largest sigma; "fgsm" and "adversarial" (PGD-7) on a small probe.
+    clean: what `measure_clean` gives, if it is at hand already.
     """
+    clean = measure_clean(net, image_set, manifest, device) if clean is None else clean
     net, rows = fold_net(net), manifest.rows
     per_task = rows.query.shape[1] * rows.query.shape[2]
-    numbers = {"clean": float(np.mean(evaluation.count_clean(net, image_set, rows, device)) / per_task)}
+    numbers = {"clean": float(np.mean(clean))}
     numbers["view"] = numbers["clean"]
     if recipe.noisy > 0:
         change = evaluation.make_noise_change(recipe.sigma_high, manifest.seed)

@@ -28,8 +28,9 @@ Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments th
 def draw_main_table(name: str) -> str:
     """Main table and caption of an experiment."""
     records = read_experiment(name)
+    bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*tables.make_table(records))
-    return f"{table}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}."
+    return f"{table}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}{bounds}."
 
 
 def draw_differences(name: str, row: str) -> str:

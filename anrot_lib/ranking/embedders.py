@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import TypedDict
 
 from anrot_lib.core import checkpoints, torchvision_compat
+from anrot_lib.core.configs import check_type
 from anrot_lib.core.devices import use_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import check_metric
@@ -35,6 +37,29 @@ TORCHVISION = {
 }
 # Swin-L, which torchvision does not build: the published widths (Liu et al. 2021), window 7.
 SWIN_L = {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48], "stochastic_depth_prob": 0.5}
+
+
+MOST_DIMENSIONS = 65_536
+
+
+class Architecture(TypedDict):
+    """What it takes to rebuild an empty embedder of the same shape."""
+
+    backbone: str
+    metric: str
+    dim: int
+    freeze_bn: bool
+
+
+class About(TypedDict, total=False):
+    """What is known of an embedder beside its weights."""
+
+    name: str
+    recipe: dict[str, Any]
+    data: dict[str, Any]
+    steps: int
+    of: int
+    start: str
 
 
 class Embedder(nn.Module):
@@ -77,7 +102,7 @@ class Embedder(nn.Module):
     def batch_norms(self) -> list[nn.Module]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Architecture:
         """What `build` needs to make an empty one of the same shape."""
         return {"backbone": self.backbone, "metric": self.metric, "dim": self.dim, "freeze_bn": self.freeze_bn}
 
@@ -227,9 +252,10 @@ def load(path: Path) -> tuple[Embedder, dict[str, Any]]:
     content = checkpoints.load(path)
     if missing := {"embedder", "state", "about"} - set(content):
         raise UserError(f"{path} holds no embedder ({', '.join(sorted(missing))} missing); see anrot retrieve train")
-    embedder = build(**content["embedder"], generator=torch.Generator())
-    try:
-        embedder.load_state_dict(content["state"])
-    except RuntimeError as error:
-        raise UserError(f"the weights in {path} do not fit the embedder that it names") from error
-    return embedder.eval(), content["about"]
+    shape: Architecture = check_type(content["embedder"], Architecture, f"the architecture in {path}")
+    if not 1 <= shape["dim"] <= MOST_DIMENSIONS:
+        raise UserError(f"{path} names an embedder of {shape['dim']} dimensions")
+    about = check_type(content["about"], About, f"what {path} says of its net")
+    embedder = build(**shape, generator=torch.Generator())
+    checkpoints.load_weights(embedder, content["state"], path, "embedder")
+    return embedder.eval(), about

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.configs import check_at_least, check_at_most, check_types
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 from anrot_lib.ranking import names
@@ -57,6 +57,7 @@ class RankingRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         name = names.parse(self.name)
         if name.small and (self.size, self.stored) != (28, 28):
             raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
@@ -64,6 +65,9 @@ class RankingRecipe:
         least |= dict.fromkeys(("eta", "batch", "size", "embedding"), 1)
         least |= dict.fromkeys(("epochs", "pretrain_epochs", "boost", "shift_weight", "barlow_weight"), 0)
         check_at_least(self, **least, stored=self.size)
+        weights = ("margin", "structure_weight", "shift_weight", "barlow_weight", "boost", "weight_decay")
+        check_at_most(self, **dict.fromkeys(weights, 1e6), batch=65_536)
+        check_at_most(self, step=1, size=4096, stored=8192, embedding=65_536)
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if not self.limit > 0:

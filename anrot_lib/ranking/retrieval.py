@@ -101,5 +101,5 @@ def measure_nmi(gallery: Gallery, seed: int = 0, iterations: int = 100) -> float
     differ by some tenths.
     """
     labels = gallery.labels.cpu().numpy()
-    means = KMeans(len(np.unique(labels)), n_init=1, max_iter=iterations, random_state=seed)
+    means = KMeans(len(np.unique(labels)), n_init=1, max_iter=iterations, random_state=seed % 2**32)
     return 100 * float(normalized_mutual_info_score(labels, means.fit_predict(gallery.embeddings.cpu().numpy())))

@@ -5,14 +5,31 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from anrot_lib.core import checkpoints
+from anrot_lib.core.configs import check_type
 from anrot_lib.core.devices import use_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.measures import to_standard
 
 CENTRE, SPREAD = 0.45, 0.25  # of pixels of photographs, roughly: what the encoder sees is centred, see `Vae`
 LOG_VAR_LIMIT = 40.0  # exp(+-40) is far outside anything useful, and far inside float32
+
+
+class Architecture(TypedDict):
+    """What it takes to rebuild an empty autoencoder of the same shape."""
+
+    name: str
+    size: int
+    channels: int
+
+
+class About(TypedDict, total=False):
+    """What an autoencoder was trained by and on, and how the training went."""
+
+    asked: dict[str, Any]
+    training: dict[str, Any]
 
 
 class Shape(NamedTuple):
@@ -73,8 +90,10 @@ class Vae(nn.Module):
         super().__init__()
         if name not in SHAPES:
             raise UserError(f"unknown autoencoder {name!r}; choose one of {', '.join(SHAPES)}")
-        if size < 8 or size % 4:
-            raise UserError(f"an autoencoder's images must have a side of 8, 12, 16, ... pixels, got {size}")
+        if not 8 <= size <= 1024 or size % 4:
+            raise UserError(f"an autoencoder's images must have a side of 8, 12, 16, ... 1024 pixels, got {size}")
+        if channels not in (1, 3):
+            raise UserError(f"an autoencoder's images have 1 or 3 channels, got {channels}")
         self.name, self.size, self.channels = name, size, channels
         shape = SHAPES[name]
         self.latent = shape.latent
@@ -153,9 +172,8 @@ def load(path: Path) -> tuple[Vae, dict[str, Any]]:
     content = checkpoints.load(path)
     if missing := {"autoencoder", "weights", "about"} - set(content):
         raise UserError(f"{path} holds no autoencoder ({', '.join(sorted(missing))} missing)")
-    net = Vae(**content["autoencoder"])
-    try:
-        net.load_state_dict(content["weights"])
-    except RuntimeError as error:
-        raise UserError(f"the weights in {path} do not fit the autoencoder that it names") from error
-    return net.eval(), content["about"]
+    form: Architecture = check_type(content["autoencoder"], Architecture, f"the architecture in {path}")
+    about = check_type(content["about"], About, f"what {path} says of its autoencoder")
+    net = Vae(**form)
+    checkpoints.load_weights(net, content["weights"], path, "autoencoder")
+    return net.eval(), about

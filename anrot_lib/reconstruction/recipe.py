@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.configs import check_at_least, check_at_most, check_types
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
 from anrot_lib.divergences.names import NAMES
+
+MOST_BATCH = 65_536
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class VaeRecipe:
     subset_seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_at_least(self, beta=0, batch=1, learning_rate=0, train_images=1, validation_images=1, epochs=1)
+        check_at_most(self, beta=1e6, batch=MOST_BATCH)
         if self.divergence not in NAMES:
             raise UserError(f"unknown divergence {self.divergence!r}; choose one of {', '.join(NAMES)}")

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anrot_lib.core import devices, randomness
-from anrot_lib.core.configs import to_dict
+from anrot_lib.core import checkpoints, devices, randomness
+from anrot_lib.core.configs import check_type, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data.image_set import ImageSet
@@ -167,9 +167,11 @@ class VaeTraining(ResumableTraining):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.net.load_state_dict(state["weights"])
+        for key in ("best", "weights"):  # the best net's, and those that training goes on from
+            checkpoints.load_weights(self.net, state[key], "the checkpoint")
         self.optimizer.load_state_dict(state["optimizer"])
-        self.history, self.best, self.best_epoch = state["history"], state["best"], state["best_epoch"]
+        self.history = check_type(state["history"], list[dict[str, float]], "the history")
+        self.best, self.best_epoch = state["best"], check_type(state["best_epoch"], int, "the best epoch")
 
     def finish(self) -> TrainedVae:
         self.net.load_state_dict(self.best)

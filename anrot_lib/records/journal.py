@@ -2,18 +2,33 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from anrot_lib.core import paths
+from anrot_lib.core.configs import make_key
+
+
+def _describe_part(key: str, value: Any) -> dict[str, Any]:
+    return {"key": key, "value": value, "digest": make_key(key, value)}
+
+
+def _read_parts(lines: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Key and value of each line, up to the first that is not as it was written."""
+    for line in lines:
+        if not isinstance(line, dict) or {"key", "value", "digest"} - set(line):
+            return
+        if not isinstance(line["key"], str) or line["digest"] != make_key(line["key"], line["value"]):
+            return
+        yield line["key"], line["value"]
 
 
 class Journal:
     """Finished parts of an unfinished evaluation, a JSON line each: `journal[key]` after a kill is what it was.
 
-    A line that a kill cut short is ignored. The first line names what the journal belongs to; one that belongs to
-    something else starts empty.
+    Each line carries a digest of its part. A line that a kill cut short, or that is damaged, ends what is read. The
+    first line names what the journal belongs to; one that belongs to something else starts empty.
     """
 
     def __init__(self, path: Path, belongs_to: Mapping[str, Any]):
@@ -23,19 +38,19 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = self._read_lines()
         if lines and lines[0] == {"belongs_to": belongs_to}:
-            self.parts = {line["key"]: line["value"] for line in lines[1:]}
+            self.parts = dict(_read_parts(lines[1:]))
         with paths.write_atomically(self.path) as temporary:  # without the cut line, so that appending is safe
-            kept = [{"belongs_to": belongs_to}, *({"key": k, "value": v} for k, v in self.parts.items())]
+            kept = [{"belongs_to": belongs_to}, *(_describe_part(k, v) for k, v in self.parts.items())]
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
 
     def _read_lines(self) -> list[Any]:
         if not self.path.is_file():
             return []
         lines = []
-        for text in self.path.read_text("utf-8").splitlines():
+        for text in self.path.read_bytes().splitlines():
             try:
                 lines.append(json.loads(text))
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 break
         return lines
 
@@ -48,7 +63,7 @@ class Journal:
     def __setitem__(self, key: str, value: Any) -> None:
         self.parts[key] = value
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "value": value}) + "\n")
+            file.write(json.dumps(_describe_part(key, value)) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

@@ -31,6 +31,7 @@ class TrainingRecord(TypedDict, total=False):
     history: list[ValidationRecord]
     fusion: FusionRecord
     origin: OriginRecord  # older records lack it
+    size: int  # side of the training images, where the net was tested on others
 
 
 class EpochRecord(TypedDict):

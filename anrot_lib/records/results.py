@@ -55,11 +55,13 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _read_json(path: Path) -> dict[str, Record]:
     """Name -> record of a file: its rows if it is a study, else the one record under its own name."""
+    if not Path(path).is_file():
+        raise UserError(f"{path} is not a result record: there is no such file")
     try:
         content = json.loads(Path(path).read_text("utf-8"))
         rows = studies.unpack(content) if studies.is_study(content) else {path.stem: content}
         return {name: validate(row, f"{path}, {name}" if len(rows) > 1 else str(path)) for name, row in rows.items()}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a result record: {error}") from error
 
 

@@ -6,15 +6,27 @@ from typing import Annotated, Any, Literal, NotRequired, TypeAlias, get_args, ge
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from anrot_lib.core.configs import check_type
 from anrot_lib.records import measures, parts, settings
 
 SCHEMA_VERSION: Literal[1] = 1
-EXACT = ConfigDict(extra="forbid", strict=True)
+EXACT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Head(TypedDict):
     schema: Literal[1]
     run: parts.RunRecord
+
+
+@with_config(EXACT)
+class _Training(measures.TrainingRecord):
+    """What a checkpoint says of the training of its net."""
+
+
+def check_training(training: Any, what: str) -> measures.TrainingRecord:
+    """The training of a checkpoint, if a record can hold it; UserError if not."""
+    checked: measures.TrainingRecord = check_type(training, _Training, what)
+    return checked
 
 
 @with_config(EXACT)
@@ -128,8 +140,10 @@ def validate(record: Any, where: str = "the record") -> Record:
     """The record itself, if it is of the type of its kind; ValueError with the place of the first fault if not."""
     if not isinstance(record, dict):
         raise ValueError(f"{where}: a record is a JSON object, not {type(record).__name__}")
-    if record.get("kind") not in KINDS:
+    if not isinstance(record.get("kind"), str) or record["kind"] not in KINDS:
         raise ValueError(f"{where}: unknown kind {record.get('kind')!r}; known are {', '.join(KINDS)}")
+    if type(record.get("schema")) is not int:  # for Python, True == 1
+        raise ValueError(f"{where}: the schema of a record is the number {SCHEMA_VERSION}")
     try:
         _build_adapter(record["kind"]).validate_python(record)
     except ValidationError as error:

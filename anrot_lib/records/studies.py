@@ -27,7 +27,8 @@ def pack(rows: Mapping[str, Tree]) -> dict[str, Any]:
 
 def unpack(content: Tree) -> dict[str, dict[str, Any]]:
     """The full records by name, in the order in which files of these names would be sorted. ValueError if it is cut."""
-    if content.keys() != {"kind", "schema", "shared", "rows"} or content["schema"] != SCHEMA_VERSION:
+    schema = content.get("schema")
+    if content.keys() != {"kind", "schema", "shared", "rows"} or type(schema) is not int or schema != SCHEMA_VERSION:
         raise ValueError(f"a study has the keys kind, rows, schema ({SCHEMA_VERSION}) and shared")
     shared, rows = content["shared"], content["rows"]
     if not (isinstance(rows, dict) and all(isinstance(tree, dict) for tree in (shared, *rows.values()))):

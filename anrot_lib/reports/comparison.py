@@ -26,10 +26,14 @@ class Comparison:
     paths: list[Path]
 
     def __str__(self) -> str:
-        return f"{tables.format_text(*tables.make_table(self.records))}\n\n{tables.write_caption(self.records[0])}"
+        return f"{tables.format_text(*tables.make_table(self.records))}\n\n{self._caption()}"
+
+    def _caption(self) -> str:
+        bounds = tables.explain_bounds(tables.select_main_columns(self.records))
+        return f"{tables.write_caption(self.records[0])}{bounds}"
 
     def _repr_markdown_(self) -> str:
-        return f"{tables.format_markdown(*tables.make_table(self.records))}\n\n{tables.write_caption(self.records[0])}"
+        return f"{tables.format_markdown(*tables.make_table(self.records))}\n\n{self._caption()}"
 
     def differences(self, reference: str) -> str:
         """Paired differences to a method, in points, with 95 % intervals: do two methods differ?"""

@@ -11,7 +11,14 @@ import numpy as np
 
 from anrot_lib.core.configs import from_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import Interval, adjust_holm, compare_paired, compute_paired_p, interval
+from anrot_lib.core.statistics import (
+    Interval,
+    adjust_holm,
+    compare_paired,
+    compute_paired_p,
+    describe_bound,
+    interval,
+)
 from anrot_lib.experiments.levels import LEVELS, VARIANTS, list_attacks
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
@@ -116,6 +123,10 @@ def make_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
 
 def _format_accuracy(records: Sequence[Record], column: str) -> str:
     accuracy = interval(average_over_seeds(records, column), bootstrap=False)
+    if accuracy.mean in (0, 100):  # the limit of one seed: further seeds ask the same queries
+        first = records[0]["columns"][column]
+        n = first["queries"] * len(first["correct"])
+        return describe_bound(0 if accuracy.mean == 0 else n, n) or ""
     return f"{accuracy.mean:.1f} ± {accuracy.half_width:.1f}"
 
 

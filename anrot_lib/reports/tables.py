@@ -1,10 +1,10 @@
 """Tables drawn from result records: the rows of a run, paired differences, the ladder of the README."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anrot_lib.attacks.transfer import Quality
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import compare_paired
+from anrot_lib.core.statistics import compare_paired, describe_bound
 from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.methods import sort_methods, title_method
@@ -37,8 +37,29 @@ def list_main_columns(protocol: ProtocolRecord) -> dict[str, str]:
 
 
 def format_column(column: ColumnRecord | None) -> str:
-    """ "58.4 +/- 1.9", or "-" for a column that was not run."""
-    return "-" if column is None else f"{column['mean']:.1f} ± {column['half_width']:.1f}"
+    """ "58.4 +/- 1.9", or "-" for a column that was not run; "< 0.3" or "> 99.7" where all episodes agree.
+
+    That no query is right in n, or every one, bounds the accuracy (`describe_bound`), and is no interval of width 0.
+    """
+    if column is None:
+        return "-"
+    bound = describe_bound(sum(column["correct"]), column["queries"] * len(column["correct"]))
+    return bound or f"{column['mean']:.1f} ± {column['half_width']:.1f}"
+
+
+BOUND = "< and >: no query, or every one, was right; the exact one-sided 95 % limit over queries"
+
+
+def explain_bounds(columns: Iterable[ColumnRecord | None]) -> str:
+    """What < and > in a table of these columns mean, as the end of its caption; nothing if there are none."""
+    return f"; {BOUND}" if any(format_column(column)[0] in "<>" for column in columns) else ""
+
+
+def select_main_columns(records: Sequence[Record]) -> list[ColumnRecord | None]:
+    """The columns of records that the main table shows."""
+    return [
+        record["columns"].get(name) for record in records for name in list_main_columns(record["protocol"]).values()
+    ]
 
 
 def format_cost(record: Record, records: Sequence[Record]) -> str:
@@ -90,6 +111,8 @@ def write_caption(record: Record) -> str:
     data, budget = record["data"], record["budget"]
     recipe, history = record["protocol"], record["training"].get("history")
     trained = f", trained for {history[-1]['step']} steps" if history else ""
+    if "size" in record["training"]:
+        trained += f" on images of {record['training']['size']} px"
     seen = record.get("seen")
     warning = (
         ""

@@ -28,6 +28,8 @@ from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
+from anrot_lib.records.measures import TrainingRecord
+from anrot_lib.records.schema import check_training
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget, Recipe
 
@@ -58,8 +60,9 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     from anrot_lib.reports import figures  # they load matplotlib, which only this needs
 
     records = [results.read(file, "accuracy") for file in files]
+    bounds = tables.explain_bounds(tables.select_main_columns(records))
     print(
-        f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}"
+        f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}{bounds}"
     )
     for record in records:
         for alarm in record["training"].get("alarms", []):
@@ -127,7 +130,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     net = net.to(setting.device)
     half_width = read_options(ColumnOptions, arguments).half_width
     manifest = make_manifest(setting, None if half_width is None else plan_tasks(setting, net, half_width))
-    trained = about.get("training", {}) | {"checkpoint": checkpoints.sha256(path)}
+    trained: TrainingRecord = {
+        **check_training(about.get("training", {}), f"the training in {path}"),
+        "checkpoint": checkpoints.sha256(path),
+    }
+    if about.get("size", setting.budget.size) != setting.budget.size:
+        trained["size"] = about["size"]
+        print(f"note: the net was trained on images of {about['size']} px, and is tested on {setting.budget.size} px")
     if read_options(RunOptions, arguments).dry_run:
         print(
             f"would test on {manifest.n_tasks} episodes for at most about {estimate_test(setting, net) / 60:.1f} min"
@@ -140,7 +149,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
         [name, tables.format_column(column), str(len(column["correct"]))] for name, column in record["columns"].items()
     ]
     table = tables.format_text([tables.title_row(record), "accuracy, %", "episodes"], lines)
-    print(f"\n{table}\n\n{tables.write_caption(record)}")
+    bounds = tables.explain_bounds(record["columns"].values())
+    print(f"\n{table}\n\n{tables.write_caption(record)}{bounds}")
     print(f"record: {shorten(file)}")
     return 0
 

@@ -96,6 +96,8 @@ def perturb(options: PrepareOptions, perturbation: PerturbOptions, kind: str) ->
     if not options.source:
         raise UserError("name the prepared set to perturb: anrot prepare NAME --perturb noise --sigma 0.1")
     image_set = image_sets.load(paths.packed_dir() / options.source)
+    if kind == "noise" and perturbation.eps is not None:
+        raise UserError("--perturb noise is of --sigma, and takes no --eps; leave it out")
     if kind == "noise":
         settings = _describe_noise(perturbation.sigma, options.seed)
     elif perturbation.eps is None:
@@ -115,6 +117,8 @@ def perturb(options: PrepareOptions, perturbation: PerturbOptions, kind: str) ->
 def _describe_noise(sigma: float | None, seed: int) -> dict[str, Any]:
     if sigma is None:
         raise UserError("--perturb noise needs --sigma, in units of the pixel range, such as 0.1")
+    if not 0 <= sigma <= 1:
+        raise UserError(f"sigma is in units of the pixel range [0, 1], got {sigma:g}")
     generator = randomness.make_generator(seed, "noise")
     return {"parameters": {"sigma": sigma}, "perturbation": lambda images: noise.add_gaussian(images, sigma, generator)}
 

@@ -83,6 +83,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     count = options.test_images
     if count is None:
         count = min(plan.LENGTHS[budget.preset].test_images, len(image_set.rows("test")))
+    plan.check_plan(image_set, recipes, count, options.decode, options.resamples)
     work = paths.checkpoints_dir() / folder.name
     experiment = Experiment(
         image_set,

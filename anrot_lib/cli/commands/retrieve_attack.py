@@ -20,20 +20,29 @@ from anrot_lib.cli.options.retrieve import (
 )
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints, devices, paths
+from anrot_lib.core.configs import check_type, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar, shorten
-from anrot_lib.experiments.ranking import Tested, find_checkpoint, measure_few_shot_columns, read_records
+from anrot_lib.experiments.ranking import (
+    Tested,
+    draw_episodes,
+    find_checkpoint,
+    measure_few_shot_columns,
+    read_records,
+)
 from anrot_lib.ranking import embedders, few_shot, names
 from anrot_lib.ranking.attacks import names as attack_names
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.data.sets import RankingSet
+from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.ranking.score import ers, masking, testing
 from anrot_lib.ranking.score.testing import ScoreProtocol
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import count_parameters, describe_run
 from anrot_lib.records.journal import Journal
+from anrot_lib.records.parts import DataRecord
 from anrot_lib.reports import ranking, tables
 
 TRIAL_QUERIES = 16
@@ -63,12 +72,14 @@ def open_checkpoint(options: AttackOptions, images: ImageOptions) -> Tested:
             raise UserError("name a model by -C, or give its file by --checkpoint")
         path = find_checkpoint(name)
     net, about = embedders.load(path)
-    if "recipe" not in about:
+    if {"name", "recipe", "data", "steps", "of", "start"} - set(about):
         raise UserError(f"{path} does not say how it was trained; give a checkpoint of anrot retrieve train")
     if name is not None and about["name"] != str(names.parse(name)):
         raise UserError(f"{path} is a model of {about['name']}, not of {name}")
-    recipe, dataset = about["recipe"], names.parse(about["name"]).dataset
-    return Tested(path, net, about, load_images(images, dataset, recipe["size"], recipe["stored"]))
+    recipe, dataset = from_dict(RankingRecipe, about["recipe"]), names.parse(about["name"]).dataset
+    check_type(about["data"], DataRecord, f"the data in {path}")
+    about = about | {"recipe": to_dict(recipe)}  # older files know fewer settings
+    return Tested(path, net, about, load_images(images, dataset, recipe.size, recipe.stored))
 
 
 def attack(arguments: argparse.Namespace) -> int:
@@ -91,6 +102,7 @@ def attack(arguments: argparse.Namespace) -> int:
         )
     if episodes.few_shot is not None:
         few_shot.build_few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
+        draw_episodes(tested.data.test, episodes.way, episodes.shot, episodes.few_shot, seed=protocol.seed)
     subject = testing.build_subject(tested.net, tested.net.metric, tested.data.test, device, bar)
     rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
     if run.dry_run:
@@ -234,7 +246,7 @@ def score(arguments: argparse.Namespace) -> int:
     """Print scores: of ten numbers, or of records."""
     options = read_options(ScoreOptions, arguments)
     if options.numbers:
-        print(f"ERS {ers.ers(dict(zip(ers.NUMBERS, options.numbers, strict=True))):.2f}")
+        print(f"ERS {ers.ers(ers.check_numbers(dict(zip(ers.NUMBERS, options.numbers, strict=True)))):.2f}")
         return 0
     records = read_records(options.config, list(options.records))
     if not records:

@@ -84,6 +84,18 @@ def _parse_number(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _parse_whole(text: str) -> int:
+    """A whole number of 64 bits, which is what arrays and records hold."""
+    number = int(text)
+    if abs(number) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text} is beyond 64 bits")
+    return number
+
+
+_parse_whole.__name__ = "int"  # argparse: "invalid int value"
+TYPES: dict[type, Callable[[str], object]] = {float: _parse_number, int: _parse_whole}
+
+
 def _describe_type(hint: Any, field: dataclasses.Field[Any], option: Option) -> dict[str, Any]:
     """The arguments of argparse for the values of a field."""
     if get_origin(hint) is Annotated:
@@ -95,7 +107,7 @@ def _describe_type(hint: Any, field: dataclasses.Field[Any], option: Option) -> 
     words: dict[str, Any] = {}
     if get_origin(hint) is tuple:
         hint, words["nargs"] = get_args(hint)[0], option.count
-    words["type"] = _parse_number if hint is float else hint
+    words["type"] = TYPES.get(hint, hint)
     if option.choices:
         words["choices"] = option.choices
     if option.metavar or not option.choices:

@@ -8,6 +8,7 @@ from typing import Annotated
 from anrot_lib.cli.options.fields import add_options
 from anrot_lib.cli.options.shared import ON_BAD, ON_DUPLICATES
 from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import PIXELS, Option
 
 
@@ -37,6 +38,10 @@ class PrepareOptions:
     seed: Annotated[int, Option("seed of a random split, or of a perturbation")] = 0
     replace: Annotated[bool, Option("replace a set of this name that has another split")] = False
     dry_run: Annotated[bool, Option("say what is in the folder and how long it takes, and stop")] = False
+
+    def __post_init__(self) -> None:
+        check_at_least(self, size=1)
+        check_at_most(self, size=4096)
 
 
 @dataclass(frozen=True)

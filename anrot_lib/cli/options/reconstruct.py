@@ -8,6 +8,7 @@ from typing import Annotated
 from anrot_lib.cli.options.fields import add_options, describe_value
 from anrot_lib.cli.options.shared import add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
+from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
 from anrot_lib.reconstruction.recipe import VaeRecipe
@@ -49,6 +50,12 @@ class ReconstructTestOptions:
     download: Annotated[bool, Option("fetch the Inception weights if they are not there")] = False
     decode: Annotated[tuple[str, ...], Option("decode a sample of the posterior, its mean, or both")] = DECODINGS
     resamples: Annotated[int, Option("resamples of the bootstrap")] = 50
+
+    def __post_init__(self) -> None:
+        check_at_most(self, resamples=100_000)
+        if self.extractor_size is not None:
+            check_at_least(self, extractor_size=1)
+            check_at_most(self, extractor_size=4096)
 
 
 def _add_reconstruct(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options
 from anrot_lib.cli.options.verbs import Verb
-from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import Option
 
 WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")
@@ -38,6 +38,8 @@ class BenchOptions:
         for name in ("size", "repeats"):
             if getattr(self, name) is not None:
                 check_at_least(self, **{name: 1})
+        if self.size is not None:
+            check_at_most(self, size=4096)
 
 
 REPORT = Verb(

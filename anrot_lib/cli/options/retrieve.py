@@ -8,10 +8,10 @@ from typing import Annotated
 from anrot_lib.cli.options.fields import add_options, describe_defaults
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.cli.options.verbs import Verb
-from anrot_lib.core.configs import check_at_least
+from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import PIXELS, Option
 from anrot_lib.ranking.recipe import PARITIES, RankingRecipe, build_recipe
-from anrot_lib.settings import PRECISIONS
+from anrot_lib.settings import MOST_TASKS, PRECISIONS
 
 CHECKS = ("gradient", "restarts", "steps", "eps", "nes", "transfer")
 PUBLISHED = ("cub", "cars", "sop", "mnist", "fashion")
@@ -42,6 +42,10 @@ class ImageOptions:
     limit_images: Annotated[
         int | None, Option("at most so many training and test images, evenly by class (default: all)")
     ] = None
+
+    def __post_init__(self) -> None:
+        if self.limit_images is not None:
+            check_at_least(self, limit_images=2)
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class FewShotOptions:
         check_at_least(self, way=2, shot=1)
         if self.few_shot is not None:
             check_at_least(self, few_shot=2)  # an interval needs two episodes
+            check_at_most(self, few_shot=MOST_TASKS)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from anrot_lib.core.options import Option
 from anrot_lib.settings import PRESETS, Budget
 
 ON_BAD, ON_DUPLICATES = ("error", "quarantine"), ("error", "quarantine", "report")
+LONGEST_TAG = 60  # it is a part of the names of files
 PRESET_DEFAULTS = describe_defaults(PRESETS)
 
 
@@ -46,6 +47,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if self.tag and not re.fullmatch(r"[\w.-]*\w[\w.-]*", self.tag):
             raise UserError(f"--tag is one word of letters, digits, dots and dashes, got {self.tag!r}")
+        if len(self.tag) > LONGEST_TAG:
+            raise UserError(f"--tag is a word of at most {LONGEST_TAG} letters, got {len(self.tag)}")
 
 
 def add_data_options(parser: argparse.ArgumentParser, size: str = "") -> None:

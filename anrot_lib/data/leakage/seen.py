@@ -51,6 +51,7 @@ class Origin:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Origin":
         """Read what `to_dict` wrote. UserError if a part is missing or of another type."""
+        values = values if isinstance(values, Mapping) else {}
         texts = {name: values.get(name) for name in ("data", "sha256", "split_hash")}
         lists = {name: values.get(name) for name in ("trained", "selected")}
         images = values.get("images")

@@ -36,14 +36,18 @@ def mark_membership(labels: Tensor, mask: Tensor | None = None) -> Tensor:
     return (weights if mask is None else weights & mask.unsqueeze(1)).float()
 
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
 def check_labels(support: Tensor, labels: Tensor, mask: Tensor | None = None) -> None:
     """UserError unless labels (E, S) are integers 0..way-1 that fit the support (E, S, ...), each class with an image.
 
     A class without an image would have no model, and labels 1..way or floats would be compared with the wrong classes:
     accuracies near 0 or at chance without a word.
     """
-    if labels.is_floating_point() or labels.dtype == torch.bool:
-        raise UserError(f"support labels must be integers, 0 to way - 1, got {labels.dtype}; use labels.long()")
+    kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
+    if kind not in INTEGERS:
+        raise UserError(f"support labels must be a tensor of integers, 0 to way - 1, got {kind}; use labels.long()")
     if labels.ndim != 2 or labels.shape[1] != support.shape[1] or labels.shape[0] not in (1, support.shape[0]):
         shapes = f"{tuple(labels.shape)} for support {tuple(support.shape[:2])}"
         raise UserError(f"support labels must have one label for each support image, (E, S), got {shapes}")

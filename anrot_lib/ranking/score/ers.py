@@ -48,6 +48,15 @@ def compute_parts(numbers: Mapping[str, Numeric]) -> dict[str, Numeric]:
     return {name: turned.get(name, lambda v: v)(numbers[name]) for name in NUMBERS}
 
 
+def check_numbers(numbers: Mapping[str, float]) -> Mapping[str, float]:
+    """The ten numbers, if each is in its range: TMA, a cosine, in -1 to 1; ES:D in 0 to 2; the others in per cent."""
+    for name, value in numbers.items():
+        low, high = {"TMA": (-1, 1), "ES:D": (0, 2)}.get(name, (0, 100))
+        if not low <= value <= high:
+            raise UserError(f"{name} is a number from {low} to {high}, got {value:g}")
+    return numbers
+
+
 def ers(numbers: Mapping[str, Numeric]) -> Numeric:
     """The score of ten numbers. It is linear: the mean of the scores of single queries is the score of the means."""
     total, *rest = compute_parts(numbers).values()

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anrot_lib.core import devices, randomness
-from anrot_lib.core.configs import to_dict
+from anrot_lib.core import checkpoints, devices, randomness
+from anrot_lib.core.configs import check_type, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, StepProgress, run_resumable
 from anrot_lib.ranking import embedders
@@ -200,12 +200,13 @@ class RankingTraining(ResumableTraining):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         net = embedders.build(**state["embedder"], generator=torch.Generator()).to(self.device)
-        net.load_state_dict(state["state"])
+        checkpoints.load_weights(net, state["state"], "the checkpoint")
         self._set_net(net, state["start"])
         self.defense.load_state_dict(state["defense"])
         for optimizer, content in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(content)
-        self.sums, self.history = state["sums"], state["history"]
+        self.sums = check_type(state["sums"], dict[str, float], "the sums of the epoch")
+        self.history = check_type(state["history"], list[dict[str, float]], "the history")
 
     def finish(self) -> TrainedEmbedder:
         per_step = sum(self.durations) / max(self.step, 1)
