@@ -81,8 +81,10 @@ class Recipe:
         shares = (self.clean, self.adversarial, self.noisy)
         if not (min(shares) >= 0 and 0 < sum(shares) <= GREATEST_WEIGHT):
             raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
-        if not 0 <= self.sigma_low <= self.sigma_high <= 1:
-            raise UserError(f"sigma must satisfy 0 <= low <= high <= 1, got {self.sigma_low} and {self.sigma_high}")
+        if not 0 <= self.sigma_low <= self.sigma_high:
+            raise UserError(f"sigma must satisfy 0 <= low <= high, got {self.sigma_low} and {self.sigma_high}")
+        if self.sigma_high > 1:
+            raise UserError(f"sigma is in units of the pixel range [0, 1], got {self.sigma_high:g}")
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if self.mix not in (None, *MIXES):

@@ -132,8 +132,8 @@ def _check(image_set: ImageSet) -> None:
     if n != n_labels or n_files not in (0, n):
         raise UserError(f"{where}: {n} images, {n_labels} labels, {n_files} file names")
     _check_range(where, "labels", image_set.labels, n, len(image_set.class_names))
-    if image_set.levels.keys() != image_set.level_names.keys():
-        raise UserError(f"{where}: every level needs labels and names")
+    if odd := image_set.levels.keys() ^ image_set.level_names.keys():
+        raise UserError(f"{where}: level {min(odd)!r} needs labels and names")
     for level, values in image_set.levels.items():
         _check_range(where, f"level {level!r}", values, n, len(image_set.level_names[level]))
     _check_splits(where, image_set)

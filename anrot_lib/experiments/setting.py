@@ -59,8 +59,10 @@ def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest
 
 
 def check_half_width(half_width: float) -> None:
-    if not 0.01 <= half_width <= 50:
-        raise UserError(f"a half-width is at least 0.01 points and at most 50, got {half_width:g}")
+    if not half_width >= 0.01:
+        raise UserError(f"a half-width is at least 0.01 points, got {half_width:g}")
+    if half_width > 50:
+        raise UserError(f"a half-width is at most 50 points, got {half_width:g}")
 
 
 def plan_tasks(setting: Setting, net: FewShotNet, half_width: float) -> int:
