@@ -27,9 +27,9 @@ class Interval:
         return f"{self.mean:.1f} +/- {self.half_width:.1f}"
 
 
-def compute_t_quantile(n: int) -> float:
+def compute_t_quantile(n: int, level: float = 0.975) -> float:
     """Quantile of Student's t with n - 1 degrees of freedom."""
-    return float(stdtrit(n - 1, 0.975))
+    return float(stdtrit(n - 1, level))
 
 
 def interval(values: np.ndarray, seed: int = 0, bootstrap: bool = True) -> Interval:

@@ -148,7 +148,7 @@ def no_work(monkeypatch):
     for module, names in (
         (testing, ("attack_all",)),
         (masking, ("check",)),
-        (steps, ("training_step", "clean_episodes", "reconstruction_step", "frechet_distance")),
+        (steps, ("time_training_step", "time_clean_episodes", "time_reconstruction_step", "time_frechet_distance")),
         (levels, ("measure",)),
         (ranking, ("measure",)),
     ):

@@ -9,7 +9,7 @@ import torch
 import anrot_lib as anrot
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.image_set import from_arrays
+from anrot_lib.data.image_set import build_image_set
 from anrot_lib.settings import SMOKE
 
 from .conftest import silent, time_limit
@@ -150,7 +150,7 @@ def test_nets(arguments):
 
 
 def test_grey_images_and_a_net_of_colours(small_net, small_budget):
-    grey = from_arrays(
+    grey = build_image_set(
         "grey",
         np.random.default_rng(0).integers(0, 256, (100, 16, 16, 1), np.uint8),
         np.arange(100) % 5,
@@ -190,6 +190,6 @@ def test_sets_and_trainings(small_set, small_budget):
         (pixels, labels, ["a", "b"], {"exam": [0]}),
         (pixels, labels, ["a", "b"], {"train": [7]}),
     ):
-        refuse(from_arrays, "x", *arguments)
+        refuse(build_image_set, "x", *arguments)
     for options in ({"method": "anrto"}, {"device": "tpu"}, {"protocol": anrot.Protocol(way=99)}):
         refuse(anrot.train, small_set, budget=SMOKE, progress=silent, **options)

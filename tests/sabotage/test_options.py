@@ -52,7 +52,7 @@ ACCEPTED = {
     "--steps": LENGTH,
     "--pretrain-epochs": ("0", HUGE, "0: no classifier first; else a length"),
     "retrieve train --epochs": ("0", "0 keeps the net as it begins, whose checkpoint then stands in the way of others"),
-    "--minutes": ("0", "1e9", HUGE, "0: as far as one step goes; else a length"),
+    "--minutes": ("0", "1e9", HUGE, "99999999999999999999", "0: as far as one step goes; else a length"),
     "--learning-rate": RATE,
     **dict.fromkeys(("--eps", "--train-eps"), NO_ATTACK),
     "prepare --eps": (),
