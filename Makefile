@@ -11,7 +11,7 @@ LAB_ARGS ?=
 NUMBERS ?=
 EXTRAS := course,dev,attacks,heic,site
 
-.PHONY: help setup run lab check test notebooks nbval site lock clean
+.PHONY: help setup run lab check test notebooks nbval faults site lock clean
 
 help:
 	@echo 'make run    the whole pipeline, small: a table of clean and robust accuracies (ARGS="..." is passed on)'
@@ -20,6 +20,7 @@ help:
 	@echo 'make test   everything, slow tests and notebooks too: what CI calls'
 	@echo 'make notebooks  run the sources in notebooks/src and write the notebooks (NUMBERS="06 07": some)'
 	@echo 'make nbval  the committed notebooks against a fresh run; part of make test'
+	@echo 'make faults every planted fault against its test: do the tests bite? (takes half an hour)'
 	@echo 'make site   notebooks, tables and API reference as HTML pages in site/'
 	@echo 'make setup  only the virtual environment that the others make for themselves'
 	@echo 'make lock   write the installed versions to requirements-lock.txt'
@@ -60,6 +61,10 @@ nbval: $(READY)
 	OMP_NUM_THREADS=1 ANROT_PRESET=smoke ANROT_HEADLESS=1 ANROT_DATA=synthetic $(PY) -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg \
 	  --ignore-glob='*checkpoint*' notebooks
+
+# Every fault of tests/faults, planted one at a time: which of them does a test see? ("make faults ARGS=--changed")
+faults: $(READY)
+	$(PY) tests/faults --workers $(JOBS) $(ARGS)
 
 site: $(READY)
 	$(PY) -m anrot_lib report --site

@@ -114,3 +114,9 @@ def test_the_defaults_of_the_protocol_are_in_pixel_units():
     assert (protocol.eps, protocol.step) == (8 / 255, 2 / 255)
     assert {0.0, *(k / 255 for k in (1, 2, 4, 8, 16)), 0.05, 0.30} <= {*protocol.curve_eps, 0.05}
     assert protocol.curve_sigma == pytest.approx([0.05 * k for k in range(7)])
+
+
+def test_the_defaults_of_a_recipe_are_those_that_records_were_trained_with():
+    recipe = Recipe()
+    assert (recipe.eps, recipe.attack_steps, recipe.sigma_low, recipe.sigma_high) == (8 / 255, 1, 0.1, 0.1)
+    assert (recipe.hesim, recipe.temperature, recipe.learning_rate, recipe.clip) == (0.5, 0.1, 1e-3, 10.0)

@@ -122,6 +122,8 @@ def test_paired_differences_are_second_minus_first():
     assert found.mean - found.half_width > 0, "a difference of 2 points is seen on the same episodes"
     assert found.half_width < 0.2 * interval(first).half_width
     assert compare_paired(second, first).mean == pytest.approx(-found.mean)
+    opposite = compare_paired(np.tile([0.0, 1.0], 50), np.tile([1.0, 0.0], 50))
+    assert opposite.mean == 0 and opposite.sd == pytest.approx(100 * (100 / 99) ** 0.5), "episode by episode"
 
 
 def test_pairs_need_the_same_episodes():

@@ -266,6 +266,14 @@ def test_a_quarantine_that_empties_a_class_lists_the_whole_class():
         guard.check(whole, n_shot=4, n_query=4, n_way=3, mode="quarantine")
 
 
+def test_a_quarantine_holds_copies_and_small_classes_together():
+    whole = small_set(copy=(12, 50), per_class=9, split={"train": (0, 1, 2), "test": (3, 4, 5)})
+    kept = np.arange(2, len(whole))  # 7 images of class a are left
+    short = build_image_set("toy", whole.images[kept], whole.labels[kept], whole.class_names, whole.splits)
+    report = guard.check(short, n_shot=4, n_query=4, n_way=2, mode="quarantine")
+    assert report.quarantine.tolist() == [*range(7), 10]
+
+
 def test_an_unknown_mode_is_refused():
     with pytest.raises(UserError, match="error, quarantine, report"):
         guard.check(small_set(), mode="drop")

@@ -72,6 +72,9 @@ def test_zero_sigma_changes_nothing_and_each_image_has_its_own():
     change = (noise.add_gaussian(images, sigma, rng()) - images).abs().mean((-3, -2, -1))
     assert torch.equal(change.flatten().argsort(stable=True), sigma.flatten().argsort(stable=True))
     assert not change[sigma == 0].any()
+    grey = torch.full((2, 3, 8, 8), 0.5)
+    planes = (noise.add_gaussian(grey, 0.1, rng()) - grey).flatten(0, 1).flatten(1)
+    assert torch.corrcoef(planes).fill_diagonal_(0).abs().max() < 0.5, "channels and images are independent"
 
 
 def test_sigma_is_drawn_for_each_image_in_its_range():

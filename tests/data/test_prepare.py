@@ -606,3 +606,11 @@ def test_a_large_pickle_is_packed_in_bounded_memory(tmp_path):
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert float(run.stdout) < 1.5 * images.nbytes / 2**20 + 60
     assert (tmp_path / "work" / "images.part").stat().st_size == packed.HEADER_BYTES + images.nbytes
+
+
+def test_a_perturbation_that_needs_labels_gets_those_of_its_images(tmp_path, small_set):
+    copy = perturb(
+        small_set, "shaded", lambda images, labels: images * 0 + labels[:, None, None, None] / 255,
+        parameters={}, seed=0, with_labels=True, batch=100, out=tmp_path / "copy",
+    )  # fmt: skip
+    assert (copy.images == small_set.labels[:, None, None, None]).all()

@@ -45,6 +45,12 @@ def test_the_same_classes_with_other_images_are_found_by_name(names):
     assert (len(seen.trained), len(seen.selected), seen.images) == (1, 1, 0)
 
 
+def test_a_net_is_refused_on_the_classes_that_only_selected_it():
+    other = make(split={"train": (5,), "val": (6,), "test": (3, 4)}, seed=1)
+    with pytest.raises(UserError, match=r"selected on 2 .*\(d, e\)"):
+        check_unseen(describe_origin(make()), other)
+
+
 def test_composed_and_decomposed_letters_are_one_name():
     first = make(names=["\u00e9", *"bcdefg"])
     second = make(names=["e\u0301", *"tuvwxy"], split={"train": (1,), "val": (2,), "test": (0,)}, seed=1)

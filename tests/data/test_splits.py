@@ -223,3 +223,8 @@ def test_real_omniglot_and_cub_names_are_understood(shared_data):
     birds = np.load(shared_data / "cub200_2010" / "cub200_2010_84.npz")["class_names"]
     assert len(splits.assign([str(n) for n in omniglot], "omniglot")["test"]) == 423
     assert len(splits.assign([str(n) for n in birds], "cub-140-30-30")["test"]) == 30
+
+
+def test_a_split_is_drawn_64_16_20_unless_asked_otherwise():
+    split = splits.draw_split([f"class{i:03d}" for i in range(100)], 0)
+    assert {part: len(members) for part, members in split.items()} == {"train": 64, "val": 16, "test": 20}

@@ -49,6 +49,9 @@ def test_shrinkage_as_stated():
     plain = torch.cov(x.T)
     eye = torch.eye(5, dtype=F64)
     torch.testing.assert_close(estimate_gaussian(x, shrinkage="ridge", amount=0.3).cov, plain + 0.3 * eye)
+    torch.testing.assert_close(estimate_gaussian(x, shrinkage="ridge").cov, plain + 0.01 * eye)
+    usual = 0.9 * plain + (0.1 * plain.trace() / 5 + FLOOR) * eye
+    torch.testing.assert_close(estimate_gaussian(x, shrinkage="trace").cov, usual)
     expected = 0.8 * plain + (0.2 * plain.trace() / 5 + FLOOR) * eye
     torch.testing.assert_close(estimate_gaussian(x, shrinkage="trace", amount=0.2).cov, expected)
     for name in ("trace", "lw", "oas"):  # they keep the trace

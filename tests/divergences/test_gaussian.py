@@ -57,6 +57,7 @@ def test_one_sample_has_the_floor_as_variance():
     g = estimate_diagonal(x, floor=0.125)
     assert torch.equal(g.mean, x[:, 0])
     assert torch.equal(g.var, torch.full((2, 3), 0.125))
+    assert torch.equal(estimate_diagonal(x).var, torch.full((2, 3), 0.05)), "the floor of all results"
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

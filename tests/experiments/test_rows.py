@@ -94,6 +94,9 @@ def test_the_columns_of_a_record():
     assert {columns[f"PGD-20 8/255 {t}"].threat.target for t in ("support", "both")} == {"support", "both"}
     assert [n for n in columns if n.startswith("noise")] == [f"noise {k / 100:.2f} query" for k in range(5, 31, 5)]
     assert sorted(c.threat.eps for n, c in columns.items() if n.startswith("curve")) == sorted(Protocol().curve_eps)
+    curves = [c.threat for n, c in columns.items() if n.startswith("curve")]
+    assert {(t.steps, t.step / t.eps) for t in curves if t.eps} == {(10, 0.25)}
+    assert columns["transfer FGSM 8/255 query"].threat == columns["FGSM 8/255 query"].threat
     assert columns["transfer FGSM 8/255 query"].surrogate and columns["FGSM 8/255 query"].threat.start == "clean"
 
 
@@ -105,6 +108,7 @@ def test_the_protocols_sigma_has_a_column_of_its_own():
 
 def test_equal_settings_have_equal_keys():
     assert make_key({"a": 1, "b": 2}) == make_key({"b": 2, "a": 1}) != make_key({"a": 1, "b": 3})
+    assert make_key("a" * 200, 1) != make_key("a" * 200, 2)
 
 
 def test_results_of_different_settings_do_not_meet(small_set, small_budget, anrot_home):
@@ -176,9 +180,17 @@ def attacked(net, setting, rows, threat):
 
 def test_attacked_columns_go_in_parts_that_name_their_first_task(setting, small_net, counted, monkeypatch):
     monkeypatch.setattr(testing, "TASKS_PER_PART", 3)
+    streams, real = [], evaluation.count_attacked
+
+    def count_attacked(*arguments):
+        streams.append(arguments[-1])
+        return real(*arguments)
+
+    monkeypatch.setattr(evaluation, "count_attacked", count_attacked)
     some = replace(setting, columns=("FGSM", "clean"))
     columns = testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(setting), "key")
     assert counted == [("clean", 0), ("FGSM 8/255 query", 0), ("FGSM 8/255 query", 3)]
+    assert streams == [0, 3], "the random starts of a part are its own"
     assert list(columns) == ["clean", "FGSM 8/255 query"] and len(columns["FGSM 8/255 query"]["correct"]) == 4
 
 

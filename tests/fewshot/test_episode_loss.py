@@ -208,3 +208,22 @@ def test_mixing_changes_images_and_targets_of_the_clean_version(mix, task):
     logits = net.scores(replace(task, query=mixed.images)).logits
     assert loss_of(net, task, recipe).item() == pytest.approx(mixed.cross_entropy(logits).item(), rel=1e-5)
     assert loss_of(net, task, recipe).item() != pytest.approx(loss_of(net, task, Recipe()).item(), rel=1e-3)
+
+
+def test_noisy_queries_have_sigmas_in_the_range_of_the_recipe(task):
+    recipe = Recipe(clean=0.0, noisy=1.0, sigma_low=0.05, sigma_high=0.4)
+    noisy = episode_loss.make_query_versions(net_for(recipe), task, recipe, draw)["noisy"]
+    generator = draw("noise")
+    sigma = 0.05 + 0.35 * torch.rand(task.query.shape[:2], generator=generator)
+    torch.testing.assert_close(noisy, noise.add_gaussian(task.query, sigma, generator))
+
+
+def test_hesim_has_the_temperature_of_the_recipe(task):
+    assert episode_loss.build_hesim(Recipe(temperature=0.37), net_for(MIXTURE).head).temperature == 0.37
+
+
+def test_the_training_attack_runs_on_the_statistics_of_its_batch(task):
+    net, modes = net_for(MIXTURE), []
+    net.backbone.register_forward_pre_hook(lambda encoder, _: modes.append(encoder.training))
+    episode_loss.make_adversarial_queries(net, task, episode_loss.make_threat(MIXTURE), draw("attack"))
+    assert modes and all(modes)

@@ -354,3 +354,17 @@ def test_too_small_a_set_is_refused_before_any_step(small_set, small_budget):
         training.train(small_set, Recipe(), small_budget, Protocol(way=16, shot=1))
     with pytest.raises(UserError, match="24 images, but 23 shots and 2 queries need 25"):
         training.train(small_set, Recipe(), small_budget, Protocol(way=5, shot=23))
+
+
+def test_the_net_is_selected_on_the_validation_classes(small_set, small_budget, monkeypatch):
+    manifests = []
+
+    def validate(net, image_set, manifest, *_):
+        manifests.append(manifest)
+        return {"clean": 0.5}
+
+    monkeypatch.setattr(training, "validate", validate)
+    training.train(small_set, Recipe(), small_budget, PROTOCOL)
+    assert {manifest.split for manifest in manifests} == {"val"}
+    seen = {c for manifest in manifests for c in manifest.rows.classes.ravel()}
+    assert seen <= set(small_set.splits["val"]) and not seen & set(small_set.splits["test"])

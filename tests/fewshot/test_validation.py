@@ -82,5 +82,6 @@ def test_the_probe_is_small_and_pgd_is_the_recipes(small_net, small_set, manifes
     monkeypatch.setattr(evaluation, "count_clean", lambda *_: evaluation.np.array([1]))
     found = validation.validate(small_net, small_set, manifest, Recipe(adversarial=1.0, eps=0.1), "cpu")
     assert [s.threat.name for s in seen] == ["FGSM 0.1 query", "PGD-7 0.1 query"]
+    assert [s.threat.step for s in seen] == [0.1, 0.1 / 4]
     assert seen[0].rows.query.shape == (6, 5, validation.PROBE_QUERY)
     assert found["fgsm"] == found["adversarial"] == 5 / 25

@@ -105,6 +105,7 @@ def test_a_missing_number_is_named():
 
 def test_collapse():
     assert has_collapsed(0.8, 1.0, 0.9) and has_collapsed(50, 10, 0.999)
+    assert has_collapsed(1.9, 1.0, 0.5) and not has_collapsed(2.1, 1.0, 0.5)  # below twice chance
     assert not has_collapsed(36.5, 1.0, 0.523)
     assert not has_collapsed(60, 49, 0.5)  # two classes: twice chance is nearly everything
 
