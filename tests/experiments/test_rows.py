@@ -404,3 +404,25 @@ def test_no_two_sigmas_share_a_column():
     names = {c.name: c.sigma for c in testing.list_columns(protocol, SMOKE) if c.sigma}
     assert names["noise 0.104 query"] == 0.104 and names["noise 0.10 query"] == 0.1
     assert len(names) == len({*protocol.curve_sigma, 0.104} - {0.0})
+
+
+def test_every_seed_and_split_has_a_surrogate_of_its_own(setting):
+    image_set = setting.image_set
+    turned = replace(image_set, splits=dict(zip(image_set.splits, [*image_set.splits.values()][::-1], strict=True)))
+    others = [replace(setting, protocol=replace(PROTOCOL, seed=1)), replace(setting, image_set=turned)]
+    for some in (setting, *others):
+        testing.train_surrogate(some)
+    assert len(list(setting.work.glob("surrogate-*.pt"))) == 3
+
+
+def test_the_noise_of_a_column_follows_the_seed_of_the_protocol(setting, small_net, monkeypatch):
+    seeds, real = [], testing.make_noise_change
+
+    def make_noise_change(sigma, seed):
+        seeds.append((sigma, seed))
+        return real(sigma, seed)
+
+    monkeypatch.setattr(testing, "make_noise_change", make_noise_change)
+    some = replace(setting, protocol=replace(PROTOCOL, seed=3), columns=("noise 0.10",))
+    testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(some), "key")
+    assert seeds == [(0.1, 3)]

@@ -24,7 +24,10 @@ sys.modules["tests"].__path__ = [str(Path(__file__).resolve().parents[1])]
 
 from tests.faults import MOST_SURVIVORS, RECORD, ROOT, SCHEMA, Fault, list_faults  # noqa: E402
 
-HEAVY = ("torch", "numpy", "scipy.special", "sklearn.cluster", "hypothesis", "pytest", "pytorch_metric_learning.losses")
+HEAVY = (
+    "torch", "numpy", "scipy.special", "scipy.stats", "sklearn.cluster", "sklearn.metrics", "matplotlib.figure",
+    "PIL.Image", "pytest", "hypothesis.strategies", "pytorch_metric_learning.losses",
+)  # fmt: skip
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "runs", "checkpoints", "packed", "raw", "site", "*.egg-info")
 COPIED = ("anrot_lib", "tests", "notebooks", "docs", "data")
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
@@ -48,7 +51,6 @@ def run_tests(root: Path, tests: str, log: Path) -> None:
         for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "anrot_lib")]:
             del sys.modules[name]
         sys.path[:] = [str(root), *(path for path in sys.path if path not in ("", str(ROOT)))]
-        sys.dont_write_bytecode = True
         os.chdir(root)
         import pytest
 

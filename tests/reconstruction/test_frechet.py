@@ -106,6 +106,14 @@ def test_rank_deficient_covariances():
         assert found == pytest.approx(expected, rel=1e-4)  # orthogonal: nothing is shared
 
 
+@pytest.mark.parametrize("n", [10, 60])
+def test_the_factor_is_that_of_the_unbiased_covariance(n):
+    x = torch.randn(n, 20, generator=rng(), dtype=torch.float64)
+    found = frechet.compute_moments(x)
+    torch.testing.assert_close(found.factor @ found.factor.T, torch.cov(x.T))
+    torch.testing.assert_close(found.mean, x.mean(0))
+
+
 def test_a_constant_image_is_far_away(small_set):
     extractor = extractors.wrap_encoder(encoders.build("tiny", generator=rng()).eval(), "tiny")
     images = torch.from_numpy(np.array(small_set.images)).permute(0, 3, 1, 2)

@@ -280,6 +280,7 @@ def test_a_loss_that_is_not_finite_stops_it(small_set):
 def test_subsets_of_images_are_nested_and_from_their_split(small_set):
     few, many = pick(small_set, "train", 10, 0), pick(small_set, "train", 100, 0)
     assert torch.equal(few, many[:10]) and len(many.unique()) == 100
+    assert not torch.equal(many, many.sort().values) and not torch.equal(few, pick(small_set, "train", 10, 1))
     assert np.isin(small_set.labels[many], small_set.splits["train"]).all()
     with pytest.raises(UserError, match="9999 images of 'val' are asked for"):
         pick(small_set, "val", 9999, 0)

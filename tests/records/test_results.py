@@ -7,13 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from anrot_lib.attacks.gradient import pgd
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import interval
 from anrot_lib.records import results, schema
-from anrot_lib.records.describe import describe_data, describe_run, describe_threat
+from anrot_lib.records.describe import count_parameters, describe_data, describe_run, describe_threat
 from anrot_lib.records.journal import Journal
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
@@ -262,3 +263,7 @@ def test_a_ruined_journal_starts_empty(tmp_path):
         assert not journal.parts
         journal["a"] = [1]
         assert Journal(path, SETTINGS)["a"] == [1]
+
+
+def test_the_parameters_of_a_net_are_all_of_its_numbers():
+    assert count_parameters(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))) == 3 * 2 + 2 + 2 * 2

@@ -47,6 +47,12 @@ def test_any_objects_come_back_exactly(rows):
     assert json.dumps(studies.unpack(content), sort_keys=True) == json.dumps(rows, sort_keys=True)
 
 
+def test_equal_numbers_of_different_types_are_not_shared():
+    rows = {"a": {"value": 1}, "b": {"value": 1.0}, "c": {"value": True}}
+    unpacked = studies.unpack(studies.pack(rows))
+    assert [type(row["value"]) for row in unpacked.values()] == [int, float, bool]
+
+
 def test_what_all_records_share_stands_in_the_file_once(tmp_path):
     file = tmp_path / "study.json"
     results.write_row(file, "one", make_row("one"))
