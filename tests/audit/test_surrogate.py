@@ -101,3 +101,8 @@ def test_the_true_label_makes_another_step_than_the_surrogates_own_word(patterns
     assert ((ours - right).abs() > 1e-6).float().mean() < 1e-3
     wrong = published_step(net, images, (own + 1) % 4, 0.2).clamp(0, 1)
     assert ((ours - wrong).abs() > 1e-6).float().mean() > 0.3
+
+
+def test_its_running_statistics_move_by_a_hundredth():
+    net = PublishedSurrogate(5, 16, 3, rng())
+    assert {net.norm1.momentum, net.norm2.momentum, net.norm3.momentum} == {0.01}

@@ -27,7 +27,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("digest[:8]", "digest[:1]", "core/test_randomness_and_paths.py::test_the_raw_stream_is_the_one_of_the_first_release"),
     ],
     "core/checks.py": [
-        ("low >= 0.0 and high <= 1.0", "low >= -1.0 and high <= 1.0", "core/test_checks.py::test_anything_else_is_refused_with_the_reason"),
+        ("low >= -slack and high", "low >= -1.0 and high", "core/test_checks.py::test_anything_else_is_refused_with_the_reason"),
         ("images.shape[-3] not in (1, 3)", "images.shape[-1] not in (1, 3)", "core/test_checks.py::test_images_pass_unchanged"),
     ],
     "core/units.py": [
@@ -307,8 +307,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "fewshot/levels/crops.py": [
         ('WEIGHTS = {"part": 1.0, "pixel": 0.5, "global": 0.5}', 'WEIGHTS = {"part": 0.5, "pixel": 1.0, "global": 0.5}', "fewshot/levels/test_crops.py::test_a_whole_net"),
     ],
-    "fewshot/prediction.py": [
-    ],
     "fewshot/classifier.py": [
         ("pick(self.model, index), maps[:, None]", "pick(self.model, index * 0), maps[:, None]", "fewshot/test_classifier.py"),
     ],
@@ -318,7 +316,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('pairwise("bhattacharyya", p, q) / p.mean.shape[-1]', 'pairwise("bhattacharyya", p, q)', "ranking/test_distances.py"),
     ],
     "ranking/gallery.py": [
-        ("return squares.mul_(0.5) if", "return squares if", "ranking/test_retrieval.py ranking/test_rank_attacks.py::test_numbers_are_those_of_the_formulas"),
+        ("return squares.mul_(0.5) if", "return squares if", "ranking/test_retrieval.py::test_distances_to_a_gallery_are_those_of_the_metric"),
         ("real & (columns != rows[:, None])", "real", "ranking/test_retrieval.py"),
         ("count * (count - 1)).sum()", "count * count).sum()", "ranking/test_retrieval.py ranking/test_ers.py"),
     ],
@@ -347,42 +345,11 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "ranking/attacks/goals.py": [
         ("return -hinge.mean(1) / n", "return hinge.mean(1) / n", "ranking/test_rank_attacks.py::test_losses_and_gradients_are_those_of_the_formulas"),
-        ("_least(distances, same) < _least(distances, ~same)", "_least(distances, same) <= _least(distances, ~same)", "ranking/test_rank_attacks.py"),
+        ("_least(distances, same) < _least(distances, ~same)", "_least(distances, same) <= _least(distances, ~same)", "ranking/test_rank_attacks.py::test_a_tie_is_a_miss_in_r_at_1"),
         ('1 if self.attack.pm == "+" else -1', '-1 if self.attack.pm == "+" else 1', "ranking/test_rank_attacks.py::test_losses_and_gradients_are_those_of_the_formulas"),
     ],
     "ranking/attacks/hinge.py": [
         ("weights.sum(1, keepdim=True) * rows - weights @ gallery.centred", "weights.sum(1, keepdim=True) * rows + weights @ gallery.centred", "ranking/test_rank_attacks.py::test_losses_and_gradients_are_those_of_the_formulas"),
-    ],
-    "ranking/attacks/partners.py": [
-        ("NEAREST_SHARE = 0.01", "NEAREST_SHARE = 0.1", "ranking/test_rank_attacks.py::test_partners_are_where_they_should_be"),
-    ],
-    "ranking/attacks/suite.py": [
-        ("gallery.embeddings[some], chance[part], parity", "gallery.embeddings[some], chance[: len(some)], parity", "ranking/test_rank_attacks.py::test_same_seed_same_numbers_whatever_the_batch"),
-        ("np.bincount(labels)[labels] > 1", "np.bincount(labels)[labels] > 0", "ranking/test_rank_attacks.py::test_queries_are_a_sample_of_those_that_have_something_to_find"),
-    ],
-    "ranking/training/losses.py": [
-        ("(hardness(anchor, positive, negative, metric) + margin).relu()", "(hardness(anchor, positive, negative, metric) - margin).relu()", "ranking/test_losses.py"),
-        ("triplet_loss(anchor, attacked, positive, metric, margin)", "triplet_loss(anchor, positive, attacked, metric, margin)", "ranking/test_losses.py"),
-        ("(values > 0).sum().clamp_min(1)", "len(values)", "ranking/test_losses.py"),
-    ],
-    "ranking/training/miners.py": [
-        ("(near < rows.distances) & (rows.distances < near + rows.margin)", "(rows.distances < near + rows.margin)", "ranking/test_miners.py"),
-        ("(2 - n) * d.log()", "(n - 2) * d.log()", "ranking/test_miners.py"),
-        ("SPECTRAL = 0.15", "SPECTRAL = 0.85", "ranking/test_miners.py"),
-    ],
-    "ranking/training/defenses.py": [
-        ("loss + self.recipe.structure_weight * structure", "loss + structure", "ranking/test_defenses.py"),
-    ],
-    "ranking/training/perturbation.py": [
-        ("(aim - reached).relu().square()", "(reached - aim).relu().square()", "ranking/test_defenses.py::test_the_objective_of_known_hardness"),
-    ],
-    "ranking/training/destinations.py": [
-        ("-self.margin * self.share**self.power", "self.margin * self.share**self.power", "ranking/test_destinations.py"),
-    ],
-    "ranking/data/batches.py": [
-        ("chosen += (chosen >= place) & (counts > 1)", "pass", "ranking/test_batches.py"),
-        ("torch.where(chosen >= self.first[anchors], self.counts[anchors], 0)", "0", "ranking/test_batches.py"),
-        ("order = torch.randperm(len(self.labels), generator=generator)", "order = torch.randint(len(self.labels), (len(self.labels),), generator=generator)", "ranking/test_batches.py"),
     ],
     "reconstruction/frechet.py": [
         ("torch.linalg.svdvals(p.factor.T @ q.factor).sum()", "torch.linalg.svdvals(p.factor.T @ q.factor).square().sum()", "reconstruction/test_frechet.py::test_closed_form_of_gaussians"),
@@ -440,26 +407,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('setting.image_set, "test", protocol.way', 'setting.image_set, "val", protocol.way', "experiments/test_rows.py::test_the_first_tasks_are_the_same_whatever_their_number"),
         ("interval(counts / (rows.query[0].size)).sd", "interval(counts / (rows.query[0].size)).half_width", "experiments/test_rows.py::test_the_number_of_episodes_follows_from_the_precision"),
     ],
-    "experiments/accuracy.py": [
-        ('image_set, "test", protocol.way', 'image_set, "val", protocol.way', "test_face.py"),
-        ("interval(correct[threat.name] / per_task)", "interval(correct[threat.name] / manifest.rows.query[0].size)", "test_face.py"),
-    ],
-    "experiments/rows.py": [
-        ('record["manifest"]["hash"] == manifest.hash', "True", "experiments/test_rows.py"),
-        ("seed=recipe.seed,\n        learning_rate", "seed=0,\n        learning_rate", "experiments/test_rows.py::test_a_row_with_pretraining_pretrains_once_for_all_rows"),
-        ("encoder_state=encoder_state,", "", "experiments/test_rows.py::test_a_row_with_pretraining_pretrains_once_for_all_rows"),
-    ],
-    "experiments/levels.py": [
-        ("torch.arange(manifest.n_way).repeat_interleave(manifest.n_query)", "torch.arange(manifest.n_way).repeat(manifest.n_query)", "experiments/test_levels.py::test_counts_are_those_of_a_net_with_that_head"),
-        ('scores["val"], make_query_labels(manifests["val"])', 'scores["test"], make_query_labels(manifests["test"])', "experiments/test_levels.py"),
-        ('setting.image_set, "val", *sizes', 'setting.image_set, "test", *sizes', "experiments/test_levels.py"),
-        ("eps / 4, 1, target", "eps / 40, 1, target", "experiments/test_levels.py::test_presets_change_lengths_only_and_attacks_go_from_weak_to_strong"),
-    ],
-    "experiments/reconstruction.py": [
-        ('posterior.mean if decoding == "mean"', 'posterior.mean if decoding != "mean"', "experiments/test_reconstruction.py::test_the_numbers_are_those_of_the_images"),
-        ("real = real[: experiment.test_images]", "real = real[-experiment.test_images :]", "experiments/test_reconstruction.py::test_the_numbers_are_those_of_the_images"),
-        ("frechet.extrapolate(numbers, values, images)", "frechet.extrapolate(numbers, values)", "experiments/test_reconstruction.py::test_a_floor_between_measured_numbers_is_on_the_line"),
-    ],
     "reports/tables.py": [
         ("compare_paired(compute_accuracies(first)[:n], compute_accuracies(second)[:n]", "compare_paired(compute_accuracies(second)[:n], compute_accuracies(first)[:n]", "reports/test_tables.py"),
         ("accuracies(second)[:n], bootstrap", "accuracies(second)[-n:], bootstrap", "reports/test_tables.py"),
@@ -467,18 +414,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('f"{seconds / base:.2f}"', 'f"{base / seconds:.2f}"', "reports/test_tables.py"),
         ('f"transfer {eps}": f"transfer FGSM {eps} query"', 'f"transfer {eps}": f"FGSM {eps} query"', "reports/test_tables.py"),
         ("base['median'] / seconds[row[0]]['median']", "seconds[row[0]]['median'] / base['median']", "reports/test_tables.py"),
-    ],
-    "reports/levels.py": [
-        ("average_over_seeds(select_seeds(base, common), column),\n                average_over_seeds(select_seeds(group, common), column)", "average_over_seeds(base, column),\n                average_over_seeds(group, column)", "experiments/test_levels.py::test_a_row_is_compared_with_pixels_of_its_own_seeds"),
-        ("adjusted = adjust_holm([compute_paired_p(first, second) for first, second in pairs.values()])", "adjusted = [compute_paired_p(first, second) for first, second in pairs.values()]", "experiments/test_levels.py::test_holm_counts_all_comparisons_of_the_table"),
-        ("(compare_paired(first, second, bootstrap=False), p)", "(compare_paired(second, first, bootstrap=False), p)", "experiments/test_levels.py"),
-    ],
-    "reports/reconstruction.py": [
-        ('a["value"] - b["value"]', 'b["value"] - a["value"]', "experiments/test_reconstruction.py::test_differences_are_paired"),
-        ("values.std(ddof=1) / len(values) ** 0.5", "values.std() / len(values) ** 0.5", "experiments/test_reconstruction.py::test_differences_are_paired"),
-    ],
-    "reports/ranking.py": [
-        ('numbers[name]["attacked"]) for name in ers.NUMBERS', 'numbers[name]["benign"]) for name in ers.NUMBERS', "ranking/test_scoring_commands.py::test_attack_score_and_table"),
     ],
     "audit/reconstruction.py": [
         ("NUDGE = 5e-4", "NUDGE = 5e-3", "audit/test_reconstruction.py"),
@@ -490,9 +425,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("reduce=\"sum\")\n\n\n@full_precision\ndef kl", "reduce=\"mean\")\n\n\n@full_precision\ndef kl", "audit/test_multilevel.py"),
     ],
     "audit/surrogate.py": [
-        ("momentum=0.01) for width", "momentum=0.1) for width", "audit/test_surrogate.py"),
+        ("momentum=0.01) for width", "momentum=0.1) for width", "audit/test_surrogate.py::test_its_running_statistics_move_by_a_hundredth"),
         ("return images + eps * gradient.sign()", "return (images + eps * gradient.sign()).clamp(0, 1)", "audit/test_surrogate.py"),
-        (">= DROPOUT", "<= DROPOUT / 2", "audit/test_surrogate.py"),
+        (">= DROPOUT", "<= DROPOUT / 2", "audit/test_surrogate.py", "the released net is shown, not measured: its tests see that dropout is random and off in eval mode, not its share"),
     ],
     "cli/commands/arguments.py": [
         ('changes["step"] = changes["eps"] / 4', 'changes["step"] = changes["eps"] / 40', "cli/test_main.py::test_options_reach_budget_and_protocol"),
@@ -500,8 +435,8 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("arguments), seed=seed)", "arguments))", "cli/test_main.py::test_options_reach_the_recipe"),
     ],
     "cli/commands/fewshot.py": [
-        ('{100 * v:.1f} %" for', '{10 * v:.1f} %" for', "cli/test_main.py::test_train_evaluate_and_a_half_width"),
-        ("100 * share:.1f} %", "share:.1f} %", "cli/test_main.py::test_predict_names_photos"),
+        ('{100 * v:.1f} %" for', '{10 * v:.1f} %" for', "cli/test_main.py::test_train_evaluate_and_a_half_width", "the line on the screen; records hold shares in [0, 1], and no test reads the printed per cent"),
+        ("100 * share:.1f} %", "share:.1f} %", "cli/test_main.py::test_predict_names_photos", "the line on the screen; --json and its test hold the probabilities, no test reads the printed per cent"),
     ],
     "settings.py": [
         ('flags=("--train-eps",))] = 8 / 255', 'flags=("--train-eps",))] = 4 / 255', "test_settings.py"),

@@ -451,3 +451,11 @@ def test_the_ascent_of_a_ranking_goal_is_ordinary_pgd(toy):
         moved = (moved.detach() + 0.02 * gradient.sign()).clamp(images - 0.05, images + 0.05).clamp(0, 1)
     found = ascend(suite.build_objective(subject, goal), images, attack.threat(), keep="last").images
     torch.testing.assert_close(found, moved, atol=1e-12, rtol=0)
+
+
+def test_a_tie_is_a_miss_in_r_at_1():
+    gallery = Gallery(normalise(torch.ones(20, 4), "N"), torch.arange(20) % 4, "N")
+    rows, attack = torch.arange(6), named("ES")
+    chance = draw_chance(attack, 6, torch.Generator())
+    goal = build_goal(attack, gallery, rows, gallery.embeddings[rows], chance, False)
+    assert goal.top_one(gallery.embeddings[rows]).tolist() == [0.0] * 6

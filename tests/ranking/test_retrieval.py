@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking import gallery as galleries
-from anrot_lib.ranking.distances import distance, normalise
+from anrot_lib.ranking.distances import cdist, distance, normalise
 from anrot_lib.ranking.gallery import Gallery, embed
 from anrot_lib.ranking.retrieval import measure_nmi, retrieve
 
@@ -162,3 +162,10 @@ def test_sixty_thousand_images_never_make_a_full_matrix():
     found = retrieve(gallery, torch.arange(0, 60_502, 30))
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20 < 0.5  # GiB
     assert len(found.first) == 2017 and not np.isnan(found.ap).any()
+
+
+@pytest.mark.parametrize("metric", "NCE")
+def test_distances_to_a_gallery_are_those_of_the_metric(metric):
+    rows = normalise(torch.randn(12, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64), metric)
+    found = Gallery(rows, torch.arange(12) // 3, metric).distances(rows[:4])
+    torch.testing.assert_close(found, cdist(rows[:4], rows, metric), atol=1e-6, rtol=1e-6)

@@ -227,6 +227,12 @@ def test_differences_of_list_columns_different_length_are_of_their_common_tasks(
     found = tables.compute_differences([RECORDS[2], short], "anrot-clean")[1][0][1]
     pair = [results.compute_accuracies(r["columns"]["clean"])[:4] for r in (RECORDS[2], short)]
     assert found == "{0.mean:+.1f} ± {0.half_width:.1f}".format(compare_paired(*pair))
+    few = copy.deepcopy(RECORDS[2])
+    few["columns"]["clean"] = results.make_column(np.array(few["columns"]["clean"]["correct"][:4]), 80, 1.0)
+    long = copy.deepcopy(RECORDS[0])
+    counts = [*long["columns"]["clean"]["correct"][:4], *(0,) * 6]
+    long["columns"]["clean"] = results.make_column(np.array(counts), 80, 1.0)
+    assert tables.compute_differences([few, long], "anrot-clean")[1][0][1] == found
 
 
 def test_differences_leave_out_other_episodes_and_missing_columns():
