@@ -20,11 +20,11 @@ PRIVATE_WORDS = {"found", "in_all", "own", "told"}
 VERBS = """
 accumulate add adjust advance align ascend assign attach attack average begin blur bootstrap broadcast build
 change check choose compare compute concatenate convert copy count create cut decode describe detect digest disable
-download draw embed encode escape estimate evaluate explore extract extrapolate find finish fit flatten flush
+download draw embed encode escape estimate evaluate explain explore extract extrapolate find finish fit flatten flush
 fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
 map mark match matches maximise measure mine name normalise note open pack parse perturb pick plan predict
 prepare pretrain print publish pull push quantise quarantine read recompute redraw reduce refresh refuse
-register render repeat report resolve retrieve round run save scale score screen select set shorten show sort
+register remove render repeat report resolve retrieve round run save scale score screen select set shorten show sort
 split start step store summarise take test time title track train transfer unpack unwrap use validate verify
 walk weigh wrap write
 """.split()  # noqa: SIM905  # read as lines, not as 130 strings

@@ -19,7 +19,7 @@ from anrot_lib.fewshot.methods import build_head
 SLACK = 0.1  # of the pixel range: how far outside an attack of another library may try a point
 
 
-def _with_episode(labels: Tensor) -> Tensor:
+def _add_episode(labels: Tensor) -> Tensor:
     """Labels (S,) of one episode as (1, S). What is no tensor stays, for `check_labels` to name it."""
     return labels[None] if isinstance(labels, Tensor) else labels
 
@@ -75,7 +75,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
 
     def process_support_set(self, support_images: Tensor, support_labels: Tensor) -> None:
         self.check(support_images, "support images")
-        self.model = self.fit(support_images[None], _with_episode(support_labels))
+        self.model = self.fit(support_images[None], _add_episode(support_labels))
 
     def forward(self, query_images: Tensor) -> Tensor:
         if self.model is None:
@@ -106,7 +106,7 @@ class FewShotNet(easyfsl.FewShotClassifier):
         """
         self.check(support, "support images")
         if support.ndim == 4:
-            support, labels = support[None], _with_episode(labels)
+            support, labels = support[None], _add_episode(labels)
             mask = None if mask is None else mask[None]
         with torch.no_grad():
             return BoundEpisodes(self, self.fit(support, labels, mask))

@@ -13,7 +13,7 @@ from anrot_lib.data.leakage.seen import Origin, set_origin
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 
 
-class Architecture(TypedDict):
+class NetArchitecture(TypedDict):
     """What it takes to rebuild an empty net of the same shape."""
 
     encoder: str
@@ -22,7 +22,7 @@ class Architecture(TypedDict):
     attention: bool | None
 
 
-class About(TypedDict, total=False):
+class NetAbout(TypedDict, total=False):
     """What is known of a net beside its weights; a caller of `save_net` may add more."""
 
     row: str
@@ -31,7 +31,7 @@ class About(TypedDict, total=False):
     training: dict[str, Any]
 
 
-def describe_architecture(net: FewShotNet, method: str) -> Architecture:
+def describe_architecture(net: FewShotNet, method: str) -> NetArchitecture:
     encoder = net.backbone
     return {
         "encoder": encoder.name,
@@ -59,8 +59,8 @@ def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:
     content = load(path)
     if missing := {"net", "state", "about"} - set(content):
         raise UserError(f"{path} holds no net ({', '.join(sorted(missing))} missing); give one that train wrote")
-    shape: Architecture = check_type(content["net"], Architecture, f"the architecture in {path}")
-    about = check_type(content["about"], About, f"what {path} says of its net")
+    shape: NetArchitecture = check_type(content["net"], NetArchitecture, f"the architecture in {path}")
+    about = check_type(content["about"], NetAbout, f"what {path} says of its net")
     if about.get("size", 1) < 1:
         raise UserError(f"{path} says that its net takes images of {about['size']} px")
     net = create_net(**shape)

@@ -42,7 +42,7 @@ SWIN_L = {"embed_dim": 192, "depths": [2, 2, 18, 2], "num_heads": [6, 12, 24, 48
 MOST_DIMENSIONS = 65_536
 
 
-class Architecture(TypedDict):
+class EmbedderArchitecture(TypedDict):
     """What it takes to rebuild an empty embedder of the same shape."""
 
     backbone: str
@@ -51,7 +51,7 @@ class Architecture(TypedDict):
     freeze_bn: bool
 
 
-class About(TypedDict, total=False):
+class EmbedderAbout(TypedDict, total=False):
     """What is known of an embedder beside its weights."""
 
     name: str
@@ -102,7 +102,7 @@ class Embedder(nn.Module):
     def batch_norms(self) -> list[nn.Module]:
         return [module for module in self.modules() if isinstance(module, _BatchNorm)]
 
-    def about(self) -> Architecture:
+    def about(self) -> EmbedderArchitecture:
         """What `build` needs to make an empty one of the same shape."""
         return {"backbone": self.backbone, "metric": self.metric, "dim": self.dim, "freeze_bn": self.freeze_bn}
 
@@ -252,10 +252,10 @@ def load(path: Path) -> tuple[Embedder, dict[str, Any]]:
     content = checkpoints.load(path)
     if missing := {"embedder", "state", "about"} - set(content):
         raise UserError(f"{path} holds no embedder ({', '.join(sorted(missing))} missing); see anrot retrieve train")
-    shape: Architecture = check_type(content["embedder"], Architecture, f"the architecture in {path}")
+    shape: EmbedderArchitecture = check_type(content["embedder"], EmbedderArchitecture, f"the architecture in {path}")
     if not 1 <= shape["dim"] <= MOST_DIMENSIONS:
         raise UserError(f"{path} names an embedder of {shape['dim']} dimensions")
-    about = check_type(content["about"], About, f"what {path} says of its net")
+    about = check_type(content["about"], EmbedderAbout, f"what {path} says of its net")
     embedder = build(**shape, generator=torch.Generator())
     checkpoints.load_weights(embedder, content["state"], path, "embedder")
     return embedder.eval(), about

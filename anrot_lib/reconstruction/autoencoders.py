@@ -17,7 +17,7 @@ CENTRE, SPREAD = 0.45, 0.25  # of pixels of photographs, roughly: what the encod
 LOG_VAR_LIMIT = 40.0  # exp(+-40) is far outside anything useful, and far inside float32
 
 
-class Architecture(TypedDict):
+class AutoencoderArchitecture(TypedDict):
     """What it takes to rebuild an empty autoencoder of the same shape."""
 
     name: str
@@ -25,7 +25,7 @@ class Architecture(TypedDict):
     channels: int
 
 
-class About(TypedDict, total=False):
+class AutoencoderAbout(TypedDict, total=False):
     """What an autoencoder was trained by and on, and how the training went."""
 
     asked: dict[str, Any]
@@ -172,8 +172,10 @@ def load(path: Path) -> tuple[Vae, dict[str, Any]]:
     content = checkpoints.load(path)
     if missing := {"autoencoder", "weights", "about"} - set(content):
         raise UserError(f"{path} holds no autoencoder ({', '.join(sorted(missing))} missing)")
-    form: Architecture = check_type(content["autoencoder"], Architecture, f"the architecture in {path}")
-    about = check_type(content["about"], About, f"what {path} says of its autoencoder")
+    form: AutoencoderArchitecture = check_type(
+        content["autoencoder"], AutoencoderArchitecture, f"the architecture in {path}"
+    )
+    about = check_type(content["about"], AutoencoderAbout, f"what {path} says of its autoencoder")
     net = Vae(**form)
     checkpoints.load_weights(net, content["weights"], path, "autoencoder")
     return net.eval(), about

@@ -27,6 +27,8 @@ from anrot_lib.settings import SMOKE, Protocol, Recipe
 
 from .conftest import call, files, read, rewrite, silent, time_limit
 
+pytestmark = pytest.mark.slow
+
 WRONG: list[Any] = [None, True, -7, 0.5, "x", [], {}, [{"a": 1}], float("nan")]
 DELETED = object()
 

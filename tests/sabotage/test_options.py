@@ -9,6 +9,8 @@ from anrot_lib.cli.options.fields import TYPES
 
 from .conftest import RANKED, call, files
 
+pytestmark = pytest.mark.slow
+
 VALUES = ("nan", "inf", "-1", "0", "1e9", "8/0", "", "many", "1000000000", "0x10", "99999999999999999999", "½")
 HUGE = "1000000000"
 
