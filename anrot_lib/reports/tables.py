@@ -112,7 +112,7 @@ def write_caption(record: Record) -> str:
     recipe, history = record["protocol"], record["training"].get("history")
     trained = f", trained for {history[-1]['step']} steps" if history else ""
     if "size" in record["training"]:
-        trained += f" on images of {record['training']['size']} px"
+        trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
     seen = record.get("seen")
     warning = (
         ""

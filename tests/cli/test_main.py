@@ -18,6 +18,7 @@ from anrot_lib.cli.commands.arguments import read_budget, read_protocol, read_re
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import image_set as image_sets
+from anrot_lib.data.image_set import build_image_set
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
 from anrot_lib.fewshot import evaluation, nets, training
@@ -87,6 +88,16 @@ def test_a_net_is_refused_on_classes_that_trained_it_and_marked_where_that_is_as
     record = results.read(path)
     assert record["seen"] == {"trained_classes": 5, "selected_classes": 0, "images": 120}
     assert record["training"]["origin"]["split_hash"] == small_set.split_hash
+
+
+def test_a_net_of_another_size_is_tested_with_a_note_and_in_the_caption(anrot, home, small_set):
+    doubled = small_set.images.repeat(2, 1).repeat(2, 2)
+    larger = build_image_set("larger", doubled, small_set.labels, small_set.class_names, small_set.splits)
+    image_sets.save(larger, paths.packed_dir() / "larger")
+    words = ("evaluate", home / "net.pt", "--data", "larger", "--columns", "clean", "--tasks", "2", "--size", "32")
+    done = anrot(*words)
+    assert done.code == 0 and "note: the net was trained on images of 16 px, and is tested on 32 px" in done.out
+    assert "trained on images of 16 px" in done.out.split("episodes\n", 1)[1], "the caption says it, too"
 
 
 def test_a_broken_net_is_one_sentence_and_the_good_record_stays(anrot, home):
