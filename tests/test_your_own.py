@@ -55,5 +55,5 @@ def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch, tmp_
     assert {"FGSM", "PGD-20", "noise"} <= set(headings)
     for name in ("Laplace prototypes", "ANROT with hard triplets"):
         row = next(line for line in table.splitlines() if line.startswith(name))
-        assert row.count("±") == 4, "clean, FGSM, PGD and noise"
+        assert row.count("±") + row.count("< ") + row.count("> ") == 4, "clean, FGSM, PGD and noise; bounds for 0 of n"
     assert table.count("ANROT with hard triplets") == 2, "in the table and in that of the differences"

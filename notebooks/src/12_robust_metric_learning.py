@@ -488,14 +488,14 @@ print(f"a net with this R@1 that nothing at all can move: {ers.ers(best):.2f} - 
 # classes, and takes its place *in that list* for a row of the whole gallery. Seven rows; the query is of class 1.
 
 # %%
-from anrot_lib.ranking.attacks import goals
+from anrot_lib.ranking.attacks import partners
 
 apart = torch.tensor([9, 1, 5, 0.5, 7, 2, 0.7])
 labels = torch.tensor([1, 1, 0, 1, 1, 0, 0])
 query = labels[3]  # of the class of its nearest row, row 3
 others = (labels != query).nonzero().flatten()
 mistaken = apart[others].argmin()
-aims = [goals.find_mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
+aims = [partners.find_mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
 print("rows of the other class:", others.tolist(), "  nearest of them:", others[mistaken].item())
 print("as in the original code:", mistaken.item(), "  in the library, fixed and as in the original:", aims)
 
