@@ -5,12 +5,14 @@ page is fetched from anywhere: no script, no font, no style sheet.
 """
 
 import html
+import pkgutil
 import re
 import shutil
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import anrot_lib
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.publish import pages
@@ -144,6 +146,13 @@ def _render_notebook(path: Path) -> str:
     return str(body)
 
 
+def list_documented() -> list[str]:
+    """Every module of the library by name, without the exercises: a face lists names, so its modules are named here."""
+    modules = pkgutil.walk_packages(anrot_lib.__path__, "anrot_lib.")
+    left_out = ("anrot_lib.course.exercises", "anrot_lib.__main__")
+    return ["anrot_lib", *(module.name for module in modules if not module.name.startswith(left_out))]
+
+
 def _write_reference(folder: Path) -> None:
     """The API reference by pdoc; the module with the published code's re-statement is in it, too."""
     import pdoc
@@ -159,7 +168,7 @@ def _write_reference(folder: Path) -> None:
             footer_text="anrot_lib",
             template_directory=Path(templates),
         )
-        pdoc.pdoc("anrot_lib", "!anrot_lib.course.exercises", output_directory=folder)
+        pdoc.pdoc(*list_documented(), output_directory=folder)
 
 
 def _navigation(current: str) -> str:
