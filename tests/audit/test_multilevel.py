@@ -162,7 +162,8 @@ def test_its_logits_are_those_of_the_release(measure, training):
         model = head.fit(support[None].double(), torch.arange(5).repeat_interleave(2)[None])
         logits = head.score(model, query[None].double()).logits[0, [0, 20, 74]]
     expected = torch.tensor(RELEASED_LOGITS[measure, training], dtype=F64)
-    torch.testing.assert_close(logits, expected, atol=1e-8, rtol=0)
+    # The images are drawn in fp32, whose last digit hangs on the processor; a wrong fusion is off by 0.01 and more.
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
 
 
 def test_it_is_built_for_one_number_of_classes_and_is_no_method():
