@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 import typing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,16 @@ def test_presets_take_changes_and_refuse_unknown_ones():
     assert anrot.preset("smoke", episodes=7) == change(anrot.preset("smoke"), episodes=7)
     with pytest.raises(UserError, match="unknown setting episode for Budget"):
         anrot.preset("smoke", episode=7)
+
+
+def test_evaluate_refuses_a_net_that_has_seen_the_test_classes_and_marks_it_where_allowed(
+    small_training, small_set, small_budget
+):
+    turned = {**small_set.splits, "train": small_set.splits["test"], "test": small_set.splits["train"][:5]}
+    other = replace(small_set, splits=turned)
+    settings = {"budget": small_budget, "threats": (), "sigmas": (), "device": "cpu"}
+    with pytest.raises(UserError, match=r"trained on 5 of the 5 test classes.*allow_seen=True"):
+        anrot.evaluate(small_training.net, other, PROTOCOL, **settings)
+    marked = anrot.evaluate(small_training.net, other, PROTOCOL, allow_seen=True, **settings)
+    assert str(marked).startswith("SEEN CLASSES, no few-shot accuracy: it was trained on 5 of the 5")
+    assert "SEEN" not in str(anrot.evaluate(small_training.net, small_set, PROTOCOL, **settings))

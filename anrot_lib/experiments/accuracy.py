@@ -15,6 +15,7 @@ from anrot_lib.core.progress import Progress, bar
 from anrot_lib.core.statistics import Interval, describe_bound, interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.seen import Seen
 from anrot_lib.experiments.columns import Column, count_column, name_noise_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -35,6 +36,7 @@ class Evaluation:
     correct   correct queries of each episode, by the name of the column; paired with those of any other net that was
               tested on a manifest of equal hash.
     queries   of an episode, by the name of the column.
+    seen      what of the test classes the net has seen, where that was allowed: then these are no few-shot accuracies.
     """
 
     clean: Interval
@@ -43,6 +45,7 @@ class Evaluation:
     correct: Mapping[str, np.ndarray]
     manifest: EpisodeManifest
     queries: Mapping[str, int] = field(default_factory=dict)
+    seen: Seen | None = None
 
     def __str__(self) -> str:
         lines = {
@@ -51,7 +54,8 @@ class Evaluation:
             **{name_noise_column(sigma): i for sigma, i in self.noisy.items()},
         }
         width = max(map(len, lines))
-        return "\n".join(
+        mark = f"SEEN CLASSES, no few-shot accuracy: {self.seen}\n" if self.seen else ""
+        return mark + "\n".join(
             f"{name:<{width}}  {self._describe(name, accuracy)} %  ({accuracy.n} episodes)"
             for name, accuracy in lines.items()
         )
@@ -117,6 +121,7 @@ def evaluate(
     *,
     threats: Sequence[ThreatModel] | None = None,
     sigmas: Sequence[float] | None = None,
+    allow_seen: bool = False,
     device: str = "auto",
     progress: Progress = bar,
 ) -> Evaluation:
@@ -127,9 +132,10 @@ def evaluate(
               `attacked_tasks` episodes.
     threats   the attacks; None takes FGSM and PGD on the queries with eps, step and steps of the protocol.
     sigmas    of Gaussian noise on the queries; None takes that of the protocol.
+    allow_seen  test even on classes or images that the net was trained on; the result is marked.
 
     The counts are those that `anrot run` records for the same net, protocol and budget. The net stays as it is.
-    UserError for a set with too few test classes or images.
+    UserError for a set with too few test classes or images, and for a net that has seen some of them.
     """
     protocol, budget = protocol or Protocol(), budget or preset()
     if threats is None:
@@ -148,7 +154,7 @@ def evaluate(
     ]
     on = devices.resolve_device(device)
     copy = FewShotNet(deepcopy(net.backbone), deepcopy(net.head))  # without a support set, which may hold a graph
-    evaluator = Evaluator(copy.eval().to(on), image_set, on)
+    evaluator = Evaluator(copy.eval().to(on), image_set, on, allow_seen=allow_seen)
     correct: dict[str, np.ndarray] = {}
     with progress("test", len(columns)) as update:
         for done, column in enumerate(columns, 1):
@@ -162,4 +168,5 @@ def evaluate(
         correct=correct,
         manifest=manifest,
         queries=dict.fromkeys(correct, per_task) | {"clean": manifest.rows.query[0].size},
+        seen=evaluator.seen,
     )

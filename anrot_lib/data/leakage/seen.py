@@ -1,8 +1,7 @@
 """What a net has seen: the classes and images it was trained and selected on, and which of them a test set holds.
 
-A few-shot accuracy is an accuracy on classes that the net has never seen. A net that is tested on its own training
-classes reaches far more (100 instead of 94 % on the embedded figures), and nothing in the number shows it. So a net
-carries an `Origin`, and every test asks `check_unseen` first.
+A few-shot accuracy is an accuracy on classes that the net has never seen. A net that is tested on its training classes
+reaches far more, and nothing in the number shows it. So a net carries an `Origin`, and every test asks `check_unseen`.
 """
 
 import unicodedata
@@ -142,7 +141,7 @@ def check_unseen(
         return None
     seen = find_seen(origin, image_set)
     if seen and not allow_seen:
-        choice = "" if allow_seen is None else ", or add --allow-seen to have every number marked"
+        choice = "" if allow_seen is None else ", or allow it (--allow-seen, allow_seen=True) and have it marked"
         raise UserError(
             f"{what} knows the test classes of {image_set.name!r}: {seen}; test it on {origin.data!r} or on other "
             f"classes{choice}"
