@@ -33,7 +33,7 @@ class Notebook:
         return self.name.replace("_", " ").capitalize()
 
 
-# Adding a notebook: its source in notebooks/src, its exercises in anrot_lib/exercises, and a line here.
+# Adding a notebook: its source in notebooks/src, its exercises in course/exercises, and a line here.
 NOTEBOOKS = (
     Notebook(0, "start_here", "What is robust few-shot learning, and what will you be able to do?"),
     Notebook(1, "loading_and_splits", "How do you load images so that no test class leaks into training?"),

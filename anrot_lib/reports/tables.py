@@ -65,7 +65,7 @@ def select_main_columns(records: Sequence[Record]) -> list[ColumnRecord | None]:
 def format_cost(record: Record, records: Sequence[Record]) -> str:
     """Time of a training step, in steps of ANROT trained clean, measured where one command trained both.
 
-    Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`mixture.cost_limit`).
+    Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`episode_loss.compute_cost_limit`).
     """
     reference = {r["row"]: r for r in records}.get("anrot-clean")
     if reference is not None and _have_one_run(record, reference):

@@ -326,7 +326,7 @@ lesson.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, part
 # other corners it falls.
 #
 # The best cross that you can find is a choice made on the test queries, so it is no result. Weights belong to
-# validation classes: `multilevel.fit` finds them by the cross-entropy there.
+# validation classes: `levels.fusion.fit` finds them by the cross-entropy there.
 
 # %%
 checks, *maps = with_maps("val", P.pick(20, 100, 300), 10)

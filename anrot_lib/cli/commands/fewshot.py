@@ -125,6 +125,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     seen = check_unseen(net.origin, setting.image_set, str(path), options.allow_seen)
     if seen:
         print(f"SEEN CLASSES, no few-shot accuracy: {seen}")
+    if net.origin is None:
+        print("note: the net does not say what it was trained on, so nobody can tell whether it knows the test classes")
     row = about.get("row", path.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
     net = net.to(setting.device)

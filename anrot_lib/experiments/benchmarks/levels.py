@@ -49,7 +49,7 @@ def draw_features(channels: int, side: int, shot: int = 5, seed: int = 0) -> Map
 
 
 def step(level: str, dense: bool, support: Tensor, labels: Tensor, query: Tensor) -> None:
-    """Forward and backward of one episode; `level` as in `multilevel.build`, pixel or part for the dense way."""
+    """Forward and backward of one episode; `level` as in `levels.combine.build`, pixel or part for the dense way."""
     support.grad = query.grad = None
     if level in VIEWS:
         view, measure = VIEWS[level], compute_dense_similarity if dense else _lean

@@ -58,7 +58,7 @@ def time_training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -
     """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
 
     "published way": fp32, contiguous, support and queries encoded one after the other, published head; the others
-    are `mixture.episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
+    are `episode_loss.compute_episode_loss` as `train` calls it. Each step includes drawing, loading and the optimiser.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     sampler = EpisodeSampler(image_set.labels, 5, 5, 10, 10_000, rows=image_set.rows("train"))
@@ -157,9 +157,9 @@ def time_reconstruction_step(
 ) -> Path:
     """Time training steps of the autoencoder; write data/results/bench/reconstruction.json.
 
-    "training step" is all of `reconstruction.train`'s: drawing, loading, bound, gradients, optimiser. "in memory" is
-    forward and backward on random tensors alone, its limit. "usual bias" is the training step with the bias inside the
-    transposed convolutions. Both precisions, if "auto" is bf16 here.
+    "training step" is all of a step of `reconstruction.training.train`: drawing, loading, bound, gradients, optimiser.
+    "in memory" is forward and backward on random tensors alone, its limit. "usual bias" is the training step with the
+    bias inside the transposed convolutions. Both precisions, if "auto" is bf16 here.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     where = torch.device(device)
