@@ -13,6 +13,8 @@ import hypothesis
 import pytest
 import torch
 
+from anrot_lib.fewshot import methods
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 hypothesis.settings.register_profile("anrot", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("anrot")
@@ -45,6 +47,12 @@ def anrot_home(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ANROT_HOME", str(home))
         yield home
+
+
+@pytest.fixture(autouse=True)
+def registry_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers, a notebook's code that it runs included, no other test meets."""
+    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ import anrot_lib as anrot
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.columns import list_columns
-from anrot_lib.fewshot import methods
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.records import results
 
@@ -106,8 +105,7 @@ def change_eps(threat, eps):
     return change(threat, eps=eps)
 
 
-def test_a_registered_loss_trains_another_net(small_set, small_budget, monkeypatch):
-    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
+def test_a_registered_loss_trains_another_net(small_set, small_budget):
     anrot.register_method("pulled", "anrot-clean", metric_loss=lambda embeddings, labels: embeddings.square().mean())
     plain, pulled = (
         anrot.train(small_set, name, PROTOCOL, small_budget, device="cpu").net for name in ("anrot-clean", "pulled")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from anrot_lib.fewshot import methods
 from anrot_lib.settings import Protocol
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "your_own.md"
@@ -31,7 +30,6 @@ def test_five_imports_are_enough():
 
 @pytest.mark.slow
 def test_the_blocks_run_and_the_table_has_the_new_rows(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))  # so that no other test meets the new ones
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     namespace: dict = {"__name__": "your_own"}

@@ -15,11 +15,6 @@ from anrot_lib.reports import figures, tables
 from anrot_lib.settings import Recipe
 
 
-@pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
-
-
 class Manhattan(Prototypes):
     def score_described(self, model, query, generator=None):
         return Scores(self._logits(torch.cdist(query, model, p=1)), {}, query)
