@@ -88,6 +88,11 @@ def test_dropout_halves_the_features_in_training_only(patterns):
     net = PublishedSurrogate(4, 16, 3, rng())
     first, second = net(patterns[0][:8]), net(patterns[0][:8])
     assert not torch.equal(first, second)
+    inputs = []
+    handle = net.dense2.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
+    net(patterns[0])
+    handle.remove()
+    assert (inputs[0] == 0).double().mean().item() == pytest.approx(0.5, abs=0.03), "of some 20,000 features"
     net.eval()
     assert torch.equal(net(patterns[0][:8]), net(patterns[0][:8]))
 

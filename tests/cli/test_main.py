@@ -19,6 +19,7 @@ from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.image_set import build_image_set
+from anrot_lib.experiments import rows
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
 from anrot_lib.fewshot import evaluation, nets, training
@@ -484,6 +485,8 @@ def test_train_evaluate_and_a_half_width(anrot, home, small_set):
     assert re.search(r"net of step 3 written to \S*net\.pt after \d+ s of training", done.out)
     _, method, about = nets.load_net(home / "my" / "net.pt")
     assert method == "cosine" and about["recipe"] == to_dict(Recipe(method="cosine", hesim=0.0, noisy=1.0, seed=3))
+    (at_selection,) = (p for p in about["training"]["history"] if p["step"] == about["training"]["best_step"])
+    assert f"clean {100 * at_selection['clean']:.1f} %, noisy {100 * at_selection['noisy']:.1f} %" in done.out
 
     options = ("--data", "small", "--columns", "clean", "--tasks", "2")  # the size is the checkpoint's
     numbers = {}
@@ -498,6 +501,15 @@ def test_train_evaluate_and_a_half_width(anrot, home, small_set):
     assert len(numbers["--half-width", "0.4"]["correct"]) > 250
     assert numbers["--half-width", "0.4"]["half_width"] < 0.45 < numbers["--half-width", "3"]["half_width"] < 3
     assert record["recipe"]["method"] == "cosine" and record["row"].startswith("cosine-")
+
+
+def test_the_printed_accuracy_is_of_the_net_that_is_written(anrot, home, monkeypatch):
+    """The net is that of the best step, which need not be the last, nor the first."""
+    history = [{"step": step, "clean": clean} for step, clean in ((1, 0.25), (2, 0.75), (3, 0.5))]
+    about = {"history": history, "alarms": [], "best_step": 2, "seconds": 1.0}
+    monkeypatch.setattr(rows, "train_row", lambda *_: (None, about, home / "net.pt"))
+    done = anrot("train", *SHORT, "--method", "cosine")
+    assert done.code == 0 and "clean 75.0 % on the validation classes" in done.out and "net of step 2" in done.out
 
 
 def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monkeypatch):
@@ -651,7 +663,8 @@ def test_predict_names_photos(anrot, home):
         assert sum(p["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         assert next(iter(p["probabilities"])) == p["file"].removesuffix(".png")
     text = anrot(*words).out.splitlines()
-    assert len(text) == 3 and re.fullmatch(r"brick\.png: brick [\d.]+ %, \w+ [\d.]+ %, \w+ [\d.]+ %", text[0])
+    shares = [f"{name} {100 * share:.1f} %" for name, share in found[0]["probabilities"].items()]
+    assert len(text) == 3 and text[0] == f"brick.png: {', '.join(shares)}"
     (home / "support" / "empty").mkdir()
     refused(anrot(*words), "'empty'.*holds no photos")
 

@@ -427,7 +427,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "audit/surrogate.py": [
         ("momentum=0.01) for width", "momentum=0.1) for width", "audit/test_surrogate.py::test_its_running_statistics_move_by_a_hundredth"),
         ("return images + eps * gradient.sign()", "return (images + eps * gradient.sign()).clamp(0, 1)", "audit/test_surrogate.py"),
-        (">= DROPOUT", "<= DROPOUT / 2", "audit/test_surrogate.py", "the released net is shown, not measured: its tests see that dropout is random and off in eval mode, not its share"),
+        (">= DROPOUT", "<= DROPOUT / 2", "audit/test_surrogate.py"),
     ],
     "cli/commands/arguments.py": [
         ('changes["step"] = changes["eps"] / 4', 'changes["step"] = changes["eps"] / 40', "cli/test_main.py::test_options_reach_budget_and_protocol"),
@@ -435,8 +435,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("arguments), seed=seed)", "arguments))", "cli/test_main.py::test_options_reach_the_recipe"),
     ],
     "cli/commands/fewshot.py": [
-        ('{100 * v:.1f} %" for', '{10 * v:.1f} %" for', "cli/test_main.py::test_train_evaluate_and_a_half_width", "the line on the screen; records hold shares in [0, 1], and no test reads the printed per cent"),
-        ("100 * share:.1f} %", "share:.1f} %", "cli/test_main.py::test_predict_names_photos", "the line on the screen; --json and its test hold the probabilities, no test reads the printed per cent"),
+        ('{100 * v:.1f} %" for', '{10 * v:.1f} %" for', "cli/test_main.py::test_train_evaluate_and_a_half_width"),
+        ("point[\"step\"] == about[\"best_step\"]", "point is about[\"history\"][0]", "cli/test_main.py::test_the_printed_accuracy_is_of_the_net_that_is_written"),
+        ("100 * share:.1f} %", "share:.1f} %", "cli/test_main.py::test_predict_names_photos"),
     ],
     "settings.py": [
         ('flags=("--train-eps",))] = 8 / 255', 'flags=("--train-eps",))] = 4 / 255', "test_settings.py"),

@@ -90,7 +90,7 @@ def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train one net, write it, and print its accuracy on the validation classes."""
+    """Train one net, write it, and print its accuracy on the validation classes, at the step that was selected."""
     options = read_options(TrainOptions, arguments)
     check_out(options.out)
     recipe = read_recipe(arguments, get_method(options.method).recipe)
@@ -102,13 +102,13 @@ def train(arguments: argparse.Namespace) -> int:
     if options.out is not None:
         checkpoints.copy(path, options.out)
         path = options.out
-    last = about["history"][-1]
+    selected = next(point for point in about["history"] if point["step"] == about["best_step"])
     print(
-        ", ".join(f"{k} {100 * v:.1f} %" for k, v in last.items() if isinstance(v, float) and k != "view")
+        ", ".join(f"{k} {100 * v:.1f} %" for k, v in selected.items() if isinstance(v, float) and k != "view")
         + " on the validation classes"
     )
-    if "shares" in last:
-        print("share of the logits: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in last["shares"].items()))
+    if "shares" in selected:
+        print("share of the logits: " + ", ".join(f"{k} {100 * v:.0f} %" for k, v in selected["shares"].items()))
     for alarm in about["alarms"]:
         print(alarm)
     print(f"net of step {about['best_step']} written to {shorten(path)} after {about['seconds']:.0f} s of training")
