@@ -76,7 +76,10 @@ def _strip_folders(word: str) -> str:
 
 
 def _find_commit() -> str:
+    """The commit of the checkout of the package. An installed package may lie in a repository of somebody else."""
     here = Path(__file__).resolve().parents[1]  # the package
+    if not (here.parent / "pyproject.toml").is_file():
+        return f"release {__version__}"
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
         changed = subprocess.run(

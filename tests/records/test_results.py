@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ from anrot_lib.attacks.gradient import pgd
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import interval
-from anrot_lib.records import results, schema
+from anrot_lib.records import describe, results, schema
 from anrot_lib.records.describe import count_parameters, describe_data, describe_run, describe_threat
 from anrot_lib.records.journal import Journal
 from anrot_lib.settings import SMOKE, Protocol, Recipe
@@ -193,6 +194,16 @@ def test_a_record_says_what_ran_but_not_where_on_a_disk(monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{40}\+?|release .*", run["commit"])
     assert {"anrot_lib", "python", "torch", "numpy", "easyfsl"} <= set(run["versions"])
     assert not any("+" in v for v in run["versions"].values())
+
+
+def test_a_package_installed_in_somebody_elses_repository_has_no_commit_of_theirs(tmp_path, monkeypatch):
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for words in (("init", "-q"), (*identity, "commit", "-q", "--allow-empty", "-m", "theirs")):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    package = tmp_path / "site-packages" / "anrot_lib" / "records"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(describe, "__file__", str(package / "describe.py"))
+    assert describe.describe_run("CPU")["commit"].startswith("release ")
 
 
 def test_the_data_are_named_by_their_hashes(small_set):

@@ -52,7 +52,7 @@ def prepare(
     """Check and pack a folder of images; return the set, memory-mapped from disk.
 
     Args:
-        source: a folder in one of sources.LAYOUTS; layout: which, or "auto".
+        source: a folder in one of layouts.LAYOUTS; layout: which, or "auto".
         name: of the set, else the folder's; out: the folder to pack into, else
             paths.packed_dir()/name. A set packed there before from this source is replaced, if it
             has the same split.
@@ -167,7 +167,8 @@ def _check_options(size: int, on_bad: str, on_duplicates: str, channels: int | N
 def _warn_of_small_classes(listed: Source, choice: SplitChoice) -> None:
     """Say at once what 5-way episodes of 1 shot and 15 queries will lack, with class and split."""
     counts = Counter(item.class_name for item in listed.items)
-    lacks = [f"{part} has {len(names)} classes" for part, names in choice.classes.items() if len(names) < EPISODE_WAYS]
+    small_parts = [(part, len(names)) for part, names in choice.classes.items() if len(names) < EPISODE_WAYS]
+    lacks = [f"{part} has {count} {'class' if count == 1 else 'classes'}" for part, count in small_parts]
     for part, names in choice.classes.items():
         if small := [name for name in names if counts[name] < EPISODE_IMAGES]:
             lacks.append(f"{small[0]!r} of {part} has {counts[small[0]]} images")
