@@ -18,10 +18,10 @@ from anrot_lib.core.version import __version__ as __version__
 if TYPE_CHECKING:
     from anrot_lib.attacks.gradient import attack
     from anrot_lib.attacks.threat import ThreatModel
+    from anrot_lib.data.embedded.names import open_embedded
     from anrot_lib.data.episodes import EpisodeManifest
     from anrot_lib.data.image_set import ImageSet
     from anrot_lib.data.preparation.prepare import prepare
-    from anrot_lib.data.synthetic.figures import synthetic
     from anrot_lib.experiments.accuracy import evaluate, train
     from anrot_lib.fewshot.classifier import FewShotNet, create_net
     from anrot_lib.fewshot.heads.contract import Head
@@ -43,11 +43,11 @@ __all__ = [
     "create_net",
     "evaluate",
     "load_net",
+    "open_embedded",
     "prepare",
     "preset",
     "register_method",
     "save_net",
-    "synthetic",
     "train",
 ]
 

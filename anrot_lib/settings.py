@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from typing import Annotated
 
-from anrot_lib.core.configs import check_at_least, check_at_most, check_types, from_dict, to_dict
+from anrot_lib.core.configs import change, check_at_least, check_at_most, check_types, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
@@ -17,6 +17,9 @@ SCHEDULES = ("cosine", "constant")
 MIXES = ("mixup", "cutmix")
 MOST_TASKS = 1_000_000  # their rows take a gigabyte
 GREATEST_WEIGHT = 1e6  # of a term of the loss
+CHARACTERS, FIGURES = "omniglot-300", "synthetic"  # what the image sets of the kit are called
+EMBEDDED = (CHARACTERS, FIGURES)  # no prepared set has one of these names
+SIZES = {CHARACTERS: 28}  # sides of the images of embedded sets that are not drawn in the size that is asked for
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Budget:
         str,
         Option("arithmetic of training; auto is bf16 where the hardware has it", choices=PRECISIONS),
     ]
-    # the embedded synthetic set, where no data are named
+    # of the synthetic figures
     classes: int = 100
     per_class: int = 60
 
@@ -125,6 +128,50 @@ class Budget:
         check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
         check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
         check_at_most(self, attacked_tasks=MOST_TASKS, clean_tasks=MOST_TASKS)
+
+
+@dataclass(frozen=True)
+class Radii:
+    """How far images of a set are changed, in units of the pixel range; the defaults are those of colour photographs.
+
+    eps, sigma                   of the attacks and of the noise in tests.
+    train_eps, sigma_low, _high  of the attack and of the noise in training.
+    curve_eps, curve_sigma       of the curves over the size of an attack and over the strength of noise.
+
+    An attack must leave what a person sees: 8/255 is much on a smooth drawing, and nothing on ink on white paper.
+    """
+
+    eps: float = Protocol.eps
+    sigma: float = Protocol.sigma
+    train_eps: float = Recipe.eps
+    sigma_low: float = Recipe.sigma_low
+    sigma_high: float = Recipe.sigma_high
+    curve_eps: tuple[float, ...] = Protocol.curve_eps
+    curve_sigma: tuple[float, ...] = Protocol.curve_sigma
+
+    def make_protocol(self, **changes: int | float) -> Protocol:
+        """The protocol of such images with `changes`; PGD takes steps of a quarter of eps."""
+        usual = {"eps": self.eps, "sigma": self.sigma, "curve_eps": self.curve_eps, "curve_sigma": self.curve_sigma}
+        wanted = {**usual, "step": changes.get("eps", self.eps) / 4, **changes}
+        return change(Protocol(), **wanted)
+
+    def adapt(self, recipe: Recipe) -> Recipe:
+        """A recipe with the strengths of training on such images, in place of those that it leaves at the default."""
+        strengths = {"eps": self.train_eps, "sigma_low": self.sigma_low, "sigma_high": self.sigma_high}
+        return change(recipe, **{k: v for k, v in strengths.items() if getattr(recipe, k) == getattr(Recipe, k)})
+
+
+RADII = {
+    CHARACTERS: Radii(
+        eps=0.10, sigma=0.3, train_eps=0.20, sigma_high=0.3, curve_eps=(0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+    ),
+    FIGURES: Radii(eps=2 / 255, train_eps=4 / 255, curve_eps=(0.0, *(k / 255 for k in (0.5, 1, 2, 4, 8)))),
+}
+
+
+def get_radii(data: str) -> Radii:
+    """The radii of an image set by its name; those of colour photographs for a set that is not known."""
+    return RADII.get(data, Radii())
 
 
 SMOKE = Budget(

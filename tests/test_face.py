@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 import anrot_lib as anrot
+from anrot_lib import settings
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.columns import list_columns
 from anrot_lib.fewshot.heads.prototypes import Prototypes
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.records import results
 
 PROTOCOL = anrot.Protocol(way=5, shot=1, steps=3)
@@ -133,3 +135,35 @@ def test_evaluate_refuses_a_net_that_has_seen_the_test_classes_and_marks_it_wher
     marked = anrot.evaluate(small_training.net, other, PROTOCOL, allow_seen=True, **settings)
     assert str(marked).startswith("SEEN CLASSES, no few-shot accuracy: it was trained on 5 of the 5")
     assert "SEEN" not in str(anrot.evaluate(small_training.net, small_set, PROTOCOL, **settings))
+
+
+def test_the_image_set_gives_the_radii_unless_a_protocol_or_a_recipe_does(small_set, small_budget, monkeypatch):
+    """The small set is one of synthetic figures by its name; the same images under another name are anybody's."""
+    asked = {}
+
+    def note(image_set, recipe, budget, protocol, *_, **__):
+        asked.update(recipe=recipe, protocol=protocol, size=budget.size)
+
+    monkeypatch.setattr("anrot_lib.fewshot.training.train", note)
+    radii, anybodys = settings.get_radii("synthetic"), replace(small_set, name="mine")
+    anrot.train(small_set, "anrot")
+    assert asked == {"recipe": radii.adapt(get_method("anrot").recipe), "protocol": radii.make_protocol(), "size": 16}
+    anrot.train(anybodys, "anrot")
+    assert asked["recipe"] == get_method("anrot").recipe and asked["protocol"] == anrot.Protocol()
+    anrot.train(small_set, anrot.Recipe(adversarial=1.0), PROTOCOL)
+    assert asked["recipe"] == anrot.Recipe(adversarial=1.0) and asked["protocol"] == PROTOCOL
+    anrot.register_method("weak", "anrot", recipe=anrot.Recipe(adversarial=1.0, eps=1 / 255))
+    anrot.train(small_set, "weak")
+    assert asked["recipe"].eps == 1 / 255
+
+
+def test_an_evaluation_and_a_comparison_attack_with_the_radii_of_the_image_set(
+    small_net, small_set, small_budget, anrot_home
+):
+    few = change(small_budget, clean_tasks=2, attacked_tasks=2)
+    evaluation = anrot.evaluate(small_net, small_set, budget=few, device="cpu")
+    assert list(evaluation.attacked) == ["FGSM 2/255 query", "PGD-20 2/255 query"]
+    row = anrot.compare(small_set, ["anrot"], budget=few, columns=["clean", "FGSM"], tag="radii", device="cpu")
+    (record,) = row.records
+    assert record["recipe"]["eps"] == 4 / 255 and record["protocol"]["eps"] == 2 / 255
+    assert set(record["columns"]) == {"clean", "FGSM 2/255 query"}

@@ -8,7 +8,19 @@ import pytest
 from anrot_lib.core.configs import change, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.encoders import BUILDERS
-from anrot_lib.settings import LAPTOP, PAPER, PRESETS, SMOKE, Budget, Protocol, Recipe, preset
+from anrot_lib.settings import (
+    EMBEDDED,
+    LAPTOP,
+    PAPER,
+    PRESETS,
+    RADII,
+    SMOKE,
+    Budget,
+    Protocol,
+    Recipe,
+    get_radii,
+    preset,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +83,38 @@ def test_limits_that_make_sense_are_allowed():
     Recipe(clean=0, adversarial=1)
     Recipe(sigma_low=0, sigma_high=0, eps=0)
     Recipe(eps=1, mix=None, schedule="constant")
+
+
+# --- radii ---
+
+
+def test_colour_photographs_have_the_defaults_of_protocol_and_recipe():
+    for name in ("cifar-fs", "mine", "omniglot", ""):
+        radii = get_radii(name)
+        assert radii.make_protocol() == Protocol()
+        assert radii.adapt(Recipe(adversarial=1.0)) == Recipe(adversarial=1.0)
+
+
+def test_radii_of_the_embedded_sets():
+    letters, figures = get_radii("omniglot-300"), get_radii("synthetic")
+    protocol, recipe = letters.make_protocol(), letters.adapt(Recipe())
+    assert (protocol.eps, protocol.step, protocol.steps, protocol.sigma) == (0.10, 0.025, 20, 0.3)
+    assert (recipe.eps, recipe.sigma_low, recipe.sigma_high) == (0.20, 0.1, 0.3)
+    assert min(protocol.curve_eps) == 0 and 0.10 in protocol.curve_eps and max(protocol.curve_eps) == 0.30
+    assert (figures.make_protocol().eps, figures.make_protocol().step) == (2 / 255, 0.5 / 255)
+    assert figures.adapt(Recipe()).eps == 4 / 255
+    assert set(RADII) == set(EMBEDDED)
+
+
+def test_what_is_asked_for_wins_over_the_radii_of_a_set():
+    letters = get_radii("omniglot-300")
+    assert letters.make_protocol(eps=0.2, shot=1) == dataclasses.replace(
+        letters.make_protocol(), eps=0.2, step=0.05, shot=1
+    )
+    assert letters.make_protocol(eps=0.2, step=0.01).step == 0.01
+    assert letters.adapt(Recipe(eps=0.05, sigma_low=0.0)) == Recipe(eps=0.05, sigma_low=0.0, sigma_high=0.3)
+    with pytest.raises(UserError, match="eps is in units of the pixel range"):
+        letters.make_protocol(eps=8)
 
 
 # --- presets ---

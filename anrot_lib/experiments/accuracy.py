@@ -23,7 +23,7 @@ from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.pretraining import pretrain
-from anrot_lib.settings import Budget, Protocol, Recipe, preset
+from anrot_lib.settings import Budget, Protocol, Recipe, get_radii, preset
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,19 @@ def train(
     """Train a net on the "train" classes, and select it on the "val" classes: `train(...).net`, in eval mode.
 
     method       a name ("anrot" is trained on the mixture of clean, attacked and noisy queries, "anrot-clean" is not),
-                 or a Recipe.
-    protocol     way, shot and seed of the episodes; None takes `Protocol()`.
-    budget       sizes and lengths; None takes `preset()`.
+                 with the radii of the image set (`settings.RADII`) unless its recipe sets others; or a Recipe, which is
+                 taken as it is.
+    protocol     way, shot and seed of the episodes; None takes the default.
+    budget       sizes and lengths; None takes `preset()`, for images of this size.
     metric_loss  a loss of your own in Hesim's place, of (embeddings (B, D), labels (B,)).
     checkpoint   a file that keeps the state: a training that was killed goes on from there.
 
     UserError for an unknown method, a set with too few classes or images, or a checkpoint of other settings; NotFinite
     when the loss diverges.
     """
-    recipe = method if isinstance(method, Recipe) else get_method(method).recipe
-    protocol, budget = protocol or Protocol(), budget or preset()
+    radii = get_radii(image_set.name)
+    recipe = method if isinstance(method, Recipe) else radii.adapt(get_method(method).recipe)
+    protocol, budget = protocol or radii.make_protocol(), budget or preset(size=image_set.images.shape[1])
     on = devices.resolve_device(device)
     precision = devices.resolve_precision(budget.precision, on)
     encoder_state = None
@@ -127,7 +129,8 @@ def evaluate(
 ) -> Evaluation:
     """Accuracy of a net on stored episodes of the "test" classes: clean, under white-box attacks, under noise.
 
-    protocol  way, shot and seed of the episodes, and the default attacks; None takes `Protocol()`.
+    protocol  way, shot and seed of the episodes, and the default attacks; None takes the radii of the image set
+              (`settings.RADII`).
     budget    how many episodes and queries; None takes `preset()`. Attacked and noisy columns are on the first
               `attacked_tasks` episodes.
     threats   the attacks; None takes FGSM and PGD on the queries with eps, step and steps of the protocol.
@@ -137,7 +140,7 @@ def evaluate(
     The counts are those that `anrot run` records for the same net, protocol and budget. The net stays as it is.
     UserError for a set with too few test classes or images, and for a net that has seen some of them.
     """
-    protocol, budget = protocol or Protocol(), budget or preset()
+    protocol, budget = protocol or get_radii(image_set.name).make_protocol(), budget or preset()
     if threats is None:
         strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
         threats = [fgsm(protocol.eps, target="query"), strong]

@@ -6,11 +6,12 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import counting_bar
 from anrot_lib.data import image_set as image_sets
+from anrot_lib.data.embedded.names import open_embedded
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import assemble
 from anrot_lib.data.preparation.prepare import prepare
 from anrot_lib.data.synthetic.figures import synthetic
-from anrot_lib.settings import Budget
+from anrot_lib.settings import FIGURES, SIZES, Budget
 
 
 def open_images(
@@ -24,14 +25,16 @@ def open_images(
 ) -> ImageSet:
     """The images to train, validate and test on, of the size that the budget says.
 
-    name   "synthetic" for the embedded set, the name of a prepared set, or a folder, which is prepared on the way; how,
-           say split, seed, on_bad and on_duplicates.
+    name   that of an embedded set ("omniglot-300", "synthetic") or of a prepared one, or a folder, which is prepared on
+           the way; how, say split, seed, on_bad and on_duplicates.
     packs  whether a folder may be prepared.
 
     Raises UserError if there is no such set, its images have another size, or a split has no classes.
     """
     folder = Path(name).expanduser()
-    if name == "synthetic":
+    if name in SIZES:
+        image_set = _check_size(open_embedded(name), budget.size, "leave out --size")
+    elif name == FIGURES:
         image_set = synthetic(budget.classes, budget.per_class, budget.size)
     elif (paths.packed_dir() / name / "set.json").is_file():
         image_set = _load_prepared(name, budget.size)
@@ -68,11 +71,17 @@ def open_images(
 
 
 def _load_prepared(name: str, size: int) -> ImageSet:
-    image_set = image_sets.load(paths.packed_dir() / name)
+    again = f"add --size {{stored}}, or prepare it again with --size {size}"
+    return _check_size(image_sets.load(paths.packed_dir() / name), size, again)
+
+
+def _check_size(image_set: ImageSet, size: int, advice: str) -> ImageSet:
+    """The set, if its images have this size. UserError with the advice, in which {stored} is their size, if not."""
     stored = image_set.images.shape[1]
     if stored != size:
+        kind = "embedded" if image_set.name in SIZES else "prepared"
         raise UserError(
-            f"the prepared set {name!r} holds images of {stored} px, the run wants {size}; "
-            f"add --size {stored}, or prepare it again with --size {size}"
+            f"the {kind} set {image_set.name!r} holds images of {stored} px, the run wants {size}; "
+            f"{advice.format(stored=stored)}"
         )
     return image_set

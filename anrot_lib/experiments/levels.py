@@ -50,7 +50,7 @@ VARIANTS = (
     *("part+kl", "part+wasserstein2", "part+hellinger"),
     *("pixel+part+kl", "pixel+part+wasserstein2", "pixel+part+hellinger"),
 )
-WEAK_EPS, WEAK_STEPS = (1 / 255, 2 / 255), 10  # at the protocol's eps no level of a net trained clean may be left
+WEAK, WEAK_STEPS = (1 / 8, 1 / 4), 10  # of the protocol's eps, at which no level of a net trained clean may be left
 VALIDATION_QUERY = 10
 TASKS_PER_PASS = 16
 
@@ -77,7 +77,7 @@ def make_recipe(seed: int) -> Recipe:
 
 def list_attacks(protocol: Protocol, budget: Budget) -> list[Column]:
     """From weak to strong: PGD at small radii, then FGSM and PGD at the protocol's."""
-    weak = [pgd(eps, WEAK_STEPS, eps / 4, 1, target="query") for eps in WEAK_EPS]
+    weak = [pgd(part * protocol.eps, WEAK_STEPS, part * protocol.eps / 4, 1, target="query") for part in WEAK]
     strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
     threats = [*weak, fgsm(protocol.eps, target="query"), strong]
     return [Column(t.name, budget.attacked_tasks, budget.attacked_query, threat=t) for t in threats]

@@ -15,7 +15,7 @@ from anrot_lib.records import results
 from anrot_lib.records.describe import describe_protocol
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
-from anrot_lib.settings import Budget, Protocol, preset
+from anrot_lib.settings import Budget, Protocol, get_radii, preset
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ def compare(
 ) -> Comparison:
     """Train methods, test them on the same stored episodes, and write a record of each, as `anrot run` does.
 
-    methods   names of methods; None takes the rows of the main table.
-    protocol  way, shot, seed and attacks; None takes `Protocol()`.
-    budget    sizes and lengths; None takes `preset()`.
+    methods   names of methods; None takes the rows of the main table. Attack and noise of their training have the radii
+              of the image set (`settings.RADII`) unless their recipes set others.
+    protocol  way, shot, seed and attacks; None takes the radii of the image set.
+    budget    sizes and lengths; None takes `preset()`, for images of this size.
     columns   what is tested, by name or its first words: "clean", "FGSM", "noise 0.10"; None takes the columns of the
               main table: clean, FGSM, PGD, transferred FGSM, noise.
     tag       goes into the name of the folder of records, which is below data/runs.
@@ -63,7 +64,8 @@ def compare(
     UserError for an unknown method or column, before anything is trained.
     What was killed goes on from its last checkpoint, and what has been recorded for the same settings is not run again.
     """
-    protocol, budget = protocol or Protocol(), budget or preset()
+    radii = get_radii(image_set.name)
+    protocol, budget = protocol or radii.make_protocol(), budget or preset(size=image_set.images.shape[1])
     on = devices.resolve_device(device)
     main = tables.list_main_columns(describe_protocol(protocol)).values()
     setting = Setting(
@@ -77,6 +79,6 @@ def compare(
         tuple(main if columns is None else columns),
     )
     check_asked(setting)
-    recipes = list_rows() if methods is None else {name: get_method(name).recipe for name in methods}
-    paths = run_rows(setting, recipes)
+    names = list(list_rows() if methods is None else methods)
+    paths = run_rows(setting, {name: radii.adapt(get_method(name).recipe) for name in names})
     return Comparison([results.read(path, "accuracy") for path in paths], paths)

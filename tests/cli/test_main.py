@@ -24,7 +24,7 @@ from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
 from anrot_lib.fewshot import evaluation, nets, training
 from anrot_lib.records import results
-from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe
+from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, get_radii
 
 ACTIONS = ("train", "attack", "score", "table")
 VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "reconstruct", "retrieve", "report", "bench")
@@ -199,12 +199,29 @@ def test_options_reach_the_recipe():
 
 def test_what_is_not_said_stays_as_it_is():
     mixture = Recipe(adversarial=1.0, noisy=1.0, attention=True)
-    assert read_recipe(parsed("run"), mixture) == mixture
-    assert read_protocol(parsed("run")) == Protocol()
+    assert read_recipe(parsed("run", "--data", "mine"), mixture) == mixture
+    assert read_protocol(parsed("run", "--data", "mine")) == Protocol()
+
+
+def test_the_image_set_gives_radii_and_size_where_the_command_line_does_not():
+    letters = get_radii("omniglot-300")
+    for words in (("run",), ("train",), ("levels",), ("run", "--data", "omniglot-300")):
+        arguments = parsed(*words)
+        assert read_protocol(arguments) == letters.make_protocol()
+        assert read_budget(arguments) == change(SMOKE, size=28), "the default set, at its size"
+        assert read_recipe(arguments, Recipe()) == Recipe(eps=0.20, sigma_high=0.3)
+    words = "--train-eps 8/255 --sigma-high 0.1 --eps 8/255 --sigma 0.1 --size 16"
+    arguments = parsed("run", *words.split())
+    assert read_recipe(arguments, Recipe()) == Recipe()
+    assert read_protocol(arguments) == replace(letters.make_protocol(), eps=8 / 255, step=2 / 255, sigma=0.1)
+    assert read_budget(arguments).size == 16
+    assert read_protocol(parsed("run", "--data", "synthetic")).eps == 2 / 255
+    assert read_budget(parsed("run", "--data", "synthetic")) == SMOKE
+    assert read_budget(parsed("evaluate", "net.pt"), size=32).size == 28, "not that of a net of other images"
 
 
 def test_options_reach_budget_and_protocol(monkeypatch):
-    words = "--size 16 --encoder conv4 --episodes 20 --tasks 8 --precision bf16 --eps 4/255"
+    words = "--data mine --size 16 --encoder conv4 --episodes 20 --tasks 8 --precision bf16 --eps 4/255"
     arguments = parsed("run", *words.split())
     budget = read_budget(arguments)
     expected = {"size": 16, "encoder": "conv4", "episodes": 20, "attacked_tasks": 8, "curve_tasks": SMOKE.curve_tasks}
@@ -212,8 +229,8 @@ def test_options_reach_budget_and_protocol(monkeypatch):
     assert read_budget(parsed("run", "--tasks", "100")).curve_tasks == SMOKE.curve_tasks
     assert read_protocol(arguments) == replace(Protocol(), eps=4 / 255, step=1 / 255)
     monkeypatch.setenv("ANROT_PRESET", "laptop")
-    assert read_budget(parsed("run")) == LAPTOP
-    assert read_budget(parsed("run", "--preset", "smoke")) == SMOKE
+    assert read_budget(parsed("run", "--data", "mine")) == LAPTOP
+    assert read_budget(parsed("run", "--data", "mine", "--preset", "smoke")) == SMOKE
 
 
 @pytest.mark.parametrize(("text", "value"), [("8/255", 8 / 255), ("0.05", 0.05), ("1/4", 0.25), ("0", 0.0)])
@@ -564,7 +581,7 @@ def test_a_multi_level_net_is_trained_and_evaluated(method, anrot, home):
 @pytest.mark.slow
 def test_a_run_with_reconstruction_does_both(anrot, home):
     words = ("--rows", "prototypes", "--columns", "clean", "--preset", "smoke", "--tag", "both", "--reconstruct")
-    done = anrot("run", *TINY[2:], *words)
+    done = anrot("run", "--data", "synthetic", *TINY[2:], *words)
     assert done.code == 0, done.err
     folders = {
         path.name: results.read_all(path, kind)
@@ -589,7 +606,7 @@ def test_another_recipe_under_the_same_name_is_refused(anrot):
 
 @pytest.mark.slow
 def test_the_whole_table_from_the_embedded_set(anrot, home):
-    done = anrot("run", *TINY[2:], "--shot", "1")
+    done = anrot("run", "--data", "synthetic", *TINY[2:], "--shot", "1")
     assert done.code == 0, done.err
     folder = home / "home" / "runs" / "synthetic-16px-5way-1shot-smoke"
     records = {r["row"]: r for r in results.read_all(folder)}

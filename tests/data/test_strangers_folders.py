@@ -412,7 +412,7 @@ def test_forms_that_are_not_read_are_named_with_those_that_are(tmp_path, file):
 
 def test_the_name_of_the_embedded_set_is_reserved(tmp_path, shop, monkeypatch):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
-    with pytest.raises(UserError, match="'synthetic' is the name of the embedded set"):
+    with pytest.raises(UserError, match="'synthetic' is the name of an embedded set"):
         prepare(shop, name="Synthetic", size=8)
     assert not (tmp_path / "home" / "packed").exists()
 

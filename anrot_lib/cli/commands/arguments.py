@@ -34,13 +34,20 @@ def read_options(options: type[T], arguments: argparse.Namespace) -> T:
     return options(**get_changes(options, arguments))
 
 
+def read_size(arguments: argparse.Namespace) -> dict[str, int]:
+    """The change of a budget to the side of the images: what --size says, else that of an embedded set, else none."""
+    data = read_options(DataOptions, arguments).data
+    asked = get_changes(settings.Budget, arguments, "size")
+    return asked or ({"size": settings.SIZES[data]} if data in settings.SIZES else {})
+
+
 def read_budget(arguments: argparse.Namespace, **changes: Any) -> settings.Budget:
     """The budget of the preset with `changes` and those of the command line.
 
     A short training is validated at its end, and a test on few episodes draws its curves on no more.
     """
     budget = settings.preset(read_options(RunOptions, arguments).preset)
-    changes |= get_changes(settings.Budget, arguments)
+    changes |= get_changes(settings.Budget, arguments) | read_size(arguments)
     if "attacked_tasks" in changes:
         changes["curve_tasks"] = min(changes["attacked_tasks"], budget.curve_tasks)
     if "episodes" in changes:
@@ -49,17 +56,17 @@ def read_budget(arguments: argparse.Namespace, **changes: Any) -> settings.Budge
 
 
 def read_protocol(arguments: argparse.Namespace) -> settings.Protocol:
-    """The protocol of the command line; an attack of another radius takes steps of a quarter of it."""
+    """The protocol of the command line, with the radii of the image set where it does not say them."""
+    options = read_options(DataOptions, arguments)
     changes = get_changes(settings.Protocol, arguments)
-    if "eps" in changes:
-        changes["step"] = changes["eps"] / 4
-    return settings.Protocol(**changes, seed=read_options(DataOptions, arguments).seed)
+    return settings.get_radii(options.data).make_protocol(**changes, seed=options.seed)
 
 
 def read_recipe(arguments: argparse.Namespace, recipe: settings.Recipe) -> settings.Recipe:
-    """A recipe with the changes of the command line."""
-    seed = read_options(DataOptions, arguments).seed
-    return replace(recipe, **get_changes(settings.Recipe, arguments), seed=seed)
+    """A recipe with the changes of the command line, and the radii of the image set where it does not say them."""
+    options = read_options(DataOptions, arguments)
+    recipe = settings.get_radii(options.data).adapt(recipe)
+    return replace(recipe, **get_changes(settings.Recipe, arguments), seed=options.seed)
 
 
 def read_images(arguments: argparse.Namespace, budget: settings.Budget) -> ImageSet:

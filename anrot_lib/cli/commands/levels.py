@@ -4,7 +4,7 @@ import argparse
 import time
 from dataclasses import replace
 
-from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_protocol
+from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_protocol, read_size
 from anrot_lib.cli.options.fewshot import LevelsOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices
@@ -20,7 +20,7 @@ from anrot_lib.settings import Budget
 def open_settings(arguments: argparse.Namespace) -> list[Setting]:
     """A setting for each number of shots."""
     run, options = read_options(RunOptions, arguments), read_options(LevelsOptions, arguments)
-    budget = change(level_study.make_budget(run.preset), **get_changes(Budget, arguments))
+    budget = change(level_study.make_budget(run.preset), **get_changes(Budget, arguments) | read_size(arguments))
     budget = replace(
         budget, validate_every=max(1, min(budget.validate_every, budget.episodes)), curve_tasks=budget.attacked_tasks
     )

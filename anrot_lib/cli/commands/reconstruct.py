@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from anrot_lib import settings
-from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options
+from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_size
 from anrot_lib.cli.options.reconstruct import OWN, ReconstructOptions, ReconstructTestOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths, randomness
@@ -75,7 +75,8 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     run, options = read_options(RunOptions, arguments), read_options(ReconstructTestOptions, arguments)
     minutes = read_options(ReconstructOptions, arguments).minutes
-    budget = change(settings.preset(run.preset), **get_changes(settings.Budget, arguments, "size", "precision"))
+    changes = get_changes(settings.Budget, arguments, "size", "precision") | read_size(arguments)
+    budget = change(settings.preset(run.preset), **changes)
     device = devices.resolve_device(run.device)
     image_set = read_images(arguments, budget)
     folder = plan.name_folder(image_set, budget.preset, run.tag, run.reference)

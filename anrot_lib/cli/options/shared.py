@@ -8,7 +8,7 @@ from typing import Annotated
 from anrot_lib.cli.options.fields import add_options, describe_defaults
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
-from anrot_lib.settings import PRESETS, Budget
+from anrot_lib.settings import CHARACTERS, FIGURES, PRESETS, Budget
 
 ON_BAD, ON_DUPLICATES = ("error", "quarantine"), ("error", "quarantine", "report")
 LONGEST_TAG = 60  # it is a part of the names of files
@@ -20,8 +20,9 @@ class DataOptions:
     """Which images, and how a folder of them is prepared on the way."""
 
     data: Annotated[
-        str, Option("'synthetic' (images of the kit), the name of a prepared set, or a folder of images")
-    ] = "synthetic"
+        str,
+        Option(f"'{CHARACTERS}' or '{FIGURES}' (images of the kit), the name of a prepared set, or a folder of images"),
+    ] = CHARACTERS
     split: Annotated[
         str, Option("how the classes of a folder are split into train, val and test; see anrot prepare --help")
     ] = "auto"

@@ -25,12 +25,12 @@ from anrot_lib.data.preparation.split_choice import SplitChoice, add_superclasse
 from anrot_lib.data.readers import items, layouts
 from anrot_lib.data.readers.decode import DECODER
 from anrot_lib.data.readers.items import Source
+from anrot_lib.settings import EMBEDDED
 
 __all__ = ["perturb", "plan", "prepare"]
 
 SIZES = (8, 1024)
 EPISODE_WAYS, EPISODE_IMAGES = 5, 16  # what the usual episodes ask of a set
-RESERVED = ("synthetic",)  # what --data calls the embedded set
 log = logging.getLogger(__name__)
 
 
@@ -127,8 +127,8 @@ def pack_source(
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
     name = make_set_name(name)
-    if name in RESERVED and out is None:
-        raise UserError(f"{name!r} is the name of the embedded set; give this one another name (--name)")
+    if name in EMBEDDED and out is None:
+        raise UserError(f"{name!r} is the name of an embedded set; give this one another name (--name)")
     folder = Path(out).expanduser() if out else paths.packed_dir() / name
     log.info("%s: %s; %s", name, listed.summary, choice.summary)
     size = options["size"]

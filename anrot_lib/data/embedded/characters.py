@@ -1,0 +1,119 @@
+"""The embedded real images: 300 characters of 10 alphabets, cut from Omniglot.
+
+`omniglot-300.npz` holds one bit a pixel, `omniglot-300.json` source, licence, alphabets and hashes. `cut_characters`
+makes the set from a prepared Omniglot, `save_characters` the two files from the set.
+"""
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anrot_lib.core import paths
+from anrot_lib.core.errors import UserError
+from anrot_lib.data.image_set import ImageSet, build_image_set
+from anrot_lib.settings import CHARACTERS
+
+FOLDER = Path(__file__).parent
+SIZE, DRAWERS = 28, 20
+WHITE = 192  # a pixel that is darker, of 255, is ink: thin strokes stay whole
+# Whole alphabets. Training and validation come from Omniglot's background set, tests from its evaluation set.
+ALPHABETS = {
+    "train": {
+        "Armenian": 41,
+        "Hebrew": 22,
+        "Japanese_(katakana)": 47,
+        "Korean": 40,
+        "Latin": 26,
+        "Tagalog": 17,
+    },
+    "val": {"Inuktitut_(Canadian_Aboriginal_Syllabics)": 16, "N_Ko": 33},
+    "test": {"Mongolian": 30, "Sylheti": 28},
+}
+SOURCE = {
+    "source": "https://github.com/brendenlake/omniglot",
+    "publication": "Lake, Salakhutdinov & Tenenbaum, Science 350 (2015), 1332-1338",
+    "licence": "MIT, see LICENSE-omniglot.txt",
+    "cut": "whole alphabets, all 20 drawers, 28 x 28 pixels; one bit a pixel: ink where it is darker than 192 of 255",
+}
+
+
+def load_characters() -> ImageSet:
+    """The embedded set, checked: uint8 (6000, 28, 28, 1), ink 0 on 255, 193 / 49 / 58 train, val and test classes.
+
+    Class names are "alphabet/character01"; the label level "alphabet" is that of each image. Images of a class stand
+    in the order of their drawers. UserError if the files are not those that were recorded.
+    """
+    broken = f"the files of {CHARACTERS} in {FOLDER} are not those that were recorded; install anrot_lib again"
+    try:
+        about: dict[str, Any] = json.loads((FOLDER / f"{CHARACTERS}.json").read_text("utf-8"))
+        with np.load(FOLDER / f"{CHARACTERS}.npz", allow_pickle=False) as stored:
+            ink = np.unpackbits(stored["ink"], axis=1, count=SIZE * SIZE)
+        made = _build(np.where(ink, 0, 255).astype(np.uint8).reshape(-1, SIZE, SIZE, 1), about["provenance"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(broken) from error
+    if (made.sha256, made.split_hash) != (about["sha256"], about["split_hash"]):
+        raise UserError(broken)
+    return made
+
+
+def cut_characters(omniglot: ImageSet) -> ImageSet:
+    """The set as it ships, from the whole Omniglot, prepared at 28 px: `prepare(folder, size=28)`.
+
+    omniglot  has classes "alphabet/character", 20 images each in the order of the drawers, 28 px, one channel.
+
+    Another resizing of the same drawings gives a few other pixels, and so another hash. UserError for a set that lacks
+    one of the characters, or has images of another size.
+    """
+    if omniglot.images.shape[1:] != (SIZE, SIZE, 1):
+        raise UserError(f"the cut is made of images of {SIZE} px and one channel; prepare Omniglot with --size {SIZE}")
+    rows = []
+    for name in list_classes():
+        if name not in omniglot.class_names:
+            raise UserError(f"the set {omniglot.name!r} has no class {name!r}; prepare the whole Omniglot")
+        members = np.flatnonzero(omniglot.labels == omniglot.class_names.index(name))
+        if len(members) != DRAWERS:
+            raise UserError(f"class {name!r} has {len(members)} images, Omniglot has {DRAWERS} of each character")
+        rows.append(members)
+    pixels = np.asarray(omniglot.images[np.concatenate(rows)])
+    return _build(np.where(pixels < WHITE, 0, 255).astype(np.uint8), SOURCE)
+
+
+def save_characters(characters: ImageSet, folder: Path) -> None:
+    """Write the two files of a cut, one bit a pixel."""
+    ink = np.packbits(np.asarray(characters.images).reshape(len(characters), -1) == 0, axis=1)
+    with paths.write_atomically(folder / f"{CHARACTERS}.npz") as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, ink=ink)
+    about = {
+        "sha256": characters.sha256,
+        "split_hash": characters.split_hash,
+        "alphabets": ALPHABETS,
+        "provenance": characters.provenance,
+    }
+    paths.write_json(folder / f"{CHARACTERS}.json", about)
+
+
+def list_classes() -> list[str]:
+    """The names of the 300 classes, sorted."""
+    counts = {name: n for group in ALPHABETS.values() for name, n in group.items()}
+    return sorted(f"{name}/character{k:02d}" for name, n in counts.items() for k in range(1, n + 1))
+
+
+def _build(images: np.ndarray, provenance: dict[str, Any]) -> ImageSet:
+    names = list_classes()
+    alphabet_of = [name.split("/")[0] for name in names]
+    alphabets = sorted(set(alphabet_of))
+    return build_image_set(
+        CHARACTERS,
+        images,
+        np.repeat(np.arange(len(names)), DRAWERS),
+        names,
+        {part: [c for c, name in enumerate(alphabet_of) if name in group] for part, group in ALPHABETS.items()},
+        levels={"alphabet": np.repeat([alphabets.index(name) for name in alphabet_of], DRAWERS)},
+        level_names={"alphabet": alphabets},
+        files=[f"{name}/{drawer:02d}" for name in names for drawer in range(1, DRAWERS + 1)],
+        provenance=provenance,
+    )
