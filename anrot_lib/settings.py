@@ -13,7 +13,9 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
 PRECISIONS = ("auto", "fp32", "bf16")
-SCHEDULES = ("cosine", "constant")
+SCHEDULES = ("cosine", "constant", "one-cycle")
+OPTIMIZERS = ("adamw", "sgd")
+ATTACKS = ("fgsm-rs", "n-fgsm")
 MIXES = ("mixup", "cutmix")
 MOST_TASKS = 1_000_000  # their rows take a gigabyte
 GREATEST_WEIGHT = 1e6  # of a term of the loss
@@ -50,9 +52,13 @@ class Recipe:
     """How a model is trained.
 
     Shares are the weights of the clean, adversarial and noisy versions of an episode's queries in the loss; they
-    are divided by their sum, and a version of share 0 is never computed. Adversarial queries are white-box
-    FGSM with a random start (steps = 1, step 1.25 eps) or PGD (steps > 1), through encoder, aggregation and
-    divergence. sigma is drawn uniformly from [sigma_low, sigma_high] per image.
+    are divided by their sum, and a version of share 0 is never computed. Adversarial queries are white-box,
+    through encoder, aggregation and divergence: of one step (`attack`), or of PGD for attack_steps > 1.
+    sigma is drawn uniformly from [sigma_low, sigma_high] per image.
+
+    With `pretrain` the encoder first learns to classify the training classes: shares are then parts of a batch, each
+    image in one version. `episodic` is the part of the budget's episodes that follows; 0 leaves them out, and the
+    head stays as it was drawn. `heads` are tried in its place on the validation classes, when all training is over.
     """
 
     method: str = "anrot"
@@ -60,27 +66,51 @@ class Recipe:
     adversarial: Annotated[float, Option("weight of the adversarial queries in the loss")] = 0.0
     noisy: Annotated[float, Option("weight of the noisy queries in the loss")] = 0.0
     eps: Annotated[float, Option("radius of the training attack", metavar=PIXELS, flags=("--train-eps",))] = 8 / 255
-    attack_steps: Annotated[int, Option("steps of the training attack: 1 is FGSM with a random start, more is PGD")] = 1
+    attack_steps: Annotated[int, Option("steps of the training attack: 1 is that of --attack, more is PGD")] = 1
+    attack: Annotated[
+        str,
+        Option(
+            "training attack of one step: FGSM from a random point of the ball, or from noise of twice eps (N-FGSM)",
+            choices=ATTACKS,
+        ),
+    ] = "fgsm-rs"
+    attack_eval: Annotated[bool, Option("find adversarial images with batch norm in eval mode")] = False
+    trades: Annotated[
+        float, Option("weight of the divergence between clean and attacked predictions, in place of the attacked loss")
+    ] = 0.0
     sigma_low: Annotated[float, Option("least standard deviation of the training noise")] = 0.1
     sigma_high: Annotated[float, Option("greatest standard deviation of the training noise")] = 0.1
     hesim: Annotated[float, Option("weight of the Hesim loss")] = 0.5
     temperature: float = 0.1
-    learning_rate: Annotated[float, Option("learning rate of Adam")] = 1e-3
-    schedule: Annotated[str, Option("course of the learning rate", choices=SCHEDULES)] = "cosine"
+    label_smoothing: Annotated[float, Option("part of the target that is spread over all classes")] = 0.0
+    optimizer: Annotated[str, Option("what moves the weights", choices=OPTIMIZERS)] = "adamw"
+    learning_rate: Annotated[float, Option("largest learning rate")] = 1e-3
+    schedule: Annotated[
+        str, Option("course of the learning rate; one-cycle rises and falls in straight lines", choices=SCHEDULES)
+    ] = "cosine"
+    weight_decay: Annotated[float, Option("decay of the weights of convolutions and linear layers")] = 0.0
+    averaging: Annotated[float, Option("test the running average of the weights, with this memory; 0: none")] = 0.0
     clip: float = 10.0
     augment: Annotated[
-        tuple[str, ...], Option("augmentations of the training images: flip, rotate90, color_jitter, blur")
+        tuple[str, ...], Option("augmentations of the training images: flip, crop, rotate90, color_jitter, blur")
     ] = ()
     two_views: Annotated[bool, Option("add a jittered and blurred view beside each clean query")] = False
     mix: Annotated[str | None, Option("mix pairs of clean queries", choices=MIXES)] = None
     attention: Annotated[bool | None, Option("switch the attention gates of the encoder on or off")] = None
     seed: int = 0
     pretrain: Annotated[bool, Option("train the encoder as a classifier of the training classes first")] = False
+    pretrain_rate: Annotated[float | None, Option("largest learning rate of that; None is --learning-rate")] = None
+    episodic: Annotated[float, Option("part of the budget's episodes to train on; 0 with --pretrain: none")] = 1.0
+    heads: Annotated[
+        tuple[str, ...], Option("methods whose heads are tried after training, on the validation classes")
+    ] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
         check_at_least(self, eps=0, attack_steps=1, hesim=0, temperature=1e-6, learning_rate=0, clip=0)
-        check_at_most(self, hesim=GREATEST_WEIGHT)
+        check_at_least(self, trades=0, label_smoothing=0, weight_decay=0, averaging=0, episodic=0)
+        check_at_most(self, hesim=GREATEST_WEIGHT, trades=GREATEST_WEIGHT, episodic=1)
+        self._check_parts()
         shares = (self.clean, self.adversarial, self.noisy)
         if not (min(shares) >= 0 and 0 < sum(shares) <= GREATEST_WEIGHT):
             raise UserError(f"shares must be at least 0 and not all 0, got clean, adversarial, noisy = {shares}")
@@ -92,8 +122,29 @@ class Recipe:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if self.mix not in (None, *MIXES):
             raise UserError(f"unknown mix {self.mix!r}; choose mixup or cutmix")
-        if self.schedule not in SCHEDULES:
-            raise UserError(f"unknown schedule {self.schedule!r}; choose cosine or constant")
+        for field, allowed in (
+            ("schedule", SCHEDULES),
+            ("optimizer", OPTIMIZERS),
+            ("attack", ATTACKS),
+        ):
+            if getattr(self, field) not in allowed:
+                raise UserError(f"unknown {field} {getattr(self, field)!r}; choose one of {', '.join(allowed)}")
+
+    def _check_parts(self) -> None:
+        """UserError for parts that do not go together, or would have no effect."""
+        for field in ("label_smoothing", "averaging"):
+            if getattr(self, field) >= 1:
+                raise UserError(f"{field.replace('_', ' ')} must be below 1, got {getattr(self, field):g}")
+        if self.episodic == 0 and not self.pretrain:
+            raise UserError("without episodes (episodic 0) and without pretrain nothing would be trained")
+        if self.pretrain_rate is not None:
+            check_at_least(self, pretrain_rate=0)
+            if not self.pretrain:
+                raise UserError("pretrain rate is the learning rate of pre-training; add pretrain")
+        if self.trades and not (self.clean and self.adversarial):
+            raise UserError("trades compares clean and attacked predictions; it needs both shares above 0")
+        if self.trades and (self.mix or self.two_views):
+            raise UserError("trades compares an image with its attacked copy; it goes with neither mix nor two views")
 
 
 @dataclass(frozen=True)
@@ -105,8 +156,8 @@ class Budget:
     encoder: Annotated[str, Option("resnet12_anrot, resnet12, conv4, conv64f or tiny")]
     episodes: Annotated[int, Option("length of the training in episodes")]
     train_query: int
-    episodes_per_step: int
-    pretrain_steps: int
+    episodes_per_step: Annotated[int, Option("episodes in a step of training")]
+    pretrain_steps: Annotated[int, Option("length of pre-training in steps")]
     validate_every: int
     validation_tasks: int
     clean_tasks: Annotated[int, Option("test episodes without an attack")]
@@ -122,10 +173,11 @@ class Budget:
     # of the synthetic figures
     classes: int = 100
     per_class: int = 60
+    pretrain_batch: Annotated[int, Option("images in a step of pre-training")] = 64
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1)
+        check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1, pretrain_batch=2)
         check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
         check_at_most(self, attacked_tasks=MOST_TASKS, clean_tasks=MOST_TASKS)
 

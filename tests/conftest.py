@@ -87,7 +87,14 @@ def small_budget():
     from anrot_lib.core.configs import change
     from anrot_lib.settings import SMOKE
 
-    lengths = {"episodes": 8, "train_query": 2, "validate_every": 3, "validation_tasks": 4, "pretrain_steps": 8}
+    lengths = {
+        "episodes": 8,
+        "train_query": 2,
+        "validate_every": 3,
+        "validation_tasks": 4,
+        "pretrain_steps": 8,
+        "pretrain_batch": 16,
+    }
     tests = {"clean_tasks": 12, "clean_query": 4, "attacked_tasks": 4, "attacked_query": 2, "curve_tasks": 2}
     return change(SMOKE, size=16, surrogate_epochs=1, **lengths, **tests)
 

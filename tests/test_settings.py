@@ -71,7 +71,17 @@ def test_change_leaves_what_is_none():
         ({"eps": -0.1}, "eps"),
         ({"eps": float("nan")}, "eps"),
         ({"mix": "mixin"}, "unknown mix 'mixin'; choose mixup or cutmix"),
-        ({"schedule": "cosinus"}, "unknown schedule 'cosinus'; choose cosine or constant"),
+        ({"optimizer": "adam"}, "unknown optimizer 'adam'; choose one of adamw, sgd"),
+        ({"attack": "fgsm"}, "unknown attack 'fgsm'; choose one of fgsm-rs, n-fgsm"),
+        ({"label_smoothing": 1.0}, "label smoothing must be below 1"),
+        ({"averaging": 1.0}, "averaging must be below 1"),
+        ({"weight_decay": -1.0}, "weight decay must be at least 0"),
+        ({"episodic": 1.5, "pretrain": True}, "episodic must be at most 1"),
+        ({"episodic": 0.0}, "nothing would be trained"),
+        ({"pretrain_rate": 0.1}, "add pretrain"),
+        ({"trades": 6.0}, "needs both shares above 0"),
+        ({"trades": 6.0, "adversarial": 1.0, "mix": "cutmix"}, "neither mix nor two views"),
+        ({"schedule": "cosinus"}, "unknown schedule 'cosinus'; choose one of cosine, constant, one-cycle"),
     ],
 )
 def test_a_recipe_that_makes_no_sense_is_refused(values, message):

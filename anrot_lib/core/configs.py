@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from numbers import Integral, Real
 from types import UnionType
@@ -111,6 +112,11 @@ def from_dict(cls: type[S], values: dict[str, Any]) -> S:
 def to_dict(settings: Any) -> dict[str, Any]:
     """JSON-able settings; tuples become lists."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(settings).items()}
+
+
+def add_defaults(cls: type[S], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings as `to_dict` gives them today: fields that did not exist then have their defaults."""
+    return to_dict(from_dict(cls, dict(stored)))
 
 
 def make_key(*parts: Any) -> str:

@@ -25,6 +25,25 @@ def flip(images: Tensor, generator: torch.Generator, p: float = 0.5) -> Tensor:
     return torch.where(_uniform(images, generator) < p, images.flip(-1), images)
 
 
+def crop(images: Tensor, generator: torch.Generator, share: float = 1 / 8) -> Tensor:
+    """Shift each image by a whole number of pixels in each direction, uniform up to `share` of its side.
+
+    What leaves is lost; what enters is the reflection of the border: the padded crop of the usual recipes for CIFAR.
+    """
+    if not 0 <= share < 1:
+        raise UserError(f"crop: the share of the side must lie in [0, 1), got {share}")
+    (h, w), flat = images.shape[-2:], images.flatten(0, -4) if images.ndim > 3 else images[None]
+    down, right = int(share * h), int(share * w)
+    padded = F.pad(flat, (right, right, down, down), mode="reflect")
+    at = flat.device
+    top = torch.randint(2 * down + 1, (len(flat), 1), generator=generator, device=generator.device).to(at)
+    left = torch.randint(2 * right + 1, (len(flat), 1), generator=generator, device=generator.device).to(at)
+    rows = (top + torch.arange(h, device=at))[:, None, :, None]
+    columns = (left + torch.arange(w, device=at))[:, None, None, :]
+    image, channel = torch.arange(len(flat), device=at), torch.arange(flat.shape[1], device=at)
+    return padded[image[:, None, None, None], channel[None, :, None, None], rows, columns].view(images.shape)
+
+
 def rotate90(images: Tensor, generator: torch.Generator, p: float = 0.5) -> Tensor:
     """Turn each (square) image by 90 or by 270 degrees, with probability p / 2 each."""
     if images.shape[-1] != images.shape[-2]:
@@ -116,10 +135,10 @@ class Mixed(NamedTuple):
         weight = self.weight.unsqueeze(-1)
         return weight * F.one_hot(self.labels, classes) + (1 - weight) * F.one_hot(self.other_labels, classes)
 
-    def cross_entropy(self, logits: Tensor) -> Tensor:
+    def cross_entropy(self, logits: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Mean of weight CE(labels) + (1 - weight) CE(other labels), for logits (..., n, classes)."""
         targets = self.soft_labels(logits.shape[-1]).flatten(0, -2)
-        return F.cross_entropy(logits.flatten(0, -2).float(), targets.float())
+        return F.cross_entropy(logits.flatten(0, -2).float(), targets.float(), label_smoothing=label_smoothing)
 
 
 def mixup(images: Tensor, labels: Tensor, generator: torch.Generator, alpha: float = 0.2) -> Mixed:
@@ -184,6 +203,7 @@ def _uniform(images: Tensor, generator: torch.Generator, low: float = 0.0, high:
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "flip": flip,
+    "crop": crop,
     "rotate90": rotate90,
     "color_jitter": color_jitter,
     "blur": blur,

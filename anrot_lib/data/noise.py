@@ -21,6 +21,18 @@ def add_gaussian(images: Tensor, sigma: float | Tensor, generator: torch.Generat
     return (images + broadcast_sigma(sigma, images) * noise.to(images.device)).clamp_(0, 1)
 
 
+def add_uniform(images: Tensor, width: float, generator: torch.Generator) -> Tensor:
+    """clip(x + u, 0, 1) with u uniform in [-width, width], independent for every pixel and channel.
+
+    images (..., C, H, W) in [0, 1]. Raises UserError for images outside [0, 1] or a width that is not finite and >= 0.
+    """
+    check_images(images)
+    if not 0 <= width < math.inf:
+        raise UserError(f"the width of uniform noise must be finite and at least 0, got {width}")
+    noise = torch.rand(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
+    return (images + width * (2 * noise - 1).to(images.device)).clamp_(0, 1)
+
+
 def draw_sigma(images: Tensor, low: float, high: float, generator: torch.Generator) -> Tensor:
     """One sigma an image, uniform in [low, high], of shape images.shape[:-3]: noise of varied strength for training."""
     if not 0 <= low <= high:

@@ -98,7 +98,7 @@ def train(
     encoder_state = None
     if recipe.pretrain:
         with progress("pre-train", budget.pretrain_steps) as update:
-            encoder_state, _ = pretrain(image_set, recipe, budget, None, on, precision, update)
+            encoder_state = pretrain(image_set, recipe, budget, None, on, precision, update).encoder
     steps = max(1, budget.episodes // budget.episodes_per_step)
     with progress(f"train {recipe.method}", steps) as update:
         return training.train(

@@ -15,7 +15,7 @@ from anrot_lib.experiments.reconstruction_plan import Experiment
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation, pretraining, training
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
-from anrot_lib.fewshot.episode_loss import compute_cost_limit
+from anrot_lib.fewshot.episode_loss import FULL, compute_cost_limit
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.training import pick, train
 from anrot_lib.settings import Recipe
@@ -44,19 +44,22 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = 
     budget, protocol = setting.budget, setting.protocol
     if tests:
         make_manifest(setting)
-    trial = replace(
-        next(iter(recipes.values())), clean=1.0, adversarial=0.0, noisy=0.0, two_views=False, pretrain=False
-    )
+    first = next(iter(recipes.values()))
+    trial = Recipe(method=first.method, hesim=first.hesim, attention=first.attention, seed=first.seed)
     trained = _train_two_steps(setting, trial)
     n_support, n_query = protocol.way * protocol.shot, protocol.way * budget.train_query
     per_image = trained.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)
-    pretrains = any(recipe.pretrain for recipe in recipes.values())
+    distinct = {pretraining.reduce_recipe(recipe) for recipe in recipes.values() if recipe.pretrain}
+    passes = sum(pretraining.count_passes(recipe) for recipe in distinct) / FULL
     attacks_surrogate = tests and any(column.surrogate for column in columns.select_columns(setting))
     clean = budget.episodes / budget.episodes_per_step * trained.seconds_per_step
     return RunEstimate(
-        pretraining=budget.pretrain_steps * pretraining.BATCH * per_image if pretrains else 0.0,
+        pretraining=budget.pretrain_steps * budget.pretrain_batch * per_image * passes,
         surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
-        training={row: clean * compute_cost_limit(recipe, n_support, n_query) for row, recipe in recipes.items()},
+        training={
+            row: clean * recipe.episodic * compute_cost_limit(recipe, n_support, n_query)
+            for row, recipe in recipes.items()
+        },
         test=estimate_test(setting, trained.net) if tests else 0.0,
     )
 

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from torch import Tensor
-
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import list_differences, to_dict
+from anrot_lib.core.configs import add_defaults, list_differences, make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import shorten
@@ -19,7 +17,7 @@ from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
-from anrot_lib.fewshot.pretraining import pretrain
+from anrot_lib.fewshot.pretraining import Pretrained, pretrain, reduce_recipe
 from anrot_lib.records import results
 from anrot_lib.records.describe import (
     count_parameters,
@@ -33,7 +31,7 @@ from anrot_lib.records.describe import (
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
-from anrot_lib.settings import Recipe
+from anrot_lib.settings import Budget, Recipe
 
 
 def round_validation(point: Mapping[str, Any]) -> ValidationRecord:
@@ -46,9 +44,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
     path = setting.work / f"{make_file_stem(row)}.pt"
     resume = setting.work / f"{make_file_stem(row)}-training.pt"
-    encoder_state, pretraining_seconds = None, 0.0
-    if recipe.pretrain:
-        encoder_state, pretraining_seconds = pretrain_encoder(setting, recipe)
+    pretrained = pretrain_encoder(setting, recipe) if recipe.pretrain else None
     with setting.progress(f"train {row}", setting.budget.episodes) as bar:
         size = setting.budget.episodes_per_step
         trained = training.train(
@@ -60,23 +56,28 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
             device=setting.device,
             precision=setting.precision,
             progress=lambda step, _, numbers: bar(step * size, numbers),
-            encoder_state=encoder_state,
+            encoder_state=None if pretrained is None else pretrained.encoder,
         )
     loss = get_method(recipe.method).metric_loss
     about: TrainingRecord = {
         "seconds": round(trained.seconds, 2),
         "seconds_per_step": round(trained.seconds_per_step, 5),
-        "pretraining_seconds": round(pretraining_seconds, 2),
+        "pretraining_seconds": 0.0 if pretrained is None else round(pretrained.seconds, 2),
         "cost_limit": round(trained.cost, 4),
         "best_step": trained.best_step,
         "precision": setting.precision,
         "alarms": trained.alarms,
         "history": [round_validation(point) for point in trained.history],
     }
+    if pretrained is not None:
+        about["pretraining_steps"] = pretrained.steps
+        about["pretraining_seconds_per_step"] = round(pretrained.seconds_per_step, 5)
+    if trained.heads:
+        about["heads"] = {name: round(score, 5) for name, score in trained.heads.items()}
     if loss is not None:
         about["loss"] = training.check_metric_loss(loss, recipe)
     save_net(
-        path, trained.net, recipe.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
+        path, trained.net, trained.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
     )
     return trained.net, {**about, "checkpoint": checkpoints.sha256(path)}, path
 
@@ -192,7 +193,11 @@ def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str |
         return
     record = results.read(path, "accuracy")
     image_set = setting.image_set
-    former = {"images": record["data"]["sha256"], "split": record["data"]["split_hash"], "recipe": record["recipe"]}
+    former = {
+        "images": record["data"]["sha256"],
+        "split": record["data"]["split_hash"],
+        "recipe": add_defaults(Recipe, record["recipe"]),
+    }
     asked = {"images": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
     if different := list_differences(cast(dict[str, Any], former), asked):
         what = f"of another training (different {', '.join(different)})"
@@ -230,8 +235,8 @@ def matches(
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash
         and record["protocol"] == to_dict(setting.protocol)
-        and record["recipe"] == to_dict(recipe)
-        and record["budget"] == to_dict(setting.budget)
+        and add_defaults(Recipe, record["recipe"]) == to_dict(recipe)
+        and add_defaults(Budget, record["budget"]) == to_dict(setting.budget)
     )
 
 
@@ -242,16 +247,10 @@ def check_rows(names: list[str]) -> list[str]:
     return names
 
 
-def pretrain_encoder(setting: Setting, recipe: Recipe) -> tuple[dict[str, Tensor], float]:
-    """Pre-train for a setting, once for all rows that share seed, rate and attention switch."""
-    base = Recipe(
-        method="prototypes",
-        hesim=0.0,
-        seed=recipe.seed,
-        learning_rate=recipe.learning_rate,
-        attention=recipe.attention,
-        pretrain=True,
-    )
-    path = setting.work / "pretraining.pt"
+def pretrain_encoder(setting: Setting, recipe: Recipe) -> Pretrained:
+    """Pre-train for a setting, once for all rows whose recipes agree in all that pre-training depends on."""
+    path = setting.work / f"pretraining-{make_key(to_dict(reduce_recipe(recipe)))}.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
-        return pretrain(setting.image_set, base, setting.budget, path, setting.device, setting.precision, progress=bar)
+        return pretrain(
+            setting.image_set, recipe, setting.budget, path, setting.device, setting.precision, progress=bar
+        )

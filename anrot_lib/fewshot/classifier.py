@@ -128,12 +128,20 @@ def create_net(
     generator: torch.Generator | None = None,
 ) -> FewShotNet:
     """An encoder by name with a method's head, weights drawn from `generator`."""
-    trunk = encoders.build(encoder, in_channels, attention, generator)
+    return _add_head(encoders.build(encoder, in_channels, attention, generator), method, generator)
+
+
+def change_head(net: FewShotNet, method: str, generator: torch.Generator | None = None) -> FewShotNet:
+    """The encoder of a net, shared with it, under the head of another method, in eval mode."""
+    return _add_head(net.backbone, method, generator).eval()
+
+
+def _add_head(encoder: encoders.Encoder, method: str, generator: torch.Generator | None) -> FewShotNet:
     with torch.random.fork_rng(devices=[], enabled=generator is not None):
         if generator is not None:  # layers draw from torch's global generator; what they draw must come from ours
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-        head = build_head(method, trunk.out_channels)
-    return store_channels_last(FewShotNet(trunk, head))
+        head = build_head(method, encoder.out_channels)
+    return store_channels_last(FewShotNet(encoder, head))
 
 
 def fold_net(net: FewShotNet) -> FewShotNet:

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascent import ascend, frozen
-from anrot_lib.attacks.gradient import fgsm, keep_loss_only, margin_loss, pgd
+from anrot_lib.attacks.ascent import Objective, ascend, frozen
+from anrot_lib.attacks.gradient import fgsm, margin_loss, pgd
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import augmentation, noise
@@ -28,9 +28,12 @@ FORWARD, TO_PIXELS, FULL = 1, 2, 3  # passes over an image: forward; forward + t
 
 
 def make_threat(recipe: Recipe) -> ThreatModel:
-    """The adversary of training: FGSM with a random start for one step, PGD with step 2.5 eps / steps for more."""
+    """The adversary of training: one step of FGSM, or PGD with step 2.5 eps / steps for more.
+
+    fgsm-rs starts at a random point of the ball (Wong et al. 2020); n-fgsm takes the plain step, from noise.
+    """
     if recipe.attack_steps == 1:
-        return fgsm(recipe.eps, target="query", random_start=True)
+        return fgsm(recipe.eps, target="query", random_start=recipe.attack == "fgsm-rs")
     step = 2.5 * recipe.eps / recipe.attack_steps
     return pgd(recipe.eps, steps=recipe.attack_steps, step=step, restarts=1, target="query")
 
@@ -57,24 +60,43 @@ def compute_cost_limit(recipe: Recipe, n_support: int, n_query: int) -> float:
     passes = FULL * (n_support + len(versions) * n_query)
     if "adversarial" in versions:
         passes += FORWARD * n_support + TO_PIXELS * n_query * recipe.attack_steps
+        passes += FORWARD * n_query if recipe.trades else 0
     return passes / (FULL * (n_support + n_query))
 
 
-def make_adversarial_queries(
-    net: FewShotNet, episode: Episode, threat: ThreatModel, generator: torch.Generator
-) -> Tensor:
-    """Queries moved within the threat model to raise their loss, support set held fixed; the net is left as it was.
+def make_adversarial(objective: Objective, images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Images (..., C, H, W) moved by the recipe's attack to raise the loss of `objective`.
 
-    Batch norm works on batch statistics, as in the training step that will see these images.
+    N-FGSM: x' = clip(x~ + eps sign(grad loss(x~))), x~ = clip(x + u), u uniform in [-2 eps, 2 eps] for each pixel. It
+    may leave the ball of radius eps around x, on purpose: it is for training, not for tests (de Jorge et al. 2022).
     """
-    with frozen(net):
+    if recipe.attack == "n-fgsm" and recipe.attack_steps == 1:
+        images = noise.add_uniform(images, 2 * recipe.eps, generator)
+    return ascend(objective, images, make_threat(recipe), generator, keep="last").images
+
+
+def compute_divergence_from(clean: Tensor, logits: Tensor) -> Tensor:
+    """KL(softmax(clean) || softmax(logits)) of each row (..., way): what TRADES holds small (Zhang et al. 2019)."""
+    goal, changed = clean.float().log_softmax(-1), logits.float().log_softmax(-1)
+    return nn.functional.kl_div(changed, goal, reduction="none", log_target=True).sum(-1)
+
+
+def make_adversarial_queries(net: FewShotNet, episode: Episode, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Queries moved by the recipe's attack, support set held fixed; the net is left as it was.
+
+    Batch norm works on batch statistics, as in the training step that will see these images, or, with
+    `recipe.attack_eval`, on the running ones. The attack of TRADES moves predictions away from those on clean queries.
+    """
+    with frozen(net, training=False if recipe.attack_eval else None):
         with torch.no_grad():
             model = net.fit(episode.support.flatten(1, 2), episode.support_labels, episode.mask.flatten(1))
+            clean = net.head.score(model, net.encode(episode.query)).logits if recipe.trades else None
 
-        def objective(queries: Tensor, active: Tensor | None) -> tuple[Tensor, Tensor]:
-            return margin_loss(net.head.score(model, net.encode(queries)).logits, episode.labels)
+        def objective(queries: Tensor, active: Tensor | None) -> Tensor:
+            logits = net.head.score(model, net.encode(queries)).logits
+            return margin_loss(logits, episode.labels)[0] if clean is None else compute_divergence_from(clean, logits)
 
-        return ascend(keep_loss_only(objective), episode.query, threat, generator, keep="last").images
+        return make_adversarial(objective, episode.query, recipe, generator)
 
 
 def make_query_versions(
@@ -88,7 +110,7 @@ def make_query_versions(
         elif version == "view":
             versions[version] = augmentation.two_views(episode.query, draw("view"))[0]
         elif version == "adversarial":
-            versions[version] = make_adversarial_queries(net, episode, make_threat(recipe), draw("attack"))
+            versions[version] = make_adversarial_queries(net, episode, recipe, draw("attack"))
         else:
             generator = draw("noise")
             sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
@@ -115,15 +137,21 @@ def compute_episode_loss(
     model = net.head.fit(maps[:, :n_support], episode.support_labels, episode.mask.flatten(1))
     scores = net.head.score(model, maps[:, n_support:], draw("sample"))
     logits = dict(zip(versions, torch.split(scores.logits.float(), n_query, 1), strict=True))
-    losses = {v: nn.functional.cross_entropy(x.flatten(0, 1), episode.labels.flatten()) for v, x in logits.items()}
+    smoothing, labels = recipe.label_smoothing, episode.labels.flatten()
+    losses = {
+        version: nn.functional.cross_entropy(x.flatten(0, 1), labels, label_smoothing=smoothing)
+        for version, x in logits.items()
+    }
     if mixed is not None:
-        losses["clean"] = mixed.cross_entropy(logits["clean"])
+        losses["clean"] = mixed.cross_entropy(logits["clean"], smoothing)
+    if recipe.trades:
+        losses["adversarial"] = recipe.trades * compute_divergence_from(logits["clean"], logits["adversarial"]).mean()
     loss = torch.stack([share * losses[version] for version, share in list_shares(recipe).items()]).sum()
     if metric_loss is not None:
         if scores.embeddings is None:
             raise UserError(f"the head of {recipe.method} gives no embeddings for a metric loss; set hesim to 0")
-        labels = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
-        loss = loss + recipe.hesim * metric_loss(flatten_embeddings(scores.embeddings), labels.flatten())
+        classes = episode.class_ids.gather(1, episode.labels).repeat(1, len(versions))
+        loss = loss + recipe.hesim * metric_loss(flatten_embeddings(scores.embeddings), classes.flatten())
     return loss if scores.penalty is None else loss + scores.penalty
 
 

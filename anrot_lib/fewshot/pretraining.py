@@ -1,9 +1,13 @@
-"""Classical pre-training: the encoder as an ordinary classifier of the base classes, before episodic training.
+"""Classification of the base classes, before episodic training or in its place: clean, attacked and noisy images.
 
-A separate recipe (`pretrain=True`): most published tables rest on it (Chen et al. 2021, "Meta-Baseline").
+Most published tables of clean accuracy rest on it (Chen et al. 2021, "Meta-Baseline"); on attacked images it makes a
+robust encoder without episodes (Subramanya & Pirsiavash 2022, arXiv 2204.05432).
 """
 
+import math
+import statistics
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +15,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
-from anrot_lib.core.resumable import ResumableTraining, run_resumable
-from anrot_lib.data import augmentation
+from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
+from anrot_lib.data import augmentation, noise
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.encoders import Encoder
+from anrot_lib.fewshot.episode_loss import (
+    FORWARD,
+    FULL,
+    MIXES,
+    TO_PIXELS,
+    compute_divergence_from,
+    list_shares,
+    make_adversarial,
+)
+from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
 from anrot_lib.settings import Budget, Recipe
 
-BATCH, SAVE_EVERY = 64, 250
-
-
-class ClassifierTraining(ResumableTraining):
-    """Cross-entropy of a classifier, at a rate that falls from the optimiser's to 0 along half a cosine.
-
-    compute_logits  gives (logits (B, classes), labels (B,)) of a step, by its number.
-    save_every      a checkpoint is due after so many steps, and at the end.
-    """
-
-    def __init__(
-        self,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        settings: dict[str, Any],
-        n_steps: int,
-        save_every: int,
-        compute_logits: Callable[[int], tuple[Tensor, Tensor]],
-        title: str,
-    ):
-        super().__init__(settings, n_steps)
-        self.net, self.optimizers, self.save_every, self.compute_logits = net, (optimizer,), save_every, compute_logits
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-        self.title = title
-
-    def compute_loss(self) -> Tensor:
-        logits, labels = self.compute_logits(self.step)
-        return nn.functional.cross_entropy(logits.float(), labels)
-
-    def finish_update(self, loss: float) -> None:
-        self.schedule.step()
-
-    def finish_step(self) -> bool:
-        return self.step % self.save_every == 0 or self.step == self.n_steps
-
-    def state_dict(self) -> dict[str, Any]:
-        return super().state_dict() | {
-            "weights": self.net.state_dict(),
-            "optimizer": self.optimizers[0].state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state)
-        checkpoints.load_weights(self.net, state["weights"], "the checkpoint")
-        self.optimizers[0].load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+SAVE_EVERY = 250
 
 
 def build_linear(n_in: int, classes: int, generator: torch.Generator) -> nn.Linear:
@@ -77,6 +46,169 @@ def build_linear(n_in: int, classes: int, generator: torch.Generator) -> nn.Line
     return layer
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """The weights of an encoder that can classify the base classes, and what they cost."""
+
+    encoder: dict[str, Tensor]
+    seconds: float
+    seconds_per_step: float
+    steps: int
+
+
+def reduce_recipe(recipe: Recipe) -> Recipe:
+    """The recipe without what only its episodes depend on: recipes of equal reductions share one pre-training."""
+    rate = recipe.learning_rate if recipe.pretrain_rate is None else recipe.pretrain_rate
+    plain = Recipe(method="prototypes", hesim=0.0)
+    unused = {name: getattr(plain, name) for name in ("method", "hesim", "temperature", "episodic", "heads")}
+    return replace(recipe, **unused, learning_rate=rate, pretrain_rate=None)
+
+
+def count_passes(recipe: Recipe) -> float:
+    """Passes of the encoder over an image that a step of pre-training takes at least; see `compute_cost_limit`."""
+    attacked = list_shares(recipe).get("adversarial", 0.0)
+    passes = FULL + attacked * TO_PIXELS * recipe.attack_steps
+    return passes + attacked * (FORWARD + FULL) if recipe.trades else passes
+
+
+def split_batch(batch: int, shares: dict[str, float]) -> dict[str, int]:
+    """How many of so many images are of each version, by shares that sum to 1; the numbers sum to `batch`."""
+    ends = [round(batch * sum(list(shares.values())[: k + 1])) for k in range(len(shares))]
+    sizes = dict(zip(shares, np.diff([0, *ends]).tolist(), strict=True))
+    return {version: size for version, size in sizes.items() if size}
+
+
+class BaseClassTraining(ResumableTraining):
+    """One training of an encoder as a classifier of the base classes; see `pretrain`."""
+
+    title = " of pre-training"
+
+    def __init__(self, image_set: ImageSet, recipe: Recipe, budget: Budget, device: torch.device, precision: str):
+        recipe = reduce_recipe(recipe)
+        self.image_set, self.recipe, self.device, self.precision = image_set, recipe, device, precision
+        self.rows = image_set.rows("train")
+        classes, labels = np.unique(image_set.labels[self.rows], return_inverse=True)
+        self.labels, self.n_classes = torch.from_numpy(labels), len(classes)
+        self.batch = min(budget.pretrain_batch, len(self.rows))
+        self.sizes = split_batch(self.batch, list_shares(recipe))
+        self.augment = augmentation.build_pipeline(("flip", *(name for name in recipe.augment if name != "flip")))
+        init = randomness.make_generator(recipe.seed, "init")
+        net = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init)
+        assert isinstance(net.backbone, Encoder)
+        self.encoder = net.backbone
+        layer = build_linear(self.encoder.out_channels, self.n_classes, init)
+        self.net = nn.Sequential(self.encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).to(device)
+        self.rate = recipe.learning_rate
+        self.optimizers = (build_optimizer(recipe, self.net, self.rate),)
+        self.average = build_average(self.net, recipe.averaging)
+        settings: dict[str, Any] = {"data": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
+        settings |= {"encoder": budget.encoder, "steps": budget.pretrain_steps, "batch": self.batch}
+        super().__init__(settings | {"precision": precision}, budget.pretrain_steps)
+
+    def draw_batch(self) -> tuple[Tensor, Tensor]:
+        """Images (B, C, H, W) of this step and their targets (B, classes). An epoch shows each image at most once."""
+        epoch, at = divmod(self.step, len(self.rows) // self.batch)
+        generator = randomness.make_generator(self.recipe.seed, f"pretraining/epoch {epoch}")
+        order = torch.randperm(len(self.rows), generator=generator)[at * self.batch : (at + 1) * self.batch]
+        generator = self.make_generator("augmentation")
+        images = self.augment(self.image_set.batch(self.rows[order.numpy()], self.device), generator)
+        labels = self.labels[order].to(self.device)
+        if self.recipe.mix is None:
+            return images, nn.functional.one_hot(labels, self.n_classes).float()
+        mixed = MIXES[self.recipe.mix](images, labels, self.make_generator("mix"))
+        return mixed.images, mixed.soft_labels(self.n_classes).float()
+
+    def make_generator(self, name: str) -> torch.Generator:
+        return randomness.make_generator(self.recipe.seed, f"pretraining/{name}/{self.step}")
+
+    def classify(self, images: Tensor) -> Tensor:
+        """Logits (B, classes) in fp32."""
+        logits: Tensor = self.net(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
+
+    def compute_losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy (B,) with the recipe's smoothing, for logits and targets (B, classes)."""
+        smoothing = self.recipe.label_smoothing
+        return nn.functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+
+    def make_version(self, version: str, images: Tensor, targets: Tensor) -> Tensor:
+        """Some images of a batch in one of the versions that the recipe trains on."""
+        if version == "clean":
+            return images
+        if version == "view":
+            return augmentation.two_views(images, self.make_generator("view"))[0]
+        if version == "noisy":
+            generator = self.make_generator("noise")
+            sigma = noise.draw_sigma(images, self.recipe.sigma_low, self.recipe.sigma_high, generator)
+            return noise.add_gaussian(images, sigma, generator)
+        with frozen(self.net, training=False if self.recipe.attack_eval else None):
+            clean = None
+            if self.recipe.trades:
+                with torch.no_grad():
+                    clean = self.classify(images)
+
+            def objective(points: Tensor, active: Tensor | None) -> Tensor:
+                logits = self.classify(points)
+                return self.compute_losses(logits, targets) if clean is None else compute_divergence_from(clean, logits)
+
+            return make_adversarial(objective, images, self.recipe, self.make_generator("attack"))
+
+    def compute_loss(self) -> Tensor:
+        """Mean cross-entropy over the batch. With trades, attacked images count by their divergence from the clean
+        prediction, and their clean copies join the cross-entropy."""
+        set_rate(self.optimizers, self.rate * compute_rate_factor(self.recipe.schedule, self.step, self.n_steps))
+        self.net.train()
+        images, targets = self.draw_batch()
+        parts = dict(zip(self.sizes, images.split(list(self.sizes.values())), strict=True))
+        goals = dict(zip(self.sizes, targets.split(list(self.sizes.values())), strict=True))
+        with devices.autocast(self.device, self.precision):
+            versions = {v: self.make_version(v, part, goals[v]) for v, part in parts.items()}
+            if self.recipe.trades and "adversarial" in parts:
+                versions["unattacked"] = parts["adversarial"]
+            logits = self.classify(torch.cat(list(versions.values())))
+        by_version = dict(zip(versions, logits.split([len(v) for v in versions.values()]), strict=True))
+        loss = logits.new_zeros(())
+        for version, part in by_version.items():
+            if self.recipe.trades and version == "adversarial":
+                divergence = compute_divergence_from(by_version["unattacked"], part)
+                loss = loss + self.recipe.trades * divergence.sum()
+            else:
+                goal = goals["adversarial" if version == "unattacked" else version]
+                loss = loss + self.compute_losses(part, goal).sum()
+        return loss / self.batch
+
+    def prepare_update(self) -> None:
+        if not math.isfinite(nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)):
+            raise self.not_finite()
+
+    def finish_update(self, loss: float) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+
+    def finish_step(self) -> bool:
+        return self.step % SAVE_EVERY == 0 or self.step == self.n_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        state = super().state_dict() | {
+            "weights": self.net.state_dict(),
+            "optimizer": self.optimizers[0].state_dict(),
+        }
+        return state if self.average is None else state | {"average": self.average.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        checkpoints.load_weights(self.net, state["weights"], "the checkpoint")
+        self.optimizers[0].load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+    def finish(self) -> Pretrained:
+        """The encoder at the end: its averaged weights, if the recipe averages."""
+        if self.average is not None:
+            self.net.load_state_dict(self.average.module.state_dict())
+        return Pretrained(copy_weights(self.encoder), self.seconds, statistics.median(self.durations), self.n_steps)
+
+
 def pretrain(
     image_set: ImageSet,
     recipe: Recipe,
@@ -85,34 +217,16 @@ def pretrain(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     progress: Callable[[int, dict[str, float]], None] | None = None,
-) -> tuple[dict[str, Tensor], float]:
-    """Cross-entropy over all base classes, flips, Adam, cosine rate. Returns (encoder state, seconds).
+) -> Pretrained:
+    """Train the encoder to classify all base classes, by the recipe's optimizer, attack, noise and augmentation.
 
-    Resumable like `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers).
+    Images are always mirrored at random. The shares of the recipe are parts of each batch: with clean 0.4 and
+    adversarial 0.6 four images of ten are as they are, and six are attacked through the classifier. Resumable like
+    `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers).
+
+    Raises NotFinite when the loss is no longer finite.
     """
-    where = torch.device(device)
-    rows = image_set.rows("train")
-    classes, labels = np.unique(image_set.labels[rows], return_inverse=True)
-    init = randomness.make_generator(recipe.seed, "init")
-    encoder = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init).backbone
-    assert isinstance(encoder, Encoder)
-    layer = build_linear(encoder.out_channels, len(classes), init)
-    net = nn.Sequential(encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).to(where).train()
-
-    def compute_logits(step: int) -> tuple[Tensor, Tensor]:
-        generator = randomness.make_generator(recipe.seed, f"pretraining/{step}")
-        batch = torch.randint(len(rows), (BATCH,), generator=generator).numpy()
-        images = augmentation.flip(image_set.batch(rows[batch], where), generator)
-        with devices.autocast(where, precision):
-            logits = net(images.contiguous(memory_format=torch.channels_last))
-        return logits, torch.from_numpy(labels[batch]).to(where)
-
-    settings: dict[str, Any] = {"data": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
-    settings |= {"encoder": budget.encoder, "steps": budget.pretrain_steps, "precision": precision}
-    optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate)
-    training = ClassifierTraining(
-        net, optimizer, settings, budget.pretrain_steps, SAVE_EVERY, compute_logits, " of pre-training"
-    )
+    training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     run_resumable(training, checkpoint, show, restart=True)
-    return {name: tensor.cpu() for name, tensor in encoder.state_dict().items()}, training.seconds
+    return training.finish()

@@ -4,7 +4,6 @@ The loss of a step is `episode_loss.compute_episode_loss`; the loop is `core.res
 """
 
 import logging
-import math
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +21,11 @@ from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import describe_origin, set_origin
 from anrot_lib.fewshot import nets
-from anrot_lib.fewshot.classifier import FewShotNet, create_net
+from anrot_lib.fewshot.classifier import FewShotNet, change_head, create_net
 from anrot_lib.fewshot.episode_loss import build_hesim, compute_cost_limit, compute_episode_loss, list_shares
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
+from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
 from anrot_lib.fewshot.validation import describe_chance, describe_overfitting, measure_clean, validate
 from anrot_lib.settings import Budget, Protocol, Recipe
 
@@ -34,22 +34,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedNet:
-    """A finished training: the selected net, and what its record stores."""
+    """A finished training: the selected net, and what its record stores.
+
+    method  whose head the net has: the recipe's, or that of its `heads` that validation chose.
+    heads   validation score in [0, 1] of each head that was tried; {} if none was.
+    """
 
     net: FewShotNet
+    method: str
     history: list[dict[str, Any]]
     alarms: list[str]
     best_step: int
     seconds: float
     seconds_per_step: float
     cost: float
-
-
-def compute_learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
-    """Cosine from the full rate to 0 over the run, or constant."""
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+    heads: dict[str, float]
 
 
 def train(
@@ -65,6 +64,9 @@ def train(
     metric_loss: MetricLoss | None = None,
 ) -> TrainedNet:
     """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
+
+    A net that begins with an encoder of pre-training is validated before its first episode, too, so that episodes
+    never end in less than it had.
 
     checkpoint     where the state is kept; an unfinished training of the same settings continues from there.
     progress       called as progress(steps done, number of steps, numbers to show).
@@ -109,7 +111,8 @@ class FewShotTraining(ResumableTraining):
         encoder_state: dict[str, Tensor] | None = None,
         metric_loss: MetricLoss | None = None,
     ):
-        n_steps = max(1, budget.episodes // budget.episodes_per_step)
+        episodes = recipe.episodic * budget.episodes
+        n_steps = max(1, int(episodes) // budget.episodes_per_step) if episodes else 0
         settings = {
             "recipe": to_dict(recipe),
             "data": image_set.sha256,
@@ -146,12 +149,14 @@ class FewShotTraining(ResumableTraining):
         self.net = create_net(budget.encoder, recipe.method, channels, recipe.attention, init).to(device)
         self.origin = describe_origin(image_set)
         set_origin(self.net.backbone, self.origin)
+        self.starts_trained = encoder_state is not None
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
         self.augment = augmentation.build_pipeline(recipe.augment) if recipe.augment else None
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=recipe.learning_rate, fused=True)
+        self.optimizer = build_optimizer(recipe, self.net, recipe.learning_rate)
         self.optimizers = (self.optimizer,)
+        self.average = build_average(self.net, recipe.averaging)
         self.history: list[dict[str, Any]] = []
         self.alarms: list[str] = []
         self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": copy_weights(self.net), "chance": None}
@@ -168,8 +173,8 @@ class FewShotTraining(ResumableTraining):
 
     def compute_loss(self) -> Tensor:
         step = self.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = compute_learning_rate(self.recipe, step, self.n_steps)
+        factor = compute_rate_factor(self.recipe.schedule, step, self.n_steps)
+        set_rate(self.optimizers, self.recipe.learning_rate * factor)
 
         def draw(name: str) -> torch.Generator:
             return randomness.make_generator(self.recipe.seed, f"{name}/{step}")
@@ -182,6 +187,21 @@ class FewShotTraining(ResumableTraining):
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)
         if not torch.isfinite(norm):
             raise self.not_finite()
+
+    def begin(self) -> None:
+        if self.starts_trained:
+            with self.timed():
+                self.select()
+
+    def finish_update(self, loss: float) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+
+    @property
+    def tested(self) -> FewShotNet:
+        """The net that is validated and returned: that of the averaged weights, once there are any."""
+        averaged = self.average is not None and self.step > 0
+        return self.average.module if averaged else self.net  # type: ignore[union-attr,return-value]
 
     def describe_kept(self) -> str:
         best = self.best["step"]
@@ -196,24 +216,23 @@ class FewShotTraining(ResumableTraining):
 
     def select(self) -> None:
         """Validate; keep the weights if they are the best so far; warn when FGSM training fools only itself."""
-        self.net.eval()
+        net = self.tested.eval()
         try:
-            clean = measure_clean(self.net, self.image_set, self.validation, self.device)
-            numbers = validate(self.net, self.image_set, self.validation, self.recipe, self.device, clean)
+            clean = measure_clean(net, self.image_set, self.validation, self.device)
+            numbers = validate(net, self.image_set, self.validation, self.recipe, self.device, clean)
         except FloatingPointError as error:
             raise self.not_finite() from error
         point = {"step": self.step, **numbers}
-        if level_shares := self.net.head.shares():
+        if level_shares := net.head.shares():
             point["shares"] = level_shares
         self.history.append(point)
         if alarm := describe_overfitting(self.history):
             log.warning(alarm)
             self.alarms.append(alarm)
-        shares = list_shares(self.recipe)
-        score = sum(share * numbers[version] for version, share in shares.items())
+        score = compute_score(self.recipe, numbers)
         if score > self.best["score"]:
             chance = describe_chance(clean, self.sampler.n_way)
-            self.best = {"score": score, "step": self.step, "state": copy_weights(self.net), "chance": chance}
+            self.best = {"score": score, "step": self.step, "state": copy_weights(net), "chance": chance}
 
     def latest_numbers(self) -> dict[str, float]:
         if not self.history:
@@ -228,6 +247,7 @@ class FewShotTraining(ResumableTraining):
             "about": {"unfinished": f"selected at step {self.best['step']} of {self.n_steps}"},
             "weights": copy_weights(self.net),
             "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "history": self.history,
             "alarms": self.alarms,
             "best": {key: self.best[key] for key in ("score", "step", "chance")},
@@ -239,6 +259,8 @@ class FewShotTraining(ResumableTraining):
         for key in ("state", "weights"):  # the best net's, and those that training goes on from
             checkpoints.load_weights(self.net, state[key], "the checkpoint")
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.history = check_type(state["history"], list[dict[str, Any]], "the history")
         self.alarms = check_type(state["alarms"], list[str], "the alarms")
         check_type(state["best"], dict[str, float | int | str | None], "the best validation")
@@ -254,6 +276,27 @@ class FewShotTraining(ResumableTraining):
         self.net.load_state_dict(self.best["state"])
         n_support = self.sampler.n_way * self.sampler.n_shot
         cost = compute_cost_limit(self.recipe, n_support, self.sampler.n_way * self.sampler.n_query)
-        median = statistics.median(self.durations)  # without validation
+        median = statistics.median(self.durations) if self.durations else 0.0  # without validation
         alarms = [*self.alarms, *([self.best["chance"]] if self.best["chance"] else [])]
-        return TrainedNet(self.net.eval(), self.history, alarms, self.best["step"], self.seconds, median, cost)
+        net, method, heads = self.choose_head(self.net.eval())
+        return TrainedNet(net, method, self.history, alarms, self.best["step"], self.seconds, median, cost, heads)
+
+    def choose_head(self, net: FewShotNet) -> tuple[FewShotNet, str, dict[str, float]]:
+        """The net with the head that does best on the validation classes: its own, or one of the recipe's `heads`.
+
+        Returns (net, method of its head, score of each head). Other heads keep the weights that they are drawn with.
+        """
+        best, method, scores = net, self.recipe.method, {}
+        for name in dict.fromkeys((method, *self.recipe.heads)) if self.recipe.heads else ():
+            generator = randomness.make_generator(self.recipe.seed, f"head/{name}")
+            candidate = net if name == self.recipe.method else change_head(net, name, generator).to(self.device)
+            numbers = validate(candidate, self.image_set, self.validation, self.recipe, self.device)
+            scores[name] = compute_score(self.recipe, numbers)
+            if scores[name] > scores[method]:
+                best, method = candidate, name
+        return best, method, scores
+
+
+def compute_score(recipe: Recipe, numbers: dict[str, Any]) -> float:
+    """What selection maximises, in [0, 1]: validation accuracies of the recipe's versions, weighted by their shares."""
+    return float(sum(share * numbers[version] for version, share in list_shares(recipe).items()))

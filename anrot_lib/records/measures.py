@@ -23,6 +23,9 @@ class TrainingRecord(TypedDict, total=False):
     seconds: float
     seconds_per_step: float
     pretraining_seconds: float
+    pretraining_steps: int
+    pretraining_seconds_per_step: float
+    heads: dict[str, float]  # validation score of each head that was tried after training
     cost_limit: float
     best_step: int
     precision: str

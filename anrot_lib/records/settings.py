@@ -2,6 +2,8 @@
 VaeRecipe and RankingRecipe as JSON keeps them, with lists in place of tuples.
 """
 
+from typing import NotRequired
+
 from typing_extensions import TypedDict
 
 
@@ -37,6 +39,17 @@ class RecipeRecord(TypedDict):
     attention: bool | None
     seed: int
     pretrain: bool
+    # older records lack these
+    attack: NotRequired[str]
+    attack_eval: NotRequired[bool]
+    trades: NotRequired[float]
+    label_smoothing: NotRequired[float]
+    optimizer: NotRequired[str]
+    weight_decay: NotRequired[float]
+    averaging: NotRequired[float]
+    pretrain_rate: NotRequired[float | None]
+    episodic: NotRequired[float]
+    heads: NotRequired[list[str]]
 
 
 class BudgetRecord(TypedDict):
@@ -58,6 +71,7 @@ class BudgetRecord(TypedDict):
     precision: str
     classes: int
     per_class: int
+    pretrain_batch: NotRequired[int]  # older records lack it
 
 
 class ThreatRecord(TypedDict):

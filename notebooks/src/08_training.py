@@ -94,9 +94,7 @@ plt.show()
 
 # %%
 def my_step_loss(net, episode, recipe, hesim):
-    attacked = episode_loss.make_adversarial_queries(
-        net, episode, episode_loss.make_threat(recipe), P.generator("attack")
-    )
+    attacked = episode_loss.make_adversarial_queries(net, episode, recipe, P.generator("attack"))
     generator = P.generator("noise")
     sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
     noisy = noise.add_gaussian(episode.query, sigma, generator)

@@ -187,7 +187,23 @@ def test_a_pipeline_runs_its_parts_in_order_from_one_generator():
     expected = augmentation.rotate90(augmentation.flip(images, g), g)
     assert torch.equal(augmentation.build_pipeline(("flip", "rotate90"))(images, rng()), expected)
     assert torch.equal(augmentation.build_pipeline(())(images, rng()), images)
-    with pytest.raises(UserError, match="flip, rotate90, color_jitter, blur"):
+    with pytest.raises(UserError, match="flip, crop, rotate90, color_jitter, blur"):
         augmentation.build_pipeline(("flip", "cutout"))
     with pytest.raises(UserError, match=r"\[0, 1\]"):
         augmentation.build_pipeline(("flip",))(images - 1, rng())
+
+
+def test_crop_shifts_each_image_by_whole_pixels():
+    images = torch.arange(16 * 16, dtype=torch.float32).view(1, 1, 16, 16).expand(40, 3, 16, 16) / 256
+    cropped = augmentation.crop(images, rng(), share=1 / 8)
+    shifts = set()
+    for one in cropped:
+        down, right = divmod(round(float(one[0, 8, 8]) * 256) - (8 * 16 + 8) + 2 * 16 + 2, 16)
+        shifts.add((down - 2, right - 2))
+        rows, columns = torch.arange(16) + down - 2, torch.arange(16) + right - 2
+        inside = (rows >= 0) & (rows < 16), (columns >= 0) & (columns < 16)
+        expected = images[0][:, rows[inside[0]]][:, :, columns[inside[1]]]
+        assert torch.equal(one[:, inside[0]][:, :, inside[1]], expected)
+    assert len(shifts) > 15 and {abs(s) for pair in shifts for s in pair} == {0, 1, 2}
+    with pytest.raises(UserError, match="share of the side"):
+        augmentation.crop(images, rng(), share=1.0)

@@ -99,3 +99,14 @@ def test_bad_input_is_named():
         noise.draw_sigma(images, 0.3, 0.1, rng())
     with pytest.raises(UserError, match="sigma"):
         noise.compute_censored_moments(images, 0.0)
+
+
+def test_uniform_noise_has_its_width_and_is_clipped_at_both_ends():
+    images = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(3, 3, 64, 64)
+    noisy = noise.add_uniform(images, 0.2, torch.Generator().manual_seed(0))
+    change = noisy - images
+    assert noisy.min() == 0 and noisy.max() == 1
+    assert change[1].abs().max() <= 0.2 + 1e-6 and change[1].std().item() == pytest.approx(0.2 / 3**0.5, rel=0.02)
+    assert torch.equal(noise.add_uniform(images, 0.0, torch.Generator().manual_seed(0)), images)
+    with pytest.raises(UserError, match="width of uniform noise"):
+        noise.add_uniform(images, -0.1, torch.Generator().manual_seed(0))

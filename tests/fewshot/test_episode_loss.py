@@ -70,6 +70,7 @@ COSTS = {
     "two views": (Recipe(two_views=True), lambda s, q: s + 2 * q),
     "adversarial only": (Recipe(clean=0.0, adversarial=1.0), lambda s, q: 2 * s + 2 * q),
     "mixture": (MIXTURE, lambda s, q: 2 * s + 4 * q),
+    "mixture by TRADES": (replace(MIXTURE, trades=6.0), lambda s, q: 2 * s + 5 * q),
     "mixture, PGD-3": (replace(MIXTURE, attack_steps=3), lambda s, q: 2 * s + 6 * q),
 }
 
@@ -128,8 +129,9 @@ def test_adversarial_queries_keep_the_ball_raise_the_loss_and_leave_the_net(step
     loss_of(net, task, Recipe()).backward()  # gradients that the attack must not touch
     net.backbone.stages[0].eval()  # an odd mixture of flags, to be found again
     before = snapshot(net)
-    threat = episode_loss.make_threat(Recipe(adversarial=1.0, attack_steps=steps))
-    found = episode_loss.make_adversarial_queries(net, task, threat, draw("attack"))
+    recipe = Recipe(adversarial=1.0, attack_steps=steps)
+    threat = episode_loss.make_threat(recipe)
+    found = episode_loss.make_adversarial_queries(net, task, recipe, draw("attack"))
     assert same(snapshot(net), before)
     assert found.shape == task.query.shape and not found.requires_grad
     assert (found - task.query).abs().max() <= threat.eps + 1e-6
@@ -143,7 +145,7 @@ def test_adversarial_queries_keep_the_ball_raise_the_loss_and_leave_the_net(step
 
     at_random = threat.random_start(task.query, draw("attack"))
     assert loss(found) > max(loss(task.query), loss(at_random)) + 0.05
-    nothing = episode_loss.make_adversarial_queries(net, task, replace(threat, eps=0.0, step=0.0), draw("attack"))
+    nothing = episode_loss.make_adversarial_queries(net, task, replace(recipe, eps=0.0), draw("attack"))
     assert torch.equal(nothing, task.query)
 
 
@@ -225,5 +227,44 @@ def test_hesim_has_the_temperature_of_the_recipe(task):
 def test_the_training_attack_runs_on_the_statistics_of_its_batch(task):
     net, modes = net_for(MIXTURE), []
     net.backbone.register_forward_pre_hook(lambda encoder, _: modes.append(encoder.training))
-    episode_loss.make_adversarial_queries(net, task, episode_loss.make_threat(MIXTURE), draw("attack"))
+    episode_loss.make_adversarial_queries(net, task, MIXTURE, draw("attack"))
     assert modes and all(modes)
+    modes.clear()
+    episode_loss.make_adversarial_queries(net, task, replace(MIXTURE, attack_eval=True), draw("attack"))
+    assert modes and not any(modes) and net.backbone.training, "with attack_eval on the running ones"
+
+
+def test_n_fgsm_steps_by_eps_from_noise_of_twice_eps(task):
+    recipe = replace(MIXTURE, attack="n-fgsm", eps=0.05)
+    net = net_for(recipe)
+    changed = (episode_loss.make_adversarial_queries(net, task, recipe, draw("attack")) - task.query).abs()
+    assert 0.14 < changed.max() <= 0.15 + 1e-6, "it may leave the ball, up to 3 eps"
+    noisy = noise.add_uniform(task.query, 0.1, draw("attack"))
+    step = episode_loss.make_adversarial_queries(net, task, recipe, draw("attack")) - noisy
+    inside = (noisy > 0.05) & (noisy < 0.95)
+    moved = step[inside].abs()
+    assert ((moved - 0.05).abs() < 1e-6).float().mean() > 0.99, "all pixels but those of gradient 0"
+    other = replace(recipe, attack_steps=3)  # of several steps it is PGD, within the ball
+    assert (episode_loss.make_adversarial_queries(net, task, other, draw("attack")) - task.query).abs().max() <= 0.0501
+
+
+def test_trades_holds_attacked_predictions_to_the_clean_ones(task):
+    plain, recipe = Recipe(hesim=0.0), Recipe(adversarial=1.0, hesim=0.0, trades=6.0)
+    net = net_for(recipe).eval()
+    clean = loss_of(net, task, plain).item()
+    attacked = episode_loss.make_adversarial_queries(net, task, recipe, draw("attack"))
+    with torch.no_grad():
+        model = net.fit(task.support.flatten(1, 2), task.support_labels)
+        before, after = (net.head.score(model, net.encode(x)).logits.double() for x in (task.query, attacked))
+    divergence = (before.softmax(-1) * (before.log_softmax(-1) - after.log_softmax(-1))).sum(-1).mean().item()
+    assert divergence > 1e-3
+    assert loss_of(net, task, recipe).item() == pytest.approx(0.5 * clean + 0.5 * 6 * divergence, rel=1e-4)
+
+
+def test_label_smoothing_spreads_a_part_of_the_target(task):
+    net = net_for(MIXTURE).eval()
+    sharp, smooth = (loss_of(net, task, Recipe(hesim=0.0, label_smoothing=s)).item() for s in (0.0, 0.3))
+    with torch.no_grad():
+        model = net.fit(task.support.flatten(1, 2), task.support_labels)
+        uniform = -net.head.score(model, net.encode(task.query)).logits.log_softmax(-1).mean().item()
+    assert smooth == pytest.approx(0.7 * sharp + 0.3 * uniform, rel=1e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pytorch_metric_learning.losses import ContrastiveLoss, ProxyNCALoss
 
-from anrot_lib.core import checkpoints, errors
+from anrot_lib.core import checkpoints, errors, randomness
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
@@ -17,6 +17,7 @@ from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.nets import load_net, save_net
+from anrot_lib.fewshot.optimization import compute_rate_factor
 from anrot_lib.settings import Protocol, Recipe
 from tests.helpers import Killed, kill_at, same
 
@@ -318,32 +319,26 @@ def test_an_alarm_is_logged_and_kept(small_set, small_budget, monkeypatch, caplo
     assert training.train(*arguments).alarms == found.alarms
 
 
-def test_the_rate_follows_its_schedule():
-    recipe = Recipe(learning_rate=0.2)
-    assert [training.compute_learning_rate(recipe, k, 4) for k in (0, 2, 4)] == pytest.approx([0.2, 0.1, 0.0])
-    assert training.compute_learning_rate(replace(recipe, schedule="constant"), 3, 4) == 0.2
-
-
 def test_the_optimiser_uses_the_schedule(small_set, small_budget, monkeypatch):
     rates = []
-    real = torch.optim.Adam.step
+    real = torch.optim.AdamW.step
     monkeypatch.setattr(
-        torch.optim.Adam, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a)
+        torch.optim.AdamW, "step", lambda self, *a: rates.append(self.param_groups[0]["lr"]) or real(self, *a)
     )
-    training.train(small_set, Recipe(), change(small_budget, episodes=4), PROTOCOL)
-    assert rates == pytest.approx([training.compute_learning_rate(Recipe(), k, 4) for k in range(4)])
+    training.train(small_set, Recipe(learning_rate=0.01), change(small_budget, episodes=4), PROTOCOL)
+    assert rates == pytest.approx([0.01 * compute_rate_factor("cosine", k, 4) for k in range(4)])
 
 
 def test_gradients_are_clipped(small_set, small_budget, monkeypatch):
     norms = []
-    real = torch.optim.Adam.step
+    real = torch.optim.AdamW.step
 
     def step(self, *rest):
         gradients = [p.grad.flatten() for g in self.param_groups for p in g["params"] if p.grad is not None]
         norms.append(torch.cat(gradients).norm().item())
         return real(self, *rest)
 
-    monkeypatch.setattr(torch.optim.Adam, "step", step)
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
     for clip in (1e9, 1e-3):
         training.train(small_set, Recipe(clip=clip), change(small_budget, episodes=1), PROTOCOL)
     assert norms[0] > 0.1 and norms[1] <= 1e-3 * (1 + 1e-4)
@@ -368,3 +363,72 @@ def test_the_net_is_selected_on_the_validation_classes(small_set, small_budget, 
     assert {manifest.split for manifest in manifests} == {"val"}
     seen = {c for manifest in manifests for c in manifest.rows.classes.ravel()}
     assert seen <= set(small_set.splits["val"]) and not seen & set(small_set.splits["test"])
+
+
+def test_a_trained_encoder_is_a_candidate_before_its_first_episode(small_set, small_budget, monkeypatch):
+    encoder = create_net("tiny", "anrot", generator=randomness.make_generator(7, "other")).backbone.state_dict()
+    scores = iter([0.9, 0.1, 0.2, 0.3])
+    monkeypatch.setattr(training, "validate", lambda *_: {"clean": next(scores)})
+    trained = training.train(small_set, Recipe(), small_budget, PROTOCOL, encoder_state=encoder)
+    assert (trained.best_step, [point["step"] for point in trained.history]) == (0, [0, 3, 6, 8])
+    assert same(dict(trained.net.backbone.state_dict()), encoder)
+
+
+def test_a_recipe_without_episodes_returns_the_encoder_as_it_came(small_set, small_budget, tmp_path):
+    encoder = create_net("tiny", "anrot", generator=randomness.make_generator(7, "other")).backbone.state_dict()
+    recipe = Recipe(method="cosine", hesim=0.0, pretrain=True, episodic=0.0)
+    arguments = (small_set, recipe, small_budget, PROTOCOL, tmp_path / "net.pt")
+    trained = training.train(*arguments, encoder_state=encoder)
+    assert same(dict(trained.net.backbone.state_dict()), encoder)
+    assert (trained.best_step, trained.seconds_per_step, len(trained.history)) == (0, 0.0, 1)
+    assert training.train(*arguments, encoder_state=encoder).history == trained.history
+
+
+def test_episodes_can_be_a_part_of_the_budget(small_set, small_budget):
+    recipe = Recipe(pretrain=True, episodic=0.5)
+    steps = []
+    training.train(small_set, recipe, small_budget, PROTOCOL, progress=lambda done, *_: steps.append(done))
+    assert steps == [1, 2, 3, 4]
+
+
+def test_the_averaged_weights_are_tested_and_returned(small_set, small_budget, monkeypatch):
+    weights, tested = [], []
+    real = training.FewShotTraining.finish_update
+    name = "stages.0.0.weight"
+
+    def finish(self, loss):
+        weights.append(dict(self.net.backbone.named_parameters())[name].detach().clone())
+        real(self, loss)
+
+    monkeypatch.setattr(training.FewShotTraining, "finish_update", finish)
+    monkeypatch.setattr(
+        training, "validate", lambda net, *_: tested.append(net.backbone.state_dict()[name].clone()) or {"clean": 0.5}
+    )
+    recipe = Recipe(averaging=0.5)
+    trained = training.train(small_set, recipe, change(small_budget, episodes=3), PROTOCOL)
+    average = weights[0]  # the first update copies the weights
+    for n, latest in enumerate(weights[1:], 1):
+        kept = min(0.5, (n + 1) / (n + 10))
+        average = kept * average + (1 - kept) * latest
+    torch.testing.assert_close(tested[-1], average)
+    torch.testing.assert_close(trained.net.backbone.state_dict()[name], average)
+    assert not torch.equal(weights[-1], average)
+
+
+def test_a_killed_training_with_averaged_weights_ends_in_the_same_bytes(small_set, small_budget, tmp_path):
+    recipe = Recipe(averaging=0.9, optimizer="sgd", schedule="one-cycle", weight_decay=1e-3)
+    whole = training.train(small_set, recipe, small_budget, PROTOCOL)
+    with pytest.raises(Killed):
+        training.train(small_set, recipe, small_budget, PROTOCOL, tmp_path / "net.pt", progress=kill_at(5))
+    resumed = training.train(small_set, recipe, small_budget, PROTOCOL, tmp_path / "net.pt")
+    assert same(dict(whole.net.state_dict()), dict(resumed.net.state_dict())) and whole.history == resumed.history
+
+
+def test_the_head_that_validates_best_is_chosen(small_set, small_budget, monkeypatch):
+    by_head = {"GaussianHead": 0.4, "Prototypes": 0.6}
+    monkeypatch.setattr(training, "validate", lambda net, *_: {"clean": by_head[type(net.head).__name__]})
+    trained = training.train(small_set, Recipe(heads=("cosine",)), small_budget, PROTOCOL)
+    assert (trained.method, trained.heads) == ("cosine", {"anrot": 0.4, "cosine": 0.6})
+    assert type(trained.net.head).__name__ == "Prototypes" and not trained.net.training
+    by_head["GaussianHead"] = 0.6
+    assert training.train(small_set, Recipe(heads=("cosine",)), small_budget, PROTOCOL).method == "anrot"

@@ -64,7 +64,8 @@ def build_extractor(
     if trains:
         recipe = settings.Recipe(method="prototypes", hesim=0.0, pretrain=True)
         with bar(f"train the extractor {budget.encoder}", budget.pretrain_steps) as progress:
-            state, _ = pretraining.pretrain(image_set, recipe, budget, work / "extractor.pt", device, progress=progress)
+            file = work / "extractor.pt"
+            state = pretraining.pretrain(image_set, recipe, budget, file, device, progress=progress).encoder
         encoder.load_state_dict(state)
     name = f"{budget.encoder}, trained on the {len(image_set.splits['train'])} base classes"
     return extractors.wrap_encoder(encoder, name).to(device)

@@ -86,7 +86,8 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
     add_options(parser.add_argument_group("episodes"), Protocol, "way", "shot")
     if trains:
         training = parser.add_argument_group("training")
-        add_options(training, Budget, "encoder", "episodes", defaults=PRESET_DEFAULTS)
+        lengths = ("encoder", "episodes", "episodes_per_step", "pretrain_steps", "pretrain_batch")
+        add_options(training, Budget, *lengths, defaults=PRESET_DEFAULTS)
         add_options(training, Recipe, defaults=describe_defaults(list_rows(), otherwise="that of the method"))
     if tests:
         testing = parser.add_argument_group("testing")

@@ -4,18 +4,18 @@ Frozen batch norms need statistics. Without ImageNet weights they come from a cl
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.core import devices, randomness
+from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import make_key
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.resumable import StepProgress, run_resumable
-from anrot_lib.fewshot.pretraining import ClassifierTraining, build_linear
+from anrot_lib.core.resumable import ResumableTraining, StepProgress, run_resumable
+from anrot_lib.fewshot.pretraining import build_linear
 from anrot_lib.ranking import embedders
 from anrot_lib.ranking.data.batches import Sampler
 from anrot_lib.ranking.data.sets import RankingSet
@@ -66,6 +66,52 @@ def build_initial_net(
     train_classifier(net, recipe, data, settings, file, torch.device(device), precision, progress)
     epochs = f"{recipe.pretrain_epochs} epoch{'s' if recipe.pretrain_epochs > 1 else ''}"
     return net, f"scratch, then a classifier of the {data.train.classes} training classes for {epochs}"
+
+
+class ClassifierTraining(ResumableTraining):
+    """Cross-entropy of a classifier, at a rate that falls from the optimizer's to 0 along half a cosine.
+
+    compute_logits  gives (logits (B, classes), labels (B,)) of a step, by its number.
+    save_every      a checkpoint is due after so many steps, and at the end.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        settings: dict[str, Any],
+        n_steps: int,
+        save_every: int,
+        compute_logits: Callable[[int], tuple[Tensor, Tensor]],
+        title: str,
+    ):
+        super().__init__(settings, n_steps)
+        self.net, self.optimizers, self.save_every, self.compute_logits = net, (optimizer,), save_every, compute_logits
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
+        self.title = title
+
+    def compute_loss(self) -> Tensor:
+        logits, labels = self.compute_logits(self.step)
+        return nn.functional.cross_entropy(logits.float(), labels)
+
+    def finish_update(self, loss: float) -> None:
+        self.schedule.step()
+
+    def finish_step(self) -> bool:
+        return self.step % self.save_every == 0 or self.step == self.n_steps
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {
+            "weights": self.net.state_dict(),
+            "optimizer": self.optimizers[0].state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        checkpoints.load_weights(self.net, state["weights"], "the checkpoint")
+        self.optimizers[0].load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
 
 
 def train_classifier(
