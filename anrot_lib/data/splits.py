@@ -128,6 +128,14 @@ def _counts(n: int, fractions: Sequence[float]) -> list[int]:
     return counts
 
 
+def make_name_key(name: str) -> str:
+    """The form in which class names are compared: apart from case, Unicode form, spaces, zeros before a number."""
+    text = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    text = unicodedata.normalize("NFKC", text.casefold()).replace("i\u0307", "i")
+    text = re.sub(r"(?<![\d.])0+(?=\d)", "", text)
+    return "/".join(re.sub(r"[\s_-]+", " ", part).strip() for part in text.split("/"))
+
+
 def _plain(name: str) -> str:
     """Lower case, composed accents, no possessive; "_" for each run of spaces, dots and dashes."""
     text = unicodedata.normalize("NFKC", name).casefold().replace("\\", "/").strip("/ ")

@@ -1,17 +1,20 @@
 """Predict classes of photos: a folder a class as the support set, photos to name, probabilities back."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers import layouts
 from anrot_lib.data.readers.decode import BadImage, decode
 from anrot_lib.data.readers.folders import walk_images
-from anrot_lib.data.readers.items import IMAGE_SUFFIXES, is_image, list_subfolders, read_image_file
+from anrot_lib.data.readers.items import IMAGE_SUFFIXES, list_subfolders, read_image_file
 from anrot_lib.fewshot.classifier import FewShotNet
+
+log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
@@ -34,7 +37,10 @@ def list_support_files(folder: Path) -> dict[str, list[Path]]:
     if empty := [path.name for path in list_subfolders(folder) if not any(walk_images(path))]:
         raise UserError(f"the class folder {empty[0]!r} in {folder} holds no photos; add one or remove the folder")
     classes: dict[str, list[Path]] = {}
-    for item in layouts.read(folder).items if list_subfolders(folder) else ():
+    listed = layouts.read(folder) if list_subfolders(folder) else None
+    if listed is not None and listed.ignored:
+        log.info("%s: %s", escape_control(str(folder)), listed.summary)
+    for item in listed.items if listed is not None else ():
         if item.row >= 0 or item.problem:
             raise UserError(f"{folder}: {item.file!r} is no photo ({item.problem or 'it is a row of an array'})")
         classes.setdefault(item.class_name, []).append(item.path)
@@ -44,13 +50,13 @@ def list_support_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def list_query_files(query: Path) -> list[Path]:
-    """The photos to name: one file, or all photos of a folder."""
+    """The photos to name: one file, or all photos of a folder and of those in it."""
     query = Path(query)
     if query.is_file():
         return [query]
     if not query.is_dir():
         raise UserError(f"there is no photo or folder {query}")
-    if not (files := sorted(path for path in query.iterdir() if is_image(path.name))):
+    if not (files := list(walk_images(query))):
         raise UserError(f"the folder {query} holds no photos ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
@@ -82,5 +88,6 @@ def predict(net: FewShotNet, support: Path, query: Path, size: int) -> list[Pred
     for file, row in zip(queries, probabilities, strict=True):
         order = row.argsort(descending=True).tolist()
         names = list(classes)
-        predictions.append(Prediction(file.name, {names[k]: row[k].item() for k in order}))
+        name = file.relative_to(query).as_posix() if file != Path(query) else file.name
+        predictions.append(Prediction(name, {names[k]: row[k].item() for k in order}))
     return predictions

@@ -107,3 +107,44 @@ def test_one_changed_pixel_makes_another_image():
     split = {"train": (5, 6), "val": (3, 4), "test": (0, 1, 2)}
     changed = build_image_set("x", pixels, base.labels, list("tuvwxyz"), split)
     assert find_seen(describe_origin(base), changed).images == 11
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested"),
+    [
+        ("n01532829_house_finch", "n01532829"),
+        ("birds/owl", "owl"),
+        ("Owl", "night birds/owl"),
+        ("001.Black_footed_Albatross", "Black footed Albatross"),
+        ("aquarium_fish", "Aquarium fish"),
+        ("caf\u00e9", "CAFE\u0301"),
+        ("\uff4fwl", "owl "),
+        ("7", "007"),
+    ],
+)
+def test_a_class_is_known_again_under_a_usual_other_spelling(trained, tested):
+    first = make(names=[trained, *"bcdefg"])
+    second = make(names=[*"tuvwxy", tested], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
+    assert find_seen(describe_origin(first), second).trained == (tested,)
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested"),
+    [
+        ("Greek/character05", "Latin/character05"),
+        ("train/12", "test/12"),
+        ("wing", "swing"),
+        ("n01532829", "n01532828"),
+        ("owl", "owls"),
+    ],
+)
+def test_other_classes_are_not_taken_for_known_ones(trained, tested):
+    first = make(names=[trained, *"bcdefg"])
+    second = make(names=[*"tuvwxy", tested], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
+    assert not find_seen(describe_origin(first), second)
+
+
+def test_a_last_word_that_two_classes_share_names_neither():
+    first = make(names=["red/wing", "blue/wing", *"cdefg"])
+    second = make(names=[*"tuvwxy", "wing"], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
+    assert not find_seen(describe_origin(first), second)

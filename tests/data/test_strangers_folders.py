@@ -66,6 +66,15 @@ def tree(folder, *patterns, images=2, suffix="png"):
         (("images_train", "images_test"), ("train", "test")),
         (("train2017", "val2017", "test2017"), ("train", "val", "test")),
         (("TRAIN SET", "Test-Set"), ("train", "test")),
+        (("train_set", "validate", "test_set"), ("train", "val", "test")),
+        (("birds_train", "birds_test"), ("train", "test")),
+        (("few_shot_train", "few_shot_val", "few_shot_test"), ("train", "val", "test")),
+        (("ILSVRC2012_img_train", "ILSVRC2012_img_val"), ("train", "val")),
+        (("TrainIJCNN2013", "TestIJCNN2013"), ("train", "test")),
+        (("trainA", "testA"), ("train", "test")),
+        (("trn", "tst"), ("train", "test")),
+        (("seen", "unseen"), ("train", "test")),
+        (("训练集", "测试集"), ("train", "test")),
     ],
 )
 def test_folders_of_a_split_are_known_by_their_usual_names(tmp_path, names, parts):
@@ -102,6 +111,10 @@ def test_classes_on_both_sides_of_a_split_are_refused_not_counted_twice(tmp_path
         (("train/a|b", "training/c|d", "test/e"), "'train' and 'training' both look like the train part"),
         (("trainval/a|b", "train/a", "val/b", "test/c"), "both look like the train part"),
         (("train/a|b", "holdout/c|d"), "'train' looks like a part of a split, and 'holdout' beside it does not"),
+        (("tr/a|b", "te/c|d"), "'te' and 'tr' may be the parts of a split"),
+        (("Trainingsdaten/a|b", "Testdaten/c"), "'Testdaten' and 'Trainingsdaten' may be the parts of a split"),
+        (("mini/train/a|b", "mini/test/c", "tiered/train/d", "tiered/test/e"), "'mini' is split into train and test"),
+        (("images/train/a|b", "images/test/c", "thumbnails"), "'images' is split into train and test"),
         (("train", "val", "test"), "look like the parts of a split, but hold no folder for each class"),
         (("train/a|b|c", "test"), "only train has images with classes.*--split random"),
         (("train/a|b|c", "test/images"), "only train has images with classes.*--split random"),
@@ -129,6 +142,20 @@ def tiny_imagenet(folder):
     (folder / "wnids.txt").write_text("n01\nn02\nn03\nn04\n")
     (folder / "words.txt").write_text("n01\tfish\nn02\tdog\n")
     return folder
+
+
+@pytest.mark.parametrize("place", ["val_annotations.txt", "val/labels.txt", "val/images/val_annotations.txt"])
+def test_the_annotations_of_a_part_may_lie_beside_it_or_in_it(tmp_path, place):
+    folder = tiny_imagenet(tmp_path / "x")
+    (folder / "val" / "val_annotations.txt").rename(folder / place)
+    assert sum(item.split == "val" for item in layouts.read(folder).items) == 8
+
+
+def test_annotations_that_number_named_classes_are_refused(tmp_path):
+    folder = tiny_imagenet(tmp_path / "x")
+    (folder / "val" / "val_annotations.txt").write_text("".join(f"val_{k}.JPEG {k % 4}\n" for k in range(8)))
+    with pytest.raises(UserError, match="calls the classes by numbers, such as '0', and the other folders by names"):
+        layouts.read(folder)
 
 
 def test_tiny_imagenet_is_read_with_its_annotations(tmp_path):
@@ -167,6 +194,9 @@ def test_tiny_imagenet_is_read_with_its_annotations(tmp_path):
         (("fish/ray|shark", "tree/oak|elm"), ("fish/ray", "fish/shark", "tree/elm", "tree/oak")),
         (("fish/ray|shark|other", "tree/oak|elm|other"), 6),
         (("cup|ball|pen/train|test",), ("ball", "cup", "pen")),
+        (("cup|ball|pen/2020-01-03|2020-01-04",), ("ball", "cup", "pen")),
+        (("cup/20200103|20200104", "ball/20200201", "pen/20200301|20200302"), ("ball", "cup", "pen")),
+        (("birds/owl|wren/2020-01-03|2020-01-04", "fish/cod|eel/2020-01-03"), 4),
     ],
 )
 def test_sessions_belong_to_their_class_and_groups_hold_classes(tmp_path, patterns, classes):
@@ -185,6 +215,9 @@ def test_twelve_objects_in_three_sessions_are_twelve_classes_in_one_part_each(tm
     [
         (("red|green/apple|pear",), "a folder 'apple' lies in 'green' and in 'red', so it is one class or several"),
         (("1|2|3/1|2|3",), "one class or several"),
+        (("apple/apple_1|apple_2", "cap/cap_1|cap_2|cap_3"), "'apple_1' in 'apple' is a class, or some of the images"),
+        (("apple/110_13051|110_13060", "cap/98_1|98_2"), "is a class, or some of the images of the class 'apple'"),
+        (("session1/Cat|dog", "session2/cat|dog"), "'Cat' and 'cat' differ in capital letters only"),
         (("animals/cat|dog", "bus"), "'bus' holds images and 'animals' holds folders of images"),
     ],
 )
@@ -206,6 +239,13 @@ NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
         (("birds/Owl", "birds/owl"), "'birds/Owl' and 'birds/owl'"),
         (("Tree/oak", "tree/elm"), "'Tree' and 'tree'"),
         ((NFC, NFD), r"'cafe\\u0301' and 'caf\\xe9' differ in the Unicode form"),
+        (("\uff43at", "cat"), r"'cat' and '\\uff43at' differ in their Unicode form only"),
+        (("cat\u200b", "cat"), r"'cat' and 'cat\\u200b' differ in their Unicode form only"),
+        (("Stra\xdfe", "STRASSE"), "'STRASSE' and 'Stra\xdfe' differ in capital letters only"),
+        (("red fox", "red_fox"), "'red fox' and 'red_fox' differ in spaces, dashes or underscores only"),
+        (("red fox", "red\xa0fox"), r"'red fox' and 'red\\xa0fox' differ in spaces, dashes or underscores only"),
+        (("cat ", "cat"), "'cat' and 'cat ' differ in spaces"),
+        (("1", "01"), "'01' and '1' differ in zeros before a number only"),
     ],
 )
 def test_twin_folders_are_refused_and_both_named(tmp_path, twins, message):
@@ -219,6 +259,26 @@ def test_twins_in_two_parts_of_a_split_are_a_shared_class_and_never_two(tmp_path
         read_split(tmp_path)
     with pytest.raises(UserError, match="'Cat' and 'cat' differ in capital letters only"):
         split_choice.choose(layouts.read(tmp_path), "random", 0)
+
+
+@pytest.mark.parametrize("twin", ["cat", "CAT", "\uff43at", "cat ", "cat\u200b"])
+def test_no_spelling_of_a_class_lets_it_into_two_parts_of_a_split(tmp_path, twin):
+    tree(tmp_path, "train/Cat|dog", f"test/{twin}|emu")
+    with pytest.raises(UserError, match=r"train and test share 1 class \(Cat\)"):
+        read_split(tmp_path)
+
+
+def test_background_and_evaluation_of_omniglot_are_its_split_unless_the_published_one_fits(tmp_path):
+    tree(
+        tmp_path, "images_background_small1/Greek|Latin/character01|character02", "images_evaluation/Oriya/character01"
+    )
+    assert read_split(tmp_path) == {
+        "train": ("Greek/character01", "Greek/character02", "Latin/character01", "Latin/character02"),
+        "test": ("Oriya/character01",),
+    }
+    tree(tmp_path, "images_background_small2/Greek/character01")
+    with pytest.raises(UserError, match="small1 and images_background_small2 hold the same drawings; keep one"):
+        layouts.read(tmp_path)
 
 
 def test_twin_labels_of_a_csv_are_refused(tmp_path):
@@ -254,6 +314,14 @@ FORMS = {
     "no suffix": ("{part}.csv", "image_id,label\n", "{name}/{i},{name}\n"),
     "capital header": ("{part}.CSV", "Image Name , Class\n", "{name}/{i}.png , {name}\n"),
     "utf-16": ("{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
+    "carriage returns": ("{part}.csv", "filename,label\r", "{name}/{i}.png,{name}\r"),
+    "a remark": ("{part}.csv", "# our split\nfilename,label\n", "{name}/{i}.png,{name}\n"),
+    "of a spreadsheet": ("{part}.csv", "sep=;\nfilename;label\n", "{name}/{i}.png;{name}\n"),
+    "numbered lines": ("{part}.csv", "", "{i},{name}/{i}.png,{name}\n"),
+    "called after the set": ("shop_{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
+    "camel case": ("shop{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
+    "numbered lists": ("{part}list01.txt", "", "{name}/{i}.png {name}\n"),
+    "in some folder": ("by hand/2024/{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
     "other words": ("meta_{part}.csv", "file,category\n", "{name}/{i}.png,{name}\n"),
 }
 
@@ -263,8 +331,8 @@ def test_the_split_files_of_the_owner_are_read_in_every_usual_form(tmp_path, for
     tree(tmp_path, f"images/{'|'.join(KINDS)}")
     name, header, line = FORMS[form]
     for part in OWN:
-        path = tmp_path / name.format(part=part)
-        path.parent.mkdir(exist_ok=True)
+        path = tmp_path / name.format(part=part.capitalize() if form == "camel case" else part)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(header + rows(part, line), "utf-16" if form == "utf-16" else "utf-8")
     listed = layouts.read(tmp_path)
     assert read_split(tmp_path) == OWN and listed.layout == "csv" and len(listed.items) == 12
@@ -281,6 +349,9 @@ def write_lists(folder, kind):
     elif kind == "one table":
         text = "".join(rows(part, "{name}/{i}.png;{name};{part}\n") for part in OWN)
         (folder / "labels.csv").write_text("image;species;set\n" + text)
+    elif kind == "flag":
+        lines = [line for part in OWN for line in rows(part, f"{{name}}/{{i}}.png,{{name}},{int(part != 'test')}\n")]
+        (folder / "labels.csv").write_text("filename,label,is_train\n" + "".join(lines))
     elif kind == "json":
         for part, names in OWN.items():
             listed = [
@@ -288,6 +359,46 @@ def write_lists(folder, kind):
             ]
             content = {"label_names": list(names), "image_names": [v[1] for v in listed]}
             (folder / f"{part}.json").write_text(json.dumps(content | {"image_labels": [v[2] for v in listed]}))
+
+
+def test_a_column_of_yes_and_no_for_training_is_the_split(tmp_path):
+    write_lists(tree(tmp_path, f"images/{'|'.join(KINDS)}"), "flag")
+    assert read_split(tmp_path) == {"train": (*OWN["train"], *OWN["val"]), "test": OWN["test"]}
+
+
+def test_a_list_without_a_header_and_with_two_labels_is_named(tmp_path):
+    tree(tmp_path, "images/" + "|".join(KINDS))
+    lines = [f"{name}/{i}.png,{'ab'[i]},x{n % 2}" for n, name in enumerate(KINDS) for i in range(2)]
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="any of the columns 2 and 3 may be the label; name the columns"):
+        read_split(tmp_path)
+
+
+def test_the_split_lists_of_two_folders_are_not_chosen_between(tmp_path):
+    tree(tmp_path, f"images/{'|'.join(KINDS)}")
+    for place in ("one", "two"):
+        for part in OWN:
+            path = tmp_path / "by" / place / f"{part}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("filename,label\n" + rows(part, "{name}/{i}.png,{name}\n"))
+    with pytest.raises(UserError, match="one is one of 2 folders with lists of a split"):
+        read_split(tmp_path)
+
+
+def test_the_validation_list_beside_a_test_list_is_not_tested_on(tmp_path):
+    tree(tmp_path, f"images/{'|'.join(KINDS)}")
+    for part, name in zip(OWN, ("train", "eval", "test"), strict=True):
+        (tmp_path / f"{name}.csv").write_text("filename,label\n" + rows(part, "{name}/{i}.png,{name}\n"))
+    assert read_split(tmp_path) == OWN
+
+
+def test_one_list_of_a_split_that_is_not_understood_is_not_left_out(tmp_path):
+    tree(tmp_path, f"images/{'|'.join(KINDS)}")
+    for part in OWN:
+        (tmp_path / f"{part}.csv").write_text("filename,label\n" + rows(part, "{name}/{i}.png,{name}\n"))
+    (tmp_path / "val.csv").write_text("fruit,price\nkaki,2\n")
+    with pytest.raises(UserError, match=r"not understood \(.*val\.csv.*choose --split folders"):
+        read_split(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["class lists", "class,split", "one table", "json"])
@@ -302,6 +413,10 @@ def test_lists_of_classes_tables_and_json_are_read_too(tmp_path, kind):
         ("train.csv", "fruit,price\nkaki,2\n"),
         ("split/train.txt", "mostly the red ones\n"),
         ("splits.json", '{"train": ["kind0"]}'),
+        ("split.yaml", "train: [kind0, kind1]\n"),
+        ("train.jsonl", '{"file": "kind0/0.png", "label": "kind0"}\n'),
+        ("splits/splits.mat", "MATLAB"),
+        ("shop_test.xlsx", "PK"),
         ("train_split.csv", "0\n1\n2\n"),
         ("test.csv", "filename,notes\n0.png,blurred\n"),
     ],
@@ -362,7 +477,15 @@ def write_idx(path, array):
 
 
 @pytest.mark.parametrize(
-    "form", ["{0}-images-idx3-ubyte", "{0}-images.idx3-ubyte", "{0}-images-idx3-ubyte.gz", "folder"]
+    "form",
+    [
+        "{0}-images-idx3-ubyte",
+        "{0}-images.idx3-ubyte",
+        "{0}-images-idx3-ubyte.gz",
+        "MNIST/raw/{0}-images-idx3-ubyte",
+        "{0}-images-idx3-ubyte/{0}-images.idx3-ubyte",
+        "folder",
+    ],
 )
 def test_idx_files_are_read_with_dot_and_gz_and_in_a_folder_of_their_name(tmp_path, form):
     chance = np.random.default_rng(0)
@@ -377,7 +500,9 @@ def test_idx_files_are_read_with_dot_and_gz_and_in_a_folder_of_their_name(tmp_pa
     assert np.array_equal(listed.open(item), arrays["t10k"][0][7]) and item.class_name == "2"
 
 
-@pytest.mark.parametrize("stem", ["CIFAR_FS_{0}", "FC100_{0}", "miniImageNet_category_split_{0}", "{0}"])
+@pytest.mark.parametrize(
+    "stem", ["CIFAR_FS_{0}", "CIFAR-FS/cifar-fs-{0}", "{0}set", "FC100_{0}", "miniImageNet_category_split_{0}", "{0}"]
+)
 @pytest.mark.parametrize("local", [True, False])
 def test_the_pickles_of_metaoptnet_are_read(tmp_path, disk, stem, local):
     first = 0
@@ -385,7 +510,9 @@ def test_the_pickles_of_metaoptnet_are_read(tmp_path, disk, stem, local):
         images = np.concatenate(list(disk.pictures([f"{part}{c}" for c in range(n)]).values()))
         content = {b"data": images, b"labels": [c + (0 if local else first) for c in range(n) for _ in range(2)]}
         name = part.replace("train", "train_phase_train") if stem.startswith("mini") else part
-        (tmp_path / f"{stem.format(name)}.pickle").write_bytes(pickle.dumps(content, 2))
+        path = tmp_path / f"{stem.format(name)}.pickle"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(pickle.dumps(content, 2))
         first += n
     split = read_split(tmp_path)
     assert {part: len(names) for part, names in split.items()} == {"train": 6, "val": 2, "test": 3}
@@ -401,13 +528,44 @@ def test_numbers_that_may_or_may_not_be_the_same_classes_are_refused(tmp_path, d
 
 
 @pytest.mark.parametrize("file", ["train_data.hdf5", "images.npz", "set.tar.gz", "data.parquet"])
-def test_forms_that_are_not_read_are_named_with_those_that_are(tmp_path, file):
-    (tmp_path / file).write_bytes(b"\x89HDF\r\n")
+@pytest.mark.parametrize("below", ["", "miniimagenet/"])
+def test_forms_that_are_not_read_are_named_with_those_that_are(tmp_path, file, below):
+    (tmp_path / below).mkdir(exist_ok=True)
+    (tmp_path / below / file).write_bytes(b"\x89HDF\r\n")
     with pytest.raises(UserError, match=rf"{file} cannot be read; what can be read: folders of images .* IDX"):
         layouts.read(tmp_path)
 
 
+def test_whatever_is_in_a_folder_without_images_the_forms_that_are_read_are_named(tmp_path):
+    (tmp_path / "train.images").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no image found .* what can be read: folders of images .* IDX"):
+        layouts.read(tmp_path)
+
+
 # --- names and places ---
+
+
+def test_a_dry_run_refuses_what_the_real_run_refuses(tmp_path, shop, monkeypatch):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
+    prepare(shop, name="mine", size=8, seed=0)
+    other = next(
+        s for s in range(1, 9) if splits.draw_split(plan_names(shop), s) != splits.draw_split(plan_names(shop), 0)
+    )
+    (shop / "kaki" / "broken.jpg").write_bytes(b"x")
+    for act in (plan, prepare):
+        for options, message in (
+            ({"name": "Synthetic"}, "name of an embedded set"),
+            ({"name": "mine", "seed": other}, "exists with another split"),
+            ({"name": "../"}, "cannot be the name of a set"),
+            ({"on_duplicates": "ignore"}, "--on-duplicates must be one of"),
+            ({}, "1 of 21 images cannot be read"),
+        ):
+            with pytest.raises(UserError, match=message):
+                act(shop, size=8, **options)
+
+
+def plan_names(folder):
+    return layouts.read(folder).class_names
 
 
 def test_the_name_of_the_embedded_set_is_reserved(tmp_path, shop, monkeypatch):

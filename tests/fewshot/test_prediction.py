@@ -113,3 +113,17 @@ def test_what_cannot_be_used_is_one_sentence(what, photos, small_net):
 def test_query_files_are_one_or_all_of_a_folder(photos):
     assert list_query_files(photos / "query" / "sea.png") == [photos / "query" / "sea.png"]
     assert len(list_query_files(photos / "query")) == 3
+
+
+def test_photos_in_folders_of_the_query_are_named_with_their_folder(photos, small_net):
+    (photos / "query" / "more").mkdir()
+    photo(COLOURS["sea"], 7).save(photos / "query" / "more" / "sea.png")
+    named = predict(small_net, photos / "support", photos / "query", 16)
+    assert [p.file for p in named] == [*(f"{name}.png" for name in COLOURS), "more/sea.png"]
+
+
+def test_files_of_the_support_set_that_are_no_photos_are_said_to_be_passed_over(photos, caplog):
+    (photos / "support" / "sea" / "raw.cr2").write_bytes(b"x")
+    with caplog.at_level("INFO"):
+        list_support_files(photos / "support")
+    assert "1 files that are no images were passed over" in caplog.text

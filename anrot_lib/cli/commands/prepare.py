@@ -82,6 +82,9 @@ def print_plan(source: Path | str, options: PrepareOptions) -> int:
         options.seed,
         rotations=options.rotations,
         on_bad=options.on_bad,
+        name=options.name,
+        on_duplicates=options.on_duplicates,
+        replace_split=options.replace,
     )
     print(f"{plan.source}; {plan.split}")
     print(

@@ -14,7 +14,7 @@ import numpy as np
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.near_copies import compute_digests, find_near_copies, group_identical
-from anrot_lib.data.splits import SPLITS, list_briefly
+from anrot_lib.data.splits import SPLITS, list_briefly, make_name_key
 
 MODES = ("error", "quarantine", "report")
 
@@ -86,8 +86,8 @@ class Report:
 
 
 def describe_shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[str]:
-    """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever case."""
-    keys = {s: {str(name).casefold(): str(name) for name in names} for s, names in splits.items()}
+    """ "train and test share 1 class (ant)" for every two splits with a class in common, in whatever spelling."""
+    keys = {s: {make_name_key(str(name)): str(name) for name in names} for s, names in splits.items()}
     return [
         f"{a} and {b} share {list_briefly(names)}"
         for a, b in combinations(keys, 2)
@@ -96,7 +96,7 @@ def describe_shared_classes(splits: Mapping[str, Iterable[str | int]]) -> list[s
 
 
 def check_class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
-    """UserError, with the names, if a class is in two splits (in whatever case)."""
+    """UserError, with the names, if a class is in two splits (in whatever spelling, see `make_name_key`)."""
     if shared := describe_shared_classes(splits):
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
 

@@ -4,8 +4,9 @@ A few-shot accuracy is an accuracy on classes that the net has never seen. A net
 reaches far more, and nothing in the number shows it. So a net carries an `Origin`, and every test asks `check_unseen`.
 """
 
-import unicodedata
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import nn
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.packed import digest_rows
+from anrot_lib.data.splits import list_spellings, make_name_key
 
 NAMED = 5  # classes that a message names
+NUMBERED = re.compile(r"(?!n\d{8}$)\D{0,12}[\d/]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,16 +116,18 @@ def get_origin(encoder: nn.Module) -> Origin | None:
 
 
 def find_seen(origin: Origin, image_set: ImageSet) -> Seen:
-    """The test classes, by name in whatever case, and the test images, by their pixels, that a net has seen."""
+    """The test classes, by name in whatever spelling, and the test images, by their pixels, that a net has seen."""
     names = image_set.split_names["test"]
     rows = image_set.rows("test")
     if (origin.sha256, origin.split_hash) == (image_set.sha256, image_set.split_hash):
         # the classes of its splits are disjoint, and copies were looked for
         return Seen((), (), 0, len(names), len(rows))
-    trained, selected = ({_key(name) for name in known} for known in (origin.trained, origin.selected))
+    known = _name_keys({*origin.trained, *origin.selected})
+    trained, selected = ({k for name in some for k in known[name]} for some in (origin.trained, origin.selected))
+    keys = _name_keys(names)
     return Seen(
-        trained=tuple(name for name in names if _key(name) in trained),
-        selected=tuple(name for name in names if _key(name) in selected),
+        trained=tuple(name for name in names if keys[name] & trained),
+        selected=tuple(name for name in names if keys[name] & selected),
         images=int(np.isin(digest_rows(image_set.images, rows), origin.images).sum()),
         n_classes=len(names),
         n_images=len(rows),
@@ -149,5 +154,19 @@ def check_unseen(
     return seen
 
 
-def _key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+def _name_keys(names: Iterable[str]) -> dict[str, set[str]]:
+    """{name: the keys by which a class is known again}, whatever set it is in: case, synset id, group, number aside.
+
+    "n01532829_house_finch" is "n01532829", "birds/owl" is "owl", "001.Black_footed_Albatross" is without its number.
+    A key that two of the names share stands for neither, and a number alone (character01) for no class.
+    """
+    keys = {name: {make_name_key(name), *list_spellings(name)} for name in names}
+    counts = Counter(key for some in keys.values() for key in some)
+    return {
+        name: {
+            key
+            for key in some
+            if counts[key] == 1 and (key == make_name_key(name) or (key and not NUMBERED.fullmatch(key)))
+        }
+        for name, some in keys.items()
+    }

@@ -155,7 +155,7 @@ def storage_errors(folder: Path, work: Path | None = None) -> Iterator[None]:
 
 def make_set_name(name: str) -> str:
     """A set's name as a folder's name on every system: "My photos (1)" -> "my-photos-1"."""
-    text = unicodedata.normalize("NFC", name).casefold()
+    text = unicodedata.normalize("NFKC", name).casefold()
     plain = re.sub(r"[^\w.]+", "-", text).strip("-._")
     if not plain or not paths.is_file_name(plain):
         raise UserError(

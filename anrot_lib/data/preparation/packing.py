@@ -70,14 +70,14 @@ def pack(source: Source, size: int, work: Path, key: str, progress: Progress | N
     return state
 
 
-def time_reading(source: Source, size: int, images: int = 128) -> float:
-    """Seconds that reading and decoding one image takes here, from some that are spread over the source."""
+def time_reading(source: Source, size: int, images: int = 128) -> tuple[float, dict[int, str]]:
+    """Seconds that one image takes to read and decode here, from some that are spread over the source; the bad ones."""
     numbers = range(0, len(source.items), max(1, len(source.items) // images))
     started = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
-        _decode_block(source, numbers, size, pool)
+        block, _ = _decode_block(source, numbers, size, pool)
     source.close()
-    return (time.monotonic() - started) / len(numbers)
+    return (time.monotonic() - started) / len(numbers), dict(block["bad"])
 
 
 def finish(work: Path, shape: tuple[int, ...]) -> Path:

@@ -103,16 +103,32 @@ def plan(
     channels: int | None = None,
     rotations: bool = False,
     on_bad: str = "error",
+    name: str | None = None,
+    on_duplicates: str = "error",
+    replace_split: bool = False,
 ) -> Plan:
-    """What `prepare` would do with these options, from a sample of the images. Writes nothing."""
-    _check_options(size, on_bad, screening.ON_DUPLICATES[0], channels)
+    """What `prepare` would do with these options, from a sample of the images. Writes nothing.
+
+    Raises the UserError of `prepare`, except for faults of images outside of the sample and for copies.
+    """
+    _check_options(size, on_bad, on_duplicates, channels)
     listed = _listed(Path(source).expanduser(), layout, channels, rotations)
+    choice = choose(listed, split, seed)
+    folder = _find_place(name or Path(source).expanduser().resolve().name, None)
+    _packed_before(folder, {"source_id": _digest(str(listed.folder.resolve()))}, choice, replace_split)
     n = len(listed.items)
-    screening.list_unreadable(
-        listed.items, {k: item.problem for k, item in enumerate(listed.items) if item.problem}, on_bad
-    )
-    stored = n * size * size * listed.channels
-    return Plan(listed.summary, choose(listed, split, seed).summary, n, stored, n * packing.time_reading(listed, size))
+    seconds, bad = packing.time_reading(listed, size)
+    bad |= {k: item.problem for k, item in enumerate(listed.items) if item.problem}
+    screening.list_unreadable(listed.items, bad, on_bad)
+    return Plan(listed.summary, choice.summary, n, n * size * size * listed.channels, n * seconds)
+
+
+def _find_place(name: str, out: Path | str | None) -> Path:
+    """The folder of a set; UserError for a name that none can have."""
+    plain = make_set_name(name)
+    if plain in EMBEDDED and out is None:
+        raise UserError(f"{plain!r} is the name of an embedded set; give this one another name (--name)")
+    return Path(out).expanduser() if out else paths.packed_dir() / plain
 
 
 def pack_source(
@@ -126,10 +142,7 @@ def pack_source(
 ) -> ImageSet:
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
-    name = make_set_name(name)
-    if name in EMBEDDED and out is None:
-        raise UserError(f"{name!r} is the name of an embedded set; give this one another name (--name)")
-    folder = Path(out).expanduser() if out else paths.packed_dir() / name
+    folder, name = _find_place(name, out), make_set_name(name)
     log.info("%s: %s; %s", name, listed.summary, choice.summary)
     size = options["size"]
     key = _key(listed, size)
@@ -200,7 +213,7 @@ def _packed_before(folder: Path, marks: dict[str, str], choice: SplitChoice, rep
         return None  # cut short or damaged: to be packed anew
     if ready.provenance.get("source_id") != marks["source_id"]:
         raise UserError(f"{folder} holds a set made from another source; choose another name")
-    if ready.provenance.get("key") == marks["key"]:
+    if ready.provenance.get("key") == marks.get("key", ""):
         return ready
     part_of = {name: part for part, names in choice.classes.items() for name in names}
     moved = [n for part, names in ready.split_names.items() for n in names if part_of.get(n, part) != part]

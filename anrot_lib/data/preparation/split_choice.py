@@ -44,15 +44,17 @@ def choose(source: Source, split: str, seed: int) -> SplitChoice:
 
 
 def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:
-    if any(item.split for item in source.items):
-        return _stored(source, base)
-    if fitting := find_published(base):
-        return _published(base, fitting[0])
+    fitting = find_published(base)
+    if source.layout == "omniglot" and fitting:
+        return _published(base, fitting[0])  # its folders, background and evaluation, are an older split
+    stored = any(item.split for item in source.items)
     if not source.unread:
-        return _random(base, seed)
+        return _stored(source, base) if stored else _published(base, fitting[0]) if fitting else _random(base, seed)
+    other, drawn = "folders" if stored else fitting[0] if fitting else "random", ""
+    if not stored and len(base) > 2:
+        drawn = f", which would draw another: {(_published(base, other) if fitting else _random(base, seed)).summary}"
     reasons = "; ".join(source.unread)
-    drawn = f", which would draw another: {_random(base, seed).summary}" if len(base) > 2 else ""
-    raise UserError(f"the split files were not understood ({reasons}); correct them, or choose --split random{drawn}")
+    raise UserError(f"the split files were not understood ({reasons}); correct them, or choose --split {other}{drawn}")
 
 
 def find_published(class_names: Sequence[str]) -> list[str]:

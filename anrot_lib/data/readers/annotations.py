@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.readers.items import Item, is_image, make_plain_name, name_folder, walk
+from anrot_lib.data.readers.items import Item, is_image, list_subfolders, make_plain_name, name_folder, walk
+from anrot_lib.data.readers.split_names import read_list_part
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, read_entries, read_table
 
 
 def read_annotations(part: Path, root: Path, split: str) -> tuple[list[Item], list[str]]:
     """Items of the images below `part` whose class a list in it names, and the names of the other files."""
-    labels = _labels(part)
+    labels = _labels(part, root, split)
     items, ignored = [], []
     for where, files in walk(part):
         prefix = name_folder(where, root)
@@ -22,9 +23,14 @@ def read_annotations(part: Path, root: Path, split: str) -> tuple[list[Item], li
     return items, ignored
 
 
-def _labels(part: Path) -> dict[str, str]:
-    """{file name: class} of the first list in the folder that names classes of its images."""
-    for path in sorted(part.iterdir()):
+def _labels(part: Path, root: Path, split: str) -> dict[str, str]:
+    """{file name: class} of the first list that names classes of the images of a part.
+
+    It lies in the folder of the part, in one of images below, or beside the part under a name such as val_annotations.
+    """
+    inside = [path for place in (part, *list_subfolders(part)) for path in sorted(place.iterdir())]
+    beside = [path for path in sorted(root.iterdir()) if read_list_part(path.stem) == split]
+    for path in (*inside, *beside):
         if path.suffix.lower() in SUFFIXES and path.is_file():
             try:
                 entries = _entries(path)

@@ -3,9 +3,10 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.splits import make_name_key
 
 Parts = tuple[str, ...]  # the names of the folders from the root down
 
@@ -14,8 +15,11 @@ PLAIN = {"images", "image", "imgs", "img", "jpegs", "jpegimages", "photos", "pic
 SESSION = re.compile(
     r"(?:s|sess|session|seq|sequence|video|clip|cam|camera|view|day|take|run|scan|part|batch|set|frame|pose|angle|"
     r"light|lighting|scene|visit|round|trial|front|back|left|right|top|bottom|side|indoor|outdoor|night|morning|"
-    r"evening|train|test|val|more|other|extra|new|old|good|bad)[\W_]*\d*",
+    r"evening|train|test|val|more|other|extra|new|old|good|bad)[\W_]*\d*|"
+    r"(?:19|20)\d\d[\W_]?[01]?\d[\W_]?[0-3]?\d(?:[\W_t]*\d\d[\W_]?\d\d(?:[\W_]?\d\d)?)?|"
+    r"[0-3]?\d[\W_][01]?\d[\W_](?:19|20)?\d\d",
 )
+NAMED_SESSION = re.compile(r"(?:session|sess|seq|sequence|video|clip)[\W_]*\d+|(?:19|20)\d\d[\W_]?\d\d[\W_]?\d\d.*")
 NUMBERED_CLASS = re.compile(
     r"(?:character|char|letter|class|category|kind|type|species|object|obj|item|id|person|o)[\W_]*\d+"
 )
@@ -23,19 +27,29 @@ NUMBERED = re.compile(r"\D{0,20}\d+")
 
 
 def refuse_twins(names: Iterable[str], what: str = "the folders") -> None:
-    """UserError for two names that differ in case or in the Unicode form of accents only: two classes or one?"""
+    """UserError for two names that differ in case, Unicode form or spaces only: two classes or one?"""
     first: dict[str, str] = {}
     for name in names:
-        key = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-        other = first.setdefault(key, name)
+        other = first.setdefault(make_name_key(name), name)
         if other != name:
-            by_case = unicodedata.normalize("NFC", name) != unicodedata.normalize("NFC", other)
-            how = "in capital letters" if by_case else "in the Unicode form of their accents"
-            pair = (repr(other), repr(name)) if by_case else (ascii(other), ascii(name))
+            how, show = _difference(other, name)
             raise UserError(
-                f"{what} {pair[0]} and {pair[1]} differ {how} only, so they are one class or two; "
+                f"{what} {show(other)} and {show(name)} differ {how} only, so they are one class or two; "
                 "put their images under one name, or rename one of them"
             )
+
+
+def _difference(a: str, b: str) -> tuple[str, Callable[[str], str]]:
+    """In what two names of one key differ, and how to show them."""
+    composed = [unicodedata.normalize("NFC", name) for name in (a, b)]
+    if composed[0] == composed[1]:
+        return "in the Unicode form of their accents", ascii
+    if composed[0].casefold() == composed[1].casefold():
+        return "in capital letters", repr
+    spaced = [re.sub(r"[\s_-]+", " ", name).strip().casefold() for name in composed]
+    if spaced[0] == spaced[1]:
+        return "in spaces, dashes or underscores", repr
+    return ("in zeros before a number", repr) if all(map(str.isascii, composed)) else ("in their Unicode form", ascii)
 
 
 def name_classes(folders: Iterable[Parts], where: object) -> dict[Parts, Parts]:
@@ -91,11 +105,13 @@ def _dropped_level(classes: set[Parts], where: object) -> str | None:
         above[parts[-1]].add(parts[:-1])
     last, parents = set(above), {parts[:-1] for parts in classes}
     upper = {name for parts in parents for name in parts}
+    if len(parents) > 1:
+        refuse_twins(sorted(last), f"{where}: the folders")
     if len(last) > len(classes) / 2 or len(parents) < 2:
-        explicit = len(last) > 1 and all(
-            re.fullmatch(r"(?:session|sess|seq|sequence|video|clip)[\W_]*\d+", n.casefold()) for n in last
-        )
-        return "last" if explicit else None
+        if len(last) > 1 and _matches(NAMED_SESSION, last):
+            return "last"
+        _refuse_numbered(classes, parents, where)
+        return None
     for pattern in (SESSION, NUMBERED):
         below, over = _matches(pattern, last), _matches(pattern, upper)
         if below and _matches(NUMBERED_CLASS, last) and not _matches(NUMBERED_CLASS, upper):
@@ -111,6 +127,24 @@ def _dropped_level(classes: set[Parts], where: object) -> str | None:
         "the images of every class into one folder, or choose --layout folders, which takes every folder of images "
         "for a class"
     )
+
+
+def _refuse_numbered(classes: set[Parts], parents: set[Parts], where: object) -> None:
+    """UserError for numbered parts of what lies above, cup/cup_1 and cup/cup_2: instances of a class, or classes."""
+    several = len(classes) > len(parents) > 1
+    numbers = {parts for parts in classes if re.fullmatch(r"[\W\d_]+", _rest(parts))}
+    if several and numbers == classes:
+        parts = min(classes)
+        raise UserError(
+            f"{where}: the folder {parts[-1]!r} in {'/'.join(parts[:-1])!r} is a class, or some of the images of the "
+            f"class {parts[-2]!r}; put the images of every class into one folder, or choose --layout folders, which "
+            "takes every folder of images for a class"
+        )
+
+
+def _rest(parts: Parts) -> str:
+    """What the last name adds to the one above: "_1" of cup/cup_1."""
+    return make_name_key(parts[-1]).removeprefix(make_name_key(parts[-2]))
 
 
 def _matches(pattern: re.Pattern[str], names: set[str]) -> bool:

@@ -4,12 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.folders import list_classes, unwrap
 from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, walk
-from anrot_lib.data.readers.split_names import name_parts, read_part
+from anrot_lib.data.readers.split_names import name_parts, read_list_part
 from anrot_lib.data.readers.tables import SUFFIXES, Entry, find_by_header, find_columns, read_entries, read_table
 
 FOLDERS = {
@@ -25,13 +26,20 @@ FOLDERS = {
     "annotations",
     "meta",
 }
+TABLES = (".csv", ".tsv")
+OTHER_FORMS = (
+    ".yaml", ".yml", ".jsonl", ".ndjson", ".toml", ".xml", ".xlsx", ".xls", ".ods", ".mat", ".npz", ".npy", ".pkl",
+    ".pickle", ".p", ".h5", ".hdf5", ".parquet", ".feather", ".sqlite", ".db",
+)  # fmt: skip
 
 
-class ImageLists:
-    """The lists of a folder: `root` is where their file names begin, `files` are read, `unread` are not understood."""
+class ImageLists(NamedTuple):
+    """The lists of a folder: which are read, and which are not understood."""
 
-    def __init__(self, root: Path, files: list[Path], unread: dict[Path, str]):
-        self.root, self.files, self.unread = root, files, unread
+    root: Path  # where their file names begin
+    files: list[Path]
+    parts: dict[Path, str]  # of a split; empty for lists that are called like none
+    unread: dict[Path, str]  # with the reason
 
     @property
     def unread_split(self) -> dict[Path, str]:
@@ -42,18 +50,45 @@ class ImageLists:
 def find_lists(folder: Path) -> ImageLists:
     """The lists of images in a folder: those called train, val and test if they are there, else every csv list."""
     unread: dict[Path, str] = {}
-    for root in _chain(folder):
+    others: ImageLists | None = None
+    roots = _chain(folder)
+    for root in roots:
         for place in (root, *(p for p in list_subfolders(root) if p.name.casefold() in FOLDERS)):
-            files = sorted(p for p in place.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-            reasons = {path: why for path in files if (why := _fault(path, root))}
-            good = [path for path in files if path not in reasons]
-            parts = _split_lists(good, place)
-            unread |= {
-                p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in (".csv", ".tsv")
-            }
-            if parts or (good := [p for p in good if p.suffix.lower() in (".csv", ".tsv")]):
-                return ImageLists(root, parts or good, unread)
-    return ImageLists(folder, [], unread)
+            good = _understood(place, root, unread)
+            if parts := _split_lists(good, place):
+                return ImageLists(root, list(parts), parts, unread)
+            if tables := [p for p in good if p.suffix.lower() in TABLES]:
+                others = others or ImageLists(root, tables, {}, unread)
+    deep = _find_deep_lists(roots[-1], unread)
+    if len(deep) == 1:
+        return ImageLists(roots[-1], list(deep[0]), deep[0], unread)
+    for parts in deep:
+        place = next(iter(parts)).parent
+        unread |= {path: f"{place} is one of {len(deep)} folders with lists of a split" for path in parts}
+    return others or ImageLists(folder, [], {}, unread)
+
+
+def _understood(place: Path, root: Path, unread: dict[Path, str]) -> list[Path]:
+    """The lists of images right in a folder; reasons why others are none are added to `unread`."""
+    files = sorted(p for p in place.iterdir() if p.suffix.lower() in (*SUFFIXES, *OTHER_FORMS) and p.is_file())
+    reasons = {path: why for path in files if (why := _fault(path, root))}
+    unread |= {p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in TABLES}
+    return [path for path in files if path not in reasons]
+
+
+def _find_deep_lists(root: Path, unread: dict[Path, str]) -> list[dict[Path, str]]:
+    """The lists of a split in folders with other names or further down, {file: part} for each folder of some."""
+    deep = []
+    for where, names in walk(root):
+        named = [
+            where / n for n in names if n.lower().endswith((*SUFFIXES, *OTHER_FORMS)) and _is_split_list(where / n)
+        ]
+        files = [path for path in named if path not in unread and path.is_file()]
+        reasons = {path: why for path in files if (why := _fault(path, root))}
+        unread |= reasons
+        if parts := _split_lists([path for path in files if path not in reasons], where):
+            deep.append(parts)
+    return deep
 
 
 def _chain(folder: Path) -> list[Path]:
@@ -63,21 +98,23 @@ def _chain(folder: Path) -> list[Path]:
 
 
 def _is_split_list(path: Path) -> bool:
-    return read_part(path.stem) is not None or "split" in path.stem.casefold()
+    return read_list_part(path.stem) is not None or "split" in path.stem.casefold()
 
 
-def _split_lists(files: list[Path], place: Path) -> list[Path]:
-    """The lists of train, val and test, in this order."""
-    named = [p for p in files if read_part(p.stem) is not None]
-    if len({read_part(p.stem) for p in named}) > 1:
+def _split_lists(files: list[Path], place: Path) -> dict[Path, str]:
+    """The lists of train, val and test, in this order, with their part."""
+    named = [p for p in files if read_list_part(p.stem) is not None]
+    if len({read_list_part(p.stem) for p in named}) > 1:
         named = [p for p in named if "trainval" not in p.stem.casefold().replace("_", "")] or named
-    parts = name_parts([p.name.rsplit(".", 1)[0] for p in named], place)
+    parts = name_parts([p.stem for p in named], place, lists=True)
     order = ("train", "val", "test")
-    return sorted(named, key=lambda p: order.index(parts[p.name.rsplit(".", 1)[0]]))
+    return {path: parts[path.stem] for path in sorted(named, key=lambda p: order.index(parts[p.stem]))}
 
 
 def _fault(path: Path, root: Path) -> str:
     """Why a file is not a list of images, or "". A list with the right header may still have a faulty line."""
+    if path.suffix.lower() in OTHER_FORMS:
+        return f"{path} is no csv, txt or json file"
     try:
         if path.suffix.lower() == ".json":
             read_entries(path)
@@ -105,10 +142,10 @@ def read_csv(folder: Path) -> Source:
     images. A listed image that is missing becomes an item with that problem. UserError with the line that is wrong.
     """
     lists = find_lists(folder)
-    files = lists.files or [p for p in lists.unread if p.suffix.lower() in (".csv", ".tsv")]
+    files = lists.files or [p for p in lists.unread if p.suffix.lower() in TABLES]
     if not files:
         raise UserError(f"{folder} has no csv file with the columns filename and label")
-    entries = [(path, entry) for path in files for entry in read_entries(path)]
+    entries = [(path, entry) for path in files for entry in read_entries(path, lists.parts.get(path))]
     refuse_twins(sorted({entry.label for _, entry in entries}), f"{folder}: the classes")
     tree = Tree(lists.root)
     items = [item for path, entry in entries for item in tree.items_of(path, entry)]

@@ -64,7 +64,7 @@ def open_image(raw: bytes) -> tuple[Image.Image, str]:
     except BadImage:
         raise
     except UnidentifiedImageError:
-        if is_heic(raw):
+        if is_heic(raw) and "HEIF" not in _formats():
             raise BadImage(
                 "it is a HEIC photo: install pillow-heif (pip install pillow-heif), or save it as JPEG"
             ) from None

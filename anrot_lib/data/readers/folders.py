@@ -8,7 +8,7 @@ from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.annotations import read_annotations
 from anrot_lib.data.readers.class_folders import PLAIN, Parts, name_classes, refuse_twins
 from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, name_folder, walk
-from anrot_lib.data.readers.split_names import name_parts, read_part
+from anrot_lib.data.readers.split_names import find_alike, name_parts, read_part
 
 OMNIGLOT_SIDES = ("images_background", "images_evaluation")
 Naming = Callable[[Iterable[Parts], object], dict[Parts, Parts]]
@@ -41,11 +41,12 @@ def split_folders(folder: Path) -> dict[str, Path]:
     other part is there. UserError for two folders that are called like the same part.
     """
     inside = {path.name: path for path in list_subfolders(folder)}
-    words = [name for name in inside if read_part(name)]
-    if "train" not in {read_part(name) for name in words} or len(words) < 2:
+    if len(inside) < 2 or not find_alike(inside):
         return {}
-    holding = [name for name in words if any(walk_images(inside[name]))]
+    holding = [name for name in inside if any(walk_images(inside[name]))]
     parts = {part: inside[name] for name, part in name_parts(holding, folder).items()}
+    if "train" not in parts:
+        return {}
     order = [part for part in ("train", "val", "test") if part in parts]
     whole = len(order) > 1 and any(_class_folders(parts[part]) for part in order)
     return {part: parts[part] for part in order} if whole else {}
@@ -126,7 +127,7 @@ def _read_folders(folder: Path, naming: Naming | None) -> Source:
 
 def _refuse_unread_split(folder: Path) -> None:
     """UserError for folders that are called like the parts of a split but cannot be read as one."""
-    inside = list_subfolders(folder)
+    inside = [path for path in list_subfolders(folder) if any(walk_images(path))]
     parts = [path for path in inside if read_part(path.name)]
     if len({read_part(path.name) for path in parts}) > 1:
         names = " and ".join(repr(path.name) for path in parts)
@@ -141,6 +142,26 @@ def _refuse_unread_split(folder: Path) -> None:
             f"{folder}: {parts[0].name!r} looks like a part of a split, and {other!r} beside it does not; call the "
             "parts train, val and test, or choose --layout folders, which takes every folder of images for a class"
         )
+    _refuse_alike_parts(folder, inside)
+
+
+def _refuse_alike_parts(folder: Path, inside: list[Path]) -> None:
+    """UserError for folders of class folders that may be parts of a split: in another language, or further down."""
+    alike = [path for path in inside if path.name in find_alike([p.name for p in inside])]
+    if sum(map(_class_folders, alike)) > 1:
+        names = " and ".join(repr(path.name) for path in alike)
+        raise UserError(
+            f"{folder}: the folders {names} may be the parts of a split; call them train, val and test, or choose "
+            "--layout folders, which takes every folder of images for a class"
+        )
+    for path in inside:
+        if split_folders(path):
+            raise UserError(
+                f"{folder}: {path.name!r} is split into {' and '.join(p.name for p in split_folders(path).values())}, "
+                f"but other folders of images lie beside it; prepare {path}, or choose --layout folders, which takes "
+                "every folder of images for a class"
+            )
+        _refuse_alike_parts(path, list_subfolders(path))
 
 
 def read_split_folders(folder: Path) -> Source:
@@ -163,6 +184,7 @@ def read_split_folders(folder: Path) -> Source:
             listing = list_classes(_enter(path), folder, split, lambda folders, _: {f: classes[f] for f in folders})
         else:
             listing = Listing(*read_annotations(path, folder, split))
+            _refuse_other_names(path, {i.class_name for i in listing.items}, {c[-1] for c in classes.values()})
             unlabelled += [] if listing.items else [path.name]
         items += listing.items
         ignored += listing.ignored
@@ -174,6 +196,15 @@ def read_split_folders(folder: Path) -> Source:
     return _source(folder, "split-folders", what, Listing(items, ignored))
 
 
+def _refuse_other_names(part: Path, listed: set[str], names: set[str]) -> None:
+    """UserError for a list that numbers the classes which folders name: nobody knows which of them are the same."""
+    if listed and all(name.isdecimal() for name in listed) and not any(name.isdecimal() for name in names):
+        raise UserError(
+            f"{part}: its list calls the classes by numbers, such as {min(listed)!r}, and the other folders by names, "
+            f"such as {min(names)!r}; write the names into the list"
+        )
+
+
 def read_cub(folder: Path) -> Source:
     """CUB_200_2011/images/<class>/*.jpg, or its images folder alone."""
     folder = unwrap(folder)
@@ -182,7 +213,14 @@ def read_cub(folder: Path) -> Source:
 
 
 def find_omniglot_sides(folder: Path) -> list[Path]:
-    return [folder / side for side in OMNIGLOT_SIDES if (folder / side).is_dir()]
+    """The folders of background and evaluation that are there; of the background also one of its two small cuts."""
+    sides = [folder / side for side in OMNIGLOT_SIDES if (folder / side).is_dir()]
+    small = [folder / f"{OMNIGLOT_SIDES[0]}_small{k}" for k in (1, 2)]
+    if folder / OMNIGLOT_SIDES[0] in sides or not any(path.is_dir() for path in small):
+        return sides
+    if all(path.is_dir() for path in small):
+        raise UserError(f"{folder}: {small[0].name} and {small[1].name} hold the same drawings; keep one of them")
+    return [*(path for path in small if path.is_dir()), *sides]
 
 
 def read_omniglot(folder: Path) -> Source:
@@ -193,7 +231,8 @@ def read_omniglot(folder: Path) -> Source:
     sides = find_omniglot_sides(folder)
     if not sides:
         raise UserError(f"{folder} has neither images_background nor images_evaluation (Omniglot)")
-    listings = [list_classes(side, folder) for side in sides]
+    parts = ("train", "test") if len(sides) > 1 else (None,)
+    listings = [list_classes(side, folder, part) for side, part in zip(sides, parts, strict=True)]
     items = [i._replace(levels=(i.class_name.split("/")[0],)) for listing in listings for i in listing.items]
     ignored = [name for listing in listings for name in listing.ignored]
     summary = describe("Omniglot, characters in folders of their alphabets", items, ignored)

@@ -19,8 +19,7 @@ MOST_BYTES = 1 << 32  # of an unpacked file
 def find_idx_file(folder: Path, name: str) -> Path | None:
     """A file such as train-images-idx3-ubyte: with a dot before idx, gzipped, or in a folder of its name."""
     names = [form + end for form in (name, name.replace("-idx", ".idx")) for end in ("", ".gz")]
-    places = [place for n in names for place in (folder / n, folder / n / n)]
-    places += [folder / n / name for n in names]
+    places = [folder / n for n in names] + [folder / a / b for a in names for b in names]
     return next((place for place in places if place.is_file()), None)
 
 

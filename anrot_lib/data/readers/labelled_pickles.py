@@ -12,13 +12,13 @@ from anrot_lib.data.readers.items import Item, Newest, Source, make_plain_name
 from anrot_lib.data.readers.split_names import read_part
 from anrot_lib.data.readers.unpickle import check_pixels, decode_keys, decode_text
 
-NAME = re.compile(r"(?:.*_)?(?:train_phase_)?(train|val|test)", re.IGNORECASE)
+NAME = re.compile(r"(?:.*[-_.])?(?:train_phase_)?(train|val|test)(?:set|[-_.]data)?", re.IGNORECASE)
 
 
 def find_labelled_pickles(folder: Path) -> dict[Path, str]:
     """{file: part of the split} of CIFAR_FS_train.pickle, miniImageNet_category_split_train_phase_val.pickle ..."""
     files = {}
-    for path in sorted(folder.glob("*.p*kl*")):
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in (".p", ".pk", ".pkl", ".pickle")):
         match = NAME.fullmatch(path.name.rsplit(".", 1)[0])
         if (
             match

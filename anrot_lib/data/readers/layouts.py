@@ -22,10 +22,10 @@ from anrot_lib.data.readers.folders import (
     unwrap,
 )
 from anrot_lib.data.readers.idx import find_idx_pairs, read_idx_folder
-from anrot_lib.data.readers.items import Source
+from anrot_lib.data.readers.items import Source, is_hidden
 from anrot_lib.data.readers.labelled_pickles import find_labelled_pickles, read_labelled_pickles
 from anrot_lib.data.readers.pickles import find_cifar_folder, find_mini_pickles, read_cifar100, read_mini_pickle
-from anrot_lib.data.readers.split_names import read_part
+from anrot_lib.data.readers.split_names import read_list_part
 from anrot_lib.data.readers.tiered import find_tiered_files, read_tiered
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
@@ -76,9 +76,15 @@ def read(source: Path | str, layout: str = "auto") -> Source:
 
 
 def _read_recognised(folder: Path) -> Source:
-    layout = detect(folder)
+    layout, below = "folders", folder
+    while layout == "folders":  # of an archive, the folder in it
+        layout, place = detect(below), below
+        inside = list(below.iterdir())
+        if len(inside) != 1 or not inside[0].is_dir() or is_hidden(inside[0].name):
+            break
+        below = inside[0]
     if layout != "folders":
-        return LAYOUTS[layout][0](folder)
+        return LAYOUTS[layout][0](place)
     listed = read_class_folders(folder)
     lists = find_lists(folder)
     summary = listed.summary
@@ -98,8 +104,8 @@ def _nothing_read(folder: Path, listed: Source) -> str:
     others = [name for name in listed.ignored if name.lower().endswith(OTHER_FORMS)]
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        text += f"; {', '.join(others[:3])}{more} cannot be read; what can be read: {FORMS}"
-    return text
+        text += f"; {', '.join(others[:3])}{more} cannot be read"
+    return f"{text}; what can be read: {FORMS}"
 
 
 def _folder(source: Path | str) -> Path:
@@ -127,4 +133,4 @@ def _is_cub(folder: Path) -> bool:
     """CUB_200_2011 comes with classes.txt beside its images; lists of train, val and test are somebody's split."""
     places = (folder, folder / "CUB_200_2011")
     cub = any((p / "images").is_dir() and (p / "classes.txt").is_file() for p in places)
-    return cub and not any(read_part(path.stem) for path in find_lists(folder).files)
+    return cub and not any(read_list_part(path.stem) for path in find_lists(folder).files)

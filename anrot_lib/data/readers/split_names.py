@@ -1,37 +1,58 @@
-"""What people call the parts of a split: Training, meta_test, seg_train, val2017, dev, background ..."""
+"""What people call the parts of a split: Training, meta_test, seg_train, val2017, birds_train, dev, background ..."""
 
 import functools
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from anrot_lib.core.errors import UserError
 
 PART_OF = {
-    **dict.fromkeys(("train", "training", "trainval", "base", "background"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "val"),
-    **dict.fromkeys(("test", "testing", "novel"), "test"),
+    **dict.fromkeys(("train", "training", "trainval", "trn", "base", "background", "seen", "训练"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "vld", "dev", "devel", "development", "验证"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "novel", "unseen", "测试"), "test"),
     **dict.fromkeys(("eval", "evaluation"), "evaluation"),  # the test part, or the validation part beside a test part
 }
-JOINED = re.compile(rf"(?:meta|seg)?({'|'.join(sorted(PART_OF, key=len, reverse=True))})(?:set|data|ing)?")
+JOINED = re.compile(rf"(?:meta|seg)?({'|'.join(sorted(PART_OF, key=len, reverse=True))})(?:sets?|data|list|ing|集)?")
 AROUND = {"meta", "seg", "set", "sets", "split", "splits", "data", "dataset", "images", "image", "imgs", "img", "list"}
 AROUND |= {"lists", "labels", "label", "annotations", "classes", "class", "files", "file", "phase", "folder", "samples"}
+AROUND |= {"fold"}
+# words that begin like one of a part in some language, or abbreviate it: too weak to read a split by, and to draw over
+ALIKE = re.compile(
+    r"(?P<train>train.*|tr|learn.*|lern.*|fit|entrena.*|entraine.*|apprenti.*|treina.*|treino|allena.*|addestra.*)|"
+    r"(?P<val>valid.*|va|val|vali|convalid.*|desarrollo)|"
+    r"(?P<test>test.*|te|ts|held.*|hold.*|prueba.*|essai.*|teste|prova|pruf.*|pruef.*|inference|submission)"
+)
+CASES = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # trainSet, TrainIJCNN
+NO_LIST = {"config", "history", "log", "logs", "loss", "metrics", "notes", "predictions", "report", "results", "scores"}
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in lower case: without digits, and parted where capital letters begin."""
+    text = unicodedata.normalize("NFKC", name)
+    return re.findall(r"[^\W\d_]+", CASES.sub(" ", text).casefold())
 
 
 @functools.cache
 def read_part_word(name: str) -> str | None:
     """ "train", "val", "test" or "evaluation" if a folder, file or cell is called so, with words such as "set"."""
-    words = re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", name).casefold())
-    parts = set()
-    for word in words:
-        if word in AROUND:
-            continue
-        if (joined := JOINED.fullmatch(word)) is None:
-            return None
-        parts.add(PART_OF[joined[1]])
+    part, others = _part_and_others(name)
+    return None if others else part
+
+
+@functools.cache
+def _part_and_others(name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The part that the words of a name mean, None for none or several; and the words that mean something else."""
+    parts, others = set(), []
+    for word in _words(name):
+        if joined := JOINED.fullmatch(word):
+            parts.add(PART_OF[joined[1]])
+        elif word not in AROUND:
+            others.append(word)
     if parts == {"train", "val"}:
-        return "train"  # train_val
-    return parts.pop() if len(parts) == 1 else None
+        parts = {"train"}  # train_val
+    return parts.pop() if len(parts) == 1 else None, tuple(others)
 
 
 def read_part(name: str) -> str | None:
@@ -40,17 +61,51 @@ def read_part(name: str) -> str | None:
     return "test" if word == "evaluation" else word
 
 
-def name_parts(names: Sequence[str], where: object) -> dict[str, str]:
+def read_list_part(stem: str) -> str | None:
+    """The same of a list of images, which may be called after its set, too: birds_train, miniImageNetTest."""
+    word = _read_list_word(stem)
+    return "test" if word == "evaluation" else word
+
+
+def _read_list_word(stem: str) -> str | None:
+    part, others = _part_and_others(stem)
+    return None if NO_LIST & set(others) else part
+
+
+def name_parts(names: Sequence[str], where: object, lists: bool = False) -> dict[str, str]:
     """{name: "train", "val" or "test"} for those of the names that mean a part of one split.
 
-    UserError if two of them mean the same part: then nobody can say which of them is meant.
+    Beside names that mean a part alone, such as meta_train, these are names with the same further words: birds_train
+    and birds_test; with `lists`, whatever `read_list_part` reads. UserError if two of them mean the same part: then
+    nobody can say which of them is meant.
     """
-    words = {name: word for name in names if (word := read_part_word(name))}
+    read = _read_list_word if lists else read_part_word
+    words = {name: word for name in names if (word := read(name))}
+    alike: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        part, others = _part_and_others(name)
+        if part and others:
+            alike[others][name] = part
+    for group in alike.values():
+        if len(set(group.values())) > 1:
+            words |= group
     taken = set(words.values())
     evaluation = "val" if "test" in taken else "test"
     parts = {name: evaluation if word == "evaluation" else word for name, word in words.items()}
     _refuse_two_of_a_part(parts, where)
     return parts
+
+
+def find_alike(names: Iterable[str]) -> list[str]:
+    """The names that may mean parts of a split, if they would be two parts at least: tr and te, Trainingsdaten ..."""
+    alike: dict[str, str] = {}
+    for name in names:
+        plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+        part, _ = _part_and_others(name)
+        kinds = {match.lastgroup for word in _words(plain) if (match := ALIKE.fullmatch(word))}
+        if part or len(kinds) == 1:
+            alike[name] = part or str(kinds.pop())
+    return list(alike) if len(set(alike.values())) > 1 else []
 
 
 def _refuse_two_of_a_part(parts: Mapping[str, str], where: object) -> None:
