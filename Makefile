@@ -58,7 +58,7 @@ notebooks: $(READY)
 # The committed outputs against a fresh run: strict, only what tests/nbval.cfg names may differ.
 # One thread a kernel: two kernels with two threads each wait for one another on two cores.
 nbval: $(READY)
-	OMP_NUM_THREADS=1 ANROT_PRESET=smoke ANROT_HEADLESS=1 ANROT_DATA=synthetic $(PY) -m pytest -n $(JOBS) --dist loadscope \
+	OMP_NUM_THREADS=1 ANROT_PRESET=smoke ANROT_HEADLESS=1 ANROT_DATA=embedded $(PY) -m pytest -n $(JOBS) --dist loadscope \
 	  --nbval --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg \
 	  --ignore-glob='*checkpoint*' notebooks
 

@@ -18,7 +18,7 @@ from anrot_lib.core import paths
 from anrot_lib.course import catalogue
 
 HERE = Path(__file__).resolve().parent
-ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "synthetic"}
+ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "embedded"}
 
 
 def links(notebook: catalogue.Notebook) -> str:

@@ -1,11 +1,17 @@
-"""Checkpoints: written atomically, read with weights_only, checked by a hash, and they say what they are of."""
+"""Checkpoints: written atomically, read without code, checked by a hash, and they say what they are of.
+
+A path that ends in `.safetensors` names a file of that format, any other path one of torch. A safetensors file holds
+the tensors by their place in the content ("state/conv.weight"), and all else as JSON in its metadata.
+"""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -14,13 +20,53 @@ from anrot_lib.core.errors import NotFinite, UserError
 
 FORMAT = 1
 HASH = "content_sha256"  # older checkpoints lack it
+SAFETENSORS, METADATA, PLACE = ".safetensors", "anrot", "tensor"  # the ending; the key of the JSON; what marks a tensor
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values: equal content, equal bytes. A kill meanwhile leaves the former file whole."""
     content = {"format": FORMAT, **{key: value for key, value in content.items() if key != HASH}}
+    if Path(path).suffix == SAFETENSORS:
+        _save_safetensors(path, content)
+        return
     with paths.write_atomically(path) as temporary, open(temporary, "wb") as file:
         torch.save({**content, HASH: hash_content(content)}, file)  # given a name, torch would write that into the file
+
+
+def _save_safetensors(path: Path, content: dict[str, Any]) -> None:
+    """Plain values are those of JSON: a tuple comes back as a list."""
+    tensors: dict[str, Tensor] = {}
+    plain = json.loads(json.dumps(_take_tensors(content, "", tensors)))
+    described = json.dumps({**plain, HASH: hash_content(_put_tensors(plain, tensors))})
+    with paths.write_atomically(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata={METADATA: described}))
+
+
+def _take_tensors(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """The value with a mark in the place of each tensor, which is put into `tensors` by that place."""
+    if isinstance(value, Tensor):
+        tensors[place] = value.detach().cpu().contiguous()
+        return {PLACE: place}
+    if isinstance(value, Mapping):
+        return {key: _take_tensors(part, f"{place}/{key}" if place else key, tensors) for key, part in value.items()}
+    return value
+
+
+def _put_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {PLACE}:
+        return tensors[value[PLACE]]
+    return {key: _put_tensors(part, tensors) for key, part in value.items()}
+
+
+def _read(path: Path) -> Any:
+    if Path(path).suffix != SAFETENSORS:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    with safetensors.safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        plain = (file.metadata() or {}).get(METADATA)
+    return None if plain is None else _put_tensors(json.loads(plain), tensors)
 
 
 def hash_content(content: Any) -> str:
@@ -49,11 +95,11 @@ def hash_content(content: Any) -> str:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint; nothing but tensors and plain values is ever unpickled. UserError if it is not one."""
+    """Read a checkpoint; nothing but tensors and plain values is ever read. UserError if it is not one."""
     if not Path(path).is_file():
         raise UserError(f"there is no checkpoint {path}; train one first, or give its path")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _read(path)
     except Exception as error:  # damaged bytes, or a text file, can make the unpickler raise nearly anything
         raise UserError(f"{path} is not a readable checkpoint ({type(error).__name__}); it may be cut short") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -91,6 +137,9 @@ def sha256(path: Path) -> str:
 
 
 def copy(source: Path, destination: Path) -> None:
-    """Copy a checkpoint, atomically."""
+    """Copy a checkpoint, atomically; into the format that the ending of the destination names."""
+    if (Path(source).suffix == SAFETENSORS) != (Path(destination).suffix == SAFETENSORS):
+        save(destination, load(source))
+        return
     with paths.write_atomically(destination) as temporary:
         shutil.copyfile(source, temporary)

@@ -1,10 +1,10 @@
 """The course: its notebooks in order, and the small trained nets that ship with it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from anrot_lib.core import checkpoints
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -58,7 +58,7 @@ def list_ready() -> list[Notebook]:
 
 
 def read_net_index() -> dict[str, dict[str, str]]:
-    """Name -> {"sha256", "command", ...} of the nets that ship with the course."""
+    """Name -> {"sha256", "command", "data", "about"} of the nets that ship with the course."""
     described: dict[str, dict[str, str]] = json.loads((NETS / "nets.json").read_text("utf-8"))
     return described
 
@@ -66,15 +66,22 @@ def read_net_index() -> dict[str, dict[str, str]]:
 def open_net(name: str | Path = "mixture") -> FewShotNet:
     """A net of the course, or one of your own by the path of its checkpoint; in eval mode.
 
-    "clean" was trained on clean images, "mixture" on clean, attacked and noisy ones: both on the embedded images, by
-    the commands that `read_net_index` gives. UserError for an unknown name or a file that is not the recorded one.
+    "clean" was trained on clean images, "mixture" on clean, attacked and noisy ones: both on the embedded characters.
+    "figures-clean" and "figures-mixture" are the same of the synthetic figures. `read_net_index` gives the commands;
+    the files hold architecture, recipe and origin. UserError for an unknown name, or a file that is not as recorded.
     """
     known = read_net_index()
     if str(name) not in known:
-        if Path(name).suffix == ".pt":
+        if Path(name).suffix in (".pt", checkpoints.SAFETENSORS):
             return nets.load_net(Path(name))[0]
-        raise UserError(f"there is no net {str(name)!r}; choose {' or '.join(known)}, or give the path of a .pt file")
-    path = NETS / f"{name}.pt"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != known[str(name)]["sha256"]:
+        choice = f"choose one of {', '.join(known)}, or give the path of a .safetensors or .pt file"
+        raise UserError(f"there is no net {str(name)!r}; {choice}")
+    path = find_net(str(name))
+    if checkpoints.sha256(path) != known[str(name)]["sha256"]:
         raise UserError(f"{path} is not the file that was recorded; restore it from the repository")
     return nets.load_net(path)[0]
+
+
+def find_net(name: str) -> Path:
+    """The file of a net of the course."""
+    return NETS / f"{name}{checkpoints.SAFETENSORS}"

@@ -17,6 +17,7 @@ from anrot_lib import settings
 from anrot_lib.core import paths, randomness
 from anrot_lib.course import catalogue
 from anrot_lib.data import image_set as image_sets
+from anrot_lib.data.embedded.names import open_embedded
 from anrot_lib.data.episodes import Episode, EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.synthetic.figures import synthetic
@@ -24,18 +25,23 @@ from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.records import results
 from anrot_lib.records.schema import Record
 from anrot_lib.reports import figures
-from anrot_lib.settings import Budget
+from anrot_lib.settings import Budget, Radii
 
 LAPTOP_DATA = "cifar-fs"  # what the larger presets work on where it has been prepared
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """A notebook's surroundings: its preset, its images, the course's nets, its random streams."""
+    """A notebook's surroundings: its preset, its images, the course's nets, its random streams.
+
+    data    the image set that a laptop or paper preset trains and tests on: `image_set`.
+    images  the set of the kit that the figures and the course's nets are of: `embedded`.
+    """
 
     number: str
     budget: Budget
     data: str
+    images: str = settings.FIGURES
     seed: int = 0
 
     @property
@@ -47,24 +53,44 @@ class Lesson:
         return {"smoke": smoke, "laptop": laptop, "paper": paper}[self.budget.preset]
 
     @cached_property
+    def characters(self) -> ImageSet:
+        """300 handwritten characters of Omniglot, 20 images each: 28 px, black on white."""
+        return open_embedded(settings.CHARACTERS)
+
+    @cached_property
+    def figures(self) -> ImageSet:
+        """100 classes of 60 drawn figures: 32 px, in colour."""
+        return open_embedded(settings.FIGURES)
+
+    @property
     def embedded(self) -> ImageSet:
-        """The synthetic images, on which the course's nets were trained: 100 classes of 60 images, 32 px."""
-        return synthetic()
+        """The images of the notebook, on which its nets were trained: `characters` or `figures`."""
+        return self.characters if self.images == settings.CHARACTERS else self.figures
+
+    @property
+    def radii(self) -> Radii:
+        """How far an attack and noise change the notebook's images."""
+        return settings.get_radii(self.images)
 
     @cached_property
     def image_set(self) -> ImageSet:
         """The images of the preset: the embedded ones at smoke, a prepared set beyond."""
-        if self.data != "synthetic":
-            return image_sets.load(paths.packed_dir() / self.data)
-        return self.embedded if self.smoke else synthetic(per_class=self.budget.per_class)
+        if self.data == settings.CHARACTERS:
+            return self.characters
+        if self.data == settings.FIGURES:
+            return self.figures if self.smoke else synthetic(per_class=self.budget.per_class)
+        return image_sets.load(paths.packed_dir() / self.data)
 
     def generator(self, name: str) -> torch.Generator:
         """A separate random stream for each name, the same in every run."""
         return randomness.make_generator(self.seed, f"notebook-{self.number}/{name}")
 
     def net(self, name: str | Path = "mixture") -> FewShotNet:
-        """A trained net of the course, "clean" or "mixture", or your own by the path of its checkpoint."""
-        return catalogue.open_net(name)
+        """A trained net: "clean" or "mixture" of the notebook's images, another of the course's by its whole name
+        (`catalogue.open_net`), or your own by the path of its checkpoint.
+        """
+        of_figures = self.images == settings.FIGURES and name in ("clean", "mixture")
+        return catalogue.open_net(f"figures-{name}" if of_figures else name)
 
     def episodes(
         self,
@@ -101,23 +127,26 @@ class Lesson:
         return next(filter(None, (results.read_all(folder / experiment, kind) for folder in folders)), [])
 
 
-def set_up(number: str, preset: str | None = None, data: str | None = None) -> Lesson:
+def set_up(number: str, preset: str | None = None, data: str | None = None, images: str = settings.FIGURES) -> Lesson:
     """Set the figures' style and say what the notebook runs on.
 
     number  of the notebook, "03".
     preset  smoke, laptop or paper; None takes $ANROT_PRESET, or smoke if that is unset.
-    data    the name of a prepared image set, or "synthetic"; None takes $ANROT_DATA, or, beyond smoke, CIFAR-FS if it
-            has been prepared, else the embedded images.
+    data    the name of a prepared or embedded image set, or "embedded" for `images`; None takes $ANROT_DATA, or, beyond
+            smoke, CIFAR-FS if it has been prepared, else `images`.
+    images  the embedded set of the notebook's figures and nets: "synthetic" or "omniglot-300".
     """
     matplotlib.rcParams.update(figures.STYLE)
     budget = settings.preset(preset)
     name = data or os.environ.get("ANROT_DATA")
     if name is None:
         prepared = (paths.packed_dir() / LAPTOP_DATA / "set.json").is_file()
-        name = LAPTOP_DATA if prepared and budget.preset != "smoke" else "synthetic"
+        name = LAPTOP_DATA if prepared and budget.preset != "smoke" else images
+    elif name == "embedded":
+        name = images
     what = "a mechanism to look at, not a result" if budget.preset == "smoke" else "results of this machine"
     print(f"preset={budget.preset} data={name} seed=0: {what}")
-    return Lesson(number, budget, name)
+    return Lesson(number, budget, name, images)
 
 
 def is_headless() -> bool:

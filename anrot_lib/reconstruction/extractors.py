@@ -169,7 +169,8 @@ def choose_extractor(
 ) -> Extractor:
     """The extractor that a command line names.
 
-    inception; a file: .pth (Inception weights), .npz (MobileNet v1), .pt2 (any exported module), .pt (a net of ours).
+    inception; a file: .pth (Inception weights), .npz (MobileNet v1), .pt2 (any exported module), .pt or .safetensors
+    (a net of ours).
     """
     if words == "inception":
         return load_inception(None, sha256 or INCEPTION_SHA256, download)
@@ -181,6 +182,7 @@ def choose_extractor(
         ".npz": lambda: load_mobilenet(path, size or 128),
         ".pt2": lambda: load_program(path, size),
         ".pt": lambda: load_encoder(path),
+        ".safetensors": lambda: load_encoder(path),
     }
     if path.suffix not in known:
         raise UserError(f"extractor {path.name}: known are files ending in {', '.join(known)}")

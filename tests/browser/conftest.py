@@ -57,7 +57,7 @@ def lab(tmp_path_factory):
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--ServerApp.disable_check_xsrf=True",
     ]
-    settings = {"ANROT_PRESET": "smoke", "ANROT_DATA": "synthetic", "JUPYTER_CONFIG_DIR": str(folder / ".config")}
+    settings = {"ANROT_PRESET": "smoke", "ANROT_DATA": "embedded", "JUPYTER_CONFIG_DIR": str(folder / ".config")}
     settings["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / ".workspaces")
     environment = {k: v for k, v in os.environ.items() if k != "ANROT_HEADLESS"} | settings
     log = open(folder / "lab.log", "wb")  # noqa: SIM115

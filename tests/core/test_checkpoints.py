@@ -1,9 +1,11 @@
 """Checkpoints come back bit for bit, are never half written, and nothing foreign in them is ever run."""
 
+import json
 import os
 import pickle
 
 import pytest
+import safetensors.torch
 import torch
 
 from anrot_lib.core import checkpoints
@@ -34,10 +36,12 @@ def file(tmp_path):
         ("easyfsl:MatchingNetworks", {}),
     ],
 )
-def test_a_net_comes_back_bit_for_bit(tmp_path, method, options):
+@pytest.mark.parametrize("ending", [".pt", ".safetensors"])
+def test_a_net_comes_back_bit_for_bit(tmp_path, method, options, ending):
     net = net_of(method, **options)
-    nets.save_net(tmp_path / "net.pt", net, method, size=16, recipe={"seed": 3, "augment": ["flip"]})
-    again, name, about = nets.load_net(tmp_path / "net.pt")
+    path = tmp_path / f"net{ending}"
+    nets.save_net(path, net, method, size=16, recipe={"seed": 3, "augment": ["flip"]})
+    again, name, about = nets.load_net(path)
     assert (name, about) == (method, {"size": 16, "recipe": {"seed": 3, "augment": ["flip"]}})
     assert not again.training
     before, after = net.state_dict(), again.state_dict()
@@ -153,3 +157,51 @@ def test_copies_and_hashes(file, tmp_path):
     checkpoints.copy(file, tmp_path / "deeper" / "copy.pt")
     assert (tmp_path / "deeper" / "copy.pt").read_bytes() == file.read_bytes()
     assert checkpoints.sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# --- safetensors ---
+
+
+@pytest.fixture
+def tensors(tmp_path, small_net):
+    nets.save_net(tmp_path / "net.safetensors", small_net, "anrot", size=16)
+    return tmp_path / "net.safetensors"
+
+
+def test_any_reader_of_safetensors_sees_the_weights_and_what_they_are(tensors, small_net):
+    weights = safetensors.torch.load_file(tensors)
+    for name, weight in small_net.state_dict().items():
+        assert torch.equal(weights[f"state/{name}"], weight)
+    with safetensors.safe_open(tensors, framework="np") as file:
+        about = json.loads(file.metadata()["anrot"])
+    assert about["net"]["encoder"] == "tiny" and about["origin"]["trained"] == list(small_net.origin.trained)
+    assert nets.load_net(tensors)[0].origin.images.tolist() == small_net.origin.images.tolist()
+
+
+def test_equal_nets_give_equal_files_and_formats_turn_into_each_other(tensors, tmp_path):
+    checkpoints.copy(tensors, tmp_path / "net.pt")
+    checkpoints.copy(tmp_path / "net.pt", tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == tensors.read_bytes()
+    assert torch.load(tmp_path / "net.pt", weights_only=True)["net"]["encoder"] == "tiny"
+    turned = torch.arange(6.0).reshape(2, 3).mT
+    checkpoints.save(tmp_path / "x.safetensors", {"shape": (3, {"depth": 4}), "w": turned, "none": None})
+    again = checkpoints.load(tmp_path / "x.safetensors")
+    assert again["shape"] == [3, {"depth": 4}] and torch.equal(again["w"], turned) and again["none"] is None
+
+
+@pytest.mark.parametrize("fault", ["cut", "a weight", "the metadata", "no metadata", "another ending"])
+def test_a_safetensors_file_that_was_altered_is_refused(fault, tensors):
+    data, path = tensors.read_bytes(), tensors
+    if fault == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif fault == "a weight":
+        path.write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    elif fault == "the metadata":
+        path.write_bytes(data.replace(b"small", b"large", 1) if b"small" in data else data.replace(b"tiny", b"tony", 1))
+    elif fault == "no metadata":
+        path.write_bytes(safetensors.torch.save({"w": torch.ones(2)}))
+    else:
+        path = tensors.with_suffix(".pt")
+        path.write_bytes(data)
+    with pytest.raises(UserError, match=r"damaged|not a readable checkpoint|not a checkpoint of this kit"):
+        checkpoints.load(path)

@@ -4,42 +4,58 @@ import pytest
 
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.units import format_pixels
 from anrot_lib.course import catalogue
 from anrot_lib.fewshot import nets
 from anrot_lib.records import results
+from anrot_lib.settings import CHARACTERS, FIGURES, get_radii
 
-RECORDS = paths.results_dir() / "synthetic-32px-5way-5shot-smoke-course"
-
-
-@pytest.mark.parametrize("name", ["clean", "mixture"])
-def test_a_net_is_small_recorded_and_above_60_per_cent(name):
-    path = catalogue.NETS / f"{name}.pt"
-    assert path.stat().st_size < 1_000_000
-    record = results.read(RECORDS / f"{name}.json")
-    assert record["training"]["checkpoint"] == checkpoints.sha256(path) == catalogue.read_net_index()[name]["sha256"]
-    assert record["columns"]["clean"]["mean"] - record["columns"]["clean"]["half_width"] > 60
-    assert catalogue.read_net_index()[name]["command"].startswith("anrot train ")
-    assert not catalogue.open_net(name).training
+FOLDERS = {
+    "omniglot-300": "omniglot-300-28px-5way-5shot-smoke-course",
+    FIGURES: "synthetic-32px-5way-5shot-smoke-course",
+}
+NETS = {"clean": CHARACTERS, "mixture": CHARACTERS, "figures-clean": FIGURES, "figures-mixture": FIGURES}
 
 
-def test_mixture_is_the_robust_one():
-    strong = "PGD-20 8/255 query"
-    clean, mixture = (results.read(RECORDS / f"{n}.json")["columns"][strong] for n in ("clean", "mixture"))
-    assert mixture["mean"] - mixture["half_width"] > clean["mean"] + clean["half_width"]
+def read_record(name):
+    return results.read(paths.results_dir() / FOLDERS[NETS[name]] / f"{name}.json")
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_is_small_recorded_and_good_on_clean_images(name):
+    path, index = catalogue.find_net(name), catalogue.read_net_index()[name]
+    assert path.suffix == ".safetensors" and path.stat().st_size < 400_000
+    record, net = read_record(name), catalogue.open_net(name)
+    assert record["training"]["checkpoint"] == checkpoints.sha256(path) == index["sha256"]
+    assert record["columns"]["clean"]["mean"] - record["columns"]["clean"]["half_width"] > 80
+    assert index["command"].startswith("anrot train ") and f"--data {NETS[name]} " in index["command"]
+    assert index["data"] == NETS[name] == net.origin.data == record["data"]["name"]
+    assert net.origin.sha256 == record["data"]["sha256"] and not net.training
+    assert set(catalogue.read_net_index()) == set(NETS)
+
+
+@pytest.mark.parametrize("prefix", ["", "figures-"])
+def test_mixture_is_the_robust_one(prefix):
+    """At the radii of its images, far above chance and above what clean training leaves."""
+    columns = {name: read_record(f"{prefix}{name}")["columns"] for name in ("clean", "mixture")}
+    eps = format_pixels(get_radii(NETS[f"{prefix}clean"]).eps)
+    clean, mixture = (columns[name][f"PGD-20 {eps} query"] for name in ("clean", "mixture"))
+    assert mixture["mean"] - mixture["half_width"] > max(50, clean["mean"] + clean["half_width"])
 
 
 def test_the_reader_can_swap_in_a_net_of_their_own(tmp_path):
-    mine = tmp_path / "mine.pt"
-    nets.save_net(mine, catalogue.open_net("clean"), "anrot")
-    ours, theirs = (catalogue.open_net(which).state_dict() for which in ("clean", mine))
-    assert all((ours[k] == theirs[k]).all() for k in ours)
+    for mine in (tmp_path / "mine.pt", tmp_path / "mine.safetensors"):
+        nets.save_net(mine, catalogue.open_net("clean"), "anrot")
+        ours, theirs = (catalogue.open_net(which).state_dict() for which in ("clean", mine))
+        assert all((ours[k] == theirs[k]).all() for k in ours)
 
 
 def test_unknown_names_and_altered_files_are_errors(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="choose clean or mixture"):
+    with pytest.raises(UserError, match=f"choose one of {', '.join(catalogue.read_net_index())}, or give"):
         catalogue.open_net("robust")
     (tmp_path / "nets.json").write_text((catalogue.NETS / "nets.json").read_text())
-    (tmp_path / "clean.pt").write_bytes((catalogue.NETS / "clean.pt").read_bytes() + b"x")
+    data = catalogue.find_net("clean").read_bytes()
+    (tmp_path / "clean.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     monkeypatch.setattr(catalogue, "NETS", tmp_path)
     with pytest.raises(UserError, match="not the file that was recorded"):
         catalogue.open_net("clean")

@@ -46,6 +46,22 @@ def test_the_preset_comes_from_the_argument_then_from_the_environment(monkeypatc
         nb.set_up("08", preset="huge")
 
 
+def test_a_lesson_is_on_the_figures_or_on_the_characters(monkeypatch):
+    figures, letters = nb.set_up("03"), nb.set_up("03", images="omniglot-300")
+    assert figures.embedded is figures.figures is figures.image_set and figures.embedded.name == "synthetic"
+    assert letters.embedded is letters.characters is letters.image_set and letters.embedded.name == "omniglot-300"
+    assert (figures.radii.eps, letters.radii.eps) == (2 / 255, 0.10)
+    for name in ("clean", "mixture"):
+        assert figures.net(name).origin.data == "synthetic" and letters.net(name).origin.data == "omniglot-300"
+        assert letters.net(f"figures-{name}").origin.data == "synthetic"
+    assert letters.episodes(1, way=5, shot=1, query=2).query.shape == (1, 10, 1, 28, 28)
+    monkeypatch.setenv("ANROT_DATA", "embedded")
+    assert nb.set_up("03", images="omniglot-300", preset="laptop").data == "omniglot-300"
+    assert nb.set_up("03").data == "synthetic"
+    monkeypatch.setenv("ANROT_DATA", "omniglot-300")
+    assert nb.set_up("03").image_set.name == "omniglot-300"
+
+
 def test_streams_are_named_and_repeat():
     lesson = nb.set_up("03")
     draws = [torch.rand(3, generator=lesson.generator(name)) for name in ("a", "a", "b")]

@@ -18,7 +18,7 @@ from anrot_lib.data.preparation.prepare import prepare
 from anrot_lib.experiments.images import open_images
 from anrot_lib.settings import EMBEDDED, SMOKE, preset
 
-HASH = "8502105a0642d0e6a6d6612d9b7e25c9bfcbc89c864e3ed88e90b301c2ae2ec6"
+HASH = "93398e4654f934b9d503b1f59cbe340279f20f47399d08b9cadde4f6b8444fe9"
 SPLIT = "11d2239d265662892c55963edc539da5c0e8df3d5226f1a70b9e485a331fa639"
 
 
@@ -30,9 +30,9 @@ def letters():
 def test_what_ships_is_what_was_recorded(letters):
     assert letters.name == "omniglot-300" and letters.sha256 == HASH and letters.split_hash == SPLIT
     assert compute_hash(letters.images, letters.labels, letters.class_names) == HASH, "of the very pixels"
-    assert letters.images.shape == (6000, 28, 28, 1) and set(np.unique(letters.images)) == {0, 255}
+    assert letters.images.shape == (6000, 28, 28, 1) and set(np.unique(letters.images)) == {24, 139, 255}
     assert np.bincount(letters.labels).tolist() == [20] * 300
-    assert 0.05 < (letters.images == 0).mean() < 0.15, "ink is dark, and paper is most of it"
+    assert 0.05 < (letters.images == 24).mean() < 0.15, "ink is dark, and paper is most of it"
     size = (characters.FOLDER / "omniglot-300.npz").stat().st_size
     assert size < 200_000 and "Brenden Lake" in (characters.FOLDER / "LICENSE-omniglot.txt").read_text("utf-8")
 
@@ -54,14 +54,16 @@ def test_the_guard_lets_it_pass_and_sees_a_copy_put_into_it(letters):
         guard.check(letters.with_images("copied", images, {}))
 
 
-@pytest.mark.parametrize("fault", ["pixels", "split", "cut short", "no file", "no json"])
+@pytest.mark.parametrize("fault", ["pixels", "a level that is none", "split", "cut short", "no file", "no json"])
 def test_files_that_are_not_the_recorded_ones_are_refused(fault, letters, tmp_path, monkeypatch):
     folder = shutil.copytree(characters.FOLDER, tmp_path / "embedded")
     array, text = folder / "omniglot-300.npz", folder / "omniglot-300.json"
     if fault == "pixels":
-        images = letters.images.copy()
-        images[0, 0, 0] ^= 255
-        np.savez_compressed(array, ink=np.packbits(images.reshape(6000, -1) == 0, axis=1))
+        levels = np.load(array)["levels"].copy()
+        levels[0, 0] = 0
+        np.savez_compressed(array, levels=levels)
+    elif fault == "a level that is none":
+        np.savez_compressed(array, levels=np.full((6000, 784), 3, np.uint8))
     elif fault == "split":
         about = json.loads(text.read_text("utf-8"))
         text.write_text(json.dumps(about | {"split_hash": "0" * 64}), "utf-8")
@@ -78,14 +80,18 @@ def test_files_that_are_not_the_recorded_ones_are_refused(fault, letters, tmp_pa
 
 def test_what_is_saved_is_what_is_loaded(letters, tmp_path, monkeypatch):
     characters.save_characters(letters, tmp_path)
+    shipped = (characters.FOLDER / "omniglot-300.npz").read_bytes()
+    assert len(shipped) == (tmp_path / "omniglot-300.npz").stat().st_size
     monkeypatch.setattr(characters, "FOLDER", tmp_path)
     assert anrot.open_embedded().sha256 == HASH
 
 
-def test_the_cut_takes_the_characters_in_the_order_of_the_drawers_and_what_is_dark_is_ink(letters):
+def test_the_cut_takes_the_characters_in_the_order_of_the_drawers_at_the_nearest_level(letters):
     """A whole Omniglot that has the classes in another order, two more of them, and greys."""
     order = np.random.default_rng(0).permutation(300)
-    greys = np.where(letters.images == 0, 191, 192).astype(np.uint8).reshape(300, 20, 28, 28, 1)[order]
+    near = {24: (0, 81), 139: (82, 196), 255: (197, 255)}  # the least and the greatest grey of each level
+    limits = np.array([near.get(level, (0, 0)) for level in range(256)], np.uint8)
+    greys = limits[letters.images, np.arange(28)[:, None] % 2].reshape(300, 20, 28, 28, 1)[order]
     more = np.zeros((2, 20, 28, 28, 1), np.uint8)
     names = [*(letters.class_names[c] for c in order), "Greek/character01", "Greek/character02"]
     pixels, labels = np.concatenate([greys, more]).reshape(-1, 28, 28, 1), np.repeat(np.arange(302), 20)
@@ -152,8 +158,6 @@ def test_a_size_that_the_characters_do_not_have_is_refused(letters, tmp_path, mo
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(
-        UserError, match="is named 'omniglot'; choose omniglot-300 or synthetic"
-    ):
+    with pytest.raises(UserError, match="is named 'omniglot'; choose omniglot-300 or synthetic"):
         anrot.open_embedded("omniglot")
     assert anrot.open_embedded("synthetic").images.shape == (6000, 32, 32, 3)

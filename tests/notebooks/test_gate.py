@@ -18,7 +18,7 @@ def validate(notebook: Path, **environment: str) -> subprocess.CompletedProcess:
     """nbval over one notebook, exactly as `make nbval` calls it."""
     options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "-p", "no:cacheprovider", "-q"]
     options += ["--nbval-sanitize-with", str(ROOT / "tests" / "nbval.cfg"), "--rootdir", str(notebook.parent)]
-    settings = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "synthetic"}
+    settings = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "embedded"}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, "-c", os.devnull, str(notebook)],
         env=os.environ | settings | environment,

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 def test_all_places_of_all_sliders(notebook, sweep, home_with_results, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_PRESET", "smoke")
     monkeypatch.setenv("ANROT_HEADLESS", "1")
-    monkeypatch.setenv("ANROT_DATA", "synthetic")
+    monkeypatch.setenv("ANROT_DATA", "embedded")
     seconds = sweep.sweep(notebook)
     assert seconds
     with capsys.disabled():
