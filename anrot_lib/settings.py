@@ -99,7 +99,7 @@ class Recipe:
     attention: Annotated[bool | None, Option("switch the attention gates of the encoder on or off")] = None
     seed: int = 0
     pretrain: Annotated[bool, Option("train the encoder as a classifier of the training classes first")] = False
-    pretrain_rate: Annotated[float | None, Option("largest learning rate of that; None is --learning-rate")] = None
+    pretrain_rate: Annotated[float | None, Option("largest learning rate of that (default: --learning-rate)")] = None
     episodic: Annotated[float, Option("part of the budget's episodes to train on; 0 with --pretrain: none")] = 1.0
     heads: Annotated[
         tuple[str, ...], Option("methods whose heads are tried after training, on the validation classes")

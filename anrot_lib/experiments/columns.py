@@ -97,7 +97,9 @@ def evaluate_row(
     belongs_to = {"net": journal_key, "rows": manifest.hash, **settings}
     journal = Journal(setting.work / f"{make_file_stem(row)}-evaluation.jsonl", belongs_to)
     values = {}
-    evaluator = Evaluator(net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen)
+    evaluator = Evaluator(
+        net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen, setting.split
+    )
     costs = {column.name: count_passes(setting, column) for column in columns}
     start = 0
     with setting.progress(f"test {row}", sum(costs.values())) as bar:
@@ -118,7 +120,7 @@ def _show_within(bar: Callable[..., None], start: int, end: int, done: int) -> N
 def count_passes(setting: Setting, column: Column) -> int:
     """Encoder passes that a column takes, forward = 1, if no query were beaten early: what bars and dry runs count."""
     if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
-        return len(setting.image_set.rows("test")) if column.name == "clean" else 1
+        return len(setting.image_set.rows(setting.split)) if column.name == "clean" else 1
     steps = 0 if column.threat is None or column.surrogate else column.threat.steps * column.threat.restarts
     return column.tasks * setting.protocol.way * column.query * (1 + 2 * steps)
 

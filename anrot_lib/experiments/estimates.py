@@ -44,20 +44,30 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = 
     budget, protocol = setting.budget, setting.protocol
     if tests:
         make_manifest(setting)
-    first = next(iter(recipes.values()))
-    trial = Recipe(method=first.method, hesim=first.hesim, attention=first.attention, seed=first.seed)
+    trial = replace(
+        next(iter(recipes.values())),
+        clean=1.0,
+        adversarial=0.0,
+        noisy=0.0,
+        trades=0.0,
+        two_views=False,
+        pretrain=False,
+        pretrain_rate=None,
+        episodic=1.0,
+        heads=(),
+    )
     trained = _train_two_steps(setting, trial)
     n_support, n_query = protocol.way * protocol.shot, protocol.way * budget.train_query
     per_image = trained.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)
     distinct = {pretraining.reduce_recipe(recipe) for recipe in recipes.values() if recipe.pretrain}
     passes = sum(pretraining.count_passes(recipe) for recipe in distinct) / FULL
     attacks_surrogate = tests and any(column.surrogate for column in columns.select_columns(setting))
-    clean = budget.episodes / budget.episodes_per_step * trained.seconds_per_step
+    episodes = budget.episodes / budget.episodes_per_step * trained.seconds_per_step
     return RunEstimate(
         pretraining=budget.pretrain_steps * budget.pretrain_batch * per_image * passes,
         surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
         training={
-            row: clean * recipe.episodic * compute_cost_limit(recipe, n_support, n_query)
+            row: episodes * recipe.episodic * compute_cost_limit(recipe, n_support, n_query)
             for row, recipe in recipes.items()
         },
         test=estimate_test(setting, trained.net) if tests else 0.0,
@@ -91,7 +101,7 @@ def _estimate_surrogate(setting: Setting) -> float:
 
 def estimate_test(setting: Setting, net: FewShotNet) -> float:
     """Seconds that testing takes at most, from one forward pass of some images."""
-    rows = setting.image_set.rows("test")[:64]
+    rows = setting.image_set.rows(setting.split)[:64]
     images = setting.image_set.batch(rows, setting.device)
     net = fold_net(net.to(setting.device))
     with torch.no_grad():

@@ -108,7 +108,8 @@ def make_record(
         "training": trained,
         "columns": columns,
     }
-    if seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen):
+    tests = setting.split == "test"
+    if tests and (seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen)):
         record["seen"] = {
             "trained_classes": len(seen.trained),
             "selected_classes": len(seen.selected),
@@ -161,27 +162,39 @@ def finish_row(
     return path
 
 
-def run_rows(setting: Setting, recipes: dict[str, Recipe], half_width: float | None = None) -> list[Path]:
+def run_rows(
+    setting: Setting,
+    recipes: dict[str, Recipe],
+    half_width: float | None = None,
+    tested_in: Setting | None = None,
+) -> list[Path]:
     """`run_row` for each. For a half-width all are trained first, and tested on the same episodes: as many as the one
-    that needs most."""
+    that needs most. tested_in: as in `run_row`."""
+    tests = tested_in or setting
     if half_width is None:
-        return [run_row(setting, row, recipe) for row, recipe in recipes.items()]
-    make_manifest(setting)  # now, as in `run_row`
+        return [run_row(setting, row, recipe, tested_in=tests) for row, recipe in recipes.items()]
+    make_manifest(tests)  # now, as in `run_row`
     nets = [train_row(setting, row, recipe)[0] for row, recipe in recipes.items()]
-    tasks = max(plan_tasks(setting, net, half_width) for net in nets)
-    return [run_row(setting, row, recipe, tasks) for row, recipe in recipes.items()]
+    tasks = max(plan_tasks(tests, net, half_width) for net in nets)
+    return [run_row(setting, row, recipe, tasks, tests) for row, recipe in recipes.items()]
 
 
-def run_row(setting: Setting, row: str, recipe: Recipe, tasks: int | None = None) -> Path:
+def run_row(
+    setting: Setting, row: str, recipe: Recipe, tasks: int | None = None, tested_in: Setting | None = None
+) -> Path:
     """Train, test and record one row. A record that answers the same settings already is kept.
 
-    tasks: the number of clean episodes, if it is not the budget's.
+    tasks      the number of clean episodes, if it is not the budget's.
+    tested_in  the setting of the test, if it is not that of the training, such as one of another number of shots.
     """
-    path = setting.folder / f"{make_file_stem(row)}.json"
-    manifest = make_manifest(setting, tasks)  # now, because it says what the test classes lack before hours of training
-    check_former(path, setting, recipe)
+    tests = tested_in or setting
+    path = tests.folder / f"{make_file_stem(row)}.json"
+    manifest = make_manifest(tests, tasks)  # now, because it says what the test classes lack before hours of training
+    check_former(path, tests, recipe)
     net, trained, _ = train_row(setting, row, recipe)
-    return finish_row(setting, row, recipe, net, trained, manifest)
+    if tests.protocol.shot != setting.protocol.shot:
+        trained = {**trained, "shot": setting.protocol.shot}
+    return finish_row(tests, row, recipe, net, trained, manifest)
 
 
 def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str | None = None) -> None:

@@ -29,6 +29,7 @@ class Setting:
     folder: Path  # records go here
     columns: tuple[str, ...] | None = None  # None: all
     allow_seen: bool = False  # test a net on what it was trained on, and mark the record
+    split: str = "test"  # whose classes are tested: "val" for a study that chooses among recipes
 
     def asks(self, column: str) -> bool:
         """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""
@@ -50,11 +51,11 @@ def choose_folder(
 
 
 def make_manifest(setting: Setting, tasks: int | None = None) -> EpisodeManifest:
-    """The test episodes of a setting. Its first tasks are the same whatever their number."""
+    """The episodes that a setting tests on. Its first tasks are the same whatever their number."""
     protocol, budget = setting.protocol, setting.budget
     n = max(tasks or budget.clean_tasks, budget.attacked_tasks)
     return EpisodeManifest.make(
-        setting.image_set, "test", protocol.way, protocol.shot, budget.clean_query, n, protocol.seed
+        setting.image_set, setting.split, protocol.way, protocol.shot, budget.clean_query, n, protocol.seed
     )
 
 

@@ -218,11 +218,12 @@ def count_attacked(
 
 
 class Evaluator:
-    """Asks several questions about one net on test episodes, and keeps what the answers share.
+    """Asks several questions about one net on episodes of a split, and keeps what the answers share.
 
-    The net is tested with its batch norms folded. All test images are described once, for the first question that
-    shows one of them unchanged; the surrogate of the transfer attack is built for the first that needs it.
-    UserError for a net that has seen test classes or test images, unless `allow_seen`; `seen` says which.
+    The net is tested with its batch norms folded. All images of the split are described once, for the first question
+    that shows one of them unchanged; the surrogate of the transfer attack is built for the first that needs it.
+    UserError for a net that has seen test classes or test images, unless `allow_seen`; `seen` says which. A split of
+    another name is for a choice, such as that of a recipe on "val": what the net has seen of it is not asked.
     """
 
     def __init__(
@@ -232,18 +233,20 @@ class Evaluator:
         device: Device = "cpu",
         build_surrogate: Callable[[], torch.nn.Module] | None = None,
         allow_seen: bool = False,
+        split: str = "test",
     ):
-        self.seen = check_unseen(net.origin, image_set, allow_seen=allow_seen)
+        self.seen = check_unseen(net.origin, image_set, allow_seen=allow_seen) if split == "test" else None
+        self.split = split
         self.net, self.image_set, self.device = fold_net(net), image_set, torch.device(device)
         self._build_surrogate = build_surrogate
         self._surrogate: torch.nn.Module | None = None
         self._clean: Descriptions | None = None
 
-    def describe_test_images(self, progress: Progress | None = None) -> Descriptions:
-        """Descriptions of all unchanged test images."""
+    def describe_images(self, progress: Progress | None = None) -> Descriptions:
+        """Descriptions of all unchanged images of the split."""
         if self._clean is None:
-            test = self.image_set.rows("test")
-            self._clean = describe(self.net, self.image_set, test, self.device, progress=progress)
+            rows = self.image_set.rows(self.split)
+            self._clean = describe(self.net, self.image_set, rows, self.device, progress=progress)
         return self._clean
 
     def get_surrogate(self) -> torch.nn.Module:
@@ -256,14 +259,14 @@ class Evaluator:
 
     def count_clean(self, rows: EpisodeRows, progress: Progress | None = None) -> np.ndarray:
         """Correct queries of each task (E,), on unchanged images."""
-        clean = self.describe_test_images(progress)
+        clean = self.describe_images(progress)
         return count_correct(self.net, rows, clean, clean)
 
     def count_changed(
         self, rows: EpisodeRows, change: Change, target: str = "query", progress: Progress | None = None
     ) -> np.ndarray:
         """Correct queries of each task (E,), with the query, support or both images changed one by one."""
-        clean = self.describe_test_images(progress)
+        clean = self.describe_images(progress)
         return count_changed(self.net, self.image_set, rows, change, target, self.device, progress, clean)
 
     def count_transferred(

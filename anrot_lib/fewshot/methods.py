@@ -3,13 +3,14 @@
 It loads no torch: a method's head is imported when it is built, so that `anrot --help` stays quick.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as change_recipe
 from functools import partial
 from typing import TYPE_CHECKING
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot import builders
 from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
 from anrot_lib.settings import Recipe
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from anrot_lib.fewshot.hesim import MetricLoss
 
 EASYFSL = "easyfsl:"
+RECIPES = "recipes"  # the study of what each part of the robust recipe is worth
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Method:
     colour       its colour in figures, "#RRGGBB"; None takes one that is free.
     publication  where it is published; "" for a variant of this project.
     in_table     whether `anrot run` trains and tests it when no rows are named.
+    study        the study that it belongs to, such as RECIPES; "" for none.
     metric_loss  a loss in Hesim's place, of (embeddings (B, D), labels (B,)); None for Hesim itself.
     """
 
@@ -42,6 +45,7 @@ class Method:
     publication: str = ""
     in_table: bool = False
     metric_loss: "MetricLoss | None" = None
+    study: str = ""
 
 
 _METHODS: dict[str, Method] = {}
@@ -57,12 +61,16 @@ def get_method(name: str) -> Method:
     clean = Recipe(method=name, hesim=0.0)
     if name.startswith(PREFIX):
         spec = name.removeprefix(PREFIX)
-        return Method(name, lambda channels: _build_levels(spec, channels), clean, title_levels(spec))
+        return Method(name, lambda channels: builders.build_levels(spec, channels), clean, title_levels(spec))
     if name.startswith(EASYFSL):
-        return Method(name, lambda channels: _build_easyfsl(name.removeprefix(EASYFSL), channels), clean, name)
+        return Method(name, lambda channels: builders.build_easyfsl(name.removeprefix(EASYFSL), channels), clean, name)
     raise UserError(
         f"unknown method {name!r}; choose one of {', '.join(_METHODS)}, or {EASYFSL}NAME, or {PREFIX}NAME+NAME"
     )
+
+
+def is_registered(name: str) -> bool:
+    return name in _METHODS
 
 
 def build_head(name: str, channels: int) -> "Head":
@@ -85,20 +93,15 @@ def list_rows() -> dict[str, Recipe]:
     return {method.name: method.recipe for method in _METHODS.values() if method.in_table}
 
 
+def list_variants(study: str) -> dict[str, Recipe]:
+    """Name -> recipe of the methods of a study; the first is what the others are compared with."""
+    return {method.name: method.recipe for method in _METHODS.values() if method.study == study}
+
+
 def describe_names() -> str:
     """The names of all methods in one line, for the help of a command."""
-    return f"{', '.join(_METHODS)}, {EASYFSL}NAME, {PREFIX}NAME+NAME, {PREFIX}NAME+NAME@FUSION"
-
-
-def title_method(name: str) -> str:
-    """The title of a method; of a name that is not known here, such as that of another's record, the name itself."""
-    return get_method(name).title if name in _METHODS or name.startswith(PREFIX) else name
-
-
-def sort_methods(names: Iterable[str]) -> list[str]:
-    """Names in the order of tables; unknown ones behind, by name."""
-    order = list(_METHODS)
-    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))
+    names = ", ".join(name for name, method in _METHODS.items() if not method.study)
+    return f"{names}, {EASYFSL}NAME, {PREFIX}NAME+NAME, {PREFIX}NAME+NAME@FUSION"
 
 
 def register_method(
@@ -131,14 +134,14 @@ def register_method(
 
     if not name or not set(name).isdisjoint(": +@/\\"):
         raise UserError(f"the name of a method is a word without : + @ / \\ and spaces, got {name!r}")
-    if name in _METHODS and not replace:
+    if is_registered(name) and not replace:
         raise UserError(f"there is a method {name!r} already; take another name, or pass replace=True")
     if isinstance(head, str):
         build, default = get_method(head).build, get_method(head).recipe
     else:
         build, default = head, Recipe(hesim=0.0)
     check_head(name, build)
-    recipe = dataclasses.replace(recipe or default, method=name)
+    recipe = change_recipe(recipe or default, method=name)
     return _add(Method(name, build, recipe, title or name, colour, publication, metric_loss=metric_loss))
 
 
@@ -147,62 +150,13 @@ def _add(method: Method) -> Method:
     return method
 
 
-def _build_gaussian(divergence: str, channels: int) -> "Head":
-    from anrot_lib.fewshot.heads.gaussian import GaussianHead
-
-    return GaussianHead(channels, divergence)
-
-
-def _build_variational(channels: int) -> "Head":
-    from anrot_lib.fewshot.heads.gaussian import VariationalHead
-
-    return VariationalHead(channels)
-
-
-def _build_prototypes(metric: str, channels: int) -> "Head":
-    from anrot_lib.fewshot.heads.prototypes import Prototypes
-
-    return Prototypes(channels, metric)
-
-
-def _build_published(channels: int) -> "Head":
-    from anrot_lib.fewshot.heads.published import PublishedHead
-
-    return PublishedHead(channels)
-
-
-def _build_easyfsl(name: str, channels: int) -> "Head":
-    from anrot_lib.fewshot.heads.easyfsl import EasyFSLHead
-
-    return EasyFSLHead(channels, name)
-
-
-def _build_levels(spec: str, channels: int) -> "Head":
-    from anrot_lib.fewshot.levels.combine import build
-
-    return build(spec, channels)
-
-
-def _build_dn4(channels: int) -> "Head":
-    from anrot_lib.fewshot.levels.head import LevelHead
-    from anrot_lib.fewshot.levels.pixel import PixelLevel
-
-    return LevelHead(channels, PixelLevel(k=3))
-
-
-def _build_crops(channels: int) -> "Head":
-    from anrot_lib.fewshot.levels.crops import CropHead
-
-    return CropHead(channels)
-
-
 # The rows of the main table, from the plainest to the whole. They differ in what their names say and in nothing else.
 # Colours are of Okabe and Ito's palette: distinct for colour-blind readers too.
-ANROT, ANROT_HEAD = "ANROT-HELANet, arXiv 2509.11220", partial(_build_gaussian, "bhattacharyya")
+ANROT, ANROT_HEAD = "ANROT-HELANet, arXiv 2509.11220", partial(builders.build_gaussian, "bhattacharyya")
 for _method in (
     Method(
         "prototypes",
-        partial(_build_prototypes, "euclid"),
+        partial(builders.build_prototypes, "euclid"),
         Recipe(method="prototypes", hesim=0.0),
         "prototypes (Euclid)",
         colour="#0072B2",
@@ -211,7 +165,7 @@ for _method in (
     ),
     Method(
         "published",
-        _build_published,
+        builders.build_published,
         Recipe(method="published", hesim=0.0),  # its own Hesim is a constant: anrot_lib.audit
         "as published",
         colour="#999999",
@@ -220,7 +174,7 @@ for _method in (
     ),
     Method(
         "hela-vfa",
-        partial(_build_gaussian, "hellinger"),
+        partial(builders.build_gaussian, "hellinger"),
         Recipe(method="hela-vfa", hesim=0.0),
         "HELA-VFA (attention + Hellinger)",
         colour="#E69F00",
@@ -259,23 +213,81 @@ for _name, _shares, _title, _colour in (
     _recipe = Recipe(clean=_clean, adversarial=_adversarial, noisy=_noisy)
     _add(Method(_name, ANROT_HEAD, _recipe, _title, _colour))
 
+# A robust classifier of the base classes makes the encoder, without episodes or before them.
+_ROBUST = Recipe(
+    method="cosine",
+    clean=0.4,
+    adversarial=0.6,
+    attack="n-fgsm",
+    hesim=0.0,
+    label_smoothing=0.1,
+    optimizer="sgd",
+    learning_rate=0.1,
+    schedule="one-cycle",
+    weight_decay=5e-4,
+    averaging=0.995,
+    augment=("flip", "crop"),
+    pretrain=True,
+    episodic=0.0,
+)
+_CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
+_COSINE = partial(builders.build_prototypes, "cosine")
+for _method in (
+    Method("robust-classes", _COSINE, _ROBUST, "robust classes", "#332288", _CLASSES, study=RECIPES),
+    Method(
+        "clean-classes",
+        _COSINE,
+        change_recipe(_ROBUST, clean=1.0, adversarial=0.0),
+        "the same, trained clean",
+        "#DDCC77",
+    ),
+):
+    _add(_method)
+
+# The same with one part changed: what is each worth?
+for _name, _title, _changes in (
+    ("robust-fgsm-rs", "FGSM-RS in place of N-FGSM", {"attack": "fgsm-rs"}),
+    ("robust-pgd-3", "PGD-3 in place of N-FGSM", {"attack_steps": 3}),
+    ("robust-trades", "TRADES, weight 6", {"trades": 6.0}),
+    ("robust-attack-eval", "attack with batch norm in eval mode", {"attack_eval": True}),
+    ("robust-all-attacked", "all images attacked", {"clean": 0.0, "adversarial": 1.0}),
+    ("robust-half-attacked", "half of the images attacked", {"clean": 0.5, "adversarial": 0.5}),
+    ("robust-noisy", "clean, attacked and noisy images 1:1:1", {"clean": 1.0, "adversarial": 1.0, "noisy": 1.0}),
+    ("robust-no-average", "without averaged weights", {"averaging": 0.0}),
+    ("robust-no-crops", "without shifted crops", {"augment": ("flip",)}),
+    ("robust-cutmix", "with CutMix", {"mix": "cutmix"}),
+    ("robust-no-smoothing", "without label smoothing", {"label_smoothing": 0.0}),
+    ("robust-no-decay", "without weight decay", {"weight_decay": 0.0}),
+    ("robust-cosine-rate", "cosine rate without warm-up", {"schedule": "cosine"}),
+    ("robust-adamw", "AdamW, rate 0.003", {"optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05}),
+    ("robust-anrot-head", "Gaussian head, untrained", {"method": "anrot"}),
+    ("robust-then-anrot", "Gaussian head, then episodes", {"method": "anrot", "hesim": 0.5, "episodic": 0.2}),
+):
+    _recipe = change_recipe(_ROBUST, **_changes)
+    _add(Method(_name, ANROT_HEAD if _recipe.method == "anrot" else _COSINE, _recipe, _title, study=RECIPES))
+
 # Other heads, trained clean without Hesim.
 _MML = "MML, arXiv 2103.11383"
 _OTHERS: "list[tuple[str, Callable[[int], Head], str, str]]" = [
-    ("dn4", _build_dn4, "DN4 (pixels, 3 nearest)", "DN4, arXiv 1903.12290"),
-    ("adm", partial(_build_levels, "pixel+kl"), "ADM (pixels + KL)", "ADM, arXiv 2002.00153"),
-    ("mml", partial(_build_levels, "pixel+part+kl-reverse"), "MML (pixels + parts + KL from the class)", _MML),
-    ("mml-wasserstein2", partial(_build_levels, "pixel+part+wasserstein2"), "MML (pixels + parts + Wasserstein)", _MML),
-    ("mml-hellinger", partial(_build_levels, "pixel+part+hellinger"), "MML (pixels + parts + Hellinger)", ""),
-    ("mml-2022", _build_crops, "MML of 2022 (pixels + crops + global)", "the later MML, of 2022"),
-    ("part", partial(_build_levels, "part"), "parts", ""),
-    ("cosine", partial(_build_prototypes, "cosine"), "prototypes (cosine)", ""),
-    ("variational", _build_variational, "variational, our reading", ""),
-    ("joint-hellinger", partial(_build_gaussian, "joint-hellinger"), "ANROT by joint Hellinger", ""),
-    ("gaussian-kl", partial(_build_gaussian, "kl"), "ANROT by KL", ""),
-    ("gaussian-wasserstein2", partial(_build_gaussian, "wasserstein2"), "ANROT by Wasserstein", ""),
+    ("dn4", builders.build_dn4, "DN4 (pixels, 3 nearest)", "DN4, arXiv 1903.12290"),
+    ("adm", partial(builders.build_levels, "pixel+kl"), "ADM (pixels + KL)", "ADM, arXiv 2002.00153"),
+    ("mml", partial(builders.build_levels, "pixel+part+kl-reverse"), "MML (pixels + parts + KL from the class)", _MML),
+    (
+        "mml-wasserstein2",
+        partial(builders.build_levels, "pixel+part+wasserstein2"),
+        "MML (pixels + parts + Wasserstein)",
+        _MML,
+    ),
+    ("mml-hellinger", partial(builders.build_levels, "pixel+part+hellinger"), "MML (pixels + parts + Hellinger)", ""),
+    ("mml-2022", builders.build_crops, "MML of 2022 (pixels + crops + global)", "the later MML, of 2022"),
+    ("part", partial(builders.build_levels, "part"), "parts", ""),
+    ("cosine", partial(builders.build_prototypes, "cosine"), "prototypes (cosine)", ""),
+    ("variational", builders.build_variational, "variational, our reading", ""),
+    ("joint-hellinger", partial(builders.build_gaussian, "joint-hellinger"), "ANROT by joint Hellinger", ""),
+    ("gaussian-kl", partial(builders.build_gaussian, "kl"), "ANROT by KL", ""),
+    ("gaussian-wasserstein2", partial(builders.build_gaussian, "wasserstein2"), "ANROT by Wasserstein", ""),
     *(
-        (f"distribution-{name}", partial(_build_levels, name), f"distribution by {title}", "")
+        (f"distribution-{name}", partial(builders.build_levels, name), f"distribution by {title}", "")
         for name, title in MEASURES.items()
     ),
 ]

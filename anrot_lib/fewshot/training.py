@@ -22,11 +22,11 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import describe_origin, set_origin
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.classifier import FewShotNet, change_head, create_net
-from anrot_lib.fewshot.episode_loss import build_hesim, compute_cost_limit, compute_episode_loss, list_shares
+from anrot_lib.fewshot.episode_loss import build_hesim, compute_cost_limit, compute_episode_loss
 from anrot_lib.fewshot.hesim import MetricLoss
-from anrot_lib.fewshot.methods import get_method
+from anrot_lib.fewshot.methods import build_head, get_method
 from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
-from anrot_lib.fewshot.validation import describe_chance, describe_overfitting, measure_clean, validate
+from anrot_lib.fewshot.validation import compute_score, describe_chance, describe_overfitting, measure_clean, validate
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 log = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class FewShotTraining(ResumableTraining):
         self.starts_trained = encoder_state is not None
         if encoder_state is not None:
             self.net.backbone.load_state_dict(encoder_state)
+        for name in recipe.heads:
+            build_head(name, self.net.backbone.out_channels)  # now, and not after hours of training
         self.metric_loss = build_hesim(recipe, self.net.head) if metric_loss is None else metric_loss
         self.augment = augmentation.build_pipeline(recipe.augment) if recipe.augment else None
         self.optimizer = build_optimizer(recipe, self.net, recipe.learning_rate)
@@ -295,8 +297,3 @@ class FewShotTraining(ResumableTraining):
             if scores[name] > scores[method]:
                 best, method = candidate, name
         return best, method, scores
-
-
-def compute_score(recipe: Recipe, numbers: dict[str, Any]) -> float:
-    """What selection maximises, in [0, 1]: validation accuracies of the recipe's versions, weighted by their shares."""
-    return float(sum(share * numbers[version] for version, share in list_shares(recipe).items()))

@@ -11,6 +11,7 @@ from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
+from anrot_lib.fewshot.episode_loss import list_shares
 from anrot_lib.settings import Recipe
 
 PROBE_TASKS, PROBE_QUERY, PROBE_STEPS = 20, 5, 7
@@ -76,6 +77,11 @@ def validate(
             counts = evaluation.count_attacked(net, image_set, probe, threat, manifest.seed, device)
             numbers[name] = float(np.mean(counts) / n)
     return numbers
+
+
+def compute_score(recipe: Recipe, numbers: dict[str, Any]) -> float:
+    """What selection maximises, in [0, 1]: validation accuracies of the recipe's versions, weighted by their shares."""
+    return float(sum(share * numbers[version] for version, share in list_shares(recipe).items()))
 
 
 def describe_overfitting(history: list[dict[str, Any]]) -> str | None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from anrot_lib.core import paths, statistics, units
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot.methods import title_method
+from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.parts import ColumnRecord

@@ -35,6 +35,7 @@ class TrainingRecord(TypedDict, total=False):
     fusion: FusionRecord
     origin: OriginRecord  # older records lack it
     size: int  # side of the training images, where the net was tested on others
+    shot: int  # support images of a class in training, where the net was tested with another number
 
 
 class EpochRecord(TypedDict):

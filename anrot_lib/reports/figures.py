@@ -12,7 +12,8 @@ from matplotlib.typing import RcKeyType
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
-from anrot_lib.fewshot.methods import list_methods, title_method
+from anrot_lib.fewshot.methods import list_methods
+from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports.tables import sort_records
 

@@ -23,7 +23,7 @@ from anrot_lib.experiments.levels import LEVELS, VARIANTS, list_attacks
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
 from anrot_lib.fewshot.levels.pixel import PixelLevel
-from anrot_lib.fewshot.methods import title_method
+from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables

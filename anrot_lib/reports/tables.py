@@ -7,7 +7,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import compare_paired, describe_bound
 from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.columns import name_noise_column
-from anrot_lib.fewshot.methods import sort_methods, title_method
+from anrot_lib.fewshot.row_names import sort_methods, title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord, TimingRecord
@@ -67,6 +67,8 @@ def format_cost(record: Record, records: Sequence[Record]) -> str:
 
     Elsewhere "(2.89)", its passes of the encoder in those of a clean step (`episode_loss.compute_cost_limit`).
     """
+    if record["training"].get("pretraining_steps"):  # a step of its pre-training is no episode
+        return "-"
     reference = {r["row"]: r for r in records}.get("anrot-clean")
     if reference is not None and _have_one_run(record, reference):
         seconds, base = (r["training"].get("seconds_per_step") for r in (record, reference))
@@ -86,6 +88,12 @@ def _have_one_run(first: Record, second: Record) -> bool:
     return (a["command"], a["commit"], a["device"]) == (b["command"], b["commit"], b["device"])
 
 
+def count_seconds(record: Record) -> float | None:
+    """Seconds of training, pre-training included; None for a net that was trained elsewhere."""
+    training = record["training"]
+    return training["seconds"] + training.get("pretraining_seconds", 0.0) if "seconds" in training else None
+
+
 def make_table(records: Sequence[Record]) -> Table:
     """(headings, rows) of the main table of one experiment."""
     records = sort_records(records)
@@ -94,7 +102,7 @@ def make_table(records: Sequence[Record]) -> Table:
     rows = []
     for record in records:
         values = [format_column(record["columns"].get(name)) for name in columns.values()]
-        seconds = record["training"].get("seconds")
+        seconds = count_seconds(record)
         duration = "-" if seconds is None else f"{seconds:.0f} s"
         rows.append([title_row(record), *values, format_cost(record, records), duration])
     return headings, rows
@@ -110,9 +118,15 @@ def write_caption(record: Record) -> str:
     """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
     data, budget = record["data"], record["budget"]
     recipe, history = record["protocol"], record["training"].get("history")
-    trained = f", trained for {history[-1]['step']} steps" if history else ""
+    stages = [
+        ("pre-trained", record["training"].get("pretraining_steps", 0)),
+        ("trained", history[-1]["step"] if history else 0),
+    ]
+    trained = "".join(f", {verb} for {steps} steps" for verb, steps in stages if steps)
     if "size" in record["training"]:
         trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
+    if "shot" in record["training"]:
+        trained = f"{trained or ', trained'} with {record['training']['shot']} support images a class"
     seen = record.get("seen")
     warning = (
         ""
@@ -122,6 +136,8 @@ def write_caption(record: Record) -> str:
             f"selected it, {seen['images']} test images are among those; "
         )
     )
+    if record["manifest"]["split"] != "test":
+        warning += f"classes of the split {record['manifest']['split']}, for a choice: no test; "
     return (
         f"{warning}{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, "
         f"preset {budget['preset']}; "

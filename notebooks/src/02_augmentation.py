@@ -28,7 +28,7 @@ from anrot_lib.core import statistics
 from anrot_lib.course import check, lesson
 from anrot_lib.data import EpisodeSampler, augmentation
 from anrot_lib.divergences import DiagonalGaussian, measures
-from anrot_lib.fewshot import evaluation, methods
+from anrot_lib.fewshot import evaluation, row_names
 from anrot_lib.reports import pictures, tables
 
 P = lesson.set_up("02", preset=PRESET)
@@ -646,7 +646,7 @@ records = P.records("cifar-fs-32px-5way-5shot-laptop")
 for record in tables.sort_records([r for r in records if r["row"] in chosen]):
     recipe = record["recipe"]
     used = [*recipe["augment"], *filter(None, [recipe["mix"], "two views" if recipe["two_views"] else None])]
-    name, clean = methods.title_method(record["row"]), tables.format_column(record["columns"]["clean"])
+    name, clean = row_names.title_method(record["row"]), tables.format_column(record["columns"]["clean"])
     lines.append([name, "not separated", ", ".join(used) or "none", clean])
 headings = ["CIFAR-FS, 5-way 5-shot", "paper says: gain by augmentation", "we trained with", "we measured, clean, %"]
 display(Markdown(tables.format_markdown(headings, lines)))

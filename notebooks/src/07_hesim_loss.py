@@ -551,7 +551,7 @@ check("7.4", answer)
 # %%
 from IPython.display import Markdown, display
 
-from anrot_lib.fewshot import methods
+from anrot_lib.fewshot import row_names
 from anrot_lib.reports import tables
 
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
@@ -559,7 +559,7 @@ without = [r for r in records.values() if r["recipe"]["method"] == "anrot" and r
 without = [r for r in without if r["recipe"]["adversarial"] == r["recipe"]["noisy"] == 0]
 lines = []
 for r in [records[row] for row in ("prototypes", "published", "anrot-clean") if row in records] + without:
-    name = methods.title_method(r["row"]) + (" (no Hesim)" if r in without else "")
+    name = row_names.title_method(r["row"]) + (" (no Hesim)" if r in without else "")
     lines.append([name, f"{r['recipe']['hesim']:g}", "-", tables.format_column(r["columns"]["clean"])])
 if not without:
     lines.append(["ANROT, trained clean (no Hesim)", "0", "-", "not run"])

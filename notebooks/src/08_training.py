@@ -34,7 +34,7 @@ from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
-from anrot_lib.fewshot import episode_loss, evaluation, methods, nets, training
+from anrot_lib.fewshot import episode_loss, evaluation, nets, row_names, training
 from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.settings import Protocol, Recipe
@@ -541,7 +541,7 @@ for record in records:
     other = constant.get(record["row"])
     if other and other["manifest"]["hash"] == record["manifest"]["hash"]:
         gain = compare_paired(*(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record)))
-        lines.append([methods.title_method(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
+        lines.append([row_names.title_method(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
 display(Markdown(tables.format_markdown(["cosine instead of a constant rate", "clean accuracy, points"], lines)))
 
 # %%
@@ -549,7 +549,7 @@ lines = []
 for record in tables.sort_records(records):
     history = record["training"]["history"]
     best, last = max(h["clean"] for h in history), history[-1]["clean"]
-    lines.append([methods.title_method(record["row"]), f"{100 * (last - best):+.1f}"])
+    lines.append([row_names.title_method(record["row"]), f"{100 * (last - best):+.1f}"])
 display(Markdown(tables.format_markdown(["last validation against the best, clean", "points"], lines)))
 
 # %% [markdown]

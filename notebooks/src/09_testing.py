@@ -35,7 +35,7 @@ from anrot_lib.core import configs, statistics
 from anrot_lib.course import check, lesson
 from anrot_lib.data import EpisodeManifest, noise
 from anrot_lib.data.augmentation import build_pipeline
-from anrot_lib.fewshot import evaluation, methods, train
+from anrot_lib.fewshot import evaluation, methods, row_names, train
 from anrot_lib.fewshot.heads import contract, prototypes, trial
 from anrot_lib.records import results
 from anrot_lib.reports import figures, pictures, tables
@@ -232,7 +232,7 @@ right.legend(fontsize=8)
 plt.show()
 halved = {r["row"]: statistics.find_halving_point(*figures.select_curve(r, "eps")[:2]) for r in records}
 for row, eps in halved.items():
-    print(f"{methods.title_method(row)}: accuracy halves at eps {255 * eps:.1f}/255")
+    print(f"{row_names.title_method(row)}: accuracy halves at eps {255 * eps:.1f}/255")
 print("trained on the mixture it halves later:", halved["anrot"] > halved["anrot-clean"])
 
 # %% [markdown]

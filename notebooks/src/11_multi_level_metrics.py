@@ -29,7 +29,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
 from anrot_lib.course import check, lesson
 from anrot_lib.divergences import FullGaussian, estimate_gaussian, measures
-from anrot_lib.fewshot import methods, training
+from anrot_lib.fewshot import row_names, training
 from anrot_lib.fewshot.levels import DistributionLevel, combine, fusion, group_by_class, head, part, pixel
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.reports import levels as level_report
@@ -594,7 +594,7 @@ display(Markdown(level_report.write_markdown(trained)))
 
 # %%
 curves = {
-    methods.title_method(row): figures.select_curve(own[0], "eps")
+    row_names.title_method(row): figures.select_curve(own[0], "eps")
     for row, own in level_report.group_by_row(trained).items()
 }
 shown = [format_pixels(x) for x in next(iter(curves.values()))[0]]

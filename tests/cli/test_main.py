@@ -27,7 +27,19 @@ from anrot_lib.records import results
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, get_radii
 
 ACTIONS = ("train", "attack", "score", "table")
-VERBS = ("run", "train", "evaluate", "predict", "prepare", "levels", "reconstruct", "retrieve", "report", "bench")
+VERBS = (
+    "run",
+    "train",
+    "evaluate",
+    "predict",
+    "prepare",
+    "recipes",
+    "levels",
+    "reconstruct",
+    "retrieve",
+    "report",
+    "bench",
+)
 SMALL = ("--data", "small", "--size", "16", "--device", "cpu")
 SHORT = (*SMALL, "--encoder", "tiny", "--episodes", "3")  # a training
 QUICK = (*SMALL, "--tasks", "2")  # a test
@@ -175,7 +187,11 @@ def test_options_reach_the_recipe():
     more = (
         "--hesim 0 --learning-rate 0.01 --schedule constant --augment flip blur --two-views --mix mixup --no-attention"
     )
-    arguments = parsed("train", *words.split(), *more.split(), "--pretrain", "--seed", "5")
+    stages = (
+        "--pretrain --pretrain-rate 0.3 --episodic 0.5 --heads cosine --optimizer sgd --weight-decay 5e-4 "
+        "--averaging 0.9 --label-smoothing 0.1 --attack n-fgsm --attack-eval"
+    )
+    arguments = parsed("train", *words.split(), *more.split(), *stages.split(), "--seed", "5")
     expected = Recipe(
         clean=2.0,
         adversarial=3.0,
@@ -192,6 +208,15 @@ def test_options_reach_the_recipe():
         mix="mixup",
         attention=False,
         pretrain=True,
+        pretrain_rate=0.3,
+        episodic=0.5,
+        heads=("cosine",),
+        optimizer="sgd",
+        weight_decay=5e-4,
+        averaging=0.9,
+        label_smoothing=0.1,
+        attack="n-fgsm",
+        attack_eval=True,
         seed=5,
     )
     assert read_recipe(arguments, Recipe()) == expected
@@ -745,3 +770,27 @@ def test_a_class_in_two_splits_is_found_in_whatever_case(anrot, home, tmp_path):
         Image.fromarray(image).save(path)
     done = anrot("prepare", tmp_path / "farm", "--size", "16", "--split", "folders")
     assert done.code == 2 and re.search(r"train and val share 1 class \(Dog\)", done.err)
+
+
+def test_seeds_and_shots_make_a_record_each(anrot):
+    words = "--episodes 2 --tasks 2 --columns clean --rows prototypes --seeds 0 1 --test-shots 2".split()  # noqa: SIM905
+    done = anrot("run", *SMALL, *words)
+    assert done.code == 0 and "prototypes (Euclid), seed 1" in done.out
+    files = {(path.parent.name.split("-")[3], path.stem) for path in paths.runs_dir().rglob("*.json")}
+    assert files == {(f"{shot}shot", row) for shot in (5, 2) for row in ("prototypes", "prototypes-seed1")}
+    assert "trained for 2 steps with 5 support images a class" in done.out
+
+
+def test_the_study_of_recipes_ends_in_a_table_and_a_figure(anrot):
+    words = ("--pretrain-steps", "2", "--pretrain-batch", "8", "--tasks", "2", "--variants")
+    words += ("robust-classes", "robust-then-anrot")
+    done = anrot("recipes", *SMALL, *words)
+    assert done.code == 0 and "Gaussian head, then episodes" in done.out and "no test" in done.out
+    (figure,) = paths.runs_dir().rglob("recipes.png")
+    assert figure.stat().st_size > 10_000
+    refused(anrot("recipes", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from robust")
+
+
+def test_a_head_that_does_not_exist_is_refused_before_training(anrot):
+    for more in ((), ("--dry-run",)):
+        refused(anrot("train", *SMALL, "--heads", "cosinus", *more), "unknown method 'cosinus'")

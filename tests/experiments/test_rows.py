@@ -426,3 +426,38 @@ def test_the_noise_of_a_column_follows_the_seed_of_the_protocol(setting, small_n
     some = replace(setting, protocol=replace(PROTOCOL, seed=3), columns=("noise 0.10",))
     testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(some), "key")
     assert seeds == [(0.1, 3)]
+
+
+def test_a_net_can_be_tested_with_other_shots_than_it_was_trained_with(setting):
+    other = replace(setting, protocol=replace(PROTOCOL, shot=3), folder=setting.folder.with_name("three-shots"))
+    some, other = (replace(s, columns=("clean",)) for s in (setting, other))
+    first = pipeline.run_row(some, "prototypes", RECIPE)
+    second = pipeline.run_row(some, "prototypes", RECIPE, tested_in=other)
+    a, b = (results.read(path, "accuracy") for path in (first, second))
+    assert second.parent.name == "three-shots" and b["manifest"]["n_shot"] == 3
+    assert a["training"]["checkpoint"] == b["training"]["checkpoint"], "the same net"
+    assert b["training"]["shot"] == 1 and "shot" not in a["training"]
+    assert b["columns"]["clean"]["mean"] > a["columns"]["clean"]["mean"]
+
+
+def test_a_study_tests_on_validation_classes_and_says_so(setting, small_set):
+    study = replace(setting, split="val", columns=("clean",))
+    path = pipeline.run_row(study, "prototypes", RECIPE)
+    record = results.read(path, "accuracy")
+    manifest = experiment.make_manifest(study)
+    assert record["manifest"]["split"] == "val" and record["manifest"]["hash"] == manifest.hash
+    assert set(np.unique(small_set.labels[manifest.rows.query])) <= set(small_set.splits["val"])
+    assert manifest.hash != experiment.make_manifest(setting).hash
+
+
+def test_records_of_before_the_new_parts_of_recipes_are_still_those_of_their_net(setting):
+    some = replace(setting, columns=("clean",))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    record = results.read(path, "accuracy")
+    for name in ("attack", "optimizer", "averaging", "episodic", "heads"):
+        del record["recipe"][name]
+    results.write(path, record)
+    before = path.read_bytes()
+    assert pipeline.run_row(some, "prototypes", RECIPE) == path and path.read_bytes() == before
+    with pytest.raises(UserError, match=r"the record of another training \(different averaging\)"):
+        pipeline.run_row(some, "prototypes", replace(RECIPE, averaging=0.5))

@@ -235,6 +235,10 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('if score > self.best["score"]:', "if True:", "fewshot/test_training.py::test_the_best_validation_is_returned_and_not_the_last"),
         ("self.net.train()", "self.net.eval()", "fewshot/test_training.py::test_the_share_of_each_level_is_kept_and_shown_at_every_validation"),
     ],
+    "reports/recipes.py": [
+        ("return [(compute_accuracies(a)[:k], compute_accuracies(b)[:k])", "return [(compute_accuracies(b)[:k], compute_accuracies(a)[:k])", "reports/test_recipes.py::test_differences_are_those_to_the_unchanged_recipe_on_the_same_episodes"),
+        ("front: np.ndarray = ~np.any(beaten, axis=1)", "front: np.ndarray = ~np.all(beaten, axis=1)", "reports/test_recipes.py::test_the_front_holds_what_no_other_beats_in_both"),
+    ],
     "fewshot/optimization.py": [
         ("math.cos(math.pi * step / n_steps)", "math.cos(2 * math.pi * step / n_steps)", "fewshot/test_optimization.py::test_the_rate_follows_its_schedule"),
         ('{"params": vectors, "weight_decay": 0.0}', '{"params": vectors, "weight_decay": recipe.weight_decay}', "fewshot/test_optimization.py::test_weight_decay_leaves_biases_and_scales_alone"),
@@ -413,7 +417,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("(column.sigma, seed)", "(column.sigma, 0)", "experiments/test_rows.py::test_the_noise_of_a_column_follows_the_seed_of_the_protocol"),
     ],
     "experiments/setting.py": [
-        ('setting.image_set, "test", protocol.way', 'setting.image_set, "val", protocol.way', "experiments/test_rows.py::test_the_first_tasks_are_the_same_whatever_their_number"),
+        ("setting.image_set, setting.split, protocol.way", 'setting.image_set, "val", protocol.way', "experiments/test_rows.py::test_the_first_tasks_are_the_same_whatever_their_number"),
         ("interval(counts / (rows.query[0].size)).sd", "interval(counts / (rows.query[0].size)).half_width", "experiments/test_rows.py::test_the_number_of_episodes_follows_from_the_precision"),
     ],
     "reports/tables.py": [

@@ -11,6 +11,7 @@ from anrot_lib.fewshot import methods
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.fewshot.methods import build_head, get_method, list_heads, list_methods, list_rows, register_method
+from anrot_lib.fewshot.row_names import name_row, sort_methods, split_row, title_method
 from anrot_lib.reports import figures, tables
 from anrot_lib.settings import Recipe
 
@@ -35,7 +36,7 @@ def test_a_registered_method_is_known_to_nets_tables_figures_and_help():
     assert get_method("manhattan") is method and "manhattan" not in list_rows()
     assert method.recipe == Recipe(method="manhattan", hesim=0.25)
     assert isinstance(build_head("manhattan", 4), Manhattan)
-    assert methods.title_method("manhattan") == "Manhattan" and figures.pick_colour("manhattan") == "#123456"
+    assert title_method("manhattan") == "Manhattan" and figures.pick_colour("manhattan") == "#123456"
     assert [r["row"] for r in tables.sort_records([{"row": "zzz"}, {"row": "manhattan"}, {"row": "anrot"}])] == [
         "anrot",
         "manhattan",
@@ -97,3 +98,24 @@ def test_a_head_that_says_that_it_is_transductive_is_taken():
 def test_the_names_are_known_without_torch():
     code = "import sys, anrot_lib.fewshot.methods as m; m.describe_names(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rows_of_other_seeds_have_the_title_and_place_of_their_method():
+    assert (name_row("anrot", 0, first=0), name_row("anrot", 2, first=0)) == ("anrot", "anrot-seed2")
+    assert split_row("anrot-seed2") == ("anrot", 2) and split_row("anrot") == ("anrot", None)
+    assert split_row("unknown-seed2") == ("unknown-seed2", None), "a name of somebody's own"
+    assert title_method("anrot-seed2") == f"{title_method('anrot')}, seed 2"
+    names = ["anrot-seed10", "zzz", "anrot-seed2", "anrot", "prototypes"]
+    assert sort_methods(names) == ["prototypes", "anrot", "anrot-seed2", "anrot-seed10", "zzz"]
+
+
+PARTS = {"clean": "shares", "adversarial": "shares", "noisy": "shares", "hesim": "head", "episodic": "head"}
+PARTS |= {"method": "head", "learning_rate": "optimizer", "weight_decay": "optimizer"}
+
+
+def test_the_recipes_of_the_study_differ_from_their_base_in_one_part():
+    base, *others = methods.list_variants(methods.RECIPES).values()
+    assert len(others) >= 14 and len(set(others)) == len(others)
+    for recipe in others:
+        changed = {f for f in vars(base) if getattr(base, f) != getattr(recipe, f)}
+        assert len({PARTS.get(f, f) for f in changed}) == 1, changed

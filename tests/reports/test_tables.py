@@ -12,7 +12,8 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.names import TITLES
-from anrot_lib.fewshot.methods import list_methods, title_method
+from anrot_lib.fewshot.methods import list_methods
+from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema, timing
 from anrot_lib.records.describe import describe_threat

@@ -15,6 +15,7 @@ from anrot_lib.core.progress import bar
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.images import open_images
+from anrot_lib.experiments.rows import check_rows
 from anrot_lib.experiments.setting import Setting, check_half_width, choose_folder
 
 T = TypeVar("T")
@@ -63,10 +64,15 @@ def read_protocol(arguments: argparse.Namespace) -> settings.Protocol:
 
 
 def read_recipe(arguments: argparse.Namespace, recipe: settings.Recipe) -> settings.Recipe:
-    """A recipe with the changes of the command line, and the radii of the image set where it does not say them."""
+    """A recipe with the changes of the command line, and the radii of the image set where it does not say them.
+
+    UserError for a head that does not exist.
+    """
     options = read_options(DataOptions, arguments)
     recipe = settings.get_radii(options.data).adapt(recipe)
-    return replace(recipe, **get_changes(settings.Recipe, arguments), seed=options.seed)
+    recipe = replace(recipe, **get_changes(settings.Recipe, arguments), seed=options.seed)
+    check_rows(list(recipe.heads))
+    return recipe
 
 
 def read_images(arguments: argparse.Namespace, budget: settings.Budget) -> ImageSet:

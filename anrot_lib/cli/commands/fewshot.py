@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from anrot_lib.core.progress import shorten
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.estimates import estimate_run, estimate_test
-from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
+from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest, plan_tasks
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.methods import get_method, list_rows
+from anrot_lib.fewshot.row_names import name_row
 from anrot_lib.records import results
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.schema import check_training
@@ -42,16 +44,38 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_table(arguments: argparse.Namespace) -> int:
     """Train and test the rows, print their table, draw their figures."""
-    rows = pipeline.check_rows(list(read_options(TableOptions, arguments).rows or list_rows()))
-    recipes = {row: read_recipe(arguments, get_method(row).recipe) for row in rows}
+    options, run = read_options(TableOptions, arguments), read_options(RunOptions, arguments)
+    recipes = read_recipes(arguments, options.rows or tuple(list_rows()), options.seeds)
     setting = open_setting(arguments)
-    if read_options(RunOptions, arguments).dry_run:
-        return print_plan(setting, recipes)
-    setting.folder.mkdir(parents=True, exist_ok=True)
+    others = [change_shot(setting, shot, run) for shot in options.test_shots if shot != setting.protocol.shot]
+    if run.dry_run:
+        return print_plan(setting, recipes, others=others)
+    half_width = read_options(ColumnOptions, arguments).half_width
     started = time.perf_counter()
-    files = pipeline.run_rows(setting, recipes, read_options(ColumnOptions, arguments).half_width)
-    show(files, setting, time.perf_counter() - started)
+    for other in (setting, *others):
+        other.folder.mkdir(parents=True, exist_ok=True)
+        files = pipeline.run_rows(setting, recipes, half_width, tested_in=other)
+        show(files, other, time.perf_counter() - started)
     return 0
+
+
+def read_recipes(
+    arguments: argparse.Namespace, rows: tuple[str, ...], seeds: tuple[int, ...] = ()
+) -> dict[str, Recipe]:
+    """Name of a row -> recipe, of some methods and some seeds. UserError for a method that cannot be built."""
+    methods = {row: read_recipe(arguments, get_method(row).recipe) for row in pipeline.check_rows(list(rows))}
+    return {
+        name_row(row, seed, first=recipe.seed): replace(recipe, seed=seed)
+        for row, recipe in methods.items()
+        for seed in seeds or (recipe.seed,)
+    }
+
+
+def change_shot(setting: Setting, shot: int, run: RunOptions) -> Setting:
+    """The setting with another number of support images a class, and with its folder."""
+    protocol = replace(setting.protocol, shot=shot)
+    folder = choose_folder(setting.image_set, protocol, setting.budget, run.tag, run.reference)
+    return replace(setting, protocol=protocol, folder=folder)
 
 
 def show(files: list[Path], setting: Setting, seconds: float) -> None:
@@ -72,9 +96,12 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(f"records: {shorten(setting.folder)}   checkpoints: {shorten(setting.work)}   {seconds:.0f} s")
 
 
-def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True) -> int:
-    """Print what a run would do and how long it takes. tests: it also tests."""
+def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True, others: Sequence[Setting] = ()) -> int:
+    """Print what a run would do and how long it takes. tests: it also tests; others: in which settings, too."""
     estimate = estimate_run(setting, recipes, tests)
+    for other in others:
+        make_manifest(other)  # it refuses too few test images, as the run does
+    estimate = replace(estimate, test=estimate.test * (1 + len(others)))
     if estimate.pretraining:
         print(f"pre-training about {estimate.pretraining / 60:.1f} min")
     if estimate.surrogate:

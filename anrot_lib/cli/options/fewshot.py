@@ -9,7 +9,7 @@ from anrot_lib.cli.options.fields import add_options, describe_defaults
 from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.options import Option
-from anrot_lib.fewshot.methods import describe_names, list_rows
+from anrot_lib.fewshot.methods import RECIPES, describe_names, list_rows, list_variants
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 
@@ -17,6 +17,13 @@ from anrot_lib.settings import Budget, Protocol, Recipe
 class TableOptions:
     rows: Annotated[
         tuple[str, ...], Option(f"rows of the table (default: {' '.join(list_rows())}); some of: {describe_names()}")
+    ] = ()
+    seeds: Annotated[
+        tuple[int, ...],
+        Option("seeds of the trainings, a net for each (default: --seed, which is that of the episodes)"),
+    ] = ()
+    test_shots: Annotated[
+        tuple[int, ...], Option("test each net with these numbers of support images a class, too")
     ] = ()
     reconstruct: Annotated[bool, Option("then do what `anrot reconstruct` does, too")] = False
 
@@ -53,6 +60,12 @@ class PredictOptions:
     support: Annotated[Path, Option("a folder with one folder of example photos for each class", metavar="FOLDER")]
     query: Annotated[Path, Option("a photo, or a folder of photos, to be named", metavar="PATH")]
     json: Annotated[bool, Option("print JSON instead of a table")] = False
+
+
+@dataclass(frozen=True)
+class RecipesOptions:
+    variants: Annotated[tuple[str, ...], Option(f"some of: {' '.join(list_variants(RECIPES))} (default: all)")] = ()
+    seeds: Annotated[tuple[int, ...], Option("seeds of the trainings; --seed is that of the episodes")] = (0,)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,16 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
         add_options(testing, ColumnOptions)
     names = ("preset", "device", "tag", "dry_run", *(("reference",) if tests else ()))
     add_run_options(parser, *names, precision=trains)
+
+
+def _add_recipes(parser: argparse.ArgumentParser) -> None:
+    add_data_options(parser)
+    group = parser.add_argument_group("study")
+    add_options(group, RecipesOptions)
+    add_options(group, Protocol, "way", "shot", "eps")
+    names = ("encoder", "episodes", "pretrain_steps", "pretrain_batch", "attacked_tasks")
+    add_options(group, Budget, *names, defaults=PRESET_DEFAULTS, flags={"attacked_tasks": "--tasks"})
+    add_run_options(parser)
 
 
 def _add_levels(parser: argparse.ArgumentParser) -> None:
@@ -146,6 +169,15 @@ VERBS = (
         "fewshot.predict",
         lambda parser: add_options(parser, PredictOptions),
     ),
+)
+RECIPES_VERB = Verb(
+    "recipes",
+    "what each part of the robust recipe is worth, on the validation classes",
+    "anrot recipes --data FOLDER --preset laptop --pretrain-steps 800",
+    "recipes.recipes",
+    _add_recipes,
+    "One net is trained for the recipe, and one for each part of it that is changed or left out. They are tested on "
+    "episodes of the validation classes, so that a choice among them has not seen the test classes.",
 )
 LEVELS = Verb(
     "levels",
