@@ -31,7 +31,8 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 130 interrupted.
+    """Run a command; returns the exit code: 0 done, 2 a mistake of the user in one sentence, 3 paused by --minutes,
+    130 interrupted.
 
     arguments: None for those of this process, whose arithmetic and memory are then set for speed.
     """
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = importlib.import_module(f"anrot_lib.cli.commands.{module}")
     command: Callable[[argparse.Namespace], int] = getattr(commands, name)
     from anrot_lib.core import devices, paths
+    from anrot_lib.core.resumable import Paused
 
     if arguments is None:  # started as a program: settings for the whole process
         devices.flush_denormals()
@@ -62,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             raise
         return 2
+    except Paused as pause:
+        how_far = f"{pause}; " if str(pause) else ""
+        print(f"paused: the time of --minutes is over; {how_far}the same command continues")
+        return 3
     except KeyboardInterrupt:
         print("anrot: stopped; the same command continues from the last checkpoint", file=sys.stderr)
         return 130

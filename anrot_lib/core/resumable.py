@@ -28,7 +28,7 @@ StepProgress = Callable[[int, int, dict[str, float]], None]
 
 
 class Paused(Exception):
-    """The time of this slice is over; what was done is in the checkpoint."""
+    """The time of this slice is over; what was done is in the checkpoint. The message says how far it came."""
 
 
 def copy_weights(net: nn.Module) -> dict[str, Tensor]:

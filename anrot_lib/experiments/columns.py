@@ -15,6 +15,7 @@ from anrot_lib.core.configs import make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
+from anrot_lib.core.resumable import Paused
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -142,6 +143,8 @@ def _test_column(
             started = time.perf_counter()
             correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress)
             journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
+            if setting.pause():
+                raise Paused
         progress(count_passes(setting, column) * (start + len(part)) // len(rows))
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]

@@ -56,6 +56,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
             device=setting.device,
             precision=setting.precision,
             progress=lambda step, _, numbers: bar(step * size, numbers),
+            pause=setting.pause,
             encoder_state=None if pretrained is None else pretrained.encoder,
         )
     loss = get_method(recipe.method).metric_loss
@@ -265,5 +266,5 @@ def pretrain_encoder(setting: Setting, recipe: Recipe) -> Pretrained:
     path = setting.work / f"pretraining-{make_key(to_dict(reduce_recipe(recipe)))}.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
         return pretrain(
-            setting.image_set, recipe, setting.budget, path, setting.device, setting.precision, progress=bar
+            setting.image_set, recipe, setting.budget, path, setting.device, setting.precision, bar, setting.pause
         )

@@ -1,5 +1,6 @@
 """What an experiment works on and with: data, protocol, budget, device, and where its files go."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Setting:
     folder: Path  # records go here
     columns: tuple[str, ...] | None = None  # None: all
     allow_seen: bool = False  # test a net on what it was trained on, and mark the record
+    pause: Callable[[], bool] = lambda: False  # asked often; once True, `Paused` is raised after saving
     split: str = "test"  # whose classes are tested: "val" for a study that chooses among recipes
 
     def asks(self, column: str) -> bool:

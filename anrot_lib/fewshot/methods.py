@@ -222,7 +222,7 @@ _ROBUST = Recipe(
     hesim=0.0,
     label_smoothing=0.1,
     optimizer="sgd",
-    learning_rate=0.1,
+    learning_rate=0.2,
     schedule="one-cycle",
     weight_decay=5e-4,
     averaging=0.995,
@@ -245,6 +245,7 @@ for _method in (
     _add(_method)
 
 # The same with one part changed: what is each worth?
+_EPISODES = {"method": "anrot", "hesim": 0.5, "episodic": 0.2, "learning_rate": 0.02, "pretrain_rate": 0.2}
 for _name, _title, _changes in (
     ("robust-fgsm-rs", "FGSM-RS in place of N-FGSM", {"attack": "fgsm-rs"}),
     ("robust-pgd-3", "PGD-3 in place of N-FGSM", {"attack_steps": 3}),
@@ -260,8 +261,8 @@ for _name, _title, _changes in (
     ("robust-no-decay", "without weight decay", {"weight_decay": 0.0}),
     ("robust-cosine-rate", "cosine rate without warm-up", {"schedule": "cosine"}),
     ("robust-adamw", "AdamW, rate 0.003", {"optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05}),
-    ("robust-anrot-head", "Gaussian head, untrained", {"method": "anrot"}),
-    ("robust-then-anrot", "Gaussian head, then episodes", {"method": "anrot", "hesim": 0.5, "episodic": 0.2}),
+    ("robust-anrot-head", "robust classes, Gaussian head", {"method": "anrot"}),
+    ("robust-then-anrot", "robust classes, then ANROT episodes", _EPISODES),
 ):
     _recipe = change_recipe(_ROBUST, **_changes)
     _add(Method(_name, ANROT_HEAD if _recipe.method == "anrot" else _COSINE, _recipe, _title, study=RECIPES))

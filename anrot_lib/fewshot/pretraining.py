@@ -217,16 +217,17 @@ def pretrain(
     device: torch.device | str = "cpu",
     precision: str = "fp32",
     progress: Callable[[int, dict[str, float]], None] | None = None,
+    pause: Callable[[], bool] | None = None,
 ) -> Pretrained:
     """Train the encoder to classify all base classes, by the recipe's optimizer, attack, noise and augmentation.
 
     Images are always mirrored at random. The shares of the recipe are parts of each batch: with clean 0.4 and
     adversarial 0.6 four images of ten are as they are, and six are attacked through the classifier. Resumable like
-    `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers).
+    `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers); pause as there.
 
     Raises NotFinite when the loss is no longer finite.
     """
     training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
-    run_resumable(training, checkpoint, show, restart=True)
+    run_resumable(training, checkpoint, show, pause, restart=True)
     return training.finish()

@@ -5,6 +5,7 @@ The loss of a step is `episode_loss.compute_episode_loss`; the loop is `core.res
 
 import logging
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def train(
     progress: StepProgress | None = None,
     encoder_state: dict[str, Tensor] | None = None,
     metric_loss: MetricLoss | None = None,
+    pause: Callable[[], bool] | None = None,
 ) -> TrainedNet:
     """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
 
@@ -74,6 +76,7 @@ def train(
     metric_loss    None for the method's; else a loss in Hesim's place, weighted by recipe.hesim: a function or loss of
                    pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
                    heads with Gaussians are [mean, var]. A checkpoint knows it by its name, without its settings.
+    pause          asked after every step; True saves and raises Paused.
 
     Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
     the checkpoint belongs to other settings, the set has too few classes or images, or the loss cannot be used.
@@ -83,7 +86,7 @@ def train(
     training = FewShotTraining(
         image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss
     )
-    run_resumable(training, checkpoint, progress)
+    run_resumable(training, checkpoint, progress, pause)
     return training.finish()
 
 
@@ -266,13 +269,8 @@ class FewShotTraining(ResumableTraining):
         self.history = check_type(state["history"], list[dict[str, Any]], "the history")
         self.alarms = check_type(state["alarms"], list[str], "the alarms")
         check_type(state["best"], dict[str, float | int | str | None], "the best validation")
-        self.best = {
-            "chance": None,
-            "score": state["best"]["score"],
-            "step": state["best"]["step"],
-            **state["best"],
-            "state": state["state"],
-        }  # older checkpoints do not say it
+        required = {key: state["best"][key] for key in ("score", "step")}
+        self.best = {"chance": None, **required, **state["best"], "state": state["state"]}  # older ones name no chance
 
     def finish(self) -> TrainedNet:
         self.net.load_state_dict(self.best["state"])

@@ -785,7 +785,7 @@ def test_the_study_of_recipes_ends_in_a_table_and_a_figure(anrot):
     words = ("--pretrain-steps", "2", "--pretrain-batch", "8", "--tasks", "2", "--variants")
     words += ("robust-classes", "robust-then-anrot")
     done = anrot("recipes", *SMALL, *words)
-    assert done.code == 0 and "Gaussian head, then episodes" in done.out and "no test" in done.out
+    assert done.code == 0 and "robust classes, then ANROT episodes" in done.out and "no test" in done.out
     (figure,) = paths.runs_dir().rglob("recipes.png")
     assert figure.stat().st_size > 10_000
     refused(anrot("recipes", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from robust")
@@ -794,3 +794,20 @@ def test_the_study_of_recipes_ends_in_a_table_and_a_figure(anrot):
 def test_a_head_that_does_not_exist_is_refused_before_training(anrot):
     for more in ((), ("--dry-run",)):
         refused(anrot("train", *SMALL, "--heads", "cosinus", *more), "unknown method 'cosinus'")
+
+
+def test_a_run_in_slices_ends_in_the_same_record(anrot):
+    words = ("run", *SMALL, "--episodes", "4", "--tasks", "2", "--columns", "clean", "FGSM", "--rows", "anrot-clean")
+    codes = []
+    while not codes or codes[-1] == 3:
+        codes.append(anrot(*words, "--tag", "slices", "--minutes", "0").code)
+    assert codes[-1] == 0 and len(codes) == 1 + 4 + 2, "after each of 4 steps and of 2 columns"
+    assert "the same command continues" in anrot(*words, "--tag", "other", "--minutes", "0").out
+    assert anrot(*words, "--tag", "whole").code == 0
+    sliced, whole = (
+        results.read_all(paths.runs_dir() / f"small-16px-5way-5shot-smoke-{tag}")[0] for tag in ("slices", "whole")
+    )
+    assert sliced["training"]["checkpoint"] == whole["training"]["checkpoint"]
+    counts = [{name: column["correct"] for name, column in r["columns"].items()} for r in (sliced, whole)]
+    assert counts[0] == counts[1]
+    refused(anrot(*words, "--minutes", "nan"), "--minutes must be a number of at least 0")

@@ -340,7 +340,7 @@ def test_the_kits_own_encoder_is_trained_for_it(home, capsys):
 
 def test_a_slice_ends_with_its_own_code(home, capsys):
     assert main.main(words(home, "--minutes", "0")) == 3
-    assert "paused after 0 min with 0 of 2 models finished; the same command continues" in capsys.readouterr().out
+    assert "--minutes is over; 0 of 2 models are finished; the same command continues" in capsys.readouterr().out
     assert main.main(words(home)) == 0
 
 

@@ -118,4 +118,7 @@ def test_the_recipes_of_the_study_differ_from_their_base_in_one_part():
     assert len(others) >= 14 and len(set(others)) == len(others)
     for recipe in others:
         changed = {f for f in vars(base) if getattr(base, f) != getattr(recipe, f)}
+        if recipe.episodic:  # episodes take a rate of their own
+            assert recipe.pretrain_rate == base.learning_rate
+            changed -= {"learning_rate", "pretrain_rate"}
         assert len({PARTS.get(f, f) for f in changed}) == 1, changed

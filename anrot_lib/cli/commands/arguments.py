@@ -1,6 +1,9 @@
 """From the namespace of a command line to settings. Only the commands read a namespace."""
 
 import argparse
+import math
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,7 +96,8 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     precision = devices.resolve_precision(budget.precision, device)
     image_set = read_images(arguments, budget)
     folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
-    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None)
+    pause = read_pause(arguments)
+    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None, pause=pause)
     check_asked(setting)
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "
@@ -101,6 +105,13 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
         + f"; encoder {budget.encoder}, training in {precision}, {devices.describe_device(device)}"
     )
     return setting
+
+
+def read_pause(arguments: argparse.Namespace) -> Callable[[], bool]:
+    """A function that tells whether the time of --minutes is over, counted from this call."""
+    minutes = read_options(RunOptions, arguments).minutes
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return lambda: time.monotonic() > end
 
 
 def check_out(path: Path | None) -> None:

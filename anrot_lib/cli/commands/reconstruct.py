@@ -1,14 +1,13 @@
 """The verb reconstruct: autoencoders with different divergences, tested by a named distance."""
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from anrot_lib import settings
-from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_size
+from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_pause, read_size
 from anrot_lib.cli.options.reconstruct import OWN, ReconstructOptions, ReconstructTestOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths, randomness
@@ -27,7 +26,7 @@ from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import tables
 
-PAUSED = 3  # exit code: the time is over, the same command continues
+EXTRACTOR_STEPS = {"smoke": 100, "laptop": 1500, "paper": 40_000}  # it measures distances, and is no robust net
 
 
 def build_recipes(arguments: argparse.Namespace, image_set: ImageSet, preset: str) -> list[VaeRecipe]:
@@ -63,6 +62,7 @@ def build_extractor(
     encoder = encoders.build(budget.encoder, image_set.images.shape[-1], generator=init)
     if trains:
         recipe = settings.Recipe(method="prototypes", hesim=0.0, pretrain=True)
+        budget = replace(budget, pretrain_steps=EXTRACTOR_STEPS[budget.preset])
         with bar(f"train the extractor {budget.encoder}", budget.pretrain_steps) as progress:
             file = work / "extractor.pt"
             state = pretraining.pretrain(image_set, recipe, budget, file, device, progress=progress).encoder
@@ -73,9 +73,7 @@ def build_extractor(
 
 def reconstruct(arguments: argparse.Namespace) -> int:
     """Train, test, record, print the table and draw the figures; or continue what an earlier call began."""
-    started = time.monotonic()
     run, options = read_options(RunOptions, arguments), read_options(ReconstructTestOptions, arguments)
-    minutes = read_options(ReconstructOptions, arguments).minutes
     changes = get_changes(settings.Budget, arguments, "size", "precision") | read_size(arguments)
     budget = change(settings.preset(run.preset), **changes)
     device = devices.resolve_device(run.device)
@@ -98,6 +96,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
         precision=devices.resolve_precision(budget.precision, device),
         decodings=options.decode,
         resamples=options.resamples,
+        pause=read_pause(arguments),
     )
     print(
         f"{image_set.name}: {len(recipes)} models of {recipes[0].train_images} images of {budget.size} px; "
@@ -105,18 +104,11 @@ def reconstruct(arguments: argparse.Namespace) -> int:
     )
     if run.dry_run:
         return print_plan(experiment)
-    if minutes is not None:
-        end = started + 60 * minutes
-        experiment = replace(experiment, pause=lambda: time.monotonic() > end)
     try:
         records = reconstruction.run(experiment)
     except Paused:
         finished = len(reconstruction.find_finished(experiment))
-        print(
-            f"paused after {minutes:g} min with {finished} of {len(recipes)} models finished; "
-            "the same command continues"
-        )
-        return PAUSED
+        raise Paused(f"{finished} of {len(recipes)} models are finished") from None
     show(experiment, records)
     return 0
 

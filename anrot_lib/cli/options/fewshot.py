@@ -107,7 +107,14 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
         add_options(testing, Protocol, "eps", "sigma")
         add_options(testing, Budget, "attacked_tasks", defaults=PRESET_DEFAULTS, flags={"attacked_tasks": "--tasks"})
         add_options(testing, ColumnOptions)
-    names = ("preset", "device", "tag", "dry_run", *(("reference",) if tests else ()))
+    names = (
+        "preset",
+        "device",
+        "tag",
+        "dry_run",
+        *(("minutes",) if trains else ()),
+        *(("reference",) if tests else ()),
+    )
     add_run_options(parser, *names, precision=trains)
 
 

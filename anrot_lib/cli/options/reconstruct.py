@@ -1,7 +1,6 @@
 """The verb reconstruct, and its options."""
 
 import argparse
-import math
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +8,6 @@ from anrot_lib.cli.options.fields import add_options, describe_value
 from anrot_lib.cli.options.shared import add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
-from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
 from anrot_lib.reconstruction.recipe import VaeRecipe
 
@@ -28,11 +26,6 @@ class ReconstructOptions:
         Option("further weights of the divergence, for the first seed (default: that of the preset)", count="*"),
     ] = None
     seeds: Annotated[tuple[int, ...], Option("seeds of the autoencoders")] = (0,)
-    minutes: Annotated[float | None, Option("stop after so long; the same command continues")] = None
-
-    def __post_init__(self) -> None:
-        if self.minutes is not None and not 0 <= self.minutes < math.inf:
-            raise UserError(f"--minutes must be a number of at least 0, got {self.minutes:g}")
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,6 @@ def _add_reconstruct(parser: argparse.ArgumentParser) -> None:
     add_options(group, VaeRecipe, *names, defaults=lambda name: from_class.get(name, "that of the preset"))
     add_options(parser.add_argument_group("testing"), ReconstructTestOptions)
     add_run_options(parser)
-    add_options(parser.add_argument_group("pause"), ReconstructOptions, "minutes")
 
 
 RECONSTRUCT = Verb(
@@ -76,5 +68,4 @@ RECONSTRUCT = Verb(
     "anrot reconstruct --divergences kl hellinger2 --seeds 0 1 2",
     "reconstruct.reconstruct",
     _add_reconstruct,
-    "Exit code 3 says that --minutes were over.",
 )

@@ -1,6 +1,7 @@
 """Options that several verbs share: which images, which sizes, where and on what."""
 
 import argparse
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -44,12 +45,17 @@ class RunOptions:
     tag: Annotated[str, Option("a word to append to the names of what is written")] = ""
     reference: Annotated[bool, Option("write the records to data/results instead of data/runs")] = False
     dry_run: Annotated[bool, Option("say what would be done and how long it takes, and stop")] = False
+    minutes: Annotated[
+        float | None, Option("stop after so long, with exit code 3; the same command continues", metavar="X")
+    ] = None
 
     def __post_init__(self) -> None:
         if self.tag and not re.fullmatch(r"[\w.-]*\w[\w.-]*", self.tag):
             raise UserError(f"--tag is one word of letters, digits, dots and dashes, got {self.tag!r}")
         if len(self.tag) > LONGEST_TAG:
             raise UserError(f"--tag is a word of at most {LONGEST_TAG} letters, got {len(self.tag)}")
+        if self.minutes is not None and not 0 <= self.minutes < math.inf:
+            raise UserError(f"--minutes must be a number of at least 0, got {self.minutes:g}")
 
 
 def add_data_options(parser: argparse.ArgumentParser, size: str = "") -> None:
