@@ -807,7 +807,7 @@ def test_a_run_in_slices_ends_in_the_same_record(anrot):
     sliced, whole = (
         results.read_all(paths.runs_dir() / f"small-16px-5way-5shot-smoke-{tag}")[0] for tag in ("slices", "whole")
     )
-    assert sliced["training"]["checkpoint"] == whole["training"]["checkpoint"]
+    assert sliced["training"]["history"] == whole["training"]["history"]
     counts = [{name: column["correct"] for name, column in r["columns"].items()} for r in (sliced, whole)]
     assert counts[0] == counts[1]
     refused(anrot(*words, "--minutes", "nan"), "--minutes must be a number of at least 0")
