@@ -16,7 +16,7 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
-from anrot_lib.reports import levels, ranking, reconstruction, tables
+from anrot_lib.reports import levels, ranking, recipes, reconstruction, seeds, tables
 from anrot_lib.settings import preset
 
 MARK = re.compile(
@@ -27,15 +27,27 @@ Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments th
 
 def draw_main_table(name: str) -> str:
     """Main table and caption of an experiment."""
-    records = read_experiment(name)
+    records = seeds.select_first_seeds(read_experiment(name))
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*tables.make_table(records))
     return f"{table}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}{bounds}."
 
 
+def draw_seeds(name: str) -> str:
+    """Means over the seeds of the rows that were trained with several."""
+    return tables.format_markdown(*seeds.make_table(read_experiment(name)))
+
+
+def draw_recipes(name: str) -> str:
+    """What each part of the robust recipe is worth on validation classes."""
+    records = read_experiment(name)
+    return f"{tables.format_markdown(*recipes.make_table(records))}\n\n{recipes.write_caption(records)}."
+
+
 def draw_differences(name: str, row: str) -> str:
     """Paired differences to a row of the same experiment."""
-    return tables.format_markdown(*tables.compute_differences(read_experiment(name), row))
+    records = seeds.select_first_seeds(read_experiment(name))
+    return tables.format_markdown(*tables.compute_differences(records, row))
 
 
 def draw_commands(name: str) -> str:
@@ -48,7 +60,7 @@ def draw_commands(name: str) -> str:
 
 def draw_robustness(name: str) -> str:
     """What the main table leaves out: attacks on support and on both sets, and what the curves come to."""
-    return numbers.draw_robustness_table(read_experiment(name))
+    return numbers.draw_robustness_table(seeds.select_first_seeds(read_experiment(name)))
 
 
 def draw_levels(name: str) -> str:
@@ -117,10 +129,12 @@ TABLES: Kinds = {
     "methods": ("", draw_methods),
     "presets": ("", draw_presets),
     "ranking": ("NAME", numbers.draw_ranking_tables),
+    "recipes": ("NAME", draw_recipes),
     "reconstruction": ("NAME", draw_reconstruction),
     "robustness": ("NAME", draw_robustness),
     "rooms": ("", rooms.draw_map),
     "rooms-picture": ("", rooms.draw_picture),
+    "seeds": ("NAME", draw_seeds),
     "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {

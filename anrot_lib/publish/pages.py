@@ -11,7 +11,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import figures, reconstruction_figures
+from anrot_lib.reports import figures, recipes, reconstruction_figures, seeds
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 out = logging.getLogger("anrot")
@@ -71,8 +71,10 @@ def find_stale(checkout: Path = CHECKOUT) -> list[Path]:
 
 def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     """File name -> drawing function, of the figures that an experiment's records allow."""
-    records = results.read_all(folder)
+    records = seeds.select_first_seeds(results.read_all(folder))
     chosen: dict[str, Callable[[], Figure]] = {}
+    if any(record["manifest"]["split"] != "test" for record in records):
+        return {recipes.FIGURE: lambda: recipes.draw_trade_off(records)} if len(records) > 1 else {}
     if any(figures.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
         chosen["robustness.png"] = lambda: figures.draw_robustness(records)
     strong = [r for r in records if r["recipe"]["method"] == "anrot" and figures.find_strong_column(r)]
