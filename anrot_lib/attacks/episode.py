@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, make_ordinary
+from anrot_lib.attacks.ascent import Ascent, ascend, frozen
 from anrot_lib.attacks.gradient import keep_loss_only, margin_loss
+from anrot_lib.attacks.search import Objective, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.trees import map_tree, pick
 from anrot_lib.data.episodes import Episode
@@ -138,11 +139,13 @@ def attack_support(
     generator: torch.Generator | None = None,
     keep: str | None = None,
     max_images: int | None = None,
+    rule: str = "fixed",
 ) -> tuple[Tensor, Tensor, Ascent]:
     """Change all support images of an episode together, to have as many of its (clean) queries misclassified as can be.
 
     The poisoned support set of one episode is a unit; the feature maps of the queries are computed once. Returns
     (support, query, Ascent), the images with the episode's shapes and the loss of shape (E,), that of `count_loss`.
+    rule: how it moves, as in `ascend`.
     """
     support = _flat_support(episode)
     with frozen(net), torch.no_grad():
@@ -154,7 +157,7 @@ def attack_support(
     chunk = _count_units(support.shape[1], max_images)
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts, count_loss)
-        ascent = ascend(objective, support, threat, generator, keep=keep, chunk=chunk)
+        ascent = ascend(objective, support, threat, generator, keep=keep, chunk=chunk, rule=rule)
     return _only_real_shots(ascent.images, episode), episode.query, ascent
 
 
@@ -165,6 +168,7 @@ def attack_both(
     generator: torch.Generator | None = None,
     keep: str | None = None,
     max_images: int | None = None,
+    rule: str = "fixed",
 ) -> tuple[Tensor, Tensor, Ascent]:
     """Change support images and queries of an episode in the same step, by one joint gradient of `count_loss`.
 
@@ -180,7 +184,8 @@ def attack_both(
 
     with frozen(net):
         objective = _episode_loss(net, episode.labels, parts, count_loss)
-        ascent = ascend(objective, images, threat, generator, keep=keep, chunk=_count_units(sum(sizes), max_images))
+        chunk = _count_units(sum(sizes), max_images)
+        ascent = ascend(objective, images, threat, generator, keep=keep, chunk=chunk, rule=rule)
     support, query = ascent.images.split(sizes, 1)
     return _only_real_shots(support, episode), query, ascent
 

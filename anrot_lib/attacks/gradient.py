@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from anrot_lib.attacks.ascent import Ascent, Objective, ascend, frozen, make_ordinary
+from anrot_lib.attacks.ascent import Ascent, ascend, frozen
+from anrot_lib.attacks.search import Objective, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError

@@ -77,10 +77,11 @@ class ThreatModel:
         # Clamping to the box comes last and cannot leave the ball: its centre lies in the box, and both are convex.
         return (clean + change * (self.eps / length.clamp_min(1e-12)).clamp(max=1)).clamp_(0, 1)
 
-    def move(self, points: Tensor, gradient: Tensor, clean: Tensor, length: float | None = None) -> Tensor:
+    def move(self, points: Tensor, gradient: Tensor, clean: Tensor, length: float | Tensor | None = None) -> Tensor:
         """One ascent step from `points`, projected: along the sign (linf) or the unit gradient of each image (l2).
 
-        `length` replaces `step`. A gradient entry that is NaN counts as 0: that pixel stays.
+        `length` replaces `step`; a tensor that broadcasts gives each image its own. A gradient entry that is NaN
+        counts as 0: that pixel stays.
         """
         length = self.step if length is None else length
         direction = gradient.nan_to_num(nan=0.0)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import skip_init
 
-from anrot_lib.attacks.ascent import Objective, ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
+from anrot_lib.attacks.search import Objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError

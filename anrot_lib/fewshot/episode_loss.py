@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascent import Objective, ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.gradient import fgsm, margin_loss, pgd
+from anrot_lib.attacks.search import Objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import augmentation, noise

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.ascent import Objective, ascend, frozen
+from anrot_lib.attacks.ascent import ascend, frozen
+from anrot_lib.attacks.search import Objective
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks.goals import Goal, build_goal

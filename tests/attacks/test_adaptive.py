@@ -1,0 +1,124 @@
+"""Adaptive steps: the schedule of checks, a plain reference for one image, the ball, who leaves, what is found."""
+
+import pytest
+import torch
+
+from anrot_lib.attacks.adaptive import list_checks
+from anrot_lib.attacks.ascent import ascend
+from anrot_lib.attacks.threat import ThreatModel
+from tests.helpers import rng
+
+
+def make_threat(steps, eps=0.1, norm="linf", restarts=1, start="random"):
+    return ThreatModel(norm=norm, eps=eps, step=2 * eps, steps=steps, restarts=restarts, start=start, target="query")
+
+
+def test_lengths_are_checked_when_the_publication_says():
+    assert list_checks(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert list_checks(20) == [4, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+
+
+def wavy(x):
+    """A loss with ridges: steps of one length climb it badly."""
+    return torch.sin(40 * x).flatten(1).mean(1) + torch.cos(25 * x.flip(-1) * x).flatten(1).mean(1)
+
+
+def climb_one(x0, start, eps, steps):
+    """One image, written down as the publication has it: all losses and points of the run."""
+    low, high = (x0 - eps).clamp(min=0), (x0 + eps).clamp(max=1)
+
+    def look(x):
+        x = x.clone().requires_grad_()
+        loss = wavy(x[None])[0]
+        return loss.item(), torch.autograd.grad(loss, x)[0]
+
+    x, eta, before = start, 2 * eps, start
+    loss, gradient = look(x)
+    best = (loss, x, gradient)
+    rises, last_check, halved, best_at_check = 0, 0, False, loss
+    wait, least, shrink = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
+    due, points = wait, []
+    for k in range(steps):
+        z = torch.minimum(torch.maximum(x + eta * gradient.sign(), low), high)
+        new = z if k == 0 else torch.minimum(torch.maximum(x + 0.75 * (z - x) + 0.25 * (x - before), low), high)
+        before, x, old = x, new, loss
+        loss, gradient = look(x)
+        rises += loss > old
+        if loss > best[0]:
+            best = (loss, x, gradient)
+        if k + 1 == due:
+            first = rises <= 0.75 * (k + 1 - last_check)
+            second = not halved and best[0] <= best_at_check
+            halved = first or second
+            if halved:
+                eta /= 2
+                loss, x, gradient = best
+            rises, last_check, best_at_check = 0, k + 1, best[0]
+            wait = max(wait - shrink, least)
+            due += wait
+        points.append(x)
+    return best, points
+
+
+@pytest.mark.parametrize("steps", [7, 30])
+def test_every_image_moves_as_one_alone_would(steps):
+    images = torch.rand(3, 1, 5, 5, generator=rng(), dtype=torch.float64)
+    threat = make_threat(steps)
+    starts = threat.random_start(images, rng(5))
+    ascent = ascend(wavy_objective, images, threat, start=starts, rule="adaptive")
+    for k in range(3):
+        (loss, points, _), _ = climb_one(images[k], starts[k], 0.1, steps)
+        assert ascent.loss[k].item() == pytest.approx(max(loss, wavy(images[k : k + 1]).item()), abs=1e-9)
+        if loss > wavy(images[k : k + 1]).item():
+            torch.testing.assert_close(ascent.images[k], points)
+
+
+def wavy_objective(images, active):
+    return wavy(images)
+
+
+def test_it_finds_more_than_steps_of_a_length_that_does_not_fit():
+    images = torch.rand(20, 1, 5, 5, generator=rng())
+    fixed = ascend(wavy_objective, images, make_threat(30), rng(1), keep="best")
+    adaptive = ascend(wavy_objective, images, make_threat(30), rng(1), rule="adaptive")
+    assert adaptive.loss.mean() > fixed.loss.mean() + 0.1
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_it_stays_in_the_ball_and_in_the_box(norm):
+    images = torch.rand(4, 3, 6, 6, generator=rng())
+    found = ascend(wavy_objective, images, make_threat(12, norm=norm, restarts=2), rng(2), rule="adaptive").images
+    change = found - images
+    length = change.abs().amax((1, 2, 3)) if norm == "linf" else change.flatten(1).norm(dim=1)
+    assert length.max() <= 0.1 + 1e-5 and length.min() > 0 and found.min() >= 0 and found.max() <= 1
+
+
+def test_beaten_units_leave_and_nothing_changes_for_the_others():
+    images = torch.rand(6, 1, 4, 4, generator=rng())
+    seen = []
+
+    def objective(points, active):
+        some = torch.arange(6) if active is None else active
+        seen.append(len(points))
+        loss = wavy(points)
+        return loss, (some < 3) & (loss > wavy(images[some]))
+
+    threat = make_threat(10, start="clean")
+    ascent = ascend(objective, images, threat, stop="beaten", rule="adaptive")
+    assert ascent.beaten.tolist() == [True] * 3 + [False] * 3 and seen[0] == 6 and seen[-1] == 3
+    alone = ascend(lambda p, _: (wavy(p), torch.zeros(len(p), dtype=torch.bool)), images[3:], threat, rule="adaptive")
+    torch.testing.assert_close(ascent.images[3:], alone.images)
+
+
+def test_no_radius_no_change():
+    images = torch.rand(2, 1, 4, 4, generator=rng())
+    threat = ThreatModel(norm="linf", eps=0.0, step=0.0, steps=5, restarts=1, start="random", target="query")
+    assert torch.equal(ascend(wavy_objective, images, threat, rng(), rule="adaptive").images, images)
+
+
+def test_an_unknown_rule_and_a_loss_of_everything_are_refused():
+    images = torch.rand(2, 1, 4, 4, generator=rng())
+    with pytest.raises(ValueError, match="rule must be one of fixed, adaptive, squares"):
+        ascend(wavy_objective, images, make_threat(2), rng(), rule="swift")
+    with pytest.raises(ValueError, match="losses of shape"):
+        ascend(lambda p, _: wavy(p).sum(), images, make_threat(2), rng(), rule="adaptive")
