@@ -13,6 +13,8 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
 PRECISIONS = ("auto", "fp32", "bf16")
+NORMS = ("linf", "l2")
+SUITES, MATRIX = ("aa-lite", "aa"), "matrix"  # of strong attacks
 SCHEDULES = ("cosine", "constant", "one-cycle")
 OPTIMIZERS = ("adamw", "sgd")
 ATTACKS = ("fgsm-rs", "n-fgsm")
@@ -33,15 +35,19 @@ class Protocol:
     seed: int = 0
     eps: Annotated[float, Option("radius of the attacks; PGD takes steps of a quarter of it", metavar=PIXELS)] = 8 / 255
     step: float = 2 / 255
-    steps: int = 20
+    steps: Annotated[int, Option("steps of PGD")] = 20
+    restarts: Annotated[int, Option("runs of PGD and of each strong attack, from other random points")] = 1
+    norm: Annotated[str, Option("length of a change that eps bounds", choices=NORMS)] = "linf"
     sigma: Annotated[float, Option("standard deviation of the noise, in units of the pixel range")] = 0.1
     curve_eps: tuple[float, ...] = (*(k / 255 for k in (0, 1, 2, 4, 8, 16)), 0.10, 0.20, 0.30)
     curve_sigma: tuple[float, ...] = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(self, way=2, shot=1, eps=0, step=0, steps=1, sigma=0)
-        if self.eps > 1:
+        check_at_least(self, way=2, shot=1, eps=0, step=0, steps=1, restarts=1, sigma=0)
+        if self.norm not in NORMS:
+            raise UserError(f"unknown norm {self.norm!r}; choose one of {', '.join(NORMS)}")
+        if self.eps > 1 and self.norm == "linf":
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
         if self.sigma > 1:
             raise UserError(f"sigma is in units of the pixel range [0, 1], got {self.sigma:g}")

@@ -19,7 +19,8 @@ USUAL = {"from_dict", "to", "to_batch", "to_dict", "to_episode", "to_standard", 
 PRIVATE_WORDS = {"found", "in_all", "own", "told"}
 VERBS = """
 accumulate add adjust advance align ascend assign attach attack average begin blur bootstrap broadcast build
-change check choose compare compute concatenate convert copy count create cut decode describe detect digest disable
+change check choose classify climb compare compute concatenate convert copy count create cut decode describe detect
+digest disable
 download draw embed encode escape estimate evaluate explain explore extract extrapolate find finish fit flatten flush
 fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
 map mark match matches maximise measure mine name normalise note open pack parse perturb pick plan predict

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
+from anrot_lib.settings import NORMS
 
-NORMS = ("linf", "l2")
 STARTS = ("clean", "random")
 TARGETS = ("query", "support", "both")
 

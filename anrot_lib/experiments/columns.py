@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from anrot_lib.attacks.gradient import fgsm, pgd
+from anrot_lib.attacks.suite import TITLES, list_attacks
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import HELD_OUT_EVERY, Surrogate, measure_surrogate, split_base, train_on_base
 from anrot_lib.core import checkpoints, randomness
@@ -40,14 +41,33 @@ class Column:
     threat: ThreatModel | None = None
     sigma: float | None = None
     surrogate: bool = False
+    suite: str = ""
+
+
+def list_suite_columns(setting: Setting) -> list[Column]:
+    """The worst cases of strong attacks that a setting asks for. They take far longer, so they are asked on fewer tasks
+    than other attacks: twice those of a curve."""
+    protocol, budget = setting.protocol, setting.budget
+    tasks = min(2 * budget.curve_tasks, budget.attacked_tasks)
+    columns = []
+    for suite in setting.suites:
+        for target in setting.targets:
+            threat = replace(make_pgd(protocol), target=target)
+            name = threat.name.replace(threat.name.split()[0], TITLES[suite], 1)
+            columns.append(Column(name, tasks, budget.attacked_query, threat, suite=suite))
+    return columns
+
+
+def make_pgd(protocol: Protocol) -> ThreatModel:
+    """PGD on queries as a protocol has it."""
+    return pgd(protocol.eps, protocol.steps, protocol.step, protocol.restarts, target="query", norm=protocol.norm)
 
 
 def list_columns(protocol: Protocol, budget: Budget, clean_tasks: int | None = None) -> list[Column]:
     """All columns of a record. The names stand in tables and figures, so they say what was done."""
     attacked = partial(Column, tasks=budget.attacked_tasks, query=budget.attacked_query)
     short = partial(Column, tasks=budget.curve_tasks, query=budget.attacked_query)
-    strong = pgd(protocol.eps, protocol.steps, protocol.step, 1, target="query")
-    plain = fgsm(protocol.eps, target="query")
+    strong, plain = make_pgd(protocol), fgsm(protocol.eps, target="query", norm=protocol.norm)
     columns = [
         Column("clean", clean_tasks or budget.clean_tasks, budget.clean_query),
         attacked("clean, attacked tasks"),
@@ -61,14 +81,15 @@ def list_columns(protocol: Protocol, budget: Budget, clean_tasks: int | None = N
     sigmas = sorted({*protocol.curve_sigma, protocol.sigma})
     columns += [attacked(name_noise_column(sigma), sigma=sigma) for sigma in sigmas if sigma]
     for eps in protocol.curve_eps:
-        threat = pgd(eps, CURVE_STEPS, eps / 4, 1, target="query")
+        threat = pgd(eps, CURVE_STEPS, eps / 4, 1, target="query", norm=protocol.norm)
         columns.append(short(f"curve {threat.name}", threat=threat))
     return columns
 
 
 def select_columns(setting: Setting, clean_tasks: int | None = None) -> list[Column]:
     """The columns of a setting that it asks for."""
-    return [c for c in list_columns(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+    usual = [c for c in list_columns(setting.protocol, setting.budget, clean_tasks) if setting.asks(c.name)]
+    return usual + list_suite_columns(setting)
 
 
 def check_asked(setting: Setting) -> None:
@@ -120,6 +141,10 @@ def _show_within(bar: Callable[..., None], start: int, end: int, done: int) -> N
 
 def count_passes(setting: Setting, column: Column) -> int:
     """Encoder passes that a column takes, forward = 1, if no query were beaten early: what bars and dry runs count."""
+    if column.suite and column.threat is not None:
+        attacks = list_attacks(column.suite, column.threat.eps, setting.protocol.way, column.threat.norm)
+        passes = sum(attack.threat.steps * (1 if attack.rule == "squares" else 3) for attack in attacks)
+        return column.tasks * setting.protocol.way * column.query * passes * setting.protocol.restarts
     if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
         return len(setting.image_set.rows(setting.split)) if column.name == "clean" else 1
     steps = 0 if column.threat is None or column.surrogate else column.threat.steps * column.threat.restarts
@@ -153,6 +178,8 @@ def _test_column(
         about["threat"] = describe_threat(column.threat)
         if column.threat.target != "query":
             about["objective"] = "beaten queries"
+        if column.suite:
+            about["suite"] = column.suite
     if column.sigma is not None:
         about["sigma"] = column.sigma
     if column.surrogate:
@@ -193,6 +220,8 @@ def _count_correct(
     images_done = accumulate(progress)
     if column.surrogate and column.threat is not None:
         return evaluator.count_transferred(rows, column.threat, seed, images_done)
+    if column.suite and column.threat is not None:
+        return evaluator.count_worst(rows, column.suite, column.threat, seed, start)
     if column.threat is not None and column.threat.eps > 0:
         return evaluator.count_attacked(rows, column.threat, seed, start)
     if column.sigma is not None:

@@ -31,7 +31,7 @@ from anrot_lib.records.describe import (
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
-from anrot_lib.settings import Budget, Recipe
+from anrot_lib.settings import Budget, Protocol, Recipe
 
 
 def round_validation(point: Mapping[str, Any]) -> ValidationRecord:
@@ -248,7 +248,7 @@ def matches(
     return (
         record["training"].get("checkpoint") == trained["checkpoint"]
         and record["manifest"]["hash"] == manifest.hash
-        and record["protocol"] == to_dict(setting.protocol)
+        and add_defaults(Protocol, record["protocol"]) == to_dict(setting.protocol)
         and add_defaults(Recipe, record["recipe"]) == to_dict(recipe)
         and add_defaults(Budget, record["budget"]) == to_dict(setting.budget)
     )

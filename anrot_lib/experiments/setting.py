@@ -31,6 +31,8 @@ class Setting:
     columns: tuple[str, ...] | None = None  # None: all
     allow_seen: bool = False  # test a net on what it was trained on, and mark the record
     pause: Callable[[], bool] = lambda: False  # asked often; once True, `Paused` is raised after saving
+    suites: tuple[str, ...] = ()  # of strong attacks that are asked for beside the usual columns
+    targets: tuple[str, ...] = ("query",)  # what they change
     split: str = "test"  # whose classes are tested: "val" for a study that chooses among recipes
 
     def asks(self, column: str) -> bool:

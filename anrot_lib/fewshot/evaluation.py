@@ -16,6 +16,7 @@ from torch import Tensor
 from anrot_lib.attacks import transfer
 from anrot_lib.attacks.ascent import frozen
 from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
+from anrot_lib.attacks.suite import count_by_suite
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import NotFinite, UserError
@@ -278,3 +279,12 @@ class Evaluator:
     def count_attacked(self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0) -> np.ndarray:
         """Correct queries of each task (E,) under a white-box attack; see the function `count_attacked`."""
         return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task)
+
+    def count_worst(
+        self, rows: EpisodeRows, suite: str, threat: ThreatModel, seed: int, first_task: int = 0
+    ) -> np.ndarray:
+        """Correct queries of each task (E,) under the worst attack of a suite; see `attacks.suite.count_by_suite`."""
+        episode = rows.to_episode(self.image_set, self.device)
+        generator = randomness.make_generator(seed, f"attack/{suite}/{threat.name}/{first_task}")
+        max_images = count_images_per_pass(episode.query.shape[-1], self.device)
+        return count_by_suite(self.net, episode, suite, threat, generator, max_images).cpu().numpy()

@@ -72,6 +72,7 @@ class ColumnAbout(TypedDict, total=False):
     objective: Literal["beaten queries"]  # of attacks whose queries share one perturbation; older records lack it
     sigma: float
     surrogate: SurrogateRecord
+    suite: str  # of strong attacks, whose worst case was counted
 
 
 class ColumnRecord(ColumnAbout):

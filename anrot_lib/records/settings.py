@@ -17,6 +17,8 @@ class ProtocolRecord(TypedDict):
     sigma: float
     curve_eps: list[float]
     curve_sigma: list[float]
+    restarts: NotRequired[int]  # older records lack these two
+    norm: NotRequired[str]
 
 
 class RecipeRecord(TypedDict):

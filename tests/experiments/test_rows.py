@@ -461,3 +461,16 @@ def test_records_of_before_the_new_parts_of_recipes_are_still_those_of_their_net
     assert pipeline.run_row(some, "prototypes", RECIPE) == path and path.read_bytes() == before
     with pytest.raises(UserError, match=r"the record of another training \(different averaging\)"):
         pipeline.run_row(some, "prototypes", replace(RECIPE, averaging=0.5))
+
+
+def test_strong_attacks_are_columns_of_their_own(setting):
+    some = replace(setting, columns=("clean", "PGD-3"), suites=("aa-lite",), targets=("query", "support", "both"))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    columns = results.read(path, "accuracy")["columns"]
+    for target in ("query", "support", "both"):
+        worst, pgd = columns[f"AA-lite 8/255 {target}"], columns[f"PGD-3 8/255 {target}"]
+        assert worst["suite"] == "aa-lite" and worst["threat"]["target"] == target
+        n = len(worst["correct"])
+        assert sum(worst["correct"]) <= sum(pgd["correct"][:n])
+    before = path.read_bytes()
+    assert pipeline.run_row(some, "prototypes", RECIPE) == path and path.read_bytes() == before, "kept"

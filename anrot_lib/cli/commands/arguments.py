@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from anrot_lib import settings
+from anrot_lib.attacks.threat import TARGETS
 from anrot_lib.cli.options.fewshot import ColumnOptions
 from anrot_lib.cli.options.shared import DataOptions, RunOptions
 from anrot_lib.core import checkpoints, devices
@@ -98,6 +99,13 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
     pause = read_pause(arguments)
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None, pause=pause)
+    if test.attacks is not None:
+        matrix = test.attacks == settings.MATRIX
+        setting = replace(
+            setting,
+            suites=(settings.SUITES[0] if matrix else test.attacks,),
+            targets=TARGETS if matrix else TARGETS[:1],
+        )
     check_asked(setting)
     print(
         f"{image_set.name}: {len(image_set)} images of {image_set.images.shape[1]} px, classes "

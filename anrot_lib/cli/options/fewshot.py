@@ -10,7 +10,7 @@ from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.options import Option
 from anrot_lib.fewshot.methods import RECIPES, describe_names, list_rows, list_variants
-from anrot_lib.settings import Budget, Protocol, Recipe
+from anrot_lib.settings import MATRIX, SUITES, Budget, Protocol, Recipe
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ class ColumnOptions:
         tuple[str, ...],
         Option("columns to measure, by their first words: clean FGSM PGD-20 transfer noise curve (default: all)"),
     ] = ()
+    attacks: Annotated[
+        str | None,
+        Option(
+            "worst case of strong attacks, beside the columns: aa-lite or aa on queries; matrix is aa-lite on queries, "
+            "on support images, and on both",
+            choices=(*SUITES, MATRIX),
+        ),
+    ] = None
     half_width: Annotated[
         float | None,
         Option("test on as many clean episodes as a 95 % interval of this half-width takes", metavar="POINTS"),
@@ -104,7 +112,7 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
         add_options(training, Recipe, defaults=describe_defaults(list_rows(), otherwise="that of the method"))
     if tests:
         testing = parser.add_argument_group("testing")
-        add_options(testing, Protocol, "eps", "sigma")
+        add_options(testing, Protocol, "eps", "sigma", "steps", "restarts", "norm")
         add_options(testing, Budget, "attacked_tasks", defaults=PRESET_DEFAULTS, flags={"attacked_tasks": "--tasks"})
         add_options(testing, ColumnOptions)
     names = (
