@@ -36,6 +36,30 @@ def list_main_columns(protocol: ProtocolRecord) -> dict[str, str]:
     }
 
 
+OVERSTATED = 3.0  # points between PGD and the worst case of strong attacks, beyond which a table says so
+
+
+def list_suite_columns(records: Sequence[Record]) -> dict[str, str]:
+    """Heading -> column name, of the worst cases of strong attacks on queries that some record has."""
+    names = {name for record in records for name, c in record["columns"].items() if "suite" in c}
+    return {name.removesuffix(" query"): name for name in sorted(names) if name.endswith(" query")}
+
+
+def describe_overstatement(record: Record) -> str:
+    """A mark for a row whose accuracy under PGD is more than OVERSTATED points above that under strong attacks on the
+    same episodes; "" for others."""
+    strong = record["columns"].get(list(list_main_columns(record["protocol"]).values())[2])
+    gaps = []
+    for name in list_suite_columns([record]).values():
+        worst = record["columns"][name]
+        n = min(len(worst["correct"]), len(strong["correct"])) if strong else 0
+        if strong and n:
+            gap = compute_accuracies(strong)[:n] - compute_accuracies(worst)[:n]
+            gaps.append(100 * float(gap.mean()))
+    worst_gap = max(gaps, default=0.0)
+    return f" (PGD overstates by {worst_gap:.1f})" if worst_gap > OVERSTATED else ""
+
+
 def format_column(column: ColumnRecord | None) -> str:
     """ "58.4 +/- 1.9", or "-" for a column that was not run; "< 0.3" or "> 99.7" where all episodes agree.
 
@@ -98,6 +122,12 @@ def make_table(records: Sequence[Record]) -> Table:
     """(headings, rows) of the main table of one experiment."""
     records = sort_records(records)
     columns = list_main_columns(records[0]["protocol"])
+    place = list(columns)[2]  # strong attacks stand beside PGD
+    columns = {
+        heading: name
+        for key, value in columns.items()
+        for heading, name in ({key: value} | (list_suite_columns(records) if key == place else {})).items()
+    }
     headings = ["", *columns, "step cost", "training"]
     rows = []
     for record in records:
@@ -111,7 +141,8 @@ def make_table(records: Sequence[Record]) -> Table:
 def title_row(record: Record) -> str:
     """The title of a record's method, with what has to be known of its numbers: transductive, or seen classes."""
     marks = " (transductive)" if record["transductive"] else ""
-    return title_method(record["row"]) + marks + (" (SEEN CLASSES)" if "seen" in record else "")
+    marks += " (SEEN CLASSES)" if "seen" in record else ""
+    return title_method(record["row"]) + marks + describe_overstatement(record)
 
 
 def write_caption(record: Record) -> str:

@@ -438,3 +438,16 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
     results.write(tmp_path / "results" / "exp" / "hela-vfa.json", whole)
     row = next(line for line in marks.draw("robustness exp").splitlines() if line.startswith("| HELA-VFA"))
     assert " - " not in row, "a row with everything to show is not"
+
+
+def test_strong_attacks_stand_beside_pgd_and_say_where_it_overstates():
+    weak, honest = record("anrot"), record("anrot-clean")
+    for one, lost in ((weak, 8), (honest, 1)):
+        counts = np.array(one["columns"]["PGD-20 8/255 query"]["correct"][:3]) - lost
+        one["columns"]["AA-lite 8/255 query"] = results.make_column(counts, 80, 1.0, suite="aa-lite")
+    headings, rows = tables.make_table([weak, honest])
+    assert headings[3:5] == ["PGD-20 8/255", "AA-lite 8/255"]
+    by_title = {row[0]: row for row in rows}
+    assert "ANROT, trained on the mixture (PGD overstates by 10.0)" in by_title, "8 of 80 queries on the same episodes"
+    assert by_title["ANROT, trained clean"][4] == tables.format_column(honest["columns"]["AA-lite 8/255 query"])
+    assert "AA-lite" not in str(tables.make_table([record("anrot")])[0])
