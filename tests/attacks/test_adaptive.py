@@ -42,6 +42,7 @@ def climb_one(x0, start, eps, steps):
         z = torch.minimum(torch.maximum(x + eta * gradient.sign(), low), high)
         new = z if k == 0 else torch.minimum(torch.maximum(x + 0.75 * (z - x) + 0.25 * (x - before), low), high)
         before, x, old = x, new, loss
+        points.append(x)
         loss, gradient = look(x)
         rises += loss > old
         if loss > best[0]:
@@ -56,21 +57,26 @@ def climb_one(x0, start, eps, steps):
             rises, last_check, best_at_check = 0, k + 1, best[0]
             wait = max(wait - shrink, least)
             due += wait
-        points.append(x)
     return best, points
 
 
-@pytest.mark.parametrize("steps", [7, 30])
+@pytest.mark.parametrize("steps", [7, 30, 100])
 def test_every_image_moves_as_one_alone_would(steps):
-    images = torch.rand(3, 1, 5, 5, generator=rng(), dtype=torch.float64)
+    images = torch.rand(12, 1, 5, 5, generator=rng(), dtype=torch.float64)
     threat = make_threat(steps)
     starts = threat.random_start(images, rng(5))
-    ascent = ascend(wavy_objective, images, threat, start=starts, rule="adaptive")
-    for k in range(3):
-        (loss, points, _), _ = climb_one(images[k], starts[k], 0.1, steps)
+    seen = []
+
+    def objective(points, active):
+        seen.append(points.detach().clone())
+        return wavy(points)
+
+    ascent = ascend(objective, images, threat, start=starts, rule="adaptive")
+    assert torch.equal(seen[0], images) and torch.equal(seen[1], starts) and len(seen) == steps + 2
+    for k in range(12):
+        (loss, _, _), points = climb_one(images[k], starts[k], 0.1, steps)
         assert ascent.loss[k].item() == pytest.approx(max(loss, wavy(images[k : k + 1]).item()), abs=1e-9)
-        if loss > wavy(images[k : k + 1]).item():
-            torch.testing.assert_close(ascent.images[k], points)
+        torch.testing.assert_close(torch.stack([one[k] for one in seen[2:]]), torch.stack(points))
 
 
 def wavy_objective(images, active):
