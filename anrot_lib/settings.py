@@ -126,15 +126,11 @@ class Recipe:
             raise UserError(f"sigma is in units of the pixel range [0, 1], got {self.sigma_high:g}")
         if not 0 <= self.eps <= 1:
             raise UserError(f"eps is in units of the pixel range [0, 1], got {self.eps:g}; write k/255")
-        if self.mix not in (None, *MIXES):
-            raise UserError(f"unknown mix {self.mix!r}; choose mixup or cutmix")
-        for field, allowed in (
-            ("schedule", SCHEDULES),
-            ("optimizer", OPTIMIZERS),
-            ("attack", ATTACKS),
-        ):
+        kinds = {"mix": (None, *MIXES), "schedule": SCHEDULES, "optimizer": OPTIMIZERS, "attack": ATTACKS}
+        for field, allowed in kinds.items():
             if getattr(self, field) not in allowed:
-                raise UserError(f"unknown {field} {getattr(self, field)!r}; choose one of {', '.join(allowed)}")
+                words = ", ".join(word for word in allowed if word)
+                raise UserError(f"unknown {field} {getattr(self, field)!r}; choose one of {words}")
 
     def _check_parts(self) -> None:
         """UserError for parts that do not go together, or would have no effect."""

@@ -70,7 +70,7 @@ def test_change_leaves_what_is_none():
         ({"eps": 8}, "eps is in units of the pixel range.*got 8; write k/255"),
         ({"eps": -0.1}, "eps"),
         ({"eps": float("nan")}, "eps"),
-        ({"mix": "mixin"}, "unknown mix 'mixin'; choose mixup or cutmix"),
+        ({"mix": "mixin"}, "unknown mix 'mixin'; choose one of mixup, cutmix"),
         ({"optimizer": "adam"}, "unknown optimizer 'adam'; choose one of adamw, sgd"),
         ({"attack": "fgsm"}, "unknown attack 'fgsm'; choose one of fgsm-rs, n-fgsm"),
         ({"label_smoothing": 1.0}, "label smoothing must be below 1"),
