@@ -1,5 +1,6 @@
 """How long an experiment takes on this machine, from a few steps and passes of it. Nothing is written."""
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,20 +11,28 @@ import torch
 from anrot_lib.attacks import transfer
 from anrot_lib.core import randomness
 from anrot_lib.core.configs import change
+from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import columns, levels
 from anrot_lib.experiments.reconstruction_plan import Experiment
 from anrot_lib.experiments.setting import Setting, make_manifest
-from anrot_lib.fewshot import evaluation, pretraining, training
+from anrot_lib.fewshot import evaluation, pretraining, training, validation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
 from anrot_lib.fewshot.episode_loss import FULL, compute_cost_limit
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.training import pick, train
 from anrot_lib.settings import Recipe
 
+TRIAL_STEPS, MORE_STEPS, SHORT_STEP = 3, 15, 0.2  # of training: more of them where a step takes few seconds
+TRIAL_PASSES = 9
+SHARE_OF_ATTACKS = 0.5  # of the passes that attacks take at most: beaten queries leave them
+
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """Seconds of the rows of a table: once for all, of training by row, and of testing each."""
+    """Seconds of the rows of a table: once for all, of training by row, and of testing each, at most.
+
+    total  what all take if testing takes SHARE_OF_ATTACKS of that.
+    """
 
     pretraining: float
     surrogate: float
@@ -32,7 +41,7 @@ class RunEstimate:
 
     @property
     def total(self) -> float:
-        rows = sum(self.training.values()) + self.test * len(self.training)
+        rows = sum(self.training.values()) + SHARE_OF_ATTACKS * self.test * len(self.training)
         return self.pretraining + self.surrogate + rows
 
 
@@ -56,7 +65,8 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = 
         episodic=1.0,
         heads=(),
     )
-    trained = _train_two_steps(setting, trial)
+    trained = _train_some_steps(setting, trial)
+    forward = _time_forward(setting, trained.net)
     n_support, n_query = protocol.way * protocol.shot, protocol.way * budget.train_query
     per_image = trained.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)
     distinct = {pretraining.reduce_recipe(recipe) for recipe in recipes.values() if recipe.pretrain}
@@ -68,51 +78,82 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = 
         surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
         training={
             row: episodes * recipe.episodic * compute_cost_limit(recipe, n_support, n_query)
+            + forward * count_validation_passes(setting, recipe)
             for row, recipe in recipes.items()
         },
-        test=estimate_test(setting, trained.net) if tests else 0.0,
+        test=forward * count_test_passes(setting) if tests else 0.0,
     )
 
 
-def _train_two_steps(setting: Setting, recipe: Recipe) -> training.TrainedNet:
-    budget = change(
-        setting.budget, episodes=2 * setting.budget.episodes_per_step, validate_every=10**9, validation_tasks=2
-    )
-    return training.train(
-        setting.image_set, recipe, budget, setting.protocol, device=setting.device, precision=setting.precision
-    )
+def _train_some_steps(setting: Setting, recipe: Recipe) -> training.TrainedNet:
+    """A few steps; of short ones so many that their median leaves out the first, slow ones."""
+
+    def train(steps: int) -> training.TrainedNet:
+        episodes = steps * setting.budget.episodes_per_step
+        budget = change(setting.budget, episodes=episodes, validate_every=10**9, validation_tasks=2)
+        return training.train(
+            setting.image_set, recipe, budget, setting.protocol, device=setting.device, precision=setting.precision
+        )
+
+    trained = train(TRIAL_STEPS)
+    return train(MORE_STEPS) if trained.seconds_per_step < SHORT_STEP else trained
+
+
+def count_validation_passes(setting: Setting, recipe: Recipe) -> int:
+    """Passes of the encoder over an image that the validations of a training take at most."""
+    budget, protocol = setting.budget, setting.protocol
+    steps = int(budget.episodes * recipe.episodic) // budget.episodes_per_step
+    sizes = (protocol.way, protocol.shot, validation.QUERY, budget.validation_tasks, recipe.seed)
+    manifest = EpisodeManifest.make(setting.image_set, "val", *sizes)
+    validations = max(1, -(-steps // budget.validate_every)) + len(recipe.heads)
+    return validations * validation.count_passes(manifest, recipe)
 
 
 def _estimate_surrogate(setting: Setting) -> float:
     """Seconds that the small CNN of the transfer attack trains, from two batches."""
     image_set, rows = setting.image_set, setting.image_set.rows("train")
     sample = rows[np.linspace(0, len(rows) - 1, 2 * transfer.BATCH).astype(int)]  # from all classes
-    started = time.perf_counter()
-    transfer.train_surrogate(
-        lambda numbers: image_set.batch(sample[numbers.numpy()]),
-        image_set.labels[sample],
-        randomness.make_generator(setting.protocol.seed, "surrogate"),
-        epochs=1,
-        device=setting.device,
-        precision=setting.precision,
-    )
-    return (time.perf_counter() - started) * setting.budget.surrogate_epochs * len(rows) / len(sample)
+    seconds = 0.0
+    for _ in range(2):  # the first time is slow
+        started = time.perf_counter()
+        transfer.train_surrogate(
+            lambda numbers: image_set.batch(sample[numbers.numpy()]),
+            image_set.labels[sample],
+            randomness.make_generator(setting.protocol.seed, "surrogate"),
+            epochs=1,
+            device=setting.device,
+            precision=setting.precision,
+        )
+        seconds = time.perf_counter() - started
+    return seconds * setting.budget.surrogate_epochs * len(rows) / len(sample)
 
 
 def estimate_test(setting: Setting, net: FewShotNet) -> float:
-    """Seconds that testing takes at most, from one forward pass of some images."""
-    rows = setting.image_set.rows(setting.split)[:64]
+    """Seconds that testing takes at most, from some forward passes of some images."""
+    return _time_forward(setting, net) * count_test_passes(setting)
+
+
+def count_test_passes(setting: Setting) -> int:
+    return sum(columns.count_passes(setting, column) for column in columns.select_columns(setting))
+
+
+def _time_forward(setting: Setting, net: FewShotNet) -> float:
+    """Seconds of a forward pass of one image, the median of some batches of the size that testing takes."""
+    rows = setting.image_set.rows(setting.split)[
+        : evaluation.count_images_per_pass(setting.budget.size, setting.device)
+    ]
     images = setting.image_set.batch(rows, setting.device)
     net = fold_net(net.to(setting.device))
+    times = []
     with torch.no_grad():
         net.encode(images)
-        started = time.perf_counter()
-        net.encode(images)
-    return (
-        (time.perf_counter() - started)
-        / len(rows)
-        * sum(columns.count_passes(setting, c) for c in columns.select_columns(setting))
-    )
+        for _ in range(TRIAL_PASSES):
+            started = time.perf_counter()
+            net.encode(images)
+            if setting.device.type == "cuda":
+                torch.cuda.synchronize(setting.device)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times) / len(rows)
 
 
 def estimate_levels(setting: Setting, seed: int, variants: Sequence[str]) -> dict[str, float]:
@@ -121,13 +162,15 @@ def estimate_levels(setting: Setting, seed: int, variants: Sequence[str]) -> dic
     From two training steps, two episodes of every level, and one attack step on the queries of one episode.
     """
     budget, protocol = setting.budget, setting.protocol
-    step = _train_two_steps(setting, levels.make_recipe(seed)).seconds_per_step
+    recipe = levels.make_recipe(seed)
+    trained = _train_some_steps(setting, recipe)
     trial = replace(setting, budget=change(budget, validation_tasks=2, clean_tasks=2))
     score, attack = _time_levels(trial, variants)
     queries = budget.attacked_tasks * protocol.way * budget.attacked_query
     threats = [column.threat for column in levels.list_attacks(protocol, budget)]
     return {
-        "training": step * budget.episodes / budget.episodes_per_step,
+        "training": trained.seconds_per_step * budget.episodes / budget.episodes_per_step
+        + _time_forward(setting, trained.net) * count_validation_passes(setting, recipe),
         "levels": score * (budget.clean_tasks + budget.validation_tasks),
         "attacks, at most": attack * queries * sum(threat.steps for threat in threats if threat is not None),
     }

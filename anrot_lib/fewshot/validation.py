@@ -14,6 +14,7 @@ from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.episode_loss import list_shares
 from anrot_lib.settings import Recipe
 
+QUERY = 10  # images of each class in an episode of `training.FewShotTraining.validation`
 PROBE_TASKS, PROBE_QUERY, PROBE_STEPS = 20, 5, 7
 ALARM_DROP = 0.10  # PGD accuracy this far below its best while FGSM accuracy is at its best or above
 
@@ -82,6 +83,18 @@ def validate(
 def compute_score(recipe: Recipe, numbers: dict[str, Any]) -> float:
     """What selection maximises, in [0, 1]: validation accuracies of the recipe's versions, weighted by their shares."""
     return float(sum(share * numbers[version] for version, share in list_shares(recipe).items()))
+
+
+def count_passes(manifest: EpisodeManifest, recipe: Recipe) -> int:
+    """Passes of the encoder over an image that `validate` takes at most: forward 1, forward and back to pixels 2."""
+    rows = manifest.rows
+    support, query = np.unique(rows.support), np.unique(rows.query)
+    passes = len(np.union1d(support, query))
+    if recipe.noisy > 0:
+        passes += len(support) + len(query)
+    if recipe.adversarial > 0:
+        passes += rows[:PROBE_TASKS].with_queries(PROBE_QUERY).query.size * (2 + 2 * (1 + PROBE_STEPS))
+    return passes
 
 
 def describe_overfitting(history: list[dict[str, Any]]) -> str | None:

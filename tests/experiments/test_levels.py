@@ -1,6 +1,7 @@
 """The experiment on levels: variants, equal episodes, records, kills, and the table and verdict drawn from them."""
 
 import copy
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from anrot_lib.cli import main
+from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import image_set
@@ -405,3 +407,26 @@ def test_mistakes_end_in_one_sentence(home, capsys, more, message):
 def test_levels_of_the_study_are_levels_of_the_library():
     head = MultiLevelHead(8, {name: make() for name, make in levels.LEVELS.items()})
     assert set(head.levels) == {"pixel", "part", *levels.DISTRIBUTIONS}
+
+
+# --- numbers that are not finite ---
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("what", ["weights", "divergences"])
+def test_what_is_not_finite_is_refused_and_the_records_stay(study, what, value, tmp_path, monkeypatch):
+    setting, _ = study
+    shutil.copytree(setting.folder.parents[1], tmp_path / "home")
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path / "home"))
+    setting = replace(setting, folder=tmp_path / "home" / "runs" / setting.folder.name)
+    file = levels.get_study_file(setting)
+    before = file.read_bytes()
+    name = "encoder-seed-0.pt" if what == "weights" else "levels-seed-0-test-kl.pt"
+    path = setting.work / name
+    content = checkpoints.load(path)
+    tensor = next(iter(content["state"].values())) if what == "weights" else content["divergences"]
+    tensor.view(-1)[0] = value
+    checkpoints.save(path, content)
+    with pytest.raises(UserError, match="not finite"):
+        levels.run(setting, 0, [*SOME, "pixel+kl"])
+    assert file.read_bytes() == before

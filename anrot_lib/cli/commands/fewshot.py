@@ -22,6 +22,7 @@ from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import escape_control
 from anrot_lib.core.progress import shorten
+from anrot_lib.core.units import format_minutes
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.estimates import estimate_run, estimate_test
@@ -103,16 +104,16 @@ def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True,
         make_manifest(other)  # it refuses too few test images, as the run does
     estimate = replace(estimate, test=estimate.test * (1 + len(others)))
     if estimate.pretraining:
-        print(f"pre-training about {estimate.pretraining / 60:.1f} min")
+        print(f"pre-training about {format_minutes(estimate.pretraining)}")
     if estimate.surrogate:
-        print(f"surrogate of the transfer attack, once, about {estimate.surrogate / 60:.1f} min")
+        print(f"surrogate of the transfer attack, once, about {format_minutes(estimate.surrogate)}")
     for row, seconds in estimate.training.items():
-        testing = f", testing at most about {estimate.test / 60:.1f} min" if tests else ""
-        print(f"{row:14s} training about {seconds / 60:.1f} min{testing}")
+        testing = f", testing at most about {format_minutes(estimate.test)}" if tests else ""
+        print(f"{row:14s} training about {format_minutes(seconds)}{testing}")
     target = (
         f"records would go to {shorten(setting.folder)}" if tests else f"the net would go to {shorten(setting.work)}"
     )
-    print(f"together about {estimate.total / 60:.1f} min{describe_memory()}; {target}")
+    print(f"together about {format_minutes(estimate.total)}{describe_memory()}; {target}")
     return 0
 
 
@@ -168,7 +169,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         print(f"note: the net was trained on images of {about['size']} px, and is tested on {setting.budget.size} px")
     if read_options(RunOptions, arguments).dry_run:
         print(
-            f"would test on {manifest.n_tasks} episodes for at most about {estimate_test(setting, net) / 60:.1f} min"
+            f"would test on {manifest.n_tasks} episodes for at most about {format_minutes(estimate_test(setting, net))}"
             f"{describe_memory()}, and write {shorten(setting.folder / f'{row}.json')}"
         )
         return 0

@@ -13,6 +13,7 @@ from anrot_lib.cli.options.prepare import PerturbOptions, PrepareOptions
 from anrot_lib.core import checkpoints, devices, paths, randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar
+from anrot_lib.core.units import format_minutes
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import noise
 from anrot_lib.data.image_set import ImageSet
@@ -88,8 +89,8 @@ def print_plan(source: Path | str, options: PrepareOptions) -> int:
     )
     print(f"{plan.source}; {plan.split}")
     print(
-        f"{plan.images} images of {size} px: about {plan.seconds / 60:.1f} min to decode, and about as much again to "
-        f"look for copies; {plan.bytes / 2**30:.2f} GiB on disk"
+        f"{plan.images} images of {size} px: about {format_minutes(plan.seconds)} to decode, and about as much again "
+        f"to look for copies; {plan.bytes / 2**30:.2f} GiB on disk"
     )
     return 0
 

@@ -14,6 +14,7 @@ from anrot_lib.core import devices, paths, randomness
 from anrot_lib.core.configs import change
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.resumable import Paused
+from anrot_lib.core.units import format_minutes
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import reconstruction
 from anrot_lib.experiments import reconstruction_plan as plan
@@ -139,9 +140,9 @@ def print_plan(experiment: Experiment) -> int:
     """Print how long a run takes."""
     estimate, n = estimate_reconstruction(experiment), len(experiment.recipes)
     print(
-        f"training {estimate.training_speed:.0f} images/s: {estimate.training / 60:.1f} min a model; "
-        f"features {estimate.feature_speed:.0f} images/s: {estimate.test / 60:.1f} min\n"
-        f"{n} models: about {n * (estimate.training + estimate.test) / 60:.0f} min; "
+        f"training {estimate.training_speed:.0f} images/s: {format_minutes(estimate.training)} a model; "
+        f"features {estimate.feature_speed:.0f} images/s: {format_minutes(estimate.test)}\n"
+        f"{n} models: about {format_minutes(n * (estimate.training + estimate.test))}; "
         f"records would go to {shorten(experiment.folder)}"
     )
     return 0

@@ -23,6 +23,7 @@ from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.configs import check_type, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar, shorten
+from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments.ranking import (
     Tested,
     draw_episodes,
@@ -238,7 +239,7 @@ def _print_plan(subject: Subject, protocol: ScoreProtocol, rows: np.ndarray) -> 
     trial = rows[:TRIAL_QUERIES]
     testing.attack_all(subject, protocol, trial, bar)
     each = (time.perf_counter() - started) / len(trial)
-    print(f"{each:.2f} s a query, {len(rows)} queries: about {each * len(rows) / 60:.0f} min")
+    print(f"{each:.2f} s a query, {len(rows)} queries: about {format_minutes(each * len(rows))}")
     return 0
 
 

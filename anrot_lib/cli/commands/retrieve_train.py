@@ -11,6 +11,7 @@ from anrot_lib.cli.options.retrieve import ImageOptions, TrainRankingOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
 from anrot_lib.core.progress import bar, shorten
+from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments.ranking import evaluate, make_training_record, name_file
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
@@ -21,7 +22,7 @@ from anrot_lib.ranking.training.loop import train as train_ranking
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 
-TRIAL_STEPS = 3
+TRIAL_STEPS = 5
 
 
 def open_training(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
@@ -98,7 +99,7 @@ def _print_plan(
     steps = recipe.epochs * -(-len(data.train) // recipe.batch)
     print(
         f"{trained.seconds_per_step:.2f} s a step at the beginning, {steps} steps: "
-        f"about {trained.seconds_per_step * steps / 60:.0f} min"
+        f"about {format_minutes(trained.seconds_per_step * steps)}"
     )
     return 0
 
