@@ -18,7 +18,7 @@ from anrot_lib import settings
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.core import checkpoints, configs
 from anrot_lib.core.configs import make_key
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
@@ -158,8 +158,15 @@ def load_level_scores(
     kept = {name: checkpoints.load(path) for name, path in files.items() if path.is_file()}
     scores = {name: content["divergences"] for name, content in kept.items() if content["asked"] == asked}
     for name, divergences in measure_levels(setting, net, manifest, [n for n in levels if n not in scores], split):
-        checkpoints.save(files[name], {"asked": asked, "divergences": divergences})
+        if divergences.isfinite().all():
+            checkpoints.save(files[name], {"asked": asked, "divergences": divergences})
         scores[name] = divergences
+    for name, divergences in scores.items():
+        if not divergences.isfinite().all():
+            raise NotFinite(
+                f"the divergences of the level {name} on {split} episodes are not finite, so no accuracy of them means "
+                f"anything; train the encoder anew, or remove {files[name]} if it was changed"
+            )
     return scores
 
 

@@ -421,11 +421,11 @@ def test_what_is_not_finite_is_refused_and_the_records_stay(study, what, value, 
     setting = replace(setting, folder=tmp_path / "home" / "runs" / setting.folder.name)
     file = levels.get_study_file(setting)
     before = file.read_bytes()
-    name = "encoder-seed-0.pt" if what == "weights" else "levels-seed-0-test-kl.pt"
+    name = "encoder-seed-0-training.pt" if what == "weights" else "levels-seed-0-test-kl.pt"
     path = setting.work / name
     content = checkpoints.load(path)
     tensor = next(iter(content["state"].values())) if what == "weights" else content["divergences"]
-    tensor.view(-1)[0] = value
+    tensor[(0,) * tensor.ndim] = value
     checkpoints.save(path, content)
     with pytest.raises(UserError, match="not finite"):
         levels.run(setting, 0, [*SOME, "pixel+kl"])
