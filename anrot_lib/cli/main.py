@@ -15,7 +15,17 @@ from anrot_lib.cli.options.verbs import add_verbs
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.core.version import __version__
 
-VERBS = (*fewshot.VERBS, PREPARE, fewshot.RECIPES_VERB, fewshot.LEVELS, RECONSTRUCT, RETRIEVE, REPORT, BENCH)
+VERBS = (
+    *fewshot.VERBS,
+    fewshot.CARD,
+    PREPARE,
+    fewshot.RECIPES_VERB,
+    fewshot.LEVELS,
+    RECONSTRUCT,
+    RETRIEVE,
+    REPORT,
+    BENCH,
+)
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:

@@ -116,6 +116,23 @@ class RankingChecksRecord(RankingHead):
 
 
 @with_config(EXACT)
+class CardRecord(_Head):
+    """The masking card of a few-shot net: whether its accuracy under attack rests on a useless gradient."""
+
+    kind: Literal["card"]
+    row: str
+    data: parts.DataRecord
+    protocol: settings.ProtocolRecord
+    manifest: parts.ManifestRecord
+    net: measures.NetRecord
+    tasks: int
+    checks: Annotated[dict[str, measures.CheckRecord], Field(min_length=4)]
+    passed: bool
+    surface: list[list[float]]
+    seconds: float
+
+
+@with_config(EXACT)
 class TimingRecord(_Head):
     """Seconds of variants measured in turn. Only ratios within one record mean anything."""
 
@@ -126,7 +143,13 @@ class TimingRecord(_Head):
 
 
 Record: TypeAlias = (
-    AccuracyRecord | ReconstructionRecord | RankingTrainingRecord | RankingRecord | RankingChecksRecord | TimingRecord
+    AccuracyRecord
+    | ReconstructionRecord
+    | RankingTrainingRecord
+    | RankingRecord
+    | RankingChecksRecord
+    | CardRecord
+    | TimingRecord
 )
 KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}
 

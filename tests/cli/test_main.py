@@ -811,3 +811,11 @@ def test_a_run_in_slices_ends_in_the_same_record(anrot):
     counts = [{name: column["correct"] for name, column in r["columns"].items()} for r in (sliced, whole)]
     assert counts[0] == counts[1]
     refused(anrot(*words, "--minutes", "nan"), "--minutes must be a number of at least 0")
+
+
+def test_a_card_is_made_of_a_net(anrot, home):
+    assert anrot("train", *SHORT, "--out", home / "mine.pt").code == 0
+    done = anrot("card", home / "mine.pt", "--data", "small", "--steps", "2", "--shot", "1")
+    assert done.code == 0 and "no gradient at" in done.out and "the card is" in done.out
+    (file,) = paths.runs_dir().rglob("*-card.json")
+    assert results.read(file, "card")["tasks"] == SMOKE.curve_tasks and file.with_suffix(".png").is_file()

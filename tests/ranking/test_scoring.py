@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import nn
 
+from anrot_lib.attacks.checks import check_falling, check_not_lower
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.goals import build_goal
 from anrot_lib.ranking.attacks.names import make_profile
 from anrot_lib.ranking.score import masking
 from anrot_lib.ranking.score.ers import NUMBERS, ers
-from anrot_lib.ranking.score.masking import Effort, check, check_falling, check_not_lower, measure_dead_gradients, nes
+from anrot_lib.ranking.score.masking import Effort, check, measure_dead_gradients, nes
 from anrot_lib.ranking.score.testing import ScoreProtocol, attack_all, measure_benign, summarise
 from tests.helpers import silent
 
@@ -168,10 +169,12 @@ def test_verdicts():
     assert check_not_lower(pgd, pgd - 1)["passed"]  # within the tolerance
     assert not check_not_lower(pgd, pgd - 5)["passed"]
     assert check_not_lower(pgd, pgd - 5 + rng.normal(0, 100, 200))["passed"]  # within noise
-    assert check_falling({0.5: pgd + 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]
-    assert not check_falling({0.5: pgd - 5, 1.0: pgd, 3.0: pgd / 4}, 0.3)["passed"]  # a larger ball, a higher score
-    assert not check_falling({1.0: pgd, 3.0: pgd - 1}, 0.3)["passed"]  # nothing brings it down
-    assert list(check_falling({1.0: pgd, 4.0: pgd}, 0.3)["scores"]) == ["0.3"]
+    assert check_falling({0.5: pgd + 5, 1.0: pgd, 3.0: pgd / 4}, 0.3, 10.0)["passed"]
+    assert not check_falling({0.5: pgd - 5, 1.0: pgd, 3.0: pgd / 4}, 0.3, 10.0)[
+        "passed"
+    ]  # a larger ball, a higher score
+    assert not check_falling({1.0: pgd, 3.0: pgd - 1}, 0.3, 10.0)["passed"]  # nothing brings it down
+    assert list(check_falling({1.0: pgd, 4.0: pgd}, 0.3, 10.0)["scores"]) == ["0.3"]
 
 
 def test_checks_refuse_what_they_cannot_do(toy, protocol):

@@ -126,6 +126,14 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
     add_run_options(parser, *names, precision=trains)
 
 
+def _add_card(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, EvaluateOptions)
+    add_data_options(parser, size="that of the net")
+    add_options(parser.add_argument_group("episodes"), Protocol, "way", "shot")
+    add_options(parser.add_argument_group("attack"), Protocol, "eps", "steps", "norm")
+    add_run_options(parser, "preset", "device", "tag", "reference", precision=False)
+
+
 def _add_recipes(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser)
     group = parser.add_argument_group("study")
@@ -184,6 +192,15 @@ VERBS = (
         "fewshot.predict",
         lambda parser: add_options(parser, PredictOptions),
     ),
+)
+CARD = Verb(
+    "card",
+    "is a net robust, or do the attacks only lack a gradient?",
+    "anrot card mine.pt --data mine --preset laptop",
+    "card.card",
+    _add_card,
+    "Checks of one net: gradients of zero, more restarts and steps, larger radii, a search without gradients, a "
+    "surrogate's attack, and whether a query is classified alone as beside others.",
 )
 RECIPES_VERB = Verb(
     "recipes",

@@ -14,8 +14,7 @@ it is so beyond its noise and by more than TOLERANCE.
 """
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from anrot_lib.attacks.ascent import ascend, frozen
-from anrot_lib.core import randomness, statistics
+from anrot_lib.attacks.checks import DEAD, check_falling, check_not_lower, round_score
+from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.goals import GOALS, Goal
@@ -34,9 +34,7 @@ from anrot_lib.ranking.attacks.suite import Adversary, PartStore, Subject
 from anrot_lib.ranking.score import ers
 from anrot_lib.ranking.score.testing import Bar, ScoreProtocol, attack_all
 
-TOLERANCE = 2.0  # points of the score
 GONE = 10.0  # a score at which nothing is left: that of a model without a defense
-DEAD = 1.0  # per cent of images without a gradient
 NOISE_SIDE = 32  # noise of NES has at most this side and is enlarged to the images: fewer numbers to guess
 Change = Callable[[RankAttack], RankAttack]
 Maker = Callable[[RankAttack], Adversary]
@@ -174,7 +172,7 @@ def check(
     if "eps" in names:
         factors = sorted({*effort.factors, 1.0, 1 / base.attacks[0].eps})
         balls = {f: pgd if f == 1 else scores(f"eps x {f:g}", partial(_scale, factor=f)) for f in factors}
-        results["eps"] = check_falling(balls, base.attacks[0].eps)
+        results["eps"] = check_falling(balls, base.attacks[0].eps, GONE)
     if "nes" in names:
         some = rows[: effort.nes_queries]
         guessed = scores("nes", lambda a: a, lambda a: nes(a, base.seed, effort.population), some)
@@ -183,8 +181,8 @@ def check(
         moved = scores("transfer", lambda a: a, lambda a: build_transfer(a, other, base.seed))
         results["transfer"] = check_not_lower(pgd, moved)
     return {
-        "pgd": _rounded(pgd.mean()),
-        "worst": _rounded(ers.ers(take_worst(in_ball)).mean()),
+        "pgd": round_score(pgd.mean()),
+        "worst": round_score(ers.ers(take_worst(in_ball)).mean()),
         "checks": results,
         "passed": all(part["passed"] for part in results.values()),
     }
@@ -199,35 +197,3 @@ def take_worst(runs: Sequence[suite.Values]) -> suite.Values:
 def _scale(attack: RankAttack, factor: float) -> RankAttack:
     eps = min(1.0, factor * attack.eps)
     return dataclasses.replace(attack, eps=eps, alpha=min(1.0, attack.alpha * eps / attack.eps))
-
-
-def check_not_lower(pgd: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """Compare scores of the same queries (n,): passed unless the other attack's is lower beyond noise and TOLERANCE."""
-    gap = statistics.compare_paired(pgd / 100, other / 100)
-    lower = gap.mean + gap.half_width < 0 and gap.mean < -TOLERANCE
-    return {
-        "passed": bool(not lower),
-        "score": _rounded(other.mean()),
-        "difference": _rounded(gap.mean),
-        "half_width": _rounded(gap.half_width),
-        "queries": len(other),
-    }
-
-
-def check_falling(balls: Mapping[float, np.ndarray], eps: float) -> dict[str, Any]:
-    """Scores of the same queries by factor of eps, 1 among them: see the module. Factors beyond the range are the last.
-
-    A score counts as higher than that of a smaller ball only beyond noise and TOLERANCE.
-    """
-    order = [f for f in sorted(balls) if f * eps <= 1 + 1e-9]
-    gaps = [statistics.compare_paired(balls[a] / 100, balls[b] / 100) for a, b in itertools.pairwise(order)]
-    rises = any(gap.mean - gap.half_width > 0 and gap.mean > TOLERANCE for gap in gaps)
-    last, start = balls[order[-1]].mean(), balls[1.0].mean()
-    return {
-        "passed": bool(not rises and last <= max(start / 2, GONE)),
-        "scores": {f"{min(1.0, f * eps):.4g}": _rounded(balls[f].mean()) for f in order},
-    }
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4)

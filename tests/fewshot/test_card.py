@@ -1,0 +1,91 @@
+"""The masking card: two masked nets fail it, a clean and a robust one pass."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from anrot_lib.core.configs import change
+from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.fewshot import card, training
+from anrot_lib.fewshot.classifier import FewShotNet, create_net
+from anrot_lib.fewshot.evaluation import Evaluator
+from anrot_lib.settings import Protocol, Recipe
+from tests.helpers import rng
+
+PROTOCOL = Protocol(way=5, shot=1, eps=4 / 255, step=1 / 255, steps=10)
+EFFORT = card.CardEffort(restarts=3, more_steps=2, factors=(2.0, 4.0), squares=150)
+
+
+@pytest.fixture(scope="module")
+def rows(small_set):
+    return EpisodeManifest.make(small_set, "test", 5, 1, 4, 6, 0).rows
+
+
+def check(net, small_set, rows):
+    return card.check_masking(Evaluator(net, small_set), rows, PROTOCOL, EFFORT)
+
+
+def list_failed(results):
+    return [name for name, result in results.items() if not result["passed"]]
+
+
+class Blunted(nn.Module):
+    """An encoder that rounds its images: its gradient is 0, its predictions are hardly changed."""
+
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+        self.in_channels, self.out_channels, self.name = encoder.in_channels, encoder.out_channels, encoder.name
+
+    def forward(self, images):
+        return self.encoder((images * 64).round() / 64 + 0 * images)
+
+
+def test_a_clean_and_a_robust_net_pass(small_set, small_net, small_budget, rows):
+    assert list_failed(check(small_net, small_set, rows)) == []
+    recipe = Recipe(clean=0.0, adversarial=1.0, eps=4 / 255)
+    robust = training.train(small_set, recipe, change(small_budget, episodes=40), Protocol(way=5, shot=1)).net
+    results = check(robust, small_set, rows)
+    assert list_failed(results) == [] and results["gradient"]["queries"] > 20
+
+
+def test_a_net_that_rounds_its_images_fails(small_set, small_net, rows):
+    masked = FewShotNet(Blunted(small_net.backbone), small_net.head).eval()
+    evaluator = Evaluator(small_net, small_set)
+    evaluator.net = masked  # folding would take the encoder apart
+    results = card.check_masking(evaluator, rows, PROTOCOL, EFFORT)
+    assert results["gradient"]["dead"] == {"cross-entropy": 100.0}
+    assert {"gradient", "squares"} <= set(list_failed(results))
+    assert results["squares"]["difference"] < -5
+
+
+def test_the_published_distance_fails_because_it_depends_on_the_batch(small_set, rows):
+    published = create_net("tiny", "published", generator=rng()).eval()
+    results = check(published, small_set, rows)
+    assert "alone" in list_failed(results) and results["alone"]["changed"] > 0
+    assert "squares" not in results, "its queries have no worst case one by one"
+
+
+def test_a_transfer_check_needs_a_useful_surrogate(small_set, small_net, rows):
+    evaluator = Evaluator(small_net, small_set)
+    evaluator.count_transferred = lambda rows, threat, seed: np.full(len(rows), 20)
+    assert "transfer" in card.check_masking(evaluator, rows[:2], replace(PROTOCOL, steps=1), EFFORT, transfers=True)
+    assert "transfer" not in card.check_masking(evaluator, rows[:2], replace(PROTOCOL, steps=1), EFFORT)
+
+
+def test_the_surface_crosses_its_query_in_the_middle(small_set, small_net, rows):
+    evaluator = Evaluator(small_net, small_set)
+    episode = rows[:1].to_episode(small_set)
+    surface = card.measure_surface(evaluator, episode, 8 / 255, 0, points=5)
+    with torch.no_grad():
+        logits = small_net.scores(episode).logits[0]
+    right = logits.argmax(-1) == episode.labels[0]
+    first = int(right.nonzero()[0])
+    wrong = logits[first].clone()
+    wrong[episode.labels[0, first]] = -torch.inf
+    margin = (wrong.max() - logits[first, episode.labels[0, first]]).item()
+    assert surface.shape == (5, 5) and surface[2, 2] == pytest.approx(margin, abs=1e-3) and margin < 0
+    assert surface[4, 2] > surface[2, 2], "along the gradient the margin rises"
