@@ -219,7 +219,7 @@ RADII = {
     CHARACTERS: Radii(
         eps=0.10, sigma=0.3, train_eps=0.20, sigma_high=0.3, curve_eps=(0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
     ),
-    FIGURES: Radii(eps=2 / 255, train_eps=4 / 255, curve_eps=(0.0, *(k / 255 for k in (0.5, 1, 2, 4, 8)))),
+    FIGURES: Radii(eps=2 / 255, train_eps=4 / 255, curve_eps=tuple(k / 255 for k in (0, 1, 2, 4, 8, 16))),
 }
 
 

@@ -7,12 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anrot_lib.core import paths
-from anrot_lib.publish.numbers import WEAK
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import figures
 
-EXPERIMENT = "cifar-fs-32px-5way-5shot-laptop"
+EXPERIMENT = "omniglot-300-28px-5way-5shot-smoke"
 ROWS = {"anrot": "trained on clean, attacked\nand noisy images", "anrot-clean": "trained on clean images"}
 FILE = Path("docs") / "images" / "robustness.png"
 
@@ -28,23 +27,23 @@ def draw_figure(records: list[AccuracyRecord]) -> Figure:
                 _draw_curve(axes, chosen[row], kind)
             way = records[0]["protocol"]["way"]
             axes.axhline(100 / way, linestyle=":", color="black", linewidth=1)
-            axes.set(ylim=(0, 75), xlim=(0, None))
-        right.text(0.3, 100 / way - 1.2, "chance", ha="right", va="top", fontsize=8)
-        left.set(xlabel="size of the attack, eps x 255 (PGD-10, L-inf)", ylabel="accuracy, %", xticks=(0, 2, 4, 8, 16))
+            axes.set(ylim=(0, 100), xlim=(0, None))
+        right.text(0.3, 100 / way - 1.5, "chance", ha="right", va="top", fontsize=8)
+        left.set(xlabel="size of the attack, eps (PGD-10, L-inf), pixels in [0, 1]", ylabel="accuracy, %")
         right.set(xlabel="sigma of Gaussian noise, pixels in [0, 1]")
         left.set_title("under attack", fontsize=9.5, loc="left")
         right.set_title("under noise", fontsize=9.5, loc="left")
-        for row, place in (("anrot", (6.2, 54)), ("anrot-clean", (5.2, 8))):
-            left.text(place[0], place[1], ROWS[row], color=figures.pick_colour(row), weight="bold", va="center")
-        protocol, data = records[0]["protocol"], records[0]["data"]["name"].upper()
-        figure.suptitle(f"{data}, {protocol['way']}-way {protocol['shot']}-shot: one network, trained two ways")
+        for row, height in (("anrot", 96), ("anrot-clean", 66)):
+            colour = figures.pick_colour(row)
+            left.text(0.3, height, ROWS[row], color=colour, weight="bold", ha="right", va="top")
+        protocol, data = records[0]["protocol"], records[0]["data"]["name"]
+        episodes = f"{protocol['way']}-way {protocol['shot']}-shot"
+        figure.suptitle(f"handwritten characters ({data}), {episodes}: one network, trained two ways")
     return figure
 
 
 def _draw_curve(axes: Axes, record: AccuracyRecord, kind: str) -> None:
     x, mean, half, _ = figures.select_curve(record, kind)
-    near = x <= WEAK if kind == "eps" else x >= 0
-    x, mean, half = x[near] * (255 if kind == "eps" else 1), mean[near], half[near]
     colour = figures.pick_colour(record["row"])
     axes.plot(x, mean, marker="o", markersize=4, linewidth=2.2, color=colour)
     axes.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)

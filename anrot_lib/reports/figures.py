@@ -66,22 +66,33 @@ def has_curve(record: AccuracyRecord, kind: str) -> bool:
     return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
 
 
+def format_eps(eps: float) -> str:
+    """A tick of an axis over eps: "8" for 8/255 below 0.1, else a decimal number."""
+    return format_pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}"
+
+
+def describe_eps(values: np.ndarray) -> str:
+    """The label of an axis with ticks of `format_eps`: in which units they are."""
+    small = [eps for eps in values if 0 < eps < 0.1]
+    if not all(format_pixels(eps).endswith("/255") for eps in small):
+        return "eps, L-inf, pixel range [0, 1]"
+    return "eps, L-inf: k/255" + (f", then 0.1 to {max(values):g} of the pixel range" if max(values) >= 0.1 else "")
+
+
 def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
     """One curve a record, with its 95 % band."""
     others = [r["row"] for r in records if r["row"] not in list_colours()]
-    n = 0
+    n, unit = 0, "sigma, pixel range [0, 1]"
     for record in (r for r in sort_records(records) if has_curve(r, kind)):
         x, mean, half, n = select_curve(record, kind)
         if kind == "eps":  # measured at unequal distances over two decades: equal spaces read better
-            axes.set_xticks(
-                range(len(x)), [format_pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}" for eps in x]
-            )
+            axes.set_xticks(range(len(x)), [format_eps(eps) for eps in x])
+            unit = describe_eps(x)
             x = np.arange(len(x))
         shown = pick_colour(record["row"], others)
         axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title_method(record["row"]))
         axes.fill_between(x, mean - half, mean + half, color=shown, alpha=0.18, linewidth=0)
     axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
-    unit = "eps, L-inf: k/255, then 0.1 to 0.3 of the pixel range" if kind == "eps" else "sigma, pixel range [0, 1]"
     axes.set(xlabel=unit, ylabel="accuracy, %", ylim=(0, 100))
     axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
 

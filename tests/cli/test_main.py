@@ -19,6 +19,7 @@ from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.image_set import build_image_set
+from anrot_lib.data.leakage.seen import set_origin
 from anrot_lib.experiments import rows
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
@@ -111,6 +112,17 @@ def test_a_net_of_another_size_is_tested_with_a_note_and_in_the_caption(anrot, h
     done = anrot(*words)
     assert done.code == 0 and "note: the net was trained on images of 16 px, and is tested on 32 px" in done.out
     assert "trained on images of 16 px" in done.out.split("episodes\n", 1)[1], "the caption says it, too"
+
+
+def test_a_net_is_tested_on_the_images_that_it_comes_from_unless_others_are_named(anrot, home, small_net, small_set):
+    set_origin(small_net.backbone, replace(small_net.origin, data="small"))
+    nets.save_net(home / "mine.safetensors", small_net, "anrot", size=16)
+    words = ("evaluate", home / "mine.safetensors", "--columns", "clean", "--tasks", "2", "--device", "cpu")
+    done = anrot(*words)
+    assert done.code == 0 and done.out.startswith("small: 600 images of 16 px"), done.err
+    refused(anrot(*words, "--data", "synthetic"), "knows the test classes of 'synthetic'")
+    (record,) = [results.read(path) for path in home.rglob("mine.json")]
+    assert record["training"]["checkpoint"] == checkpoints.sha256(home / "mine.safetensors")
 
 
 def test_a_broken_net_is_one_sentence_and_the_good_record_stays(anrot, home):

@@ -17,7 +17,7 @@ from anrot_lib.cli.commands.arguments import (
     read_recipe,
 )
 from anrot_lib.cli.options.fewshot import ColumnOptions, EvaluateOptions, PredictOptions, TableOptions, TrainOptions
-from anrot_lib.cli.options.shared import RunOptions
+from anrot_lib.cli.options.shared import DataOptions, RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import escape_control
@@ -144,10 +144,12 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """Test a net and write its record. Encoder and size are those of the net."""
+    """Test a net and write its record. Encoder and size are those of the net, and so are the images by default."""
     options = read_options(EvaluateOptions, arguments)
     path = options.checkpoint
     net, method, about = nets.load_net(path)
+    if net.origin is not None and not get_changes(DataOptions, arguments, "data"):
+        setattr(arguments, "DataOptions.data", net.origin.data)
     size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
     setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=options.allow_seen)
     seen = check_unseen(net.origin, setting.image_set, str(path), options.allow_seen)

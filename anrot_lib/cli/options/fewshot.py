@@ -103,7 +103,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: bool) -> None:
-    add_data_options(parser, size="" if trains else "that of the net")
+    of_the_net = "" if trains else "that of the net"
+    add_data_options(parser, size=of_the_net, data=of_the_net)
     add_options(parser.add_argument_group("episodes"), Protocol, "way", "shot")
     if trains:
         training = parser.add_argument_group("training")

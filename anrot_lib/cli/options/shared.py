@@ -58,10 +58,11 @@ class RunOptions:
             raise UserError(f"--minutes must be a number of at least 0, got {self.minutes:g}")
 
 
-def add_data_options(parser: argparse.ArgumentParser, size: str = "") -> None:
-    """size: the text of its default, where it is not that of the preset."""
+def add_data_options(parser: argparse.ArgumentParser, size: str = "", data: str = "") -> None:
+    """size, data: the texts of their defaults, where these are not that of the preset and the embedded characters."""
     group = parser.add_argument_group("images")
-    add_options(group, DataOptions)
+    add_options(group, DataOptions, "data", defaults=(lambda name: data) if data else None)
+    add_options(group, DataOptions, "split", "on_bad", "on_duplicates", "seed")
     add_options(group, Budget, "size", defaults=(lambda name: size) if size else PRESET_DEFAULTS)
 
 
