@@ -311,7 +311,7 @@ display(Markdown("\n".join(lines)))
 # magic: it was made by this command, which you can run yourself.
 
 # %%
-print(catalogue.read_net_index()["mixture"]["command"])
+print(catalogue.read_net_index()["figures-mixture"]["command"])
 
 # %% [markdown]
 # ## The whole pipeline from the command line
@@ -457,9 +457,8 @@ lines = [
 display(Markdown(tables.format_markdown(["trained on", *columns], lines)))
 
 # %% [markdown]
-# Read the columns from left to right. Training on the mixture helps against FGSM and noise. Under PGD-20 little is left
-# of either: the first net falls to almost nothing, the other to about what guessing gives. These small nets show how
-# things work; they are not robust.
+# Read the columns from left to right. Training on the mixture helps against FGSM, PGD-20 and noise; the heading of a
+# column says how large an attack is. The net that was trained on clean images falls furthest under PGD-20.
 #
 # And what is claimed, beside what we measured on real images. The two columns are never mixed, and "not run" is an
 # honest entry.

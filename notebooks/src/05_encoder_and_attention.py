@@ -569,7 +569,7 @@ from IPython.display import Markdown, display
 
 runs = [
     ("cifar-fs-32px-5way-5shot-laptop", "anrot-clean", "90.6 ± 0.5", "a cut of the data: not comparable"),
-    ("synthetic-32px-5way-5shot-smoke", "anrot-clean", "(no claim)", "mechanism only"),
+    ("omniglot-300-28px-5way-5shot-smoke", "anrot-clean", "(no claim)", "mechanism only"),
 ]
 rows = [["mini-imagenet, 84 px", "resnet12_anrot", "88.1 ± 0.4", "not run", "not run"]]
 for experiment, row, claim, status in runs:

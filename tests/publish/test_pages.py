@@ -204,7 +204,7 @@ def ranking_record(committed_record, collapsed):
 
 
 def test_scores_of_rankings_are_drawn_from_their_records(tmp_path, monkeypatch):
-    folder = ROOT / "data" / "results" / "synthetic-32px-5way-5shot-smoke"
+    folder = ROOT / "data" / "results" / "omniglot-300-28px-5way-5shot-smoke"
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     with pytest.raises(UserError, match="there are no result records"):
         marks.draw("ranking ranking")
