@@ -58,7 +58,11 @@ def list_ready() -> list[Notebook]:
 
 
 def read_net_index() -> dict[str, dict[str, str]]:
-    """Name -> {"sha256", "command", "data", "about"} of the nets that ship with the course."""
+    """Name -> what is known of a net that ships with the course.
+
+    sha256 of its file, the command that trains it, its image set, what it is about, its record below data/results, and
+    the hash of the checkpoint that the record names: another format of the same net.
+    """
     described: dict[str, dict[str, str]] = json.loads((NETS / "nets.json").read_text("utf-8"))
     return described
 

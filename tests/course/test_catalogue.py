@@ -1,24 +1,24 @@
 """The nets that ship: small, the recorded files, good enough to teach with; and the list of notebooks."""
 
+import numpy as np
 import pytest
 
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
 from anrot_lib.course import catalogue
+from anrot_lib.data.embedded import open_embedded
+from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.fewshot import nets
+from anrot_lib.fewshot.evaluation import count_clean
 from anrot_lib.records import results
 from anrot_lib.settings import CHARACTERS, FIGURES, get_radii
 
-FOLDERS = {
-    "omniglot-300": "omniglot-300-28px-5way-5shot-smoke-course",
-    FIGURES: "synthetic-32px-5way-5shot-smoke-course",
-}
 NETS = {"clean": CHARACTERS, "mixture": CHARACTERS, "figures-clean": FIGURES, "figures-mixture": FIGURES}
 
 
 def read_record(name):
-    return results.read(paths.results_dir() / FOLDERS[NETS[name]] / f"{name}.json")
+    return results.read(paths.results_dir() / f"{catalogue.read_net_index()[name]['record']}.json", "accuracy")
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -26,12 +26,24 @@ def test_a_net_is_small_recorded_and_good_on_clean_images(name):
     path, index = catalogue.find_net(name), catalogue.read_net_index()[name]
     assert path.suffix == ".safetensors" and path.stat().st_size < 400_000
     record, net = read_record(name), catalogue.open_net(name)
-    assert record["training"]["checkpoint"] == checkpoints.sha256(path) == index["sha256"]
+    assert checkpoints.sha256(path) == index["sha256"] and record["training"]["checkpoint"] == index["checkpoint"]
     assert record["columns"]["clean"]["mean"] - record["columns"]["clean"]["half_width"] > 80
     assert index["command"].startswith("anrot train ") and f"--data {NETS[name]} " in index["command"]
     assert index["data"] == NETS[name] == net.origin.data == record["data"]["name"]
     assert net.origin.sha256 == record["data"]["sha256"] and not net.training
     assert set(catalogue.read_net_index()) == set(NETS)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_net_answers_as_its_record_says(name):
+    """The first clean episodes again: the weights in the file are those that were recorded."""
+    record, image_set = read_record(name), open_embedded(NETS[name])
+    protocol, budget = record["protocol"], record["budget"]
+    sizes = (protocol["way"], protocol["shot"], budget["clean_query"], budget["clean_tasks"], protocol["seed"])
+    manifest = EpisodeManifest.make(image_set, "test", *sizes)
+    assert manifest.hash == record["manifest"]["hash"]
+    counts = count_clean(catalogue.open_net(name), image_set, manifest.rows[:8])
+    assert np.abs(counts - np.array(record["columns"]["clean"]["correct"][:8])).max() <= 1, "up to the last bit"
 
 
 @pytest.mark.parametrize("prefix", ["", "figures-"])

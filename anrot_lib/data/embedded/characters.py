@@ -83,7 +83,7 @@ SOURCE = {
     "source": "https://github.com/brendenlake/omniglot",
     "publication": "Lake, Salakhutdinov & Tenenbaum, Science 350 (2015), 1332-1338",
     "licence": "MIT, see LICENSE-omniglot.txt",
-    "characters": "6 whole alphabets of the background set; 4 each of 12 others; 3 each of the 20 of the evaluation set",
+    "characters": "6 whole alphabets of the background set, 4 each of 12 others, 3 each of the evaluation set's 20",
     "cut": "all 20 drawers, 28 x 28 pixels, each at the nearest of the levels of grey 24, 139 and 255",
 }
 
