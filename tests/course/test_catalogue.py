@@ -14,11 +14,12 @@ from anrot_lib.fewshot.evaluation import count_clean
 from anrot_lib.records import results
 from anrot_lib.settings import CHARACTERS, FIGURES, get_radii
 
+RECORDS = paths.results_dir()  # of the checkout: read before the tests have a data root of their own
 NETS = {"clean": CHARACTERS, "mixture": CHARACTERS, "figures-clean": FIGURES, "figures-mixture": FIGURES}
 
 
 def read_record(name):
-    return results.read(paths.results_dir() / f"{catalogue.read_net_index()[name]['record']}.json", "accuracy")
+    return results.read(RECORDS / f"{catalogue.read_net_index()[name]['record']}.json", "accuracy")
 
 
 @pytest.mark.parametrize("name", NETS)
