@@ -43,6 +43,7 @@ main options preset
 MODULES_OF_NOUNS = (
     "course/exercises/",
     "data/augmentation.py",
+    "data/corruptions.py",
     "data/synthetic/",
     "divergences/",
     "fewshot/encoders.py",

@@ -8,8 +8,8 @@ from anrot_lib.attacks.transfer import measure_surrogate
 from anrot_lib.core import devices
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.experiments.columns import train_surrogate
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot import card
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator

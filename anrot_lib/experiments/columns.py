@@ -4,22 +4,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, cast
 
 import numpy as np
 
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.suite import TITLES, list_attacks
-from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.attacks.transfer import HELD_OUT_EVERY, Surrogate, measure_surrogate, split_base, train_on_base
-from anrot_lib.core import checkpoints, randomness
-from anrot_lib.core.configs import make_key, to_dict
+from anrot_lib.attacks.threat import TARGETS, ThreatModel
+from anrot_lib.attacks.transfer import measure_surrogate
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.core.resumable import Paused
+from anrot_lib.data.corruptions import SEVERITIES, STRENGTHS
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.corrupted import count_corrupted
 from anrot_lib.fewshot.evaluation import Evaluator, make_noise_change
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_threat
@@ -42,6 +45,7 @@ class Column:
     sigma: float | None = None
     surrogate: bool = False
     suite: str = ""
+    corrupted: str = ""  # which images: query, support or both
 
 
 def list_suite_columns(setting: Setting) -> list[Column]:
@@ -55,6 +59,8 @@ def list_suite_columns(setting: Setting) -> list[Column]:
             threat = replace(make_pgd(protocol), target=target)
             name = threat.name.replace(threat.name.split()[0], TITLES[suite], 1)
             columns.append(Column(name, tasks, budget.attacked_query, threat, suite=suite))
+    changed = TARGETS if setting.corrupts else ()
+    columns += [Column(f"corruptions {t}", tasks, budget.attacked_query, corrupted=t) for t in changed]
     return columns
 
 
@@ -145,6 +151,8 @@ def count_passes(setting: Setting, column: Column) -> int:
         attacks = list_attacks(column.suite, column.threat.eps, setting.protocol.way, column.threat.norm)
         passes = sum(attack.threat.steps * (1 if attack.rule == "squares" else 3) for attack in attacks)
         return column.tasks * setting.protocol.way * column.query * passes * setting.protocol.restarts
+    if column.corrupted:
+        return len(setting.image_set.rows(setting.split)) * len(STRENGTHS) * len(SEVERITIES)
     if column.threat is None and column.sigma is None:  # descriptions of all test images, computed once
         return len(setting.image_set.rows(setting.split)) if column.name == "clean" else 1
     steps = 0 if column.threat is None or column.surrogate else column.threat.steps * column.threat.restarts
@@ -160,6 +168,8 @@ def _test_column(
     progress: Callable[[int], None],
 ) -> ColumnRecord:
     rows = manifest.rows[: column.tasks].with_queries(column.query)
+    if column.corrupted:
+        return _test_corruptions(setting, evaluator, rows, column, journal, progress)
     counts: list[int] = []
     seconds = 0.0
     for start, part in _split_tasks(rows, column):
@@ -195,6 +205,31 @@ def _test_column(
     return results.make_column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
+def _test_corruptions(
+    setting: Setting,
+    evaluator: Evaluator,
+    rows: EpisodeRows,
+    column: Column,
+    journal: Journal,
+    progress: Callable[[int], None],
+) -> ColumnRecord:
+    """All kinds and severities as one column: its counts are sums over them, its mean the mean over all."""
+    started, key = time.perf_counter(), f"{column.name} / 0"
+    if key not in journal:
+        counts = count_corrupted(evaluator, rows, setting.protocol.seed, column.corrupted, accumulate(progress))
+        kinds = {kind: values.tolist() for kind, values in counts.items()}
+        journal[key] = {"kinds": kinds, "seconds": time.perf_counter() - started}
+        if setting.pause():
+            raise Paused
+    queries = rows.query.shape[1] * column.query
+    counted = {kind: np.array(values) for kind, values in journal[key]["kinds"].items()}
+    correct = np.stack(list(counted.values())).sum((0, 1))
+    means = {kind: [round(100 * float(v) / queries, 2) for v in values.mean(1)] for kind, values in counted.items()}
+    total = queries * sum(len(values) for values in counted.values())
+    changed = cast(Literal["query", "support", "both"], column.corrupted)
+    return results.make_column(correct, total, journal[key]["seconds"], kinds=means, changed=changed)
+
+
 def count_column(evaluator: Evaluator, manifest: EpisodeManifest, column: Column, seed: int) -> np.ndarray:
     """Correct queries of each task of a column (tasks,), all at once: `evaluate_row` can be killed between parts."""
     parts = _split_tasks(manifest.rows[: column.tasks].with_queries(column.query), column)
@@ -227,31 +262,6 @@ def _count_correct(
     if column.sigma is not None:
         return evaluator.count_changed(rows, make_noise_change(column.sigma, seed), progress=images_done)
     return evaluator.count_clean(rows, images_done)
-
-
-def train_surrogate(setting: Setting) -> Surrogate:
-    """The small CNN of the transfer attack, trained once on the base classes and kept on disk for all nets.
-
-    A training that was killed goes on with the next epoch.
-    """
-    seed, epochs, image_set = setting.protocol.seed, setting.budget.surrogate_epochs, setting.image_set
-    key = make_key(image_set.sha256, image_set.split_hash, seed, epochs, setting.precision, HELD_OUT_EVERY)
-    path = setting.work / f"surrogate-{key}.pt"
-    state = checkpoints.load(path) if path.is_file() else None
-    train = partial(
-        train_on_base,
-        image_set,
-        randomness.make_generator(seed, "surrogate"),
-        epochs=epochs,
-        device=setting.device,
-        precision=setting.precision,
-        state=state,
-        keep=partial(checkpoints.save, path),
-    )
-    if state is not None and state.get("epochs") == epochs:
-        return train()  # it was trained before: only its weights are read
-    with setting.progress("train surrogate", epochs * len(split_base(image_set)[0])) as bar:
-        return train(progress=bar)
 
 
 def list_left_out(setting: Setting, columns: Sequence[Column]) -> dict[str, str]:

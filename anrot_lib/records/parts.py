@@ -73,6 +73,8 @@ class ColumnAbout(TypedDict, total=False):
     sigma: float
     surrogate: SurrogateRecord
     suite: str  # of strong attacks, whose worst case was counted
+    kinds: dict[str, list[float]]  # of corruptions: accuracy in per cent by severity; counts are sums over all of them
+    changed: Literal["query", "support", "both"]  # which images were corrupted
 
 
 class ColumnRecord(ColumnAbout):

@@ -11,11 +11,12 @@ from anrot_lib.attacks.transfer import Quality, measure_surrogate, split_base
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.data import corruptions
 from anrot_lib.experiments import columns as testing
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
-from anrot_lib.fewshot import evaluation, nets, pretraining, training
+from anrot_lib.fewshot import corrupted, evaluation, nets, pretraining, training
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
 from anrot_lib.settings import SMOKE, Protocol, Recipe
@@ -474,3 +475,23 @@ def test_strong_attacks_are_columns_of_their_own(setting):
         assert sum(worst["correct"]) <= sum(pgd["correct"][:n])
     before = path.read_bytes()
     assert pipeline.run_row(some, "prototypes", RECIPE) == path and path.read_bytes() == before, "kept"
+
+
+def test_corruptions_are_one_column_for_each_target(setting, monkeypatch):
+    kinds = {kind: corruptions.STRENGTHS[kind] for kind in ("gaussian noise", "fog")}
+    monkeypatch.setattr(corrupted, "STRENGTHS", kinds)
+    some = replace(setting, columns=("clean",), corrupts=True)
+    columns = results.read(pipeline.run_row(some, "prototypes", RECIPE), "accuracy")["columns"]
+    for target in ("query", "support", "both"):
+        column = columns[f"corruptions {target}"]
+        assert column["changed"] == target and set(column["kinds"]) == set(kinds)
+        assert all(len(means) == 5 for means in column["kinds"].values())
+        assert column["mean"] == pytest.approx(np.mean(list(column["kinds"].values())), abs=0.01)
+        assert column["queries"] == 2 * 5 * 5 * setting.budget.attacked_query
+    assert columns["corruptions query"]["mean"] < columns["clean"]["mean"]
+    rows = experiment.make_manifest(some).rows[:2].with_queries(2)
+    net = nets.load_net(some.work / "prototypes.pt")[0]
+    change = corrupted.make_corruption_change("fog", 3, some.protocol.seed)
+    alone = evaluation.count_changed(net, some.image_set, rows, change, "query")
+    counted = corrupted.count_corrupted(evaluation.Evaluator(net, some.image_set), rows, some.protocol.seed)
+    assert counted["fog"][2].tolist() == alone.tolist()

@@ -42,6 +42,9 @@ class ColumnOptions:
             choices=(*SUITES, MATRIX),
         ),
     ] = None
+    corruptions: Annotated[
+        bool, Option("fifteen kinds of common corruptions in five severities, on queries, support images and both")
+    ] = False
     half_width: Annotated[
         float | None,
         Option("test on as many clean episodes as a 95 % interval of this half-width takes", metavar="POINTS"),
