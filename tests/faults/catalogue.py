@@ -209,6 +209,18 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("best = torch.where(rises, candidate, best)", "best = candidate", "attacks/test_squares.py::test_it_finds_without_gradients_and_stays_in_the_ball"),
         ("sum(at > halving for halving in HALVINGS)", "sum(at > 2 * halving for halving in HALVINGS)", "attacks/test_squares.py::test_squares_shrink_as_the_publication_says"),
     ],
+    "attacks/checks.py": [
+        ("gap.mean + gap.half_width < 0", "gap.mean - gap.half_width < 0", "ranking/test_scoring.py::test_verdicts"),
+    ],
+    "data/corruptions.py": [
+        ("draws < share / 2, 0.0", "draws < share, 0.0", "data/test_corruptions.py::test_noises_have_their_moments"),
+        ("strengths[severity - 1]", "strengths[0]", "data/test_corruptions.py::test_severities_grow"),
+        ("kernel = (kernel / kernel.sum()).to(image)", "kernel = kernel.to(image)", "data/test_corruptions.py::test_blurs_keep_a_plain_image_and_the_light_of_a_point"),
+    ],
+    "fewshot/card.py": [
+        ("dead, asked = dead + int((still & ~beaten).sum())", "dead, asked = dead + 0 * int((still & ~beaten).sum())", "fewshot/test_card.py::test_a_net_that_rounds_its_images_fails"),
+        ('return {"passed": changed == 0', 'return {"passed": changed >= 0', "fewshot/test_card.py::test_the_published_distance_fails_because_it_depends_on_the_batch"),
+    ],
     "attacks/objectives.py": [
         ("ordered[..., 2] + ordered[..., 3]) / 2", "ordered[..., 1] + ordered[..., 2]) / 2", "attacks/test_suite.py::test_losses_by_hand"),
     ],
@@ -373,7 +385,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "ranking/score/masking.py": [
         ('{"↑": np.minimum.reduce, "↓": np.maximum.reduce}', '{"↑": np.maximum.reduce, "↓": np.minimum.reduce}', "ranking/test_scoring.py::test_the_worst_of_several_attacks"),
         ("(ahead - behind)", "(behind - ahead)", "ranking/test_scoring.py::test_nes_guesses_the_gradient"),
-        ("gap.mean + gap.half_width < 0", "gap.mean - gap.half_width < 0", "ranking/test_scoring.py::test_verdicts"),
     ],
     "ranking/attacks/goals.py": [
         ("return -hinge.mean(1) / n", "return hinge.mean(1) / n", "ranking/test_rank_attacks.py::test_losses_and_gradients_are_those_of_the_formulas"),
@@ -430,10 +441,12 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("evaluator.count_attacked(rows, column.threat, seed, start)", "evaluator.count_attacked(rows, column.threat, seed, 0)", "experiments/test_rows.py::test_attacked_columns_go_in_parts_that_name_their_first_task"),
         ("rows.query.shape[1] * column.query, seconds", "rows.query.shape[1] * manifest.n_query, seconds", "experiments/test_rows.py::test_a_row_has_every_column_and_they_are_what_evaluation_says"),
         ("rows = manifest.rows[: column.tasks].with_queries", "rows = manifest.rows[-column.tasks :].with_queries", "experiments/test_rows.py::test_a_row_has_every_column_and_they_are_what_evaluation_says"),
-        ("make_key(image_set.sha256, image_set.split_hash, seed", "make_key(image_set.sha256, seed", "experiments/test_rows.py::test_every_seed_and_split_has_a_surrogate_of_its_own"),
-        ("make_key(image_set.sha256, image_set.split_hash, seed, epochs", "make_key(image_set.sha256, image_set.split_hash, epochs", "experiments/test_rows.py::test_every_seed_and_split_has_a_surrogate_of_its_own"),
         ("clean_tasks or budget.clean_tasks, budget.clean_query", "clean_tasks or budget.clean_tasks, budget.clean_query // 2", "experiments/test_rows.py::test_the_columns_of_a_record"),
         ("(column.sigma, seed)", "(column.sigma, 0)", "experiments/test_rows.py::test_the_noise_of_a_column_follows_the_seed_of_the_protocol"),
+    ],
+    "experiments/surrogate.py": [
+        ("make_key(image_set.sha256, image_set.split_hash, seed", "make_key(image_set.sha256, seed", "experiments/test_rows.py::test_every_seed_and_split_has_a_surrogate_of_its_own"),
+        ("make_key(image_set.sha256, image_set.split_hash, seed, epochs", "make_key(image_set.sha256, image_set.split_hash, epochs", "experiments/test_rows.py::test_every_seed_and_split_has_a_surrogate_of_its_own"),
     ],
     "experiments/setting.py": [
         ("setting.image_set, setting.split, protocol.way", 'setting.image_set, "val", protocol.way', "experiments/test_rows.py::test_the_first_tasks_are_the_same_whatever_their_number"),
