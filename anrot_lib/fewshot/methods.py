@@ -100,7 +100,8 @@ def list_variants(study: str) -> dict[str, Recipe]:
 
 def describe_names() -> str:
     """The names of all methods in one line, for the help of a command."""
-    names = ", ".join(name for name, method in _METHODS.items() if not method.study)
+    bases = {next(iter(list_variants(method.study))) for method in _METHODS.values() if method.study}
+    names = ", ".join(name for name, method in _METHODS.items() if not method.study or name in bases)
     return f"{names}, {EASYFSL}NAME, {PREFIX}NAME+NAME, {PREFIX}NAME+NAME@FUSION"
 
 

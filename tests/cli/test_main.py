@@ -159,7 +159,7 @@ def test_every_verb_has_a_help_with_its_options_their_defaults_and_an_example(wo
     [
         (("run",), "--way", "5"),
         (("run",), "--eps", "8/255"),
-        (("run",), "--episodes", "smoke 300, laptop 1500, paper 80000"),
+        (("run",), "--episodes", "smoke 450, laptop 1500, paper 80000"),
         (("run",), "--adversarial", "that of the method"),
         (("evaluate",), "--size", "that of the net"),
         (("reconstruct",), "--learning-rate", "0.002"),
