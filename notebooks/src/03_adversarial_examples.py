@@ -3,7 +3,8 @@
 #
 # A change that no one can see may turn a right answer into a wrong one. Whoever claims that a classifier is robust must
 # say against which changes, and must have looked for them with the gradient of the model itself. This notebook writes
-# two such attacks, points them at a few-shot classifier, and shows how an attack can fail without anyone noticing.
+# two such attacks, points them at one net that breaks and at one that survives, follows both up to the radius where
+# each falls, and shows how an attack can fail without anyone noticing.
 #
 # **You will be able to**
 # - state a threat model: norm, eps in pixel units, steps, and which images of an episode are attacked,
@@ -31,7 +32,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.course import check, lesson
 from anrot_lib.reports import figures, pictures, tables
 
-P = lesson.set_up("03", preset=PRESET)
+P = lesson.set_up("03", preset=PRESET, images="omniglot-300")
 
 # %% [markdown]
 # ## The rules of the game
@@ -41,7 +42,9 @@ P = lesson.set_up("03", preset=PRESET)
 # model** says what the adversary may do:
 #
 # - **Norm and eps**: how far an image may move. In the $L_\infty$ norm no pixel may change by more than eps. Images
-#   here have values in [0, 1], so eps = 8/255 means at most 8 of 255 grey levels. We always write k/255.
+#   here have values in [0, 1], so eps = 0.10 means at most a tenth of the way from black to white. For photographs one
+#   counts grey levels, 8/255 say. What an eps means depends on the images: 0.10 is little on ink on paper, as below,
+#   and much on a smooth photograph.
 # - **Target**: the queries, the support set, or both.
 # - **Knowledge**: a **white-box** adversary knows the model and its gradient. A **transfer** attack uses the gradient
 #   of another model.
@@ -67,10 +70,10 @@ for make, options in ((ThreatModel, {"norm": "linf", "eps": 8 / 255}), (gradient
 # attack has to differentiate through all three.
 #
 # We use two nets of the course: one trained on clean images only, and one trained on a mixture of clean, attacked and
-# noisy images.
+# noisy images (its own attacks had a radius of 0.20). The images are handwritten characters of Omniglot.
 
 # %%
-tasks = P.pick(3, 20, 100)
+tasks = P.pick(6, 20, 100)
 episode = P.episodes(tasks, way=5, shot=5, query=2)
 images, labels = episode.query.flatten(0, 1), episode.labels.flatten()
 index = torch.arange(tasks).repeat_interleave(10)  # which episode a query belongs to
@@ -89,7 +92,7 @@ def right(name, x):
 
 
 named = {name: right(name, images) for name in nets}
-print("more than 60 % right without any attack:", all(r.float().mean() > 0.6 for r in named.values()))
+assert all(r.float().mean() > 0.6 for r in named.values()), "both nets are good without any attack"
 
 # %%
 fig, axes = plt.subplots(2, 5, figsize=(5, 2.3), layout="constrained")
@@ -125,12 +128,11 @@ def fgsm(model, x, eps):
 
 
 # %%
-eps = 8 / 255
+eps = 0.10
 mine, one_step = fgsm(models["clean"], images, eps), gradient.fgsm(eps, target="query")
 library = gradient.attack(models["clean"], images, labels, one_step, index=index).images
 torch.testing.assert_close(mine, library)
-print("equal to the library:", bool(torch.allclose(mine, library)))
-print("no pixel moved by more than 8/255:", bool((mine - images).abs().max() <= eps + 1e-6))
+print(f"equal to the library; the largest change of a pixel is {(mine - images).abs().max():.2f}")
 
 # %% [markdown]
 # Where does the gradient look? Below is one query: the image, the size of the gradient at each pixel, the change that
@@ -142,13 +144,14 @@ q, g = shown[0], slope(models["clean"], images)
 fig, axes = plt.subplots(1, 4, figsize=(7, 2), layout="constrained")
 pictures.show(axes[0], images[q], "image")
 pictures.heat(axes[1], g[q].abs().sum(0), "size of the gradient")
-pictures.change(axes[2], mine[q] - images[q], 16)
+pictures.change(axes[2], mine[q] - images[q], 1 / eps)
 pictures.show(axes[3], mine[q], "image + change")
 plt.show()
 
 # %% [markdown]
-# The gradient is large at a few places, yet the change is equally large everywhere: the sign forgets the size. Every
-# colour of every pixel moves by exactly eps, unless it hits the end of the range. To the eye the image hardly differs.
+# The gradient is large at a few places, near the strokes. The change has one size wherever the clip lets it, because
+# the sign forgets the size: white paper can only get darker, and where the gradient asks for brighter it stays as it is
+# (grey in the third picture). To you the character is as readable as before.
 #
 # ## PGD: many small steps, and back into the ball
 #
@@ -173,7 +176,7 @@ path = pgd(models["mixture"], images, eps, step=eps, steps=8)  # steps of length
 threat = gradient.pgd(eps, steps=8, step=eps, restarts=1, target="query", random_start=False)
 last = gradient.attack(models["mixture"], images, labels, threat, index=index, keep="last")
 torch.testing.assert_close(path[-1], last.images)
-print("the last iterate is the library's:", bool(torch.allclose(path[-1], last.images)))
+print("images on the path:", len(path), " the last is the library's")
 
 # %% [markdown]
 # Does the loss climb at each step? We look at the loss of three queries along the path, and beside it at what the
@@ -184,8 +187,8 @@ with torch.no_grad():
     losses = torch.stack([F.cross_entropy(models["mixture"](p, index), labels, reduction="none") for p in path])
 best = gradient.attack(models["mixture"], images, labels, threat, index=index).loss
 seen = losses.max(0).values
-print("kept is never below any candidate:", bool((best >= seen - 1e-4 * (1 + seen)).all()))
-print("the last iterate is not always the best one:", bool((losses[-1] < seen - 0.01).any()))
+assert (best >= seen - 1e-4 * (1 + seen)).all(), "what is kept is never below any candidate"
+assert (losses[-1] < seen - 0.01).any(), "the last iterate is not always the best one"
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
@@ -196,10 +199,10 @@ axes.set(xlabel="step", ylabel="loss of the query", title="dotted: the candidate
 plt.show()
 
 # %% [markdown]
-# The loss does not only climb: with long steps it jumps about, and some queries end below what they had reached before.
-# So the attack **keeps the best candidate** of each image. The clean image and its FGSM point are candidates too, hence
-# PGD that keeps its best is never weaker than FGSM. Without this rule a table may show a "stronger" attack that does
-# less harm, and that is a bug of the attack.
+# The first step does most. With steps this long the loss then goes up and down, and some queries end below what they
+# had reached before. So the attack **keeps the best candidate** of each image. The clean image and its FGSM point are
+# candidates too, hence PGD that keeps its best is never weaker than FGSM. Without this rule a table may show a
+# "stronger" attack that does less harm, and that is a bug of the attack.
 #
 # **Random start.** At the clean image the gradient can be small or misleading. A run may instead start at a random
 # point of the ball; several runs, called restarts, keep the best of all. More runs can only help.
@@ -210,26 +213,26 @@ x, y, of = images[:10], labels[:10], index[:10]  # the first episode
 one, three, single = (
     gradient.attack(models["mixture"], x, y, t, P.generator("starts"), of, keep="best").loss for t in threats
 )
-print("three runs are nowhere weaker than one:", bool((three >= one - 1e-3).all()))
-print("PGD is nowhere weaker than FGSM:", bool((one >= single - 1e-3).all()))
+print("queries on which three runs are weaker than one:", int((three < one - 1e-3).sum()))
+print("queries on which PGD is weaker than FGSM:", int((one < single - 1e-3).sum()))
 
 # %% [markdown]
 # ## The epsilon slider
 #
-# Now the question of the title. Everything is computed first: two nets, two attacks, seven radii. The last radius,
-# 76/255, is about 0.30, the largest in the publication.
+# Now the question of the title. Everything is computed first: two nets, two attacks, seven radii. The last one, 0.30,
+# is the largest in the publication. Both nets answer to the same queries, each attacked through its own gradient.
 
 # %%
-EPS = [0, 1, 2, 4, 8, 16, 76]
+EPS = [0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30]
 ATTACKS = {
     "FGSM": lambda eps: gradient.fgsm(eps, target="query"),
-    "PGD-7": lambda eps: gradient.pgd(eps, steps=7, step=eps / 4, restarts=1, target="query"),
+    "PGD-10": lambda eps: gradient.pgd(eps, steps=10, step=eps / 4, restarts=1, target="query"),
 }
 
 
-def attacked(net, attack, k):
-    """The images under an attack with eps = k/255, and the net's probabilities for them."""
-    threat = ATTACKS[attack](k / 255)
+def attacked(net, attack, eps):
+    """The images under an attack, and the net's probabilities for them."""
+    threat = ATTACKS[attack](eps)
     x = gradient.attack(models[net], images, labels, threat, P.generator("pgd"), index).images
     with torch.no_grad():
         return x, models[net](x, index).softmax(-1)
@@ -243,48 +246,79 @@ accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, (_
 COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
 
 
-def draw_eps(eps, net, attack, image):
-    x, p = (part[shown[image]] for part in found[net, attack, eps])
-    truth = labels[shown[image]].item()
-    _, axes = plt.subplots(1, 4, figsize=(8.6, 2.3), width_ratios=[1, 1, 1, 1.5], layout="constrained")
-    colour = pictures.RIGHT if p.argmax() == truth else pictures.WRONG
-    pictures.show(axes[0], x, f"eps {eps}/255: {'ABCDE'[p.argmax()]}, truth {'ABCDE'[truth]}", colour)
-    pictures.change(axes[1], x - images[shown[image]], 127.5 / max(eps, 1))
-    pictures.probabilities(axes[2], p, "ABCDE", truth)
-    for name in nets:
-        heights = [accuracy[name, attack, k] for k in EPS]
-        axes[3].plot(heights, ".-", color=COLOURS[name], label=f"trained: {name}")
-    axes[3].plot(EPS.index(eps), accuracy[net, attack, eps], "o", color=COLOURS[net], markersize=8)
-    axes[3].axhline(20, linestyle=":", color="black", linewidth=1)
-    axes[3].set(xticks=range(len(EPS)), xticklabels=EPS, ylim=(0, 100), xlabel="eps, in 1/255", ylabel="accuracy, %")
-    axes[3].set_title(f"{attack}, {len(labels)} queries", fontsize=8)
-    axes[3].legend(fontsize=7)
+def draw_curves(axes, attack):
+    """Accuracy over eps of both nets."""
+    for net in nets:
+        heights = [accuracy[net, attack, k] for k in EPS]
+        axes.plot(EPS, heights, ".-", color=COLOURS[net], label=f"trained: {net}")
+    axes.axhline(20, linestyle=":", color="black", linewidth=1)
+    axes.set(ylim=(0, 100), xlabel="eps, L-inf, pixel range [0, 1]", title=f"{attack}, {len(labels)} queries")
+
+
+# %%
+def draw_eps(eps, attack, image):
+    q = shown[image]
+    truth, clean = labels[q].item(), images[q]
+    _, axes = plt.subplots(2, 4, figsize=(8.6, 3.7), width_ratios=[1, 1, 1, 1.9], layout="constrained")
+    for line, net in zip(axes, nets, strict=True):
+        x, p = (part[q] for part in found[net, attack, eps])
+        colour = pictures.RIGHT if p.argmax() == truth else pictures.WRONG
+        pictures.show(line[0], x, f"named {'ABCDE'[p.argmax()]}, is {'ABCDE'[truth]}", colour)
+        line[0].set_ylabel(f"trained: {net}", fontsize=8)
+        pictures.change(line[1], x - clean, 1 / max(eps, 0.01))
+        pictures.probabilities(line[2], p, "ABCDE", truth)
+    for place in axes[:, 3]:
+        place.remove()
+    curves = axes[0, 0].figure.add_subplot(axes[0, 3].get_gridspec()[:, 3])
+    draw_curves(curves, attack)
+    for net in nets:
+        curves.plot(eps, accuracy[net, attack, eps], "o", color=COLOURS[net], markersize=8)
+    curves.set_ylabel("accuracy, %")
+    curves.legend(fontsize=8)
     plt.show()
 
 
 # %%
 lesson.explore(
-    draw_eps, {"eps": 4}, eps={f"{k}/255": k for k in EPS}, net=list(nets), attack=list(ATTACKS), image=[0, 1, 2]
+    draw_eps, {"eps": 0.10, "attack": "PGD-10"}, eps={f"{k:.2f}": k for k in EPS}, attack=list(ATTACKS), image=[0, 1, 2]
 )
 
 # %% [markdown]
-# From left to right: the attacked image (green frame: named rightly, red: wrongly), the change made visible, the
-# probabilities of the five classes (green: the true one), and the accuracy over all queries with a marker at the
-# slider. The dotted line is guessing.
+# One query, attacked through either net. In a row: the attacked image (green title and frame: named rightly, orange:
+# wrongly), the change of its pixels amplified, and the probabilities of the five classes (green: the true one). At the
+# right stands the accuracy of both nets over all queries, with markers at the slider; the dotted line is guessing.
 #
-# Slide eps from 0 upwards. With the net trained on clean images a few grey levels are enough: the image looks the same
-# to you, and the bars change sides. Switch the net to *mixture*: the curve stays up longer. Switch the attack to PGD-7:
-# it falls faster. At 76/255 you can hardly name the image yourself. A claim at this eps is about other images, not
-# about the same ones.
+# Slide eps from 0 upwards. The net that was trained on clean images breaks first, at changes that leave the character
+# as readable as it was. The mixture net survives this radius for most queries, and then it falls as well: at 0.30 next
+# to nothing is left of either, although you can still read the character. Look at the changes, too. Those against the
+# clean net are grain all over the paper; in those against the mixture net the places around the strokes stand out.
+# Where mere grain no longer works, an adversary has to change the character itself.
+#
+# Switch the attack to FGSM: its curves stay higher. One big step lands beyond the place where the loss is largest, it
+# overshoots, and on some images its curve even rises with eps. That is a weaker attack, not a stronger net: the curve
+# of PGD shows what is left. **A curve that rises with eps is a sign of an attack that is too weak.**
 
 # %%
-fallen = [accuracy[net, attack, 16] < accuracy[net, attack, 0] - 20 for net, attack in itertools.product(nets, ATTACKS)]
-print("each attack costs each net more than 20 points at 16/255:", all(fallen))
-gain = min(accuracy["mixture", attack, 4] - accuracy["clean", attack, 4] for attack in ATTACKS)
-print("at 4/255 training on the mixture gains more than 20 points:", gain > 20)
-print("under PGD-7 at 8/255 less than a third is left of the clean net:", accuracy["clean", "PGD-7", 8] < 100 / 3)
+gap = {attack: accuracy["mixture", attack, 0.10] - accuracy["clean", attack, 0.10] for attack in ATTACKS}
+assert min(gap.values()) > 20, "at 0.10 the mixture survives where the clean net breaks"
+assert accuracy["clean", "PGD-10", 0.10] < 100 / 3 and max(accuracy[n, "PGD-10", 0.30] for n in nets) < 40
+assert all(accuracy[n, "PGD-10", k] <= accuracy[n, "FGSM", k] + 1e-6 for n in nets for k in EPS), "the stronger attack"
+
+fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.7), sharey=True, layout="constrained")
+for place, attack in zip(axes, ATTACKS, strict=True):
+    draw_curves(place, attack)
+    place.axvline(0.10, color="#BBBBBB", linewidth=0.8)
+    for net in nets:
+        at = accuracy[net, attack, 0.10]
+        place.annotate(f"{at:.0f} %", (0.10, at), xytext=(4, 5), textcoords="offset points")
+axes[0].set_ylabel("accuracy, %")
+axes[1].legend(fontsize=8)
+plt.show()
 
 # %% [markdown]
+# Both attacks side by side, with the accuracies at eps = 0.10 beside the thin line. A claim of robustness needs the
+# right picture; the left one flatters.
+#
 # ## Queries, support, or both
 #
 # A few-shot classifier has a second door. Who poisons the support set shifts the classes, and may spoil all queries at
@@ -302,7 +336,7 @@ def percent_right(net, episode):
 
 through = {name: [percent_right(net, few)] for name, net in nets.items()}
 for name, target in itertools.product(nets, TARGETS):
-    threat = gradient.pgd(4 / 255, steps=7, step=1 / 255, restarts=1, target=target)
+    threat = gradient.pgd(0.05, steps=7, step=0.0125, restarts=1, target=target)
     changed = attack_episodes(nets[name], few, threat, P.generator(target))
     through[name].append(percent_right(nets[name], changed))
 
@@ -312,18 +346,20 @@ def bars(axes, groups, heights):
     """Grouped bars of the two nets, in per cent."""
     for k, name in enumerate(nets):
         places = [i + 0.4 * (k - 0.5) for i in range(len(groups))]
-        axes.bar(places, heights[name], 0.38, color=COLOURS[name], label=f"trained: {name}")
+        drawn = axes.bar(places, heights[name], 0.38, color=COLOURS[name], label=f"trained: {name}")
+        axes.bar_label(drawn, fmt="%.0f", fontsize=7)
     axes.axhline(20, linestyle=":", color="black", linewidth=1)
-    axes.set(xticks=range(len(groups)), xticklabels=groups, ylim=(0, 100), ylabel="accuracy, %")
-    axes.legend(fontsize=8)
+    axes.set(xticks=range(len(groups)), xticklabels=groups, ylim=(0, 125), ylabel="accuracy, %")
+    axes.set_yticks(range(0, 101, 20))
+    axes.legend(fontsize=8, ncols=2, loc="upper center")
 
 
 # %%
 fig, axes = plt.subplots(figsize=(5, 2.8), layout="constrained")
 bars(axes, ["no attack", *TARGETS], through)
-axes.set_title(f"PGD-7, 4/255, {few.labels.numel()} queries", fontsize=9)
+axes.set_title(f"PGD-7, eps 0.05, {few.labels.numel()} queries", fontsize=9)
 plt.show()
-print("both is the worst for each net:", all(v[3] <= min(v[:3]) for v in through.values()))
+assert all(v[3] <= min(v[:3]) for v in through.values()), "both is the worst for each net"
 
 # %% [markdown]
 # Changing both is the worst, for each net. Attacking the support alone does harm too, although no query changed by a
@@ -343,24 +379,27 @@ print("both is the worst for each net:", all(v[3] <= min(v[:3]) for v in through
 surrogate = transfer.train_on_base(P.embedded, P.generator("surrogate"), epochs=P.pick(2, 10, 20))
 from_surrogate = transfer.transfer(surrogate, images, one_step)
 print("its classes are base classes, counted from the labels:", surrogate.layers[-1].out_features)
-print("better than chance on images it has not seen:", transfer.measure_surrogate(surrogate, P.embedded).is_useful)
+useful = transfer.measure_surrogate(surrogate, P.embedded).is_useful
+print(
+    "on images it has not seen it is", "clearly better than chance" if useful else "near chance: too weak for a table"
+)
 
 # %%
 heights = {}
 for name, other in (("clean", "mixture"), ("mixture", "clean")):
-    candidates = [images, from_surrogate, found[other, "FGSM", 8][0]] + [found[name, a, 8][0] for a in ATTACKS]
+    candidates = [images, from_surrogate, found[other, "FGSM", 0.1][0]] + [found[name, a, 0.1][0] for a in ATTACKS]
     heights[name] = [100 * right(name, x).float().mean().item() for x in candidates]
-print("a white-box FGSM is stronger than the small CNN:", all(h[3] < h[1] - 10 for h in heights.values()))
+assert all(h[3] < h[1] - 5 for h in heights.values()), "a white-box FGSM is stronger than the small CNN"
 fig, axes = plt.subplots(figsize=(5.6, 2.8), layout="constrained")
 bars(axes, ["no attack", "small CNN", "other net", *ATTACKS], heights)
-axes.set_title("where the gradient comes from, eps 8/255", fontsize=9)
+axes.set_title("where the gradient comes from, eps 0.10", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# The small CNN hardly bothers either net at this eps. The other few-shot net is a better source against the net trained
-# on clean images. The white-box attacks on the right are in another league. Accuracy under a weak transfer attack says
-# how weak the attack is; it says next to nothing about robustness. The surrogate here is trained briefly; training it
-# longer changes the picture little, as you may try at a larger preset.
+# The small CNN hardly bothers either net at this eps. At smoke it had two rounds over its images and knows next to
+# nothing; the library leaves the transfer column of such a surrogate out of its tables. The other few-shot net is a
+# better source. The white-box attacks on the right are in another league. Accuracy under a weak transfer attack says
+# how weak the attack is; it says next to nothing about robustness.
 #
 # ## Break it: a gradient that hides
 #
@@ -373,11 +412,16 @@ sharp = copy.deepcopy(models["clean"])
 sharp.net.head.log_scale.data += 7  # the logarithm of the scale; e to the 7th is about 1100
 hidden = gradient.attack(sharp, images, labels, one_step, index=index).images
 unmoved = (hidden == images).flatten(1).all(1)[named["clean"]].float().mean()
-print("most of the rightly named queries do not move at all:", bool(unmoved > 0.5))
+assert unmoved > 0.5, "most of the rightly named queries do not move at all"
 with torch.no_grad():
     seems, is_so = ((sharp(x, index).argmax(1) == labels).float().mean() for x in (hidden, mine))
-print("under its own attack it seems robust:", bool(seems > 0.6))
-print("the images of the other attack beat it:", bool(is_so < 0.4))
+assert seems > is_so + 0.2
+fig, axes = plt.subplots(figsize=(4.4, 1.5), layout="constrained")
+drawn = axes.barh([1, 0], [100 * seems, 100 * is_so], color=["#999999", COLOURS["clean"]])
+axes.bar_label(drawn, fmt="%.0f", fontsize=8)
+axes.set(yticks=[1, 0], yticklabels=["its own FGSM", "FGSM of the unscaled net"], xlim=(0, 110))
+axes.set_xlabel("accuracy of the scaled net, %")
+plt.show()
 
 # %% [markdown]
 # This is **gradient masking**: the number under attack goes up, robustness does not. Two signs give it away. Gradients
@@ -393,8 +437,10 @@ print("the images of the other attack beat it:", bool(is_so < 0.4))
 for name, changed in (("no-op", images), ("FGSM", mine)):
     with torch.no_grad():
         before, after = (F.cross_entropy(models["clean"](x, index), labels) for x in (images, changed))
-    weak_test = right("clean", changed).sum() <= named["clean"].sum()
-    print(f"{name:6s} accuracy is not above clean: {bool(weak_test)}   the loss rose: {bool(after > before + 0.1)}")
+    weak_test = "passed" if right("clean", changed).sum() <= named["clean"].sum() else "failed"
+    print(
+        f"{name:6s} 'not above clean': {weak_test}   'the loss rose': {'passed' if after > before + 0.1 else 'failed'}"
+    )
 
 # %% [markdown]
 # A test has to demand an effect on a net that is known to be vulnerable: a higher loss. And it must demand the two
@@ -410,14 +456,14 @@ for name, changed in (("no-op", images), ("FGSM", mine)):
 # %%
 uniform = torch.rand(200_000, generator=P.generator("uniform"))
 signs = torch.randint(0, 2, uniform.shape, generator=P.generator("signs")) * 2 - 1
-for eps in (0.20, 76 / 255):
+for eps in (0.20, 0.30):
     moved = uniform + eps * signs
     outside = ((moved < 0) | (moved > 1)).float().mean().item()
-    print(f"eps {eps:.3f}: {100 * eps:.1f} % outside by the formula; a draw agrees:", abs(outside - eps) < 0.005)
+    print(f"eps {eps:.2f}: outside by the formula {100 * eps:.0f} %, in a draw {100 * outside:.0f} %")
 
 # %%
-unclipped = images + 76 / 255 * g.sign()
-print("values lie on both sides of [0, 1]:", bool((unclipped < 0).any() and (unclipped > 1).any()))
+unclipped = images + 0.30 * g.sign()
+assert (unclipped < 0).any() and (unclipped > 1).any(), "values lie on both sides of [0, 1]"
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.5), width_ratios=[2, 1, 1], layout="constrained")
 for values, name, colour in ((unclipped, "no clip, as published", "#999999"), (images, "images", "#0072B2")):
     axes[0].hist(values.flatten().numpy(), bins=80, range=(-0.4, 1.4), color=colour, alpha=0.7, label=name)
@@ -425,12 +471,13 @@ for low, high in ((-0.4, 0), (1, 1.4)):
     axes[0].axvspan(low, high, color="#D55E00", alpha=0.12)
 axes[0].set(xlabel="value of a pixel", ylabel="pixels", xlim=(-0.4, 1.4))
 axes[0].legend(fontsize=7)
-pictures.row(axes[1:], torch.stack([images[q], unclipped[q]]), ["image", "eps 76/255"])
+pictures.row(axes[1:], torch.stack([images[q], unclipped[q]]), ["image", "eps 0.30"])
 plt.show()
 
 # %% [markdown]
 # The shaded parts hold values that no image file can store. The classifier is tested on something that cannot be sent
-# to it, and after saving and loading the picture the attack is another one. The right picture is shown clipped, for a
+# to it, and after saving and loading the picture the attack is another one. On ink and paper nearly half of all pixels
+# are affected, for the images live at the two ends of the range. The right picture is shown clipped, for a
 # screen can do nothing else. Whether the published numbers came from exactly this code is not known.
 #
 # ## Break it: a head for 60 classes, labels for 64 (D20)
@@ -448,7 +495,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 # So this part stops with an error before it makes an image. The remedy is not to write the number down at all: our
-# surrogate counts the classes in its labels, 64 above.
+# surrogate counts the classes in its labels: the number that was printed when it was trained.
 #
 # ## Exercises
 #
@@ -513,7 +560,7 @@ check("3.3", halving_eps)
 #             return eps[k - 1] + share * (eps[k] - eps[k - 1])
 #     return float("inf")
 # ```
-# Try it on `[accuracy["clean", "PGD-7", k] for k in EPS]`.
+# Try it on `[accuracy[name, "PGD-10", k] for k in EPS]` for either net.
 # </details>
 #
 # ### 3.4 Test an attack (12 minutes, ●●○)
@@ -562,8 +609,16 @@ check("3.5", answer)
 #
 # ## Recorded results
 #
-# CIFAR-FS, 5-way 5-shot, from the result records of this repository. The publication says that its classifier stands
-# FGSM up to eps = 0.30; its repository holds no table of accuracies under attack.
+# First the characters of this notebook on more episodes, from the record of `anrot run`. Rows are methods; the two last
+# ones are the nets that were attacked here.
+
+# %%
+run = P.records("omniglot-300-28px-5way-5shot-smoke")
+display(Markdown(tables.format_markdown(*tables.make_table(run)) + "\n\n" + tables.write_caption(run[0])))
+
+# %% [markdown]
+# And photographs: CIFAR-FS, 5-way 5-shot. The publication says that its classifier stands FGSM up to eps = 0.30; its
+# repository holds no table of accuracies under attack.
 
 # %%
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
