@@ -289,6 +289,16 @@ def test_descriptions_are_looked_up_in_any_shape(small_net, small_set):
         assert (a is b is None) or torch.allclose(a, b, atol=1e-5)
 
 
+def test_images_that_were_not_described_are_refused(small_net, small_set, rows):
+    described = evaluation.describe(small_net, small_set, np.array([3, 7, 11]))
+    for unknown in (2, 5, 12):
+        with pytest.raises(UserError, match="were not described"):
+            described.select(np.array([[7, unknown]]))
+    other = evaluation.Evaluator(small_net, small_set, split="val")
+    with pytest.raises(UserError, match="are they of the split that was"):
+        other.count_clean(rows)
+
+
 def test_parts_of_episodes_keep_their_rows(rows):
     part = rows[2:5].with_queries(2)
     assert isinstance(part, EpisodeRows) and part.query.shape == (3, WAY, 2)
