@@ -1,6 +1,6 @@
 """Figures: one style, one colour a method, units on the axes, 95 % bands, the chance line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -76,7 +76,8 @@ def describe_eps(values: np.ndarray) -> str:
     small = [eps for eps in values if 0 < eps < 0.1]
     if not all(format_pixels(eps).endswith("/255") for eps in small):
         return "eps, L-inf, pixel range [0, 1]"
-    return "eps, L-inf: k/255" + (f", then 0.1 to {max(values):g} of the pixel range" if max(values) >= 0.1 else "")
+    larger = f", then 0.1 to {max(values):g}" if max(values) >= 0.1 else ""
+    return f"eps, L-inf: k/255{larger} of the pixel range"
 
 
 def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
@@ -95,6 +96,34 @@ def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: st
     axes.axhline(100 / way, linestyle=":", color="black", linewidth=1, label="chance")
     axes.set(xlabel=unit, ylabel="accuracy, %", ylim=(0, 100))
     axes.set_title(f"{'PGD-10 on queries' if kind == 'eps' else 'Gaussian noise on queries'}, {n} episodes", fontsize=9)
+
+
+def draw_bars(
+    axes: Axes,
+    groups: Mapping[str, Mapping[str, tuple[float, float]]],
+    colours: Mapping[str, str],
+    chance: float | None = None,
+) -> None:
+    """Bars side by side with their 95 % intervals and their means in figures.
+
+    groups  group -> column -> (mean, half-width) in per cent; NaN for a column that was not measured. All groups have
+            the columns of the first.
+    colours of the groups.
+    chance  accuracy of guessing in per cent, drawn as a dotted line.
+    """
+    width = 0.8 / len(groups)
+    for k, (name, columns) in enumerate(groups.items()):
+        places = np.arange(len(columns)) + width * (k - (len(groups) - 1) / 2)
+        means, halves = np.array(list(columns.values())).T
+        axes.bar(places, means, 0.92 * width, yerr=halves, capsize=3, color=colours[name], label=name)
+        for x, mean, half in zip(places, means, halves, strict=True):
+            if np.isfinite(mean):
+                axes.text(x, mean + half + 1.5, f"{mean:.0f}", ha="center", fontsize=7)
+    first = next(iter(groups.values()))
+    axes.set(xticks=range(len(first)), xticklabels=list(first), ylabel="accuracy, %", ylim=(0, 110))
+    if chance is not None:
+        axes.axhline(chance, linestyle=":", color="black", linewidth=1, label="chance")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def draw_robustness(records: Sequence[AccuracyRecord]) -> Figure:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 
 from anrot_lib.attacks.gradient import pgd
 from anrot_lib.core.errors import UserError
@@ -12,6 +13,7 @@ from anrot_lib.reports import figures
 
 EPS = (0.0, 4 / 255, 16 / 255)
 SIGMA = (0.1, 0.3)
+NAN = (float("nan"), float("nan"))
 
 
 def counts(mean):
@@ -103,3 +105,14 @@ def test_equal_figures_are_equal_files(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
     figures.save(figures.draw_robustness([record("anrot", 14)]), files[1])
     assert files[1].read_bytes() != first
+
+
+def test_bars_show_means_intervals_and_chance_and_skip_what_was_not_measured():
+    axes = Figure().subplots()
+    groups = {"one": {"clean": (90.0, 2.0), "attacked": (40.0, 5.0)}, "two": {"clean": (80.0, 1.0), "attacked": NAN}}
+    figures.draw_bars(axes, groups, {"one": "#56B4E9", "two": "#D55E00"}, chance=20)
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights[:3] == [90, 40, 80] and np.isnan(heights[3])
+    assert [text.get_text() for text in axes.texts] == ["90", "40", "80"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "attacked"]
+    assert {line.get_label(): set(line.get_ydata()) for line in axes.lines}["chance"] == {20}
