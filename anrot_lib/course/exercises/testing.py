@@ -1,4 +1,4 @@
-"""Exercises of 09: how many episodes, intervals that overlap, queries that nothing beat, where accuracy halves."""
+"""Exercises of 09: how many episodes, intervals that overlap, queries that nothing beat, paired intervals."""
 
 import numpy as np
 import torch
@@ -45,30 +45,26 @@ def _last_candidate_alone(logits, labels):
     return (logits[-1].argmax(-1) == labels).double().mean()
 
 
-def halving(x, accuracy):
-    half = accuracy[0] / 2
-    for k in range(1, len(x)):
-        if accuracy[k] <= half:
-            share = (accuracy[k - 1] - half) / (accuracy[k - 1] - accuracy[k])
-            return x[k - 1] + share * (x[k] - x[k - 1])
-    return None
+def paired_half_width(first, second):
+    difference = second - first
+    return 1.96 * difference.std() / len(difference) ** 0.5
 
 
-def _curves():
-    eps = [0.0, 1.0, 2.0, 4.0, 8.0]
-    return [
-        (eps, [80.0, 70.0, 50.0, 20.0, 0.0]),
-        (eps, [60.0, 30.0, 20.0, 10.0, 5.0]),
-        (eps, [90.0, 85.0, 80.0, 70.0, 60.0]),
-    ]
+def _two_nets():
+    g = torch.Generator().manual_seed(0)
+    cases = []
+    for n, spread in ((4, 0.1), (20, 0.1), (50, 0.02)):
+        hard = 0.7 + 0.1 * torch.randn(n, generator=g)  # what both share
+        cases.append((hard, hard + 0.03 + spread * torch.randn(n, generator=g)))
+    return cases
 
 
-def _next_point_of_the_grid(x, accuracy):
-    return next((e for e, a in zip(x, accuracy, strict=True) if a <= accuracy[0] / 2), None)
+def _not_paired(first, second):
+    return 1.96 * ((first.var() + second.var()) / len(first)) ** 0.5
 
 
-def _falls_to_fifty(x, accuracy):
-    return halving(x, [100.0, *accuracy[1:]])
+def _deviation_of_one_episode(first, second):
+    return 1.96 * (second - first).std()
 
 
 EXERCISES = {
@@ -80,5 +76,5 @@ EXERCISES = {
         wrong=("a", "b"),
     ),
     "9.3": Fill(robust_accuracy, _candidates, (_average_over_candidates, _last_candidate_alone)),
-    "9.4": Fill(halving, _curves, (_next_point_of_the_grid, _falls_to_fifty)),
+    "9.4": Fill(paired_half_width, _two_nets, (_not_paired, _deviation_of_one_episode)),
 }
