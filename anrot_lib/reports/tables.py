@@ -156,7 +156,7 @@ def write_caption(record: Record) -> str:
     trained = "".join(f", {verb} for {steps} steps" for verb, steps in stages if steps)
     if "size" in record["training"]:
         trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
-    if "shot" in record["training"]:
+    if "shot" in record["training"] and history and history[-1]["step"]:  # classification draws no support set
         trained = f"{trained or ', trained'} with {record['training']['shot']} support images a class"
     seen = record.get("seen")
     warning = (
