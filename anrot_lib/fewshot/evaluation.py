@@ -55,10 +55,10 @@ class Descriptions:
     def select(self, rows: np.ndarray) -> Any:
         """Descriptions for row numbers of any shape, with that shape leading. UserError for a row that has none."""
         wanted = rows.reshape(-1)
-        found = np.searchsorted(self.rows, wanted)
-        if not np.array_equal(self.rows[np.minimum(found, len(self.rows) - 1)], wanted):
+        at = np.searchsorted(self.rows, wanted)
+        if not np.array_equal(self.rows[np.minimum(at, len(self.rows) - 1)], wanted):
             raise UserError("the episodes hold images that were not described; are they of the split that was?")
-        places = torch.from_numpy(found)
+        places = torch.from_numpy(at)
         return map_tree(lambda t: t[places.to(t.device)].view(*rows.shape, *t.shape[1:]), self.values)
 
 

@@ -14,7 +14,7 @@ from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.episode_loss import list_shares
 from anrot_lib.settings import Recipe
 
-QUERY = 10  # images of each class in an episode of `training.FewShotTraining.validation`
+QUERY = 10  # images of each class in an episode of validation
 PROBE_TASKS, PROBE_QUERY, PROBE_STEPS = 20, 5, 7
 ALARM_DROP = 0.10  # PGD accuracy this far below its best while FGSM accuracy is at its best or above
 
