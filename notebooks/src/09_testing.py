@@ -228,8 +228,8 @@ assert paired.half_width < unpaired["other episodes"][1], "paired is narrower"
 # ## Robustness curves
 #
 # Under attack and under noise one number is not enough: which eps? Draw accuracy over the strength instead. The curves
-# come from the result records of this repository: the two nets of this notebook on characters, and below nets of the
-# larger encoder on CIFAR-FS.
+# come from the result records of this repository: above nets of the two recipes of this notebook on characters, below
+# nets of the larger encoder on CIFAR-FS.
 
 # %%
 EXPERIMENTS = {"omniglot-300-28px-5way-5shot-smoke": "characters", "cifar-fs-32px-5way-5shot-laptop": "CIFAR-FS"}

@@ -1,6 +1,8 @@
-"""Exercises of 08: the cost of a step, the learning rate, the alarm, three sets in one loader."""
+"""Exercises of 08: the cost of a step, the learning rate, the alarm, three sets in one loader, N-FGSM."""
 
 import math
+
+import torch
 
 from anrot_lib.course.exercises.checking import Fill, Predict
 
@@ -42,6 +44,39 @@ def _pgd_alone(fgsm, pgd, drop):
     return pgd[-1] <= max(pgd) - drop
 
 
+def n_fgsm(images, u, gradient, eps):
+    start = (images + 2 * eps * u).clamp(0, 1)
+    return (start + eps * gradient(start).sign()).clamp(0, 1)
+
+
+def _towards_the_middle(x):
+    return 0.5 - x
+
+
+def _away_from_the_middle(x):
+    return x - 0.5
+
+
+def _noisy_starts():
+    g = torch.Generator().manual_seed(0)
+    images = torch.tensor([0.0, 0.45, 0.5, 0.55, 1.0])
+    u = torch.tensor([0.5, 1.0, -0.7, -1.0, -0.5])
+    many, noise = torch.rand(2, 1, 3, 3, generator=g), 2 * torch.rand(2, 1, 3, 3, generator=g) - 1
+    return [
+        (images, u, _away_from_the_middle, 0.1),
+        (many, noise, _towards_the_middle, 0.2),
+        (many, noise, _away_from_the_middle, 0.0),
+    ]
+
+
+def _gradient_at_the_image(images, u, gradient, eps):
+    return ((images + 2 * eps * u).clamp(0, 1) + eps * gradient(images).sign()).clamp(0, 1)
+
+
+def _back_into_the_ball(images, u, gradient, eps):
+    return (images + (n_fgsm(images, u, gradient, eps) - images).clamp(-eps, eps)).clamp(0, 1)
+
+
 EXERCISES = {
     "8.1": Predict(
         5.5556,
@@ -58,4 +93,5 @@ EXERCISES = {
         hint="How many images do the three sets hold together? The last batch may be smaller than the rest.",
         wrong=(1, 28),
     ),
+    "8.5": Fill(n_fgsm, _noisy_starts, (_gradient_at_the_image, _back_into_the_ball)),
 }
