@@ -519,7 +519,7 @@ check("0.4", answer)
 # twenty. The number after ± is half of the 95 % interval.
 
 # %%
-run = {r["row"]: r for r in P.records("omniglot-300-28px-5way-5shot-smoke")}
+run = {r["row"]: r for r in P.records("omniglot-300-28px-5way-5shot-smoke-course")}
 records = [run["anrot-clean"], run["anrot"]]
 columns = tables.list_main_columns(records[0]["protocol"])
 columns = {heading: name for heading, name in columns.items() if name in records[0]["columns"]}

@@ -610,7 +610,7 @@ check("3.5", answer)
 # ## Recorded results
 #
 # First the characters of this notebook on more episodes, from the record of `anrot run`. Rows are methods; the two last
-# ones are the nets that were attacked here.
+# ones were trained by the same recipes as the nets that were attacked here, for more steps.
 
 # %%
 run = P.records("omniglot-300-28px-5way-5shot-smoke")
