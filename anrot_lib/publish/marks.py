@@ -30,7 +30,8 @@ def draw_main_table(name: str) -> str:
     records = seeds.select_first_seeds(read_experiment(name))
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*tables.make_table(records))
-    return f"{table}\n\n{tables.write_caption(records[0])}{tables.describe_peak(records)}{bounds}."
+    caption = tables.write_caption(records[0]) + tables.describe_pretraining(records)
+    return f"{table}\n\n{caption}{tables.describe_peak(records)}{bounds}."
 
 
 def draw_seeds(name: str) -> str:

@@ -190,6 +190,17 @@ def _describe_surrogate(record: Record) -> str:
     return "".join(f"; no column {name!r}: {reason}" for name, reason in record.get("left_out", {}).items())
 
 
+def describe_pretraining(records: Sequence[Record]) -> str:
+    """Which rows of a table had a pre-training that its caption, written of the first record, does not tell."""
+    first = records[0]["training"].get("pretraining_steps", 0)
+    steps: dict[int, list[str]] = {}
+    for record in sort_records(records):
+        n = record["training"].get("pretraining_steps", 0)
+        if n and not first:
+            steps.setdefault(n, []).append(title_method(record["row"]))
+    return "".join(f"; pre-trained for {n} steps: {', '.join(rows)}" for n, rows in steps.items())
+
+
 def describe_peak(records: Sequence[Record]) -> str:
     """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
     peaks = [record["run"].get("peak_gib") for record in records]

@@ -451,3 +451,12 @@ def test_strong_attacks_stand_beside_pgd_and_say_where_it_overstates():
     assert "ANROT, trained on the mixture (PGD overstates by 10.0)" in by_title, "8 of 80 queries on the same episodes"
     assert by_title["ANROT, trained clean"][4] == tables.format_column(honest["columns"]["AA-lite 8/255 query"])
     assert "AA-lite" not in str(tables.make_table([record("anrot")])[0])
+
+
+def test_a_caption_names_the_rows_that_were_pretrained():
+    pretrained = record("clean-classes")
+    pretrained["training"] = {**pretrained["training"], "pretraining_steps": 8000}
+    said = tables.describe_pretraining([record("anrot"), pretrained])
+    assert said == "; pre-trained for 8000 steps: the same, trained clean"
+    assert tables.describe_pretraining([pretrained, pretrained]) == "", "the caption says it"
+    assert tables.describe_pretraining([record("anrot")]) == ""
