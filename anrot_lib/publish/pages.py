@@ -78,7 +78,8 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
         return {recipes.FIGURE: lambda: recipes.draw_trade_off(records)} if len(records) > 1 else {}
     if any(figures.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
         chosen["robustness.png"] = lambda: figures.draw_robustness(records)
-    strong = [r for r in records if r["recipe"]["method"] == "anrot" and figures.find_strong_column(r)]
+    episodic = [r for r in records if r["recipe"]["method"] == "anrot" and not r["recipe"]["pretrain"]]
+    strong = [r for r in episodic if figures.find_strong_column(r)]
     if vaes := results.read_all(folder, "reconstruction"):
         chosen["beta.png"] = lambda: reconstruction_figures.draw_betas(vaes, "mean")
     if len(strong) > 1:
