@@ -13,13 +13,12 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import PIXELS, Option
 
 PRECISIONS = ("auto", "fp32", "bf16")
-NORMS = ("linf", "l2")
-SUITES, MATRIX = ("aa-lite", "aa"), "matrix"  # of strong attacks
+NORMS, SUITES, MATRIX = ("linf", "l2"), ("aa-lite", "aa"), "matrix"  # suites of strong attacks
 SCHEDULES = ("cosine", "constant", "one-cycle")
-OPTIMIZERS = ("adamw", "sgd")
-ATTACKS = ("fgsm-rs", "n-fgsm")
+OPTIMIZERS, ATTACKS = ("adamw", "sgd"), ("fgsm-rs", "n-fgsm")
 MIXES = ("mixup", "cutmix")
 MOST_TASKS = 1_000_000  # their rows take a gigabyte
+MOST_TOGETHER = 65_536  # episodes or images in a step
 GREATEST_WEIGHT = 1e6  # of a term of the loss
 CHARACTERS, FIGURES = "omniglot-300", "synthetic"  # what the image sets of the kit are called
 EMBEDDED = (CHARACTERS, FIGURES)  # no prepared set has one of these names
@@ -115,7 +114,7 @@ class Recipe:
         check_types(self)
         check_at_least(self, eps=0, attack_steps=1, hesim=0, temperature=1e-6, learning_rate=0, clip=0)
         check_at_least(self, trades=0, label_smoothing=0, weight_decay=0, averaging=0, episodic=0)
-        check_at_most(self, hesim=GREATEST_WEIGHT, trades=GREATEST_WEIGHT, episodic=1)
+        check_at_most(self, hesim=GREATEST_WEIGHT, trades=GREATEST_WEIGHT, weight_decay=GREATEST_WEIGHT, episodic=1)
         self._check_parts()
         shares = (self.clean, self.adversarial, self.noisy)
         if not (min(shares) >= 0 and 0 < sum(shares) <= GREATEST_WEIGHT):
@@ -146,7 +145,7 @@ class Recipe:
         if self.trades and not (self.clean and self.adversarial):
             raise UserError("trades compares clean and attacked predictions; it needs both shares above 0")
         if self.trades and (self.mix or self.two_views):
-            raise UserError("trades compares an image with its attacked copy; it goes with neither mix nor two views")
+            raise UserError("trades compares images with attacked copies; it goes with neither mix nor two views")
 
 
 @dataclass(frozen=True)
@@ -179,7 +178,9 @@ class Budget:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(self, size=1, episodes=1, episodes_per_step=1, validate_every=1, pretrain_batch=2)
+        lengths = {"episodes_per_step": 1, "validate_every": 1, "pretrain_steps": 1, "pretrain_batch": 2}
+        check_at_least(self, size=1, episodes=1, **lengths)
+        check_at_most(self, episodes_per_step=MOST_TOGETHER, pretrain_batch=MOST_TOGETHER)
         check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
         check_at_most(self, attacked_tasks=MOST_TASKS, clean_tasks=MOST_TASKS)
 

@@ -33,6 +33,8 @@ from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, 
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Budget, Protocol, Recipe
 
+NO_WORST_CASE = "the scores of a query depend on the other queries, so single queries have no worst case"
+
 
 def round_validation(point: Mapping[str, Any]) -> ValidationRecord:
     """A validation as a record keeps it, with five decimals."""
@@ -151,6 +153,8 @@ def finish_row(
     if former is not None and not wanted:
         return path
     left_out |= list_left_out(setting, wanted)
+    if net.is_transductive():
+        left_out |= {c.name: NO_WORST_CASE for c in wanted if c.suite and c.threat and c.threat.target != "support"}
     wanted = [column for column in wanted if column.name not in left_out]
     columns = kept | evaluate_row(setting, row, net, manifest, trained.get("checkpoint", ""), wanted)
     record = make_record(setting, row, recipe, net, manifest, trained, columns)

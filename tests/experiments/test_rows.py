@@ -495,3 +495,10 @@ def test_corruptions_are_one_column_for_each_target(setting, monkeypatch):
     alone = evaluation.count_changed(net, some.image_set, rows, change, "query")
     counted = corrupted.count_corrupted(evaluation.Evaluator(net, some.image_set), rows, some.protocol.seed)
     assert counted["fog"][2].tolist() == alone.tolist()
+
+
+def test_a_transductive_row_has_no_worst_case_of_single_queries(setting):
+    some = replace(setting, columns=("clean",), suites=("aa-lite",), targets=("query", "support"))
+    record = results.read(pipeline.run_row(some, "published", Recipe(method="published", hesim=0.0)), "accuracy")
+    assert set(record["columns"]) == {"clean", "AA-lite 8/255 support"}
+    assert record["left_out"] == {"AA-lite 8/255 query": pipeline.NO_WORST_CASE}

@@ -189,7 +189,15 @@ def test_a_training_goes_on_from_no_damaged_state(key, home, small_set, small_bu
 RECORDS = Path(__file__).resolve().parents[2] / "data" / "results"
 
 
-OPTIONAL = ("few_shot", "other", "seen", "mix", "attention", "reference")  # may be left out, or of several types
+OPTIONAL = (
+    "few_shot",
+    "other",
+    "seen",
+    "mix",
+    "attention",
+    "reference",
+    "pretrain_rate",
+)  # may be left out, or of several types
 
 
 @pytest.mark.parametrize(

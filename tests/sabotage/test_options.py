@@ -59,8 +59,12 @@ ACCEPTED = {
     **dict.fromkeys(("--eps", "--train-eps"), NO_ATTACK),
     "prepare --eps": (),
     **dict.fromkeys(("--sigma", "--sigma-low"), NO_NOISE),
-    **dict.fromkeys(("--adversarial", "--noisy", "--hesim", "--beta", "--betas", "--structure-weight"), NO_TERM),
+    **dict.fromkeys(
+        ("--adversarial", "--noisy", "--hesim", "--trades", "--beta", "--betas", "--structure-weight"), NO_TERM
+    ),
     "--weight-decay": ("0", "no decay"),
+    **dict.fromkeys(("--averaging", "--label-smoothing"), ("0", "without this part of the recipe")),
+    **dict.fromkeys(("--pretrain-steps", "--restarts"), LENGTH),
     "--numbers": ("0", "ten zeros are in their ranges"),
     "train --clean": ("0", "not trained on clean queries, but on the others of the mixture"),
     **dict.fromkeys(("--queries", "--limit-images"), AT_MOST),

@@ -51,6 +51,8 @@ def run_table(arguments: argparse.Namespace) -> int:
     others = [change_shot(setting, shot, run) for shot in options.test_shots if shot != setting.protocol.shot]
     if run.dry_run:
         return print_plan(setting, recipes, others=others)
+    for other in others:
+        make_manifest(other)  # it refuses too few test images now, and not after hours of training
     half_width = read_options(ColumnOptions, arguments).half_width
     started = time.perf_counter()
     for other in (setting, *others):
