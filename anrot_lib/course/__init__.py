@@ -1,4 +1,4 @@
-"""The notebooks' helpers: the list of notebooks, sliders, exercises, and two small trained networks."""
+"""The notebooks' helpers: the list of notebooks, sliders, exercises, and four small trained networks."""
 
 from typing import TYPE_CHECKING
 
