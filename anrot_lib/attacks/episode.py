@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from anrot_lib.attacks.ascent import Ascent, ascend, frozen
 from anrot_lib.attacks.gradient import keep_loss_only, margin_loss
+from anrot_lib.attacks.objectives import compute_margin
 from anrot_lib.attacks.search import Objective, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.trees import map_tree, pick
@@ -203,11 +204,10 @@ def count_loss(logits: Tensor, labels: Tensor) -> Tensor:
     such an attack makes a robust net look more robust than it is.
     """
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
-    right = logits.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    wrong = logits.scatter(-1, labels.unsqueeze(-1), -torch.inf).amax(-1)
+    margin = compute_margin(logits, labels)
     spread = logits.detach().std(-1, correction=0).clamp_min(torch.finfo(logits.dtype).tiny)
-    near = ((wrong - right) / spread).clamp(max=BEYOND).mean(-1) / (2 * logits.shape[-1])
-    return (wrong > right).sum(-1) + near
+    near = (margin / spread).clamp(max=BEYOND).mean(-1) / (2 * logits.shape[-1])
+    return (margin > 0).sum(-1) + near
 
 
 def _mean_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from anrot_lib.attacks.ascent import Ascent, ascend, frozen
+from anrot_lib.attacks.objectives import compute_cross_entropy
 from anrot_lib.attacks.search import Objective, make_ordinary
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
@@ -49,8 +49,7 @@ def cross_entropy(model: Callable[..., Tensor], labels: Tensor, index: Tensor | 
 def margin_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """(cross-entropy, misclassified) for each row of logits (..., way) against labels (...); at least fp32."""
     logits = logits.float() if logits.dtype.itemsize < 4 else logits
-    loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none").view_as(labels)
-    return loss, logits.detach().argmax(-1) != labels
+    return compute_cross_entropy(logits, labels), logits.detach().argmax(-1) != labels
 
 
 def attack(

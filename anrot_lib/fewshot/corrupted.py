@@ -1,7 +1,5 @@
 """Accuracy under common corruptions: every kind in every severity, on the same episodes."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,15 +29,10 @@ def count_corrupted(
     seed: int,
     target: str = "query",
     progress: Progress | None = None,
-    begin: Callable[[str], None] = lambda kind: None,
 ) -> dict[str, np.ndarray]:
-    """Kind -> right queries (severities, E) of each episode, with the query, support or both images corrupted.
-
-    begin: called with the name of each kind before it is measured.
-    """
+    """Kind -> right queries (severities, E) of each episode, with the query, support or both images corrupted."""
     counts = {}
     for kind in STRENGTHS:
-        begin(kind)
         changes = [make_corruption_change(kind, severity, seed) for severity in SEVERITIES]
         counts[kind] = np.stack([evaluator.count_changed(rows, change, target, progress) for change in changes])
     return counts

@@ -106,17 +106,24 @@ def make_query_versions(
     """The versions of the queries that the recipe trains on, each (E, n, C, H, W). `draw(name)` gives generators."""
     versions = {}
     for version in list_shares(recipe):
-        if version == "clean":
-            versions[version] = episode.query
-        elif version == "view":
-            versions[version] = augmentation.two_views(episode.query, draw("view"))[0]
-        elif version == "adversarial":
+        if version == "adversarial":
             versions[version] = make_adversarial_queries(net, episode, recipe, draw("attack"))
         else:
-            generator = draw("noise")
-            sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
-            versions[version] = noise.add_gaussian(episode.query, sigma, generator)
+            versions[version] = make_natural_version(version, episode.query, recipe, draw)
     return versions
+
+
+def make_natural_version(
+    version: str, images: Tensor, recipe: Recipe, draw: Callable[[str], torch.Generator]
+) -> Tensor:
+    """Images (..., C, H, W) in the version "clean" (as they are), "view" (jittered, blurred) or "noisy"."""
+    if version == "clean":
+        return images
+    if version == "view":
+        return augmentation.two_views(images, draw("view"))[0]
+    generator = draw("noise")
+    sigma = noise.draw_sigma(images, recipe.sigma_low, recipe.sigma_high, generator)
+    return noise.add_gaussian(images, sigma, generator)
 
 
 def compute_episode_loss(

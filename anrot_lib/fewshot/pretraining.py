@@ -19,7 +19,7 @@ from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
-from anrot_lib.data import augmentation, noise
+from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.encoders import Encoder
@@ -31,6 +31,7 @@ from anrot_lib.fewshot.episode_loss import (
     compute_divergence_from,
     list_shares,
     make_adversarial,
+    make_natural_version,
 )
 from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
 from anrot_lib.settings import Budget, Recipe
@@ -133,14 +134,8 @@ class BaseClassTraining(ResumableTraining):
 
     def make_version(self, version: str, images: Tensor, targets: Tensor) -> Tensor:
         """Some images of a batch in one of the versions that the recipe trains on."""
-        if version == "clean":
-            return images
-        if version == "view":
-            return augmentation.two_views(images, self.make_generator("view"))[0]
-        if version == "noisy":
-            generator = self.make_generator("noise")
-            sigma = noise.draw_sigma(images, self.recipe.sigma_low, self.recipe.sigma_high, generator)
-            return noise.add_gaussian(images, sigma, generator)
+        if version != "adversarial":
+            return make_natural_version(version, images, self.recipe, self.make_generator)
         with frozen(self.net, training=False if self.recipe.attack_eval else None):
             clean = None
             if self.recipe.trades:

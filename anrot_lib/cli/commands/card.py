@@ -1,18 +1,16 @@
 """The verb card: is a net robust, or do the attacks only lack a gradient?"""
 
 import argparse
-from dataclasses import replace
 
-from anrot_lib.cli.commands.arguments import get_changes, open_setting, read_options
+from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.commands.fewshot import open_net
 from anrot_lib.cli.options.fewshot import EvaluateOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.progress import shorten
 from anrot_lib.experiments.card import run_card
 from anrot_lib.experiments.setting import make_manifest
-from anrot_lib.fewshot import nets
 from anrot_lib.records import results
 from anrot_lib.reports import tables
-from anrot_lib.settings import Budget
 
 
 def card(arguments: argparse.Namespace) -> int:
@@ -20,13 +18,9 @@ def card(arguments: argparse.Namespace) -> int:
     from anrot_lib.reports import card as report  # these load matplotlib
     from anrot_lib.reports import figures
 
-    options = read_options(EvaluateOptions, arguments)
-    net, _, about = nets.load_net(options.checkpoint)
-    size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
-    setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=options.allow_seen)
-    row = about.get("row", options.checkpoint.stem)
-    digest = checkpoints.sha256(options.checkpoint)
-    file = run_card(setting, row, net.to(setting.device), digest, make_manifest(setting))
+    path = read_options(EvaluateOptions, arguments).checkpoint
+    net, _, about, setting = open_net(arguments)
+    file = run_card(setting, about.get("row", path.stem), net, checkpoints.sha256(path), make_manifest(setting))
     record = results.read(file, "card")
     print(f"\n{tables.format_text(*report.make_table(record))}\n\n{report.write_caption(record)}")
     print(f"figure: {shorten(figures.save(report.draw_card(record), file.with_suffix('.png')))}")

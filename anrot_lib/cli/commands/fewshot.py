@@ -3,9 +3,9 @@
 import argparse
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from anrot_lib.cli.commands import reconstruct
 from anrot_lib.cli.commands.arguments import (
@@ -28,6 +28,7 @@ from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.estimates import estimate_run, estimate_test
 from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest, plan_tasks
 from anrot_lib.fewshot import nets, prediction
+from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.fewshot.row_names import name_row
 from anrot_lib.records import results
@@ -49,10 +50,10 @@ def run_table(arguments: argparse.Namespace) -> int:
     recipes = read_recipes(arguments, options.rows or tuple(list_rows()), options.seeds)
     setting = open_setting(arguments)
     others = [change_shot(setting, shot, run) for shot in options.test_shots if shot != setting.protocol.shot]
-    if run.dry_run:
-        return print_plan(setting, recipes, others=others)
     for other in others:
         make_manifest(other)  # it refuses too few test images now, and not after hours of training
+    if run.dry_run:
+        return print_plan(setting, recipes, tests=1 + len(others))
     half_width = read_options(ColumnOptions, arguments).half_width
     started = time.perf_counter()
     for other in (setting, *others):
@@ -99,12 +100,10 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(f"records: {shorten(setting.folder)}   checkpoints: {shorten(setting.work)}   {seconds:.0f} s")
 
 
-def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: bool = True, others: Sequence[Setting] = ()) -> int:
-    """Print what a run would do and how long it takes. tests: it also tests; others: in which settings, too."""
-    estimate = estimate_run(setting, recipes, tests)
-    for other in others:
-        make_manifest(other)  # it refuses too few test images, as the run does
-    estimate = replace(estimate, test=estimate.test * (1 + len(others)))
+def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1) -> int:
+    """Print what a run would do and how long it takes. tests: in how many settings each net is tested."""
+    estimate = estimate_run(setting, recipes, tests > 0)
+    estimate = replace(estimate, test=estimate.test * tests)
     if estimate.pretraining:
         print(f"pre-training about {format_minutes(estimate.pretraining)}")
     if estimate.surrogate:
@@ -126,7 +125,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments, get_method(options.method).recipe)
     setting = open_setting(arguments)
     if read_options(RunOptions, arguments).dry_run:
-        return print_plan(setting, {options.method: recipe}, tests=False)
+        return print_plan(setting, {options.method: recipe}, tests=0)
     row = f"{options.method.replace(':', '-')}-{make_key(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if options.out is not None:
@@ -145,23 +144,31 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def evaluate(arguments: argparse.Namespace) -> int:
-    """Test a net and write its record. Encoder and size are those of the net, and so are the images by default."""
+def open_net(arguments: argparse.Namespace) -> tuple[FewShotNet, str, dict[str, Any], Setting]:
+    """(net on its device, its method, what is known of it, the setting to test it in).
+
+    Encoder and size are those of the net, and so are the images by default. Prints what the net has seen of the test
+    classes; UserError if that is not allowed.
+    """
     options = read_options(EvaluateOptions, arguments)
-    path = options.checkpoint
-    net, method, about = nets.load_net(path)
+    net, method, about = nets.load_net(options.checkpoint)
     if net.origin is not None and not get_changes(DataOptions, arguments, "data"):
         setattr(arguments, "DataOptions.data", net.origin.data)
     size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
     setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=options.allow_seen)
-    seen = check_unseen(net.origin, setting.image_set, str(path), options.allow_seen)
-    if seen:
+    if seen := check_unseen(net.origin, setting.image_set, str(options.checkpoint), options.allow_seen):
         print(f"SEEN CLASSES, no few-shot accuracy: {seen}")
     if net.origin is None:
         print("note: the net does not say what it was trained on, so nobody can tell whether it knows the test classes")
+    return net.to(setting.device), method, about, setting
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Test a net and write its record. Encoder and size are those of the net, and so are the images by default."""
+    path = read_options(EvaluateOptions, arguments).checkpoint
+    net, method, about, setting = open_net(arguments)
     row = about.get("row", path.stem)
     recipe = from_dict(Recipe, about["recipe"]) if "recipe" in about else Recipe(method=method)
-    net = net.to(setting.device)
     half_width = read_options(ColumnOptions, arguments).half_width
     manifest = make_manifest(setting, None if half_width is None else plan_tasks(setting, net, half_width))
     trained: TrainingRecord = {
