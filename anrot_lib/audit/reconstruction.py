@@ -62,9 +62,11 @@ def effective_beta(batch: int, channels: int = 3) -> float:
 def take_rows_of_last_image(images: Tensor) -> Tensor:
     """What the published distance iterates over: the pixel rows of the last image, each a picture of its own.
 
-    (B, C, H, W) -> (H, C, 1, W). An extractor that resizes its input stretches each of these rows to a square.
+    (B, C, H, W) -> (H, 3, W, C). Height and width of such a picture are the pixels of the row and their colours, and
+    its three channels are equal: a row (W, C) is taken for a grey image, and the release then stretches it to
+    (299, 299, 3), to the nearest pixel.
     """
-    return images[-1].permute(1, 0, 2).unsqueeze(2)
+    return images[-1].permute(1, 2, 0).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
 def scale_twice(images: Tensor) -> Tensor:

@@ -429,8 +429,8 @@ print(caught[0].category.__name__ + ":", str(caught[0].message).split(", so")[0]
 # ## Break it: the inputs of the distance (D23)
 #
 # The published code hands its distance other things. It loops over the *rows of one image*, each row stretched to a
-# picture of its own. And it scales pixels in [0, 1] as if they were in [0, 255], so that the net sees something that is
-# nearly constant. Same reconstructions, three ways:
+# grey picture of its own: its pixels run down, its colours across. And it scales pixels in [0, 1] as if they were in
+# [0, 255], so that the net sees something that is nearly constant. Same reconstructions, three ways:
 
 # %%
 with torch.no_grad():

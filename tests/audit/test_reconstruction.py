@@ -109,6 +109,6 @@ def test_the_published_weighing_is_a_small_beta(batch):
 def test_the_inputs_of_the_published_distance():
     images = torch.rand(5, 3, 8, 6, generator=torch.Generator().manual_seed(0))
     rows = reconstruction.take_rows_of_last_image(images)
-    assert rows.shape == (8, 3, 1, 6) and torch.equal(rows[2, :, 0], images[-1, :, 2])
+    assert rows.shape == (8, 3, 6, 3) and torch.equal(rows[2, 0].T, images[-1, :, 2])
     seen = reconstruction.scale_twice(images)
     assert seen.min() >= -1 and seen.max() <= -0.992

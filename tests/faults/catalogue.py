@@ -465,6 +465,12 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         (".sum(-1).mean().abs().log()", ".abs().log().sum(-1).mean()", "audit/test_reconstruction.py"),
         ("return channels / batch", "return batch / channels", "audit/test_reconstruction.py"),
     ],
+    "audit/published.py": [
+        ("random.Random(TEST_SEED)", "random.Random(seed)", "audit/test_released_steps.py"),
+        ("rng.seed(HELA_VFA_SEED)", "pass", "audit/test_released_steps.py::test_hela_vfa_leaks_unless_its_cell_runs_twice"),
+        ("clamp(0, 255)", "clamp(0, 1)", "audit/test_released_steps.py"),
+        ("rot90(3, (-2, -1)), x)", "rot90(1, (-2, -1)), x)", "audit/test_released_steps.py::test_augmentation_is_that_of_torchvision"),
+    ],
     "audit/multilevel.py": [
         ("means / c + spreads / c**2", "means / c + spreads / c", "audit/test_multilevel.py"),
         ("reduce=\"sum\")\n\n\n@full_precision\ndef kl", "reduce=\"mean\")\n\n\n@full_precision\ndef kl", "audit/test_multilevel.py"),
