@@ -20,7 +20,7 @@ PRIVATE_WORDS = {"found", "in_all", "own", "told"}
 VERBS = """
 accumulate add adjust advance align ascend assign attach attack augment average begin blur bootstrap broadcast build
 change check choose classify climb compare compute concatenate convert copy count create cut decode describe detect
-digest disable
+digest disable bound certify
 download draw embed encode escape estimate evaluate explain explore extract extrapolate find finish fit flatten flush
 fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
 map mark match matches maximise measure mine name normalise note number open pack parse perturb pick plan pool predict

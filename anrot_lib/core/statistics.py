@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import betaincinv, stdtr, stdtrit
 
 from anrot_lib.core import randomness
 
@@ -73,6 +73,17 @@ def describe_bound(hits: int, n: int) -> str | None:
     decimals = 1 if limit >= 0.1 else 1 - math.floor(math.log10(limit))
     limit = math.ceil(limit * 10**decimals) / 10**decimals
     return f"< {limit:.{decimals}f}" if hits == 0 else f"> {100 - limit:.{decimals}f}"
+
+
+def compute_lower_bound(hits: np.ndarray, n: int, alpha: float) -> np.ndarray:
+    """Exact one-sided lower limits of shares, from `hits` (any shape) of n draws each (Clopper and Pearson 1934).
+
+    The p at which n draws have that many hits or more with probability alpha: the alpha quantile of
+    Beta(hits, n - hits + 1), and 0 for no hit. A true share is below its limit with probability at most alpha.
+    """
+    hits = np.asarray(hits)
+    limits: np.ndarray = np.where(hits > 0, betaincinv(np.maximum(hits, 1), n - hits + 1, alpha), 0.0)
+    return limits
 
 
 def bootstrap_means(values: np.ndarray, seed: int) -> np.ndarray:

@@ -24,6 +24,12 @@ def build_prototypes(metric: str, channels: int) -> "Head":
     return Prototypes(channels, metric)
 
 
+def build_shots(metric: str, rule: str, channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.shots import CosineShots, GaussianShots
+
+    return CosineShots(channels, rule) if metric == "cosine" else GaussianShots(channels, rule)
+
+
 def build_published(channels: int) -> "Head":
     from anrot_lib.fewshot.heads.published import PublishedHead
 
