@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from anrot_lib.cli.options import fewshot
+from anrot_lib.cli.options.certify import CERTIFY
 from anrot_lib.cli.options.prepare import PREPARE
 from anrot_lib.cli.options.reconstruct import RECONSTRUCT
 from anrot_lib.cli.options.report import BENCH, REPORT
@@ -18,6 +19,7 @@ from anrot_lib.core.version import __version__
 VERBS = (
     *fewshot.VERBS,
     fewshot.CARD,
+    CERTIFY,
     PREPARE,
     fewshot.RECIPES_VERB,
     fewshot.LEVELS,

@@ -130,7 +130,12 @@ def _estimate_surrogate(setting: Setting) -> float:
 
 def estimate_test(setting: Setting, net: FewShotNet) -> float:
     """Seconds that testing takes at most, from some forward passes of some images."""
-    return _time_forward(setting, net) * count_test_passes(setting)
+    return estimate_passes(setting, net, count_test_passes(setting))
+
+
+def estimate_passes(setting: Setting, net: FewShotNet, passes: int) -> float:
+    """Seconds of so many forward passes of an image."""
+    return _time_forward(setting, net) * passes
 
 
 def count_test_passes(setting: Setting) -> int:

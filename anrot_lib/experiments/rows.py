@@ -10,7 +10,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.data.leakage.seen import Origin, check_unseen
+from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen
 from anrot_lib.experiments.columns import evaluate_row, list_left_out, select_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.fewshot import training
@@ -28,7 +28,7 @@ from anrot_lib.records.describe import (
     describe_run,
     join_runs,
 )
-from anrot_lib.records.measures import TrainingRecord
+from anrot_lib.records.measures import SeenRecord, TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Budget, Protocol, Recipe
@@ -113,12 +113,13 @@ def make_record(
     }
     tests = setting.split == "test"
     if tests and (seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen)):
-        record["seen"] = {
-            "trained_classes": len(seen.trained),
-            "selected_classes": len(seen.selected),
-            "images": seen.images,
-        }
+        record["seen"] = describe_seen(seen)
     return record
+
+
+def describe_seen(seen: Seen) -> SeenRecord:
+    """What a record says of a net that has seen what it is tested on."""
+    return {"trained_classes": len(seen.trained), "selected_classes": len(seen.selected), "images": seen.images}
 
 
 def describe_origin(origin: Origin) -> OriginRecord:

@@ -34,7 +34,9 @@ from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Descriptions, make_support_labels
+from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.shots import ShotHead, ShotModel, count_trimmed
+from anrot_lib.fewshot.methods import build_head
 
 SLACK = 1e-5  # relative difference of two divergences that may be rounding: it certifies nothing
 
@@ -91,9 +93,18 @@ def certify_shots(divergences: Tensor, rule: str, largest: float) -> PoisonedAns
 
 def get_shot_head(net: FewShotNet) -> ShotHead:
     """The head of a net. UserError for one that takes no median over shots: a single shot can turn its answers."""
-    if not isinstance(net.head, ShotHead):
+    return _check_shot_head(net.head)
+
+
+def build_shot_head(method: str, channels: int) -> ShotHead:
+    """The head of a method. UserError for one that takes no median over shots."""
+    return _check_shot_head(build_head(method, channels))
+
+
+def _check_shot_head(head: Head) -> ShotHead:
+    if not isinstance(head, ShotHead):
         raise UserError("only a head that takes a median over shots has a certificate; take one, such as median-cosine")
-    return net.head
+    return head
 
 
 @torch.no_grad()
@@ -109,7 +120,7 @@ def measure_shots(net: FewShotNet, rows: EpisodeRows, described: Descriptions) -
 class PoisonEffort:
     """Steps of the search for an image far from a query."""
 
-    steps: int = 10
+    steps: int = 5
 
 
 class PoisonAttack(NamedTuple):

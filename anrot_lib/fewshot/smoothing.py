@@ -37,11 +37,17 @@ ABSTAINS = -1
 
 
 class SmoothedAnswers(NamedTuple):
-    """Of each query: its class or ABSTAINS, how many of the draws gave the class that was chosen, the radius or 0."""
+    """Of each query: the class that was chosen, how many of the other draws gave it, the radius or 0, and the answer:
+    that class, or ABSTAINS where the radius is 0."""
 
-    answers: np.ndarray
+    chosen: np.ndarray
     hits: np.ndarray
     radii: np.ndarray
+
+    @property
+    def answers(self) -> np.ndarray:
+        answers: np.ndarray = np.where(self.radii > 0, self.chosen, ABSTAINS)
+        return answers
 
 
 def compute_radii(hits: np.ndarray, smoothing: Smoothing) -> np.ndarray:
@@ -55,8 +61,7 @@ def certify_votes(first: Tensor, votes: Tensor, smoothing: Smoothing) -> Smoothe
     """Answers and radii from votes (..., way): `first` of the draws that choose the class, `votes` of the others."""
     chosen = first.argmax(-1)
     hits = votes.gather(-1, chosen.unsqueeze(-1)).squeeze(-1).cpu().numpy()
-    radii = compute_radii(hits, smoothing)
-    return SmoothedAnswers(np.where(radii > 0, chosen.cpu().numpy(), ABSTAINS), hits, radii)
+    return SmoothedAnswers(chosen.cpu().numpy(), hits, compute_radii(hits, smoothing))
 
 
 def draw_noisy(images: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
@@ -130,9 +135,9 @@ def certify_episode(
 class SmoothedEffort:
     """Of an attack on the smoothed classifier: steps, noise draws of its gradient, draws that judge its result."""
 
-    steps: int = 8
-    samples: int = 8
-    draws: int = 200
+    steps: int = 6
+    samples: int = 4
+    draws: int = 100
 
 
 class SmoothedAttack(NamedTuple):

@@ -197,3 +197,34 @@ class CheckRecord(TypedDict, total=False):
 class NetRecord(TypedDict):
     sha256: Hash
     name: str
+
+
+Counts = list[list[Annotated[int, Field(ge=0)]]]  # a list for each episode, in the order of its queries
+
+
+class SmoothedAttackRecord(TypedDict):
+    """Certified queries, attacked within `factor` of their radii; the broken ones of them are shown to have lost."""
+
+    factor: Positive
+    steps: int
+    samples: int
+    draws: int
+    queries: int
+    broken: int
+
+
+class TurnedRecord(TypedDict):
+    """Attacked queries: certified ones and those of them whose answer was turned, and the same of the others."""
+
+    certified: int
+    broken: int
+    others: int
+    turned: int
+
+
+class PoisonAttackRecord(TypedDict):
+    """Attacks with so many replaced shots in one class, whichever is best, and in every class at once."""
+
+    replaced: int
+    one_class: TurnedRecord
+    every_class: TurnedRecord

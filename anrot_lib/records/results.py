@@ -21,10 +21,12 @@ from anrot_lib.records.parts import ColumnAbout, ColumnRecord
 from anrot_lib.records.schema import (
     AccuracyRecord,
     CardRecord,
+    PoisoningRecord,
     RankingChecksRecord,
     RankingRecord,
     ReconstructionRecord,
     Record,
+    SmoothingRecord,
     TimingRecord,
     validate,
 )
@@ -80,6 +82,10 @@ def read(path: Path, kind: Literal["ranking-checks"]) -> RankingChecksRecord: ..
 @overload
 def read(path: Path, kind: Literal["card"]) -> CardRecord: ...
 @overload
+def read(path: Path, kind: Literal["smoothing"]) -> SmoothingRecord: ...
+@overload
+def read(path: Path, kind: Literal["poisoning"]) -> PoisoningRecord: ...
+@overload
 def read(path: Path, kind: Literal["timing"]) -> TimingRecord: ...
 @overload
 def read(path: Path, kind: None = None) -> Record: ...
@@ -102,6 +108,10 @@ def read_all(folder: Path, kind: Literal["reconstruction"]) -> list[Reconstructi
 def read_all(folder: Path, kind: Literal["ranking"]) -> list[RankingRecord]: ...
 @overload
 def read_all(folder: Path, kind: Literal["card"]) -> list[CardRecord]: ...
+@overload
+def read_all(folder: Path, kind: Literal["smoothing"]) -> list[SmoothingRecord]: ...
+@overload
+def read_all(folder: Path, kind: Literal["poisoning"]) -> list[PoisoningRecord]: ...
 @overload
 def read_all(folder: Path, kind: Literal["timing"]) -> list[TimingRecord]: ...
 @overload

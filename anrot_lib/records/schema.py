@@ -132,6 +132,47 @@ class CardRecord(_Head):
     seconds: float
 
 
+class CertificateHead(_Head):
+    """What every certificate says first; queries are those of an episode, as many of each class, class by class."""
+
+    row: str
+    data: parts.DataRecord
+    protocol: settings.ProtocolRecord
+    manifest: parts.ManifestRecord
+    net: measures.NetRecord
+    queries: int
+    seconds: float
+    seen: NotRequired[measures.SeenRecord]  # only where a net was certified on what it has seen, on purpose
+
+
+@with_config(EXACT)
+class SmoothingRecord(CertificateHead):
+    """Randomised smoothing of an episode classifier: of each query its class on the clean image, the class that the
+    first draws chose, and how many of the other draws agreed; answers and radii follow from these."""
+
+    kind: Literal["smoothing"]
+    smoothing: settings.SmoothingSettingsRecord
+    plain: measures.Counts
+    chosen: measures.Counts
+    hits: measures.Counts
+    attacks: list[measures.SmoothedAttackRecord]
+
+
+@with_config(EXACT)
+class PoisoningRecord(CertificateHead):
+    """How many shots may be replaced: of each query its class by the net's usual head and by that of shots, and how
+    many shots of one class, or of every class, may be replaced by anything."""
+
+    kind: Literal["poisoning"]
+    head: str
+    trimmed: int
+    plain: measures.Counts
+    answers: measures.Counts
+    one_class: measures.Counts
+    every_class: measures.Counts
+    attacks: list[measures.PoisonAttackRecord]
+
+
 @with_config(EXACT)
 class TimingRecord(_Head):
     """Seconds of variants measured in turn. Only ratios within one record mean anything."""
@@ -149,6 +190,8 @@ Record: TypeAlias = (
     | RankingRecord
     | RankingChecksRecord
     | CardRecord
+    | SmoothingRecord
+    | PoisoningRecord
     | TimingRecord
 )
 KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}

@@ -1,4 +1,4 @@
-"""Types of settings in records: the fields of the dataclasses Protocol, Recipe, Budget, ThreatModel,
+"""Types of settings in records: the fields of the dataclasses Protocol, Recipe, Budget, ThreatModel, Smoothing,
 VaeRecipe and RankingRecipe as JSON keeps them, with lists in place of tuples.
 """
 
@@ -85,6 +85,14 @@ class ThreatRecord(TypedDict):
     restarts: int
     start: str
     target: str
+
+
+class SmoothingSettingsRecord(TypedDict):
+    sigma: float
+    noisy: str
+    first_draws: int
+    draws: int
+    alpha: float
 
 
 class VaeRecord(TypedDict):

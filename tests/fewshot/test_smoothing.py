@@ -165,7 +165,7 @@ def test_attacks_within_the_radii_of_a_trained_net_break_nothing(noisy, small_ne
 
 def test_nothing_certified_is_nothing_attacked(episode):
     images, _ = episode
-    nothing = smoothing.SmoothedAnswers(np.full(8, ABSTAINS), np.zeros(8, int), np.zeros(8))
+    nothing = smoothing.SmoothedAnswers(np.zeros(8, int), np.full(8, 500), np.zeros(8))
     assert smoothing.attack_certified(linear_net(), images, nothing, settings(), rng(), 100) == (0, 0)
 
 

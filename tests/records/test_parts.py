@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.fewshot.certificates import Smoothing
 from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records import settings
@@ -37,6 +38,7 @@ ADDED = {
         (Protocol, settings.ProtocolRecord),
         (Recipe, settings.RecipeRecord),
         (Budget, settings.BudgetRecord),
+        (Smoothing, settings.SmoothingSettingsRecord),
         (VaeRecipe, settings.VaeRecord),
         (RankingRecipe, settings.RankingRecipeRecord),
     ],
