@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from anrot_lib.cli.options import fewshot
 from anrot_lib.cli.options.certify import CERTIFY
@@ -30,9 +31,16 @@ VERBS = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser, whose verbs get parsers of its kind: what was typed is shown escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_control(message))
+
+
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser for a command line of these words."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="anrot",
         description="Few-shot classification that stands up to attacks and noise: train, attack, measure.",
         epilog="Start with: anrot run    (a few minutes on two cores; then: anrot run --data FOLDER --preset laptop)",

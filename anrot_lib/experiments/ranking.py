@@ -48,7 +48,7 @@ def draw_episodes(part: Part, way: int, shot: int, tasks: int, queries: int = 5,
     """The episodes of `measure_few_shot_columns`. UserError if the classes do not suffice."""
     labels = part.labels.cpu().numpy()
     enough = np.flatnonzero(np.bincount(labels)[labels] >= shot + queries)  # classes of Stanford products may be small
-    return EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough).draw()
+    return EpisodeSampler(labels, way, shot, queries, tasks, seed=seed, rows=enough, split="test").draw()
 
 
 def measure_few_shot_columns(

@@ -26,6 +26,7 @@ from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
+from anrot_lib.fewshot.collapse import refuse_collapsed
 
 IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
 PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
@@ -246,6 +247,7 @@ class Evaluator:
         self._build_surrogate = build_surrogate
         self._surrogate: torch.nn.Module | None = None
         self._clean: Descriptions | None = None
+        refuse_collapsed(self.net, image_set, split, self.device)
 
     def describe_images(self, progress: Progress | None = None) -> Descriptions:
         """Descriptions of all unchanged images of the split."""

@@ -143,6 +143,8 @@ class FewShotTraining(ResumableTraining):
             seed=recipe.seed,
             rows=image_set.rows("train"),
             stream="training",
+            class_names=image_set.class_names,
+            split="train",
         )
         self.validation = EpisodeManifest.make(
             image_set, "val", protocol.way, protocol.shot, 10, budget.validation_tasks, recipe.seed

@@ -28,7 +28,7 @@ def measure_clean(
     return accuracies
 
 
-def describe_chance(accuracies: np.ndarray, way: int) -> str | None:
+def describe_chance(accuracies: np.ndarray, way: int, classes: str = "validation classes") -> str | None:
     """A sentence if accuracies (E,) of episodes are not above chance, by a one-sided t-test at 5 %.
 
     None for fewer than two episodes, too.
@@ -40,7 +40,7 @@ def describe_chance(accuracies: np.ndarray, way: int) -> str | None:
     if bound > chance:
         return None
     return (
-        f"the net is not above chance: {100 * accuracies.mean():.1f} % on {n} episodes of validation classes, where "
+        f"the net is not above chance: {100 * accuracies.mean():.1f} % on {n} episodes of {classes}, where "
         f"guessing has {100 * chance:.1f} %; train longer, or at a smaller learning rate"
     )
 

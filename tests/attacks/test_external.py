@@ -1,3 +1,4 @@
+import functools
 import sys
 
 import pytest
@@ -5,8 +6,10 @@ import torch
 from torch import nn
 
 from anrot_lib.attacks.external import run_external_attack, wrap_art_classifier
-from anrot_lib.attacks.gradient import pgd
+from anrot_lib.attacks.gradient import attack, fgsm, pgd
 from anrot_lib.core.errors import UserError
+from anrot_lib.data.episodes import EpisodeManifest
+from anrot_lib.fewshot.classifier import create_net
 
 
 @pytest.fixture
@@ -37,3 +40,29 @@ def test_any_attack_of_the_library_stays_in_our_threat_model(net):
     loss = nn.CrossEntropyLoss()
     net.eval()
     assert loss(net(points), labels) > loss(net(x), labels)
+
+
+@pytest.mark.parametrize("method", ["anrot", "mml", "easyfsl:PrototypicalNetworks"])
+@pytest.mark.parametrize("steps", [1, 5])
+def test_the_library_attacks_a_bound_net_in_several_steps_and_batches_as_we_do(method, steps, small_set):
+    """Its FGSM and PGD from the clean image, in batches of 4, end in the points of ours, in one batch."""
+    pytest.importorskip("art", reason="adversarial-robustness-toolbox is not installed")
+    from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
+
+    net = create_net("tiny", method).eval()
+    rows = EpisodeManifest.make(small_set, "test", 5, 2, 2, 1, seed=0).rows
+    episode = rows.to_episode(small_set)
+    bound = net.bind(episode.support[0].flatten(0, 1), episode.support_labels[0])
+    images, labels = episode.query[0], episode.labels[0]
+    if steps == 1:
+        threat = fgsm(8 / 255, "query")
+        make = functools.partial(FastGradientMethod, eps=8 / 255, batch_size=4)
+    else:
+        threat = pgd(8 / 255, steps, 2 / 255, 1, "query", random_start=False)
+        make = functools.partial(
+            ProjectedGradientDescent, eps=8 / 255, eps_step=2 / 255, max_iter=steps, batch_size=4, verbose=False
+        )
+    theirs = run_external_attack(make, bound, images, labels, threat)
+    ours = attack(bound, images, labels, threat, keep="last").images
+    same = (theirs - ours).abs() < 1e-5  # but for pixels whose gradient is 0 up to rounding
+    assert same.float().mean() > 0.99 and (ours - images).abs().max() > 7.9 / 255

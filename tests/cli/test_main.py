@@ -307,6 +307,10 @@ MISTAKES = {
     "foreign checkpoint": (("evaluate", "foreign.pt", *QUICK), r"foreign\.pt is not a checkpoint of this kit"),
     "predict": (("predict", "no.pt", "--support", ".", "--query", "."), r"there is no checkpoint .*no\.pt"),
     "share": (("train", *SHORT, "--clean", "-1"), r"shares must be at least 0 and not all 0, got .*-1"),
+    "out in a file": (
+        ("train", *SHORT, "--out", "net.pt/mine.pt"),
+        r"net\.pt/mine\.pt cannot be written: \S*net\.pt is no folder",
+    ),
     "no share": (("train", *SHORT, "--method", "cosine", "--clean", "0"), r"shares must be at least 0 and not all 0"),
     "endless share": (("train", *SHORT, "--clean", "inf"), r"shares must be at least 0"),
     "eps": (("run", *TINY, "--eps", "8"), r"eps is in units of the pixel range \[0, 1\], got 8; write k/255"),
@@ -321,8 +325,14 @@ MISTAKES = {
     "learning rate": (("train", *SHORT, "--learning-rate", "nan"), r"learning rate must be at least 0, got nan"),
     "augmentation": (("train", *SHORT, "--augment", "flop"), r"unknown augmentation 'flop'; choose from flip"),
     "one way": (("train", *SHORT, "--way", "1"), r"way must be at least 2, got 1"),
-    "too many ways": (("train", *SHORT, "--way", "17"), r"17-way episodes need at least 17 classes, found \d+"),
-    "training images": (("train", *SHORT, "--shot", "15"), r"24 images, but 15 shots and 10 queries need 25"),
+    "too many ways": (
+        ("train", *SHORT, "--way", "17"),
+        r"17-way episodes need at least 17 classes of the split 'train', found \d+ \('\d+-",
+    ),
+    "training images": (
+        ("train", *SHORT, "--shot", "15"),
+        r"class '\d+-.+' of the split 'train' has 24 images, but 15 shots and 10 queries need 25",
+    ),
     "test images": (("run", *TINY, "--shot", "12"), r"24 images, but 12 shots and 15 queries need 27"),
     "episodes": (("train", *SHORT, "--episodes", "0"), r"episodes must be at least 1, got 0"),
     "tasks": (("run", *TINY, "--tasks", "1"), r"attacked tasks must be at least 2, got 1"),
@@ -433,6 +443,7 @@ def test_an_overlapping_split_of_a_prepared_set_is_refused(anrot, home, small_se
         ("run", *TINY),
         ("run", "--preset", "smoke", *TINY, "--rows", "anrot", "prototypes"),
         ("train", *SHORT, "--method", "cosine"),
+        ("train", *SHORT, "--method", "cosine", "--out", "mine.pt"),
         ("evaluate", "net.pt", *QUICK),
     ],
     ids=lambda words: words[0],
@@ -447,6 +458,8 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(words, anrot, home, 
         assert re.search(said, done.out)
     else:
         assert re.search(r"together about [\d.]+ min, [\d.]+ GiB of memory", done.out)
+    if "--out" in words:
+        assert "the net would go to mine.pt" in done.out
     for row in {"anrot", "prototypes", "cosine"} & set(words):
         found = re.search(rf"^{row} +training about [\d.]+ min(, testing at most)?", done.out, re.MULTILINE)
         assert bool(found[1]) == (words[0] == "run"), "training alone tests nothing"
@@ -477,7 +490,7 @@ def test_a_dry_run_of_prepare_looks_at_a_folder_and_of_run_prepares_none(anrot, 
     before = files(home)
     done = anrot("prepare", tmp_path / "shop", "--size", "16", "--dry-run")
     assert done.code == 0 and files(home) == before
-    assert re.search(r"24 images of 16 px: about 0\.0 min to decode, .*; 0\.00 GiB on disk", done.out)
+    assert re.search(r"24 images of 16 px: about 0\.\d+ min to decode, .*; 0\.00 GiB on disk", done.out)
     done = anrot("run", "--data", tmp_path / "shop", "--size", "16", "--dry-run")
     assert done.code == 2 and files(home) == before
     assert re.search(
@@ -564,6 +577,26 @@ def test_the_printed_accuracy_is_of_the_net_that_is_written(anrot, home, monkeyp
     monkeypatch.setattr(rows, "train_row", lambda *_: (None, about, home / "net.pt"))
     done = anrot("train", *SHORT, "--method", "cosine")
     assert done.code == 0 and "clean 75.0 % on the validation classes" in done.out and "net of step 2" in done.out
+
+
+@pytest.mark.parametrize("words", [("\x1b[31mrun",), ("train", "--\x1b[31mred"), ("train", "--seed", "\x1b[31m")])
+def test_what_was_typed_does_not_command_the_terminal(words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main.main(words)
+    printed = capsys.readouterr().err
+    assert stopped.value.code == 2 and "\\x1b[31m" in printed and "\x1b" not in printed
+
+
+def test_a_net_at_chance_on_the_test_classes_is_said_to_be(anrot, home):
+    fog = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), np.uint8)  # there is nothing to tell apart
+    parts = {"train": range(5), "val": range(5, 10), "test": range(10, 15)}
+    image_set = build_image_set("fog", fog, np.arange(300) % 15, [f"fog{k}" for k in range(15)], parts)
+    image_sets.save(image_set, paths.packed_dir() / "fog")
+    for data in ("small", "fog"):
+        done = anrot("evaluate", home / "net.pt", *QUICK, "--data", data, "--columns", "clean")
+        assert done.code == 0, done.err
+        assert ("not above chance" in done.out) == (data == "fog")
+    assert "episodes of test classes, where guessing has 20.0 %" in done.out
 
 
 def test_a_run_writes_records_and_a_figure_and_is_not_repeated(anrot, home, monkeypatch):

@@ -1,5 +1,7 @@
 """A net is never tested on what it was trained on, unnoticed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,15 @@ def test_another_split_of_the_same_images_is_refused_with_numbers_and_names():
         check_unseen(origin, other)
     seen = check_unseen(origin, other, allow_seen=True)
     assert seen and (len(seen.trained), len(seen.selected), seen.images) == (3, 1, 16)
+
+
+def test_a_set_that_was_split_anew_is_not_recommended_to_its_own_net():
+    origin = describe_origin(make())
+    other = make(split={"train": (5, 6), "val": (4,), "test": (0, 1, 2, 3)})
+    with pytest.raises(UserError, match="; test it on other classes, or"):
+        check_unseen(origin, other)
+    with pytest.raises(UserError, match=f"; test it on '{origin.data}' or on other classes"):
+        check_unseen(origin, replace(other, name="another"))
 
 
 def test_the_same_images_under_other_names_are_found_by_their_pixels():

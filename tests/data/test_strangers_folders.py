@@ -164,7 +164,7 @@ def test_tiny_imagenet_is_read_with_its_annotations(tmp_path):
     assert {(i.class_name, i.file) for i in listed.items if i.split == "val"} == {
         (f"n0{k % 4 + 1}", f"val/images/val_{k}.JPEG") for k in range(8)
     }
-    assert "test holds images without classes" in listed.summary
+    assert "images without classes in test were passed over" in listed.summary
     with pytest.raises(UserError, match="train and val share 4 classes"):
         prepare(tmp_path / "tiny-imagenet-200", size=8, out=tmp_path / "out")
     drawn = prepare(tmp_path / "tiny-imagenet-200", size=8, split="random", out=tmp_path / "out")
@@ -419,6 +419,8 @@ def test_lists_of_classes_tables_and_json_are_read_too(tmp_path, kind):
         ("shop_test.xlsx", "PK"),
         ("train_split.csv", "0\n1\n2\n"),
         ("test.csv", "filename,notes\n0.png,blurred\n"),
+        ("list.csv", "bild,art,teil\n0.png,kind0,train\n1.png,kind1,val\n0.png,kind2,test\n"),
+        ("bilder.txt", "0.png;kind0;gut;training\n1.png;kind1;gut;training\n0.png;kind2;schlecht;testing\n"),
     ],
 )
 def test_a_split_file_that_is_not_understood_is_named_with_the_split_that_would_be_drawn(tmp_path, name, text):
@@ -439,6 +441,15 @@ def test_a_csv_that_is_no_list_is_said_to_be_passed_over(tmp_path):
     (tmp_path / "prices.csv").write_text("fruit,price\nkaki,2\n")
     listed = layouts.read(tmp_path)
     assert listed.layout == "folders" and "prices.csv was not understood as a list of images" in listed.summary
+
+
+@pytest.mark.parametrize("place", ["", "images"])
+def test_a_table_that_is_not_understood_is_named_where_its_classes_are_missed(tmp_path, place):
+    for k in range(6):
+        picture(tmp_path / place / f"{k}.png")
+    (tmp_path / "list.csv").write_text("a;b\n" + "".join(f"{k};kind{k // 2}\n" for k in range(6)))
+    with pytest.raises(UserError, match=r"list\.csv was not understood as a list of images$"):
+        prepare(tmp_path, size=8, out=tmp_path.parent / f"{tmp_path.name}-out")
 
 
 def test_bare_names_are_found_wherever_they_lie_if_only_one_file_is_called_so(tmp_path):

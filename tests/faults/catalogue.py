@@ -47,6 +47,13 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "core/trees.py": [
         ("t.index_select(0, rows) if t.ndim", "t.index_select(0, rows - rows + rows[0]) if t.ndim", "attacks/test_episode.py::test_rows_are_picked_through_a_whole_pytree"),
     ],
+    "fewshot/collapse.py": [
+        ("(logits[:, :1], logits[..., :1])", "(logits[:, :1] + 1,)", "fewshot/test_refusals.py::test_a_net_that_answers_alike_whatever_it_sees_is_refused"),
+        ("any(alike)", "not any(alike)", "fewshot/test_refusals.py::test_a_net_that_answers_alike_whatever_it_sees_is_refused"),
+    ],
+    "data/readers/tables.py": [
+        ("len(parts) > 1 and None not in parts", "len(parts) > 3", "data/test_strangers_folders.py::test_a_split_file_that_is_not_understood_is_named_with_the_split_that_would_be_drawn"),
+    ],
     "data/episodes.py": [
         ("rows[..., : self.n_shot], rows[..., self.n_shot :]", "rows[..., : self.n_shot], rows[..., : self.n_query]", "data/test_episodes.py::test_every_task_is_well_formed"),
         ("bits.advance(start * stride)", "bits.advance(start // BLOCK * BLOCK * stride)", "data/test_episodes.py::test_a_slice_of_the_draw_is_the_draw_of_the_slice"),
@@ -121,6 +128,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('if mode == "quarantine" else np.empty(0, np.int64)', 'if mode == "other" else np.empty(0, np.int64)', "data/test_guard.py::test_a_copy_across_splits_is_an_error_that_names_both_images"),
     ],
     "data/leakage/seen.py": [
+        ('"" if origin.data == image_set.name else', '"" if origin.data else', "data/test_seen.py::test_a_set_that_was_split_anew_is_not_recommended_to_its_own_net"),
         ('for split in ("train", "val") if split', 'for split in ("train",) if split', "data/test_seen.py::test_another_split_of_the_same_images_is_refused_with_numbers_and_names"),
         ("if seen and not allow_seen:", "if not allow_seen and seen.trained:", "data/test_seen.py::test_a_net_is_refused_on_the_classes_that_only_selected_it"),
         ("np.isin(digest_rows(image_set.images, rows), origin.images).sum()", "0", "data/test_seen.py::test_another_split_of_the_same_images_is_refused_with_numbers_and_names"),

@@ -42,6 +42,20 @@ def test_a_checkpoint_with_broken_weights_is_refused(small_net, tmp_path):
         nets.load_net(tmp_path / "net.pt")
 
 
+@pytest.mark.parametrize("method", ["prototypes", "cosine", "anrot", "mml", "dn4", "easyfsl:SimpleShot"])
+@pytest.mark.parametrize("question", ["clean", "attacked"])
+def test_a_net_that_answers_alike_whatever_it_sees_is_refused(method, question, small_set, rows):
+    """Clean, and under attack alone: it has no gradient, so that no attack would lower its chance."""
+    net = create_net("tiny", method).eval()
+    evaluator = Evaluator(net, small_set)  # untrained, which is no collapse
+    assert len(evaluator.count_clean(rows) if question == "clean" else evaluator.count_attacked(rows, STRONG, 0)) == 4
+    with torch.no_grad():
+        for weight in net.backbone.parameters():
+            weight.zero_()
+    with pytest.raises(UserError, match="same logits whatever image"):
+        Evaluator(net, small_set)
+
+
 def test_a_net_in_train_mode_is_refused(small_net, small_set, rows):
     with pytest.raises(UserError, match=r"train mode.*net\.eval\(\)"):
         count_clean(small_net.train(), small_set, rows)

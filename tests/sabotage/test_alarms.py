@@ -21,6 +21,7 @@ def test_a_net_at_chance_is_said_to_be_and_one_above_is_not():
     rng = np.random.default_rng(0)
     assert describe_chance(rng.normal(0.2, 0.05, 50), 5).startswith("the net is not above chance")
     assert describe_chance(rng.normal(0.5, 0.05, 50), 5) is None
+    assert "on 50 episodes of test classes, where" in describe_chance(rng.normal(0.2, 0.05, 50), 5, "test classes")
 
 
 def test_a_learning_rate_of_a_thousand_stops_or_alarms(small_set, small_budget):

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -124,9 +125,12 @@ def read_pause(arguments: argparse.Namespace) -> Callable[[], bool]:
 
 
 def check_out(path: Path | None) -> None:
-    """UserError if a net must not be written to a path: it is a folder, or a file that is not a net."""
+    """UserError if a net must not or cannot be written to a path: a folder, a file that is not a net, no right to."""
     if path is None:
         return
+    place = next(parent for parent in path.absolute().parents if parent.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"--out {path} cannot be written: {place} is no folder that may be written to; name another")
     if path.is_dir():
         raise UserError(f"--out {path} is a folder; name a file, such as {path / 'net.pt'}")
     if path.exists():

@@ -31,6 +31,7 @@ from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.fewshot.row_names import name_row
+from anrot_lib.fewshot.validation import describe_chance
 from anrot_lib.records import results
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.schema import check_training
@@ -100,8 +101,12 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(f"records: {shorten(setting.folder)}   checkpoints: {shorten(setting.work)}   {seconds:.0f} s")
 
 
-def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1) -> int:
-    """Print what a run would do and how long it takes. tests: in how many settings each net is tested."""
+def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1, out: Path | None = None) -> int:
+    """Print what a run would do and how long it takes.
+
+    tests  in how many settings each net is tested.
+    out    the file for the net, where it is not among the checkpoints.
+    """
     estimate = estimate_run(setting, recipes, tests > 0)
     estimate = replace(estimate, test=estimate.test * tests)
     if estimate.pretraining:
@@ -111,9 +116,8 @@ def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1) -> 
     for row, seconds in estimate.training.items():
         testing = f", testing at most about {format_minutes(estimate.test)}" if tests else ""
         print(f"{row:14s} training about {format_minutes(seconds)}{testing}")
-    target = (
-        f"records would go to {shorten(setting.folder)}" if tests else f"the net would go to {shorten(setting.work)}"
-    )
+    where = shorten(setting.folder if tests else out or setting.work)
+    target = f"{'records' if tests else 'the net'} would go to {where}"
     print(f"together about {format_minutes(estimate.total)}{describe_memory()}; {target}")
     return 0
 
@@ -125,7 +129,7 @@ def train(arguments: argparse.Namespace) -> int:
     recipe = read_recipe(arguments, get_method(options.method).recipe)
     setting = open_setting(arguments)
     if read_options(RunOptions, arguments).dry_run:
-        return print_plan(setting, {options.method: recipe}, tests=0)
+        return print_plan(setting, {options.method: recipe}, tests=0, out=options.out)
     row = f"{options.method.replace(':', '-')}-{make_key(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if options.out is not None:
@@ -192,6 +196,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     table = tables.format_text([tables.title_row(record), "accuracy, %", "episodes"], lines)
     bounds = tables.explain_bounds(record["columns"].values())
     print(f"\n{table}\n\n{tables.write_caption(record)}{bounds}")
+    clean = record["columns"].get("clean")
+    if clean and (alarm := describe_chance(results.compute_accuracies(clean), setting.protocol.way, "test classes")):
+        print(alarm)
     print(f"record: {shorten(file)}")
     return 0
 

@@ -147,9 +147,9 @@ def check_unseen(
     seen = find_seen(origin, image_set)
     if seen and not allow_seen:
         choice = "" if allow_seen is None else ", or allow it (--allow-seen, allow_seen=True) and have it marked"
+        place = "" if origin.data == image_set.name else f"on {origin.data!r} or "  # a set of this name, split anew
         raise UserError(
-            f"{what} knows the test classes of {image_set.name!r}: {seen}; test it on {origin.data!r} or on other "
-            f"classes{choice}"
+            f"{what} knows the test classes of {image_set.name!r}: {seen}; test it {place}on other classes{choice}"
         )
     return seen
 

@@ -27,20 +27,25 @@ def choose(source: Source, split: str, seed: int) -> SplitChoice:
     "auto": the split that the source's folders, csv or pickles say; else the published split whose
     classes are exactly those of the source (CIFAR-FS for CIFAR-100); else a random one.
     Turned copies of a class (Omniglot) follow the class. Raises UserError for a split that does not
-    fit the classes, and for stored splits that share a class.
+    fit the classes, for too few classes, and for stored splits that share a class; it names a table that was not
+    understood as a list of images.
     """
+    try:
+        choice = _choose(source, split, seed)
+    except UserError as error:
+        raise UserError(f"{error}{'' if source.unread else source.not_understood}") from None
+    return choice._replace(classes=_add_turned(source, choice.classes))
+
+
+def _choose(source: Source, split: str, seed: int) -> SplitChoice:
     if split not in CHOICES:
         raise UserError(f"unknown split {split!r}; choose one of {', '.join(CHOICES)}")
     base = tuple(sorted({item.class_name for item in source.items if not item.turn}))
     if split == "auto":
-        choice = _automatic(source, base, seed)
-    elif split == "folders":
-        choice = _stored(source, base)
-    elif split == "random":
-        choice = _random(base, seed)
-    else:
-        choice = _published(base, split)
-    return choice._replace(classes=_add_turned(source, choice.classes))
+        return _automatic(source, base, seed)
+    if split == "folders":
+        return _stored(source, base)
+    return _random(base, seed) if split == "random" else _published(base, split)
 
 
 def _automatic(source: Source, base: Sequence[str], seed: int) -> SplitChoice:

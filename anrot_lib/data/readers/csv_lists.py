@@ -11,7 +11,15 @@ from anrot_lib.data.readers.class_folders import refuse_twins
 from anrot_lib.data.readers.folders import list_classes, unwrap
 from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, walk
 from anrot_lib.data.readers.split_names import name_parts, read_list_part
-from anrot_lib.data.readers.tables import SUFFIXES, Entry, find_by_header, find_columns, read_entries, read_table
+from anrot_lib.data.readers.tables import (
+    SUFFIXES,
+    Entry,
+    find_by_header,
+    find_columns,
+    has_parts,
+    read_entries,
+    read_table,
+)
 
 FOLDERS = {
     "split",
@@ -43,8 +51,13 @@ class ImageLists(NamedTuple):
 
     @property
     def unread_split(self) -> dict[Path, str]:
-        """Lists that are called like a split and were not understood, with the reason."""
-        return {path: why for path, why in self.unread.items() if _is_split_list(path)}
+        """Lists that are called like a split or hold one, and were not understood, with the reason."""
+        return {path: why for path, why in self.unread.items() if _is_split_list(path) or has_parts(path)}
+
+    def describe_unread(self) -> str:
+        """The end of a sentence that names what was not understood; "" for nothing."""
+        names = ", ".join(path.name for path in self.unread)
+        return f"; {names} was not understood as a list of images" if names else ""
 
 
 def find_lists(folder: Path) -> ImageLists:
@@ -72,7 +85,7 @@ def _understood(place: Path, root: Path, unread: dict[Path, str]) -> list[Path]:
     """The lists of images right in a folder; reasons why others are none are added to `unread`."""
     files = sorted(p for p in place.iterdir() if p.suffix.lower() in (*SUFFIXES, *OTHER_FORMS) and p.is_file())
     reasons = {path: why for path in files if (why := _fault(path, root))}
-    unread |= {p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in TABLES}
+    unread |= {p: why for p, why in reasons.items() if _is_split_list(p) or p.suffix.lower() in TABLES or has_parts(p)}
     return [path for path in files if path not in reasons]
 
 

@@ -190,7 +190,7 @@ def read_split_folders(folder: Path) -> Source:
         ignored += listing.ignored
     what = f"folders {', '.join(path.name for path in parts.values())} with a folder for each class"
     if unlabelled:
-        what += f"; {', '.join(unlabelled)} holds images without classes, which were passed over"
+        what += f"; images without classes in {', '.join(unlabelled)} were passed over"
     if beside := [path.name for path in list_subfolders(folder) if path not in parts.values()]:
         what += f"; passed over beside them: {', '.join(beside[:8])}"
     return _source(folder, "split-folders", what, Listing(items, ignored))

@@ -62,7 +62,8 @@ class Source:
     ignored: tuple[str, ...] = ()  # files that are no images, by name
     level_names: tuple[str, ...] = ()
     channels: int = 3
-    unread: tuple[str, ...] = ()  # lists that are called like a split and were not understood, with the reason
+    unread: tuple[str, ...] = ()  # lists that are called like a split or hold one, and were not understood: the reasons
+    not_understood: str = ""  # the end of a sentence that names these and other tables
     open: Callable[[Item], bytes | np.ndarray] = read_file  # encoded bytes, or pixels (H, W[, C])
 
     def close(self) -> None:

@@ -85,13 +85,14 @@ def _read_recognised(folder: Path) -> Source:
         below = inside[0]
     if layout != "folders":
         return LAYOUTS[layout][0](place)
-    listed = read_class_folders(folder)
     lists = find_lists(folder)
-    summary = listed.summary
-    if lists.unread:
-        names = ", ".join(path.name for path in lists.unread)
-        summary += f"; {names} was not understood as a list of images, and was passed over"
-    return replace(listed, unread=tuple(lists.unread_split.values()), summary=summary)
+    not_understood = lists.describe_unread()
+    try:
+        listed = read_class_folders(folder)
+    except UserError as error:
+        raise UserError(f"{error}{not_understood}") from None
+    summary = listed.summary + (f"{not_understood}, and was passed over" if not_understood else "")
+    return replace(listed, unread=tuple(lists.unread_split.values()), not_understood=not_understood, summary=summary)
 
 
 def detect(folder: Path) -> str:

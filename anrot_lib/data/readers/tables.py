@@ -115,6 +115,19 @@ def find_columns(table: Table, path: Path) -> dict[str, int]:
     raise UserError(f"{path} has no column {missing!r}; it needs filename and label")
 
 
+def has_parts(path: Path) -> bool:
+    """Whether a column of a table names parts of a split, whatever the table and the column are called."""
+    if path.suffix.lower() not in SUFFIXES or path.suffix.lower() == ".json":
+        return False
+    try:
+        rows = read_table(path).rows
+    except UserError:
+        return False
+    width = min((len(row) for _, row in rows), default=0)
+    columns = [{read_part(row[c]) for _, row in rows[1:]} for c in range(width)]  # the first may be a header
+    return width > 1 and any(len(parts) > 1 and None not in parts for parts in columns)
+
+
 def find_by_header(header: list[str]) -> dict[str, int]:
     """{file, label or split: number of its column} by the names of the columns."""
     columns = {}
