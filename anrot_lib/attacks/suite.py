@@ -156,17 +156,22 @@ def count_by_suite(
     threat: ThreatModel,
     generator: torch.Generator,
     max_images: int | None = None,
+    keep: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """Right queries (E,) of each episode under the worst attack of a suite on what `threat.target` names.
 
     query    the worst case query by query.
     support  poisoned support sets by fixed and by adaptive steps; of each episode the one with the fewest right.
     both     both kinds of poisoned sets with their queries, and then the suite on those queries that are still right.
+    keep     of target "query" only: called with the queries (E, n, C, H, W) of the worst case.
     """
     way = episode.mask.shape[1]
     attacks = list_attacks(suite, threat.eps, way, threat.norm, threat.restarts)
     if threat.target == "query":
-        return attack_queries_by_suite(net, episode, attacks, generator, max_images).right.sum(1)
+        case = attack_queries_by_suite(net, episode, attacks, generator, max_images)
+        if keep is not None:
+            keep(case.images)
+        return case.right.sum(1)
     steps = LENGTHS[suite][0]
     fewest = None
     for rule in ("fixed", "adaptive"):

@@ -20,10 +20,11 @@ from anrot_lib.core.resumable import Paused
 from anrot_lib.data.corruptions import SEVERITIES, STRENGTHS
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.experiments.stored import ImageStore
 from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.corrupted import count_corrupted
-from anrot_lib.fewshot.evaluation import Evaluator, make_noise_change
+from anrot_lib.fewshot.evaluation import Evaluator, Keep, make_noise_change
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.records.journal import Journal
@@ -98,13 +99,23 @@ def select_columns(setting: Setting, clean_tasks: int | None = None) -> list[Col
     return usual + list_suite_columns(setting)
 
 
+def choose_stored(setting: Setting) -> Column | None:
+    """The column whose adversarial queries a setting stores: of its suite, else of PGD; None if it stores none."""
+    strong = make_pgd(setting.protocol).name
+    columns = [c for c in select_columns(setting) if c.suite or c.name == strong]
+    columns = [c for c in columns if c.threat and c.threat.target == "query"]
+    return columns[-1] if setting.stores and columns else None
+
+
 def check_asked(setting: Setting) -> None:
-    """UserError if a column that the setting asks for does not exist."""
+    """UserError if a column that the setting asks for, or whose images it stores, does not exist."""
     names = [column.name for column in list_columns(setting.protocol, setting.budget)]
     for words in setting.columns or ():
         if not any(replace(setting, columns=(words,)).asks(name) for name in names):
             known = ", ".join(sorted({name.split()[0].rstrip(",") for name in names}))
             raise UserError(f"unknown column {words!r}; choose from {known}, or a whole name such as {names[2]!r}")
+    if setting.stores and choose_stored(setting) is None:
+        raise UserError("--store keeps the adversarial queries of PGD or of --attacks, and neither is measured here")
 
 
 def evaluate_row(
@@ -129,13 +140,14 @@ def evaluate_row(
         net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen, setting.split
     )
     costs = {column.name: count_passes(setting, column) for column in columns}
-    start = 0
+    stored, start = choose_stored(setting), 0
     with setting.progress(f"test {row}", sum(costs.values())) as bar:
         for column in columns:
             bar(start, {"column": column.name})
             end = start + costs[column.name]
             within = partial(_show_within, bar, start, end)
-            values[column.name] = _test_column(setting, evaluator, manifest, column, journal, within)
+            store = ImageStore(setting, row, column.name, manifest, journal_key) if column == stored else None
+            values[column.name] = _test_column(setting, evaluator, manifest, column, journal, within, store)
             start = end
         bar(start, {})
     return values
@@ -166,6 +178,7 @@ def _test_column(
     column: Column,
     journal: Journal,
     progress: Callable[[int], None],
+    store: ImageStore | None = None,
 ) -> ColumnRecord:
     rows = manifest.rows[: column.tasks].with_queries(column.query)
     if column.corrupted:
@@ -174,9 +187,10 @@ def _test_column(
     seconds = 0.0
     for start, part in _split_tasks(rows, column):
         key = f"{column.name} / {start}"
-        if key not in journal:
+        if key not in journal or (store is not None and not store.has(start, part)):
             started = time.perf_counter()
-            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress)
+            keep = None if store is None else store.keep(start, part)
+            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep)
             journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
             if setting.pause():
                 raise Paused
@@ -184,6 +198,8 @@ def _test_column(
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]
     about: ColumnAbout = {}
+    if store is not None:
+        about["images"] = store.join([start for start, _ in _split_tasks(rows, column)], rows.query.size)
     if column.threat is not None:
         about["threat"] = describe_threat(column.threat)
         if column.threat.target != "query":
@@ -250,15 +266,16 @@ def _count_correct(
     seed: int,
     start: int,
     progress: Callable[[int], None] = lambda done: None,
+    keep: Keep = None,
 ) -> np.ndarray:
     """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
     images_done = accumulate(progress)
     if column.surrogate and column.threat is not None:
         return evaluator.count_transferred(rows, column.threat, seed, images_done)
     if column.suite and column.threat is not None:
-        return evaluator.count_worst(rows, column.suite, column.threat, seed, start)
+        return evaluator.count_worst(rows, column.suite, column.threat, seed, start, keep)
     if column.threat is not None and column.threat.eps > 0:
-        return evaluator.count_attacked(rows, column.threat, seed, start)
+        return evaluator.count_attacked(rows, column.threat, seed, start, keep)
     if column.sigma is not None:
         return evaluator.count_changed(rows, make_noise_change(column.sigma, seed), progress=images_done)
     return evaluator.count_clean(rows, images_done)

@@ -11,8 +11,9 @@ from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen
-from anrot_lib.experiments.columns import evaluate_row, list_left_out, select_columns
+from anrot_lib.experiments.columns import choose_stored, evaluate_row, list_left_out, select_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
+from anrot_lib.experiments.stored import has_images
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method
@@ -149,6 +150,8 @@ def finish_row(
     former = find_record(path, setting, recipe, manifest, trained)
     check_former(path, setting, recipe, trained.get("checkpoint"))
     kept = {} if former is None else get_current_columns(former)
+    if (stored := choose_stored(setting)) and not has_images(setting, row, stored.name, kept.get(stored.name)):
+        kept.pop(stored.name, None)
     left_out = {} if former is None else former.get("left_out", {})
     wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept and c.name not in left_out]
     if former is not None and not wanted:

@@ -34,6 +34,7 @@ EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
 Progress = Callable[[int], None]  # called with the number of images of each pass
+Keep = Callable[[Tensor], None] | None  # called with the adversarial queries (E, n, C, H, W)
 Device = torch.device | str
 
 
@@ -190,13 +191,14 @@ def count_attacked(
     seed: int,
     device: Device = "cpu",
     first_task: int = 0,
+    keep: Keep = None,
 ) -> np.ndarray:
     """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
 
     A query counts as correct only if no candidate beat it, the clean image among them.
 
     `first_task` numbers the tasks for the attack's random stream: the counts of tasks 20..39 come out the same
-    whether they are asked for alone or the caller goes through all tasks in blocks of 20.
+    whether they are asked for alone or the caller goes through all tasks in blocks of 20. `keep` gets the queries.
     """
     check_eval(net)
     episode = rows.to_episode(image_set, device)
@@ -205,13 +207,13 @@ def count_attacked(
     if threat.target == "query":
         with frozen(net), torch.no_grad():
             model = fit_support(net, episode, max_images)
-        dependent = net.head.batch_dependent
-        stop = None if dependent else "beaten"
+        stop = None if net.head.batch_dependent else "beaten"
         ascent = attack_queries(
             net, model, episode.query, episode.labels, threat, generator, stop=stop, keep="best", max_images=max_images
         )
-        if not dependent:
-            assert ascent.beaten is not None, "a search that stops at beaten queries says which they are"
+        if keep is not None:
+            keep(ascent.images)
+        if ascent.beaten is not None:
             return (~ascent.beaten).sum(1).cpu().numpy()
         with torch.no_grad():
             logits = net.head.score(model, encode(net, ascent.images, max_images)).logits
@@ -282,15 +284,17 @@ class Evaluator:
         """Correct queries of each task (E,), with the queries changed by the surrogate's attack."""
         return self.count_changed(rows, make_transfer_change(self.get_surrogate(), threat, seed), progress=progress)
 
-    def count_attacked(self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0) -> np.ndarray:
+    def count_attacked(
+        self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0, keep: Keep = None
+    ) -> np.ndarray:
         """Correct queries of each task (E,) under a white-box attack; see the function `count_attacked`."""
-        return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task)
+        return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task, keep)
 
     def count_worst(
-        self, rows: EpisodeRows, suite: str, threat: ThreatModel, seed: int, first_task: int = 0
+        self, rows: EpisodeRows, suite: str, threat: ThreatModel, seed: int, first_task: int = 0, keep: Keep = None
     ) -> np.ndarray:
         """Correct queries of each task (E,) under the worst attack of a suite; see `attacks.suite.count_by_suite`."""
         episode = rows.to_episode(self.image_set, self.device)
         generator = randomness.make_generator(seed, f"attack/{suite}/{threat.name}/{first_task}")
         max_images = count_images_per_pass(episode.query.shape[-1], self.device)
-        return count_by_suite(self.net, episode, suite, threat, generator, max_images).cpu().numpy()
+        return count_by_suite(self.net, episode, suite, threat, generator, max_images, keep).cpu().numpy()

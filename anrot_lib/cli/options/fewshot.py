@@ -45,6 +45,9 @@ class ColumnOptions:
     corruptions: Annotated[
         bool, Option("fifteen kinds of common corruptions in five severities, on queries, support images and both")
     ] = False
+    store: Annotated[
+        bool, Option("write the adversarial queries of --attacks, or else of PGD, to a file for anrot rescore")
+    ] = False
     half_width: Annotated[
         float | None,
         Option("test on as many clean episodes as a 95 % interval of this half-width takes", metavar="POINTS"),
