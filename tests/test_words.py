@@ -25,8 +25,8 @@ download draw embed encode escape estimate evaluate explain explore extract extr
 fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
 map mark match matches maximise measure mine name normalise note number open pack parse perturb pick plan pool predict
 prepare pretrain print publish pull push quantise quarantine read recompute redraw reduce refresh refuse
-register remove render repeat report resolve retrieve round run save scale score screen select set shorten show sort
-split start step store summarise take test time title track train transfer unpack unwrap use validate verify
+register remove render repeat report rescore resolve retrieve round run save scale score screen select set shorten show
+sort split start step store summarise take test time title track train transfer unpack unwrap use validate verify
 walk weigh wrap write
 """.split()  # noqa: SIM905  # read as lines, not as 130 strings
 # Nouns by custom: quantities and attacks by the names that formulas and papers have for them, commands by their words

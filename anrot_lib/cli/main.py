@@ -21,6 +21,7 @@ VERBS = (
     *fewshot.VERBS,
     fewshot.CARD,
     CERTIFY,
+    fewshot.RESCORE,
     PREPARE,
     fewshot.RECIPES_VERB,
     fewshot.LEVELS,

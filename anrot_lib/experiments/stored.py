@@ -17,7 +17,7 @@ from anrot_lib.experiments.setting import Setting
 from anrot_lib.records.parts import ColumnRecord
 
 
-def locate_images(setting: Setting, row: str, column: str) -> Path:
+def find_images(setting: Setting, row: str, column: str) -> Path:
     """Where the adversarial queries of a column are stored; not among the records, for they are images of the set."""
     words = column.replace("/", "-").replace(" ", "-")
     return setting.work / f"{make_file_stem(row)}-{make_file_stem(words)}{ENDING}"
@@ -25,7 +25,7 @@ def locate_images(setting: Setting, row: str, column: str) -> Path:
 
 def has_images(setting: Setting, row: str, name: str, column: ColumnRecord | None) -> bool:
     """Whether the file of a column's adversarial queries is there as its record says."""
-    path = locate_images(setting, row, name)
+    path = find_images(setting, row, name)
     return column is not None and "images" in column and path.is_file() and sha256(path) == column["images"]
 
 
@@ -36,7 +36,7 @@ class ImageStore:
     """
 
     def __init__(self, setting: Setting, row: str, column: str, manifest: EpisodeManifest, net: str):
-        self.path = locate_images(setting, row, column)
+        self.path = find_images(setting, row, column)
         self.parts = self.path.with_suffix(".parts")
         image_set, protocol = setting.image_set, setting.protocol
         self.about: ImagesAbout = make_about(

@@ -228,3 +228,12 @@ class PoisonAttackRecord(TypedDict):
     replaced: int
     one_class: TurnedRecord
     every_class: TurnedRecord
+
+
+class ChallengerRecord(TypedDict):
+    """A file of adversarial images: its hash, what it says made them, and the ball that all were found to lie in."""
+
+    sha256: Hash
+    attack: str
+    norm: str
+    eps: float

@@ -174,6 +174,27 @@ class PoisoningRecord(CertificateHead):
 
 
 @with_config(EXACT)
+class RescoreRecord(_Head):
+    """Whether a row falls: a challenger's adversarial queries, scored on the episodes of a recorded column."""
+
+    kind: Literal["rescore"]
+    row: str
+    data: parts.DataRecord
+    manifest: parts.ManifestRecord
+    net: measures.NetRecord
+    images: measures.ChallengerRecord
+    column: str  # of the record that was challenged
+    tasks: Annotated[list[int], Field(min_length=2)]
+    columns: dict[Literal["clean", "recorded", "challenged"], parts.ColumnRecord]
+    difference: measures.IntervalRecord  # challenged - recorded, paired, in points
+    ties: int  # queries right or wrong by rounding alone; they count as right
+    from_record: bool  # whether they are the images that the column itself names
+    falls: bool
+    seconds: float
+    seen: NotRequired[measures.SeenRecord]
+
+
+@with_config(EXACT)
 class TimingRecord(_Head):
     """Seconds of variants measured in turn. Only ratios within one record mean anything."""
 
@@ -192,6 +213,7 @@ Record: TypeAlias = (
     | CardRecord
     | SmoothingRecord
     | PoisoningRecord
+    | RescoreRecord
     | TimingRecord
 )
 KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}

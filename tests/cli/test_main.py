@@ -33,6 +33,8 @@ VERBS = (
     "train",
     "evaluate",
     "predict",
+    "card",
+    "rescore",
     "prepare",
     "recipes",
     "levels",

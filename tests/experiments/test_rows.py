@@ -39,9 +39,9 @@ def counted(monkeypatch):
     seen = []
     real = testing._count_correct
 
-    def counts(evaluator, rows, column, seed, start, progress):
+    def counts(evaluator, rows, column, seed, start, *rest):
         seen.append((column.name, start))
-        return real(evaluator, rows, column, seed, start, progress)
+        return real(evaluator, rows, column, seed, start, *rest)
 
     monkeypatch.setattr(testing, "_count_correct", counts)
     return seen
@@ -184,7 +184,7 @@ def test_attacked_columns_go_in_parts_that_name_their_first_task(setting, small_
     streams, real = [], evaluation.count_attacked
 
     def count_attacked(*arguments):
-        streams.append(arguments[-1])
+        streams.append(arguments[6])
         return real(*arguments)
 
     monkeypatch.setattr(evaluation, "count_attacked", count_attacked)

@@ -69,6 +69,17 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
+class RescoreOptions:
+    checkpoint: Annotated[Path, Option("file of a trained net", positional=True)]
+    images: Annotated[
+        Path, Option("file of adversarial queries, such as anrot evaluate --store writes", positional=True)
+    ]
+    record: Annotated[
+        Path | None, Option("record of the net (default: the one in data/results or data/runs with its hash)")
+    ] = None
+
+
+@dataclass(frozen=True)
 class PredictOptions:
     checkpoint: Annotated[Path, Option("file of a trained net", positional=True)]
     support: Annotated[Path, Option("a folder with one folder of example photos for each class", metavar="FOLDER")]
@@ -141,6 +152,11 @@ def _add_card(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser, "preset", "device", "tag", "reference", precision=False)
 
 
+def _add_rescore(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, RescoreOptions)
+    add_run_options(parser, "device", "reference", precision=False)
+
+
 def _add_recipes(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser)
     group = parser.add_argument_group("study")
@@ -208,6 +224,15 @@ CARD = Verb(
     _add_card,
     "Checks of one net: gradients of zero, more restarts and steps, larger radii, a search without gradients, a "
     "surrogate's attack, and whether a query is classified alone as beside others.",
+)
+RESCORE = Verb(
+    "rescore",
+    "does a row fall? score a challenger's adversarial images",
+    "anrot rescore mine.pt theirs.safetensors",
+    "rescore.rescore",
+    _add_rescore,
+    "Every image is checked against the threat model of the record, and scored one episode at a time by the net as it "
+    "is stored. The row falls if fewer queries are right than its record says.",
 )
 RECIPES_VERB = Verb(
     "recipes",
