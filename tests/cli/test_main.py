@@ -35,6 +35,7 @@ VERBS = (
     "predict",
     "card",
     "rescore",
+    "certify",
     "prepare",
     "recipes",
     "levels",
@@ -866,3 +867,26 @@ def test_a_card_is_made_of_a_net(anrot, home):
     assert done.code == 0 and "no gradient at" in done.out and "the card is" in done.out
     (file,) = paths.runs_dir().rglob("*-card.json")
     assert results.read(file, "card")["tasks"] == SMOKE.curve_tasks and file.with_suffix(".png").is_file()
+
+
+def test_certificates_are_made_of_a_net(anrot, home):
+    words = ("certify", home / "net.pt", *QUICK, "--sigma", "0.05", "--first-draws", "5", "--draws", "20")
+    dry = anrot(*words, "--dry-run")
+    assert dry.code == 0 and "noise: at most about" in dry.out and "poison: at most about" in dry.out
+    assert not list(paths.runs_dir().rglob("*.json"))
+    done = anrot(*words)
+    assert done.code == 0 and "broken within" in done.out and "certified and broken" in done.out
+    files = [file.name for file in sorted(paths.runs_dir().rglob("*.json"))]
+    assert files == ["anrot-clean-poisoning-median-gaussian.json", "anrot-clean-smoothing-query-0.05.json"]
+    assert len(list(paths.runs_dir().rglob("certificates.png"))) == 1
+    other = anrot(*words, "--against", "noise", "--noisy", "both")
+    assert other.code == 0 and "support and query" in other.out and "certified and broken" not in other.out
+    for more, reason in (
+        (("--sigma", "0"), "sigma must be at least"),
+        (("--draws", "5"), "take at least 10"),
+        (("--head", "anrot"), "only a head that takes a median over shots"),
+        (("--head", "medium"), "unknown method 'medium'"),
+        (("--draws", "21", "--against", "noise"), "is a record of another smoothing"),
+    ):
+        refused(anrot(*words, *more), reason)
+    refused(anrot(*words, "--head", "anrot", "--dry-run"), "only a head that takes a median over shots")

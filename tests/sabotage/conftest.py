@@ -21,7 +21,7 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments.benchmarks import levels, ranking, steps
-from anrot_lib.fewshot import evaluation, nets
+from anrot_lib.fewshot import evaluation, nets, smoothing
 from anrot_lib.fewshot.training import train
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.recipe import build_recipe
@@ -146,6 +146,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr(evaluation, "describe", start)
     monkeypatch.setattr(transfer, "train_surrogate", start)
     for module, names in (
+        (smoothing, ("count_votes",)),
         (testing, ("attack_all",)),
         (masking, ("check",)),
         (steps, ("time_training_step", "time_clean_episodes", "time_reconstruction_step", "time_frechet_distance")),

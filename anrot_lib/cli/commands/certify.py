@@ -16,11 +16,13 @@ from anrot_lib.experiments.setting import make_manifest
 from anrot_lib.fewshot.certificates import Smoothing
 from anrot_lib.fewshot.poisoning import build_shot_head
 from anrot_lib.records import results
-from anrot_lib.reports import certificates, tables
+from anrot_lib.reports import tables
 
 
 def certify(arguments: argparse.Namespace) -> int:
-    """Make the certificates of a net, attack them, write their records and print them."""
+    """Make the certificates of a net, attack them, write their records, print them and draw all of the folder."""
+    from anrot_lib.reports import certificates, figures  # these load matplotlib
+
     options, path = read_options(CertifyOptions, arguments), read_options(EvaluateOptions, arguments).checkpoint
     net, method, about, setting = open_net(arguments)
     settings = Smoothing(**{"sigma": setting.protocol.sigma, **get_changes(Smoothing, arguments)})
@@ -44,5 +46,9 @@ def certify(arguments: argparse.Namespace) -> int:
         poisoned = results.read(poisoning.run_poisoning(setting, row, net, net_hash, manifest, head), "poisoning")
         print(f"\n{tables.format_text(*certificates.make_poisoning_table([poisoned]))}\n")
         print(certificates.write_poisoning_caption([poisoned]))
-    print(f"records: {shorten(setting.folder)}")
+    drawn = certificates.draw_certificates(
+        results.read_all(setting.folder, "smoothing"), results.read_all(setting.folder, "poisoning")
+    )
+    figure = figures.save(drawn, setting.folder / certificates.FIGURE)
+    print(f"figure: {shorten(figure)}\nrecords: {shorten(setting.folder)}")
     return 0
