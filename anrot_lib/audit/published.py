@@ -25,11 +25,15 @@ from anrot_lib.audit.reconstruction import (
     take_rows_of_last_image,
     weigh_loss,
 )
-from anrot_lib.audit.surrogate import PublishedSurrogate, published_step, train_published_surrogate
+from anrot_lib.audit.surrogate import EPS_TEST, PublishedSurrogate, published_step, train_published_surrogate
 from anrot_lib.fewshot.heads.published import PublishedHead, hellinger_distance, hesim
 
 __all__ = [
+    "EPS_TEST",
     "EVALUATION_TASKS",
+    "SURROGATE_HEADS",
+    "TEST_SEED",
+    "TRAINING_EPISODES",
     "PublishedHead",
     "PublishedSplit",
     "PublishedSurrogate",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from anrot_lib.cli.options import fewshot
+from anrot_lib.cli.options import audit, fewshot
 from anrot_lib.cli.options.certify import CERTIFY
 from anrot_lib.cli.options.prepare import PREPARE
 from anrot_lib.cli.options.reconstruct import RECONSTRUCT
@@ -27,6 +27,7 @@ VERBS = (
     fewshot.LEVELS,
     RECONSTRUCT,
     RETRIEVE,
+    *audit.VERBS,
     REPORT,
     BENCH,
 )

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
+from anrot_lib.audit.claims import join_claims, read_located, select_claims
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
@@ -16,7 +17,7 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
-from anrot_lib.reports import levels, ranking, recipes, reconstruction, seeds, tables
+from anrot_lib.reports import claims, levels, ranking, recipes, reconstruction, seeds, tables
 from anrot_lib.settings import preset
 
 MARK = re.compile(
@@ -81,6 +82,14 @@ def draw_reconstruction(name: str) -> str:
     return reconstruction.write_claims(results.read_all(paths.results_dir() / name, "reconstruction"))
 
 
+def draw_claims(system: str) -> str:
+    """The claims of a system beside the nearest measurements; of "all" how many have which status."""
+    verdicts = join_claims(select_claims(() if system == "all" else (system,)), read_located())
+    return (
+        tables.format_markdown(*claims.count_statuses(verdicts)) if system == "all" else claims.write_markdown(verdicts)
+    )
+
+
 def draw_checks(file: str) -> str:
     """Whether the gradient of a ranking model is masked."""
     record = results.read(paths.results_dir() / f"{file}.json", "ranking-checks")
@@ -123,6 +132,7 @@ def draw_presets() -> str:
 
 TABLES: Kinds = {
     "checks": ("FILE", draw_checks),
+    "claims": ("SYSTEM|all", draw_claims),
     "commands": ("NAME", draw_commands),
     "course": ("", draw_course),
     "differences": ("NAME ROW", draw_differences),

@@ -41,6 +41,8 @@ VERBS = (
     "levels",
     "reconstruct",
     "retrieve",
+    "verify",
+    "claims",
     "report",
     "bench",
 )

@@ -1,0 +1,74 @@
+"""What committed records add to the demos: effects that only trained nets show."""
+
+from collections.abc import Callable
+from functools import partial
+
+from anrot_lib.audit.defects.registry import MEASUREMENTS, Measurement
+from anrot_lib.core import paths
+from anrot_lib.core.statistics import compare_paired
+from anrot_lib.records import results
+from anrot_lib.records.schema import AccuracyRecord
+
+CIFAR = "cifar-fs-32px-5way-5shot-laptop"
+
+
+def read_record(experiment: str, row: str) -> AccuracyRecord | None:
+    """The record of a row of an experiment below data/results; None if it is not there."""
+    path = paths.results_dir() / experiment / f"{paths.make_file_stem(row)}.json"
+    return results.read(path, "accuracy") if path.is_file() else None
+
+
+def compare_rows(experiment: str, row: str, reference: str, column: str) -> Measurement | None:
+    """row - reference in a column, in points, paired over the episodes they share; None if one is not recorded."""
+    pair = [read_record(experiment, name) for name in (reference, row)]
+    columns = [record["columns"].get(column) for record in pair if record]
+    if len(columns) < 2 or columns[0] is None or columns[1] is None:
+        return None
+    first, second = (results.compute_accuracies(c) for c in columns if c)
+    n = min(len(first), len(second))
+    difference = compare_paired(first[:n], second[:n], bootstrap=False)
+    name = f"{row} - {reference}, {column}, points"
+    text = f"{difference.mean:+.1f} +/- {difference.half_width:.1f}"
+    return Measurement({name: text}, (f"{experiment}/{reference}", f"{experiment}/{row}"))
+
+
+def read_accuracies(experiment: str, row: str, columns: tuple[str, ...]) -> Measurement | None:
+    """Accuracies of a row in per cent, those of the columns that it has; None if it is not recorded."""
+    record = read_record(experiment, row)
+    if record is None:
+        return None
+    present = {c: record["columns"][c] for c in columns if c in record["columns"]}
+    numbers = {f"{row}, {c}, %": f"{v['mean']:.1f} +/- {v['half_width']:.1f}" for c, v in present.items()}
+    return Measurement(dict(numbers), (f"{experiment}/{row}",)) if numbers else None
+
+
+def read_validations(experiment: str, row: str) -> Measurement | None:
+    """The best and the last validation of a training, in per cent of clean queries."""
+    record = read_record(experiment, row)
+    history = record["training"].get("history", []) if record else []
+    clean = [100 * point["clean"] for point in history if "clean" in point]
+    if not clean:
+        return None
+    numbers = {"best validation, %": f"{max(clean):.1f}", "last validation, %": f"{clean[-1]:.1f}"}
+    return Measurement(dict(numbers), (f"{experiment}/{row}",))
+
+
+def count_points(experiment: str, row: str) -> Measurement | None:
+    """Half-widths of the 95 % interval at several numbers of tasks, from the spread of a recorded row."""
+    record = read_record(experiment, row)
+    if record is None:
+        return None
+    sd = 100 * float(results.compute_accuracies(record["columns"]["clean"]).std(ddof=1))
+    numbers = {f"+/- at {n} tasks, points": f"{1.96 * sd / n**0.5:.2f}" for n in (100, 600, 1000, 10_000)}
+    return Measurement(dict(numbers) | {"s.d. of a task, points": f"{sd:.1f}"}, (f"{experiment}/{row}",))
+
+
+WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query")
+_READERS: dict[str, Callable[[], Measurement | None]] = {
+    "D5": partial(compare_rows, CIFAR, "anrot", "anrot-clean", "PGD-20 8/255 query"),
+    "D7": partial(read_accuracies, CIFAR, "anrot-clean", WEAK_TO_STRONG),
+    "D13": partial(compare_rows, CIFAR, "published", "prototypes", "clean"),
+    "D17": partial(read_validations, CIFAR, "anrot-clean"),
+    "D19": partial(count_points, CIFAR, "anrot-clean"),
+}
+MEASUREMENTS.update(_READERS)
