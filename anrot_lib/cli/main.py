@@ -14,7 +14,7 @@ from anrot_lib.cli.options.reconstruct import RECONSTRUCT
 from anrot_lib.cli.options.report import BENCH, REPORT
 from anrot_lib.cli.options.retrieve import RETRIEVE
 from anrot_lib.cli.options.verbs import add_verbs
-from anrot_lib.core.errors import UserError, escape_control
+from anrot_lib.core.errors import Paused, UserError, escape_control
 from anrot_lib.core.version import __version__
 
 VERBS = (
@@ -31,6 +31,7 @@ VERBS = (
     REPORT,
     BENCH,
 )
+WITHOUT_TORCH = ("recompute",)  # verbs that also work where torch is not installed
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, name = parsed.command.split(".")
     commands = importlib.import_module(f"anrot_lib.cli.commands.{module}")
     command: Callable[[argparse.Namespace], int] = getattr(commands, name)
-    from anrot_lib.core import devices, paths
-    from anrot_lib.core.resumable import Paused
+    from anrot_lib.core import paths
 
-    if arguments is None:  # started as a program: settings for the whole process
+    if arguments is None and parsed.verb not in WITHOUT_TORCH:  # started as a program: settings for the whole process
+        from anrot_lib.core import devices
+
         devices.flush_denormals()
         if parsed.verb != "prepare":  # which trains nothing, and is to stay small
             devices.keep_memory()

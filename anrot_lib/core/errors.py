@@ -20,6 +20,10 @@ class NotFinite(UserError, FloatingPointError):
     """A loss, a weight or an output of a net is NaN or infinite: no number that rests on it would mean anything."""
 
 
+class Paused(Exception):
+    """The time of this slice is over; what was done is in the checkpoint. The message says how far it came."""
+
+
 def escape_control(text: str) -> str:
     r"""Text in one printable line: every control, format and lone surrogate character as \n, \x1b, \u202e ..."""
     return "".join(

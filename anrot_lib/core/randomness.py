@@ -1,9 +1,12 @@
 """One root seed, and from it named, independent streams. Nothing here touches a global generator."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def make_stream_key(seed: int, name: str) -> int:
@@ -12,11 +15,13 @@ def make_stream_key(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "little")
 
 
-def make_generator(seed: int, name: str, device: str | torch.device = "cpu") -> torch.Generator:
+def make_generator(seed: int, name: str, device: "str | torch.device" = "cpu") -> "torch.Generator":
     """A torch generator for the stream `name` ("init", "episodes", "augmentation", "noise", "attack", ...).
 
     Same seed, name and machine: same numbers. For numbers that must agree on every machine use `make_philox`.
     """
+    import torch  # here, so that means and intervals can be computed where there is none
+
     return torch.Generator(device=device).manual_seed(make_stream_key(seed, name) & 0x7FFF_FFFF_FFFF_FFFF)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import check_type, list_differences
 from anrot_lib.core.errors import NotFinite, UserError
+from anrot_lib.core.errors import Paused as Paused
 
 SAVE_SECONDS = 300  # a kill loses at most so much work
 GREATEST = 1e4  # of a weight; those of trained nets stay below 100
@@ -25,10 +26,6 @@ GREATEST_LOSS = 1e9
 
 # progress(steps done, number of all steps, numbers to show)
 StepProgress = Callable[[int, int, dict[str, float]], None]
-
-
-class Paused(Exception):
-    """The time of this slice is over; what was done is in the checkpoint. The message says how far it came."""
 
 
 def copy_weights(net: nn.Module) -> dict[str, Tensor]:

@@ -103,7 +103,7 @@ def test_gains_are_the_differences_of_other_claims(located):
 def test_a_claim_without_a_number_is_neither_met_nor_missed(cifar, located):
     eps = BY_ID["anrot-eps-030"]
     verdict = claims.compare_claim(eps, located)
-    assert verdict.status == joining.NO_NUMBER and verdict.measured == "0.0 ± 0.0" and verdict.differences
+    assert verdict.status == joining.NO_NUMBER and verdict.measured.startswith("< 0.") and verdict.differences
     record = in_its_setting(cifar, 59.0)
     record["data"]["size"] = 84
     verdict = claims.compare_claim(eps, [("there", record)])

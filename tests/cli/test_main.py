@@ -43,6 +43,7 @@ VERBS = (
     "retrieve",
     "verify",
     "claims",
+    "recompute",
     "report",
     "bench",
 )

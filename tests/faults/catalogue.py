@@ -508,6 +508,12 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "audit/defects/committed.py": [
         ("for name in (reference, row)]", "for name in (row, reference)]", "audit/test_defects.py::test_records_are_read_where_they_are"),
     ],
+    "audit/recompute.py": [
+        ("/ (n - 1)\n", "/ n\n", "audit/test_recompute.py::test_the_arithmetic_is_that_of_other_libraries"),
+        ("100 * (b / second", "100 * (a / second", "audit/test_recompute.py::test_the_arithmetic_is_that_of_other_libraries"),
+        ("if not abs(stored - computed) <= tolerance:", "if abs(stored - computed) > 100 * tolerance:", "audit/test_recompute.py::test_an_altered_number_is_named"),
+        ("if stored.strip() != computed:", "if len(stored.strip()) != len(computed):", "audit/test_recompute.py::test_an_altered_page_is_named"),
+    ],
     "audit/defects/registry.py": [
         ("read() if read else None", "None", "audit/test_defects.py::test_the_command_says_what_records_say"),
     ],

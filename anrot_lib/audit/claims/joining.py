@@ -7,7 +7,7 @@ from typing import Any
 
 from anrot_lib.audit.claims.registry import Claim, ClaimSetting, list_claims
 from anrot_lib.core import paths
-from anrot_lib.core.statistics import compute_share_half_width
+from anrot_lib.core.statistics import compute_share_half_width, describe_bound
 from anrot_lib.records import results
 from anrot_lib.records.schema import Record
 
@@ -25,7 +25,7 @@ class JudgedClaim:
     """A claim beside the nearest measurement.
 
     status       one of `STATUSES`.
-    measured     of the nearest record, "59.2 ± 0.6"; "" if there is none.
+    measured     of the nearest record, "59.2 ± 0.6", or "< 0.3" where no query is right; "" if there is none.
     record       experiment and row of it, below data/results; "" if there is none.
     differences  why it is another setting; () if it is the same one, or if there is no record.
     """
@@ -42,7 +42,7 @@ class _Candidate:
     record: str
     mean: float
     half_width: float
-    decimals: int
+    bound: str | None
     rank: int
     differences: tuple[str, ...]
 
@@ -79,7 +79,7 @@ def compare_claim(claim: Claim, located: Sequence[Located]) -> JudgedClaim:
     if not candidates:
         return nothing
     best = min(candidates, key=lambda c: (len(c.differences), c.rank))
-    measured = f"{best.mean:.{best.decimals}f} ± {best.half_width:.{best.decimals}f}"
+    measured = best.bound or f"{best.mean:.1f} ± {best.half_width:.1f}"
     if claim.value is None:
         status = NO_NUMBER
     else:
@@ -130,7 +130,8 @@ def _look_accuracy(setting: ClaimSetting, where: str, record: Record) -> _Candid
         differences.append(f"trained for {budget['episodes']:,} episodes, not {setting.episodes:,}")
     rank = setting.rows.index(record["row"])
     name = f"{where}/{record['row']}"
-    return _Candidate(name, column["mean"], column["half_width"], 1, rank, tuple(differences))
+    bound = describe_bound(sum(column["correct"]), column["queries"] * len(column["correct"]))
+    return _Candidate(name, column["mean"], column["half_width"], bound, rank, tuple(differences))
 
 
 def _look_ranking(setting: ClaimSetting, where: str, record: Record) -> _Candidate | None:
@@ -152,7 +153,7 @@ def _look_ranking(setting: ClaimSetting, where: str, record: Record) -> _Candida
     else:
         mean = record["clean"]["R@1"]
         half = compute_share_half_width(mean, record["protocol"]["gallery"])
-    return _Candidate(f"{where}/{record['row']}", mean, half, 1, record["recipe"]["seed"], tuple(differences))
+    return _Candidate(f"{where}/{record['row']}", mean, half, None, record["recipe"]["seed"], tuple(differences))
 
 
 def _look_reconstruction(setting: ClaimSetting, where: str, record: Record) -> _Candidate | None:
@@ -169,7 +170,9 @@ def _look_reconstruction(setting: ClaimSetting, where: str, record: Record) -> _
     differences += _differ(setting.epochs, vae["epochs"], f"{vae['epochs']} epochs, not {setting.epochs}")
     if setting.train_images and vae["train_images"] < setting.train_images:
         differences.append(f"{vae['train_images']:,} training images, not {setting.train_images:,}")
-    return _Candidate(f"{where}/{record['row']}", distance["value"], distance["half_width"], 1, 0, tuple(differences))
+    return _Candidate(
+        f"{where}/{record['row']}", distance["value"], distance["half_width"], None, 0, tuple(differences)
+    )
 
 
 LOOKS: dict[str, Callable[[ClaimSetting, str, Record], _Candidate | None]] = {

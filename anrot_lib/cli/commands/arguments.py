@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from anrot_lib import settings
 from anrot_lib.attacks.threat import TARGETS
+from anrot_lib.cli.commands.namespaces import get_changes as get_changes
+from anrot_lib.cli.commands.namespaces import read_options as read_options
 from anrot_lib.cli.options.fewshot import ColumnOptions
 from anrot_lib.cli.options.shared import DataOptions, RunOptions
 from anrot_lib.core import checkpoints, devices
@@ -22,22 +24,6 @@ from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.images import open_images
 from anrot_lib.experiments.rows import check_rows
 from anrot_lib.experiments.setting import Setting, check_half_width, choose_folder
-
-T = TypeVar("T")
-
-
-def get_changes(settings: type, arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """The fields of a dataclass that the command line sets, or those of `names` that it sets."""
-    prefix = f"{settings.__name__}."
-    changes = {key.removeprefix(prefix): value for key, value in vars(arguments).items() if key.startswith(prefix)}
-    if names:
-        changes = {name: value for name, value in changes.items() if name in names}
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-
-
-def read_options(options: type[T], arguments: argparse.Namespace) -> T:
-    """Options with their defaults. UserError for a value that is not allowed."""
-    return options(**get_changes(options, arguments))
 
 
 def read_size(arguments: argparse.Namespace) -> dict[str, int]:

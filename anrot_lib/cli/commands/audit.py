@@ -6,7 +6,7 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.commands.namespaces import read_options
 from anrot_lib.cli.options.audit import ClaimsOptions, VerifyOptions
 
 if TYPE_CHECKING:

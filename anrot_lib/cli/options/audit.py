@@ -1,6 +1,7 @@
 """The verbs verify, claims and recompute, and their options."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options
@@ -31,6 +32,15 @@ class ClaimsOptions:
     json: Annotated[bool, Option("print JSON instead of a table")] = False
 
 
+@dataclass(frozen=True)
+class RecomputeOptions:
+    records: Annotated[
+        Path | None,
+        Option("a folder of records, or one file (default: data/results)", positional=True, metavar="PATH"),
+    ] = None
+    json: Annotated[bool, Option("print JSON instead of text")] = False
+
+
 VERIFY = Verb(
     "verify",
     "show the defects of the released code, live: what each does, and the test that would have caught it",
@@ -53,4 +63,15 @@ CLAIMS = Verb(
         "elsewhere the differences are listed. No claim stands in for a measurement."
     ),
 )
-VERBS = (VERIFY, CLAIMS)
+RECOMPUTE = Verb(
+    "recompute",
+    "compute every mean, interval and paired difference of the records again from their counts",
+    "anrot recompute data/runs",
+    "recompute.recompute",
+    lambda parser: add_options(parser, RecomputeOptions),
+    details=(
+        "It needs no torch. Of the reference records the accuracies and paired differences that the pages print are "
+        "computed, too. Exit code 1 if a number differs."
+    ),
+)
+VERBS = (VERIFY, CLAIMS, RECOMPUTE)
