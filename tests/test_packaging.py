@@ -30,7 +30,12 @@ EXTRAS = PROJECT["optional-dependencies"]
 # Where the name that is imported is not the name that is installed.
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "art": "adversarial-robustness-toolbox"}
 # What may import the packages of an extra, inside functions; everything else has the library's dependencies alone.
-USES_EXTRA = {"attacks/external.py": "attacks", "course/lesson.py": "course", "publish/website.py": "site"}
+USES_EXTRA = {
+    "attacks/external.py": "judges",
+    "attacks/judges.py": "judges",
+    "course/lesson.py": "course",
+    "publish/website.py": "site",
+}
 UNIX_ONLY = ["resource", "fcntl", "pwd", "grp", "termios"]
 JUPYTER = ["IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "jupyterlab", "jupytext"]
 JUPYTER += ["nbclient", "nbconvert", "nbformat", "nbval", "traitlets", "latex2mathml", "pdoc", "art", "ot"]

@@ -22,6 +22,7 @@ VERBS = (
     fewshot.CARD,
     CERTIFY,
     fewshot.RESCORE,
+    fewshot.JUDGES,
     PREPARE,
     fewshot.RECIPES_VERB,
     fewshot.LEVELS,

@@ -230,6 +230,19 @@ class PoisonAttackRecord(TypedDict):
     every_class: TurnedRecord
 
 
+class JudgeRecord(TypedDict):
+    """An attack of another library beside ours, by right queries; alone: queries that only one of the two beats."""
+
+    attack: str
+    library: str
+    version: str
+    ours: ColumnRecord
+    judge: ColumnRecord
+    difference: IntervalRecord  # judge - ours, paired, in points: above 0 where ours is the stronger
+    ours_alone: int
+    judge_alone: int
+
+
 class ChallengerRecord(TypedDict):
     """A file of adversarial images: its hash, what it says made them, and the ball that all were found to lie in."""
 

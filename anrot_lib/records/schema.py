@@ -174,6 +174,23 @@ class PoisoningRecord(CertificateHead):
 
 
 @with_config(EXACT)
+class JudgesRecord(_Head):
+    """Our attacks and those of other libraries on the same queries; missing: libraries that were not asked, and why."""
+
+    kind: Literal["judges"]
+    row: str
+    data: parts.DataRecord
+    protocol: settings.ProtocolRecord
+    manifest: parts.ManifestRecord
+    net: measures.NetRecord
+    columns: dict[Literal["clean"], parts.ColumnRecord]
+    judges: Annotated[list[measures.JudgeRecord], Field(min_length=1)]
+    missing: dict[str, str]
+    seconds: float
+    seen: NotRequired[measures.SeenRecord]
+
+
+@with_config(EXACT)
 class RescoreRecord(_Head):
     """Whether a row falls: a challenger's adversarial queries, scored on the episodes of a recorded column."""
 
@@ -214,6 +231,7 @@ Record: TypeAlias = (
     | SmoothingRecord
     | PoisoningRecord
     | RescoreRecord
+    | JudgesRecord
     | TimingRecord
 )
 KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}

@@ -36,6 +36,7 @@ VERBS = (
     "card",
     "rescore",
     "certify",
+    "judges",
     "prepare",
     "recipes",
     "levels",

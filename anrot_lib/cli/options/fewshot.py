@@ -152,6 +152,16 @@ def _add_card(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser, "preset", "device", "tag", "reference", precision=False)
 
 
+def _add_judges(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, EvaluateOptions)
+    add_data_options(parser, size="that of the net", data="that of the net")
+    episodes = parser.add_argument_group("episodes")
+    add_options(episodes, Protocol, "way", "shot")
+    add_options(episodes, Budget, "attacked_tasks", defaults=PRESET_DEFAULTS, flags={"attacked_tasks": "--tasks"})
+    add_options(parser.add_argument_group("attack"), Protocol, "eps")
+    add_run_options(parser, "preset", "device", "tag", "reference", precision=False)
+
+
 def _add_rescore(parser: argparse.ArgumentParser) -> None:
     add_options(parser, RescoreOptions)
     add_run_options(parser, "device", "reference", precision=False)
@@ -224,6 +234,15 @@ CARD = Verb(
     _add_card,
     "Checks of one net: gradients of zero, more restarts and steps, larger radii, a search without gradients, a "
     "surrogate's attack, and whether a query is classified alone as beside others.",
+)
+JUDGES = Verb(
+    "judges",
+    "are our attacks as strong as those of other libraries?",
+    "anrot judges mine.pt --tasks 100",
+    "judges.judges",
+    _add_judges,
+    "PGD, adaptive steps, targeted ones and a search by squares, by this kit and by two optional libraries, "
+    "adversarial-robustness-toolbox and adv-lib, on the same queries: one of each class of an episode.",
 )
 RESCORE = Verb(
     "rescore",
