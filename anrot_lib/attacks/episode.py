@@ -34,10 +34,11 @@ class EpisodeHead(Protocol):
     """What an attack needs of a head: see `fewshot.heads.contract.Head`."""
 
     batch_dependent: bool
+    samples: bool  # whether a generator makes its scores random draws
 
     def fit(self, support_maps: Tensor, labels: Tensor, mask: Tensor | None = None) -> Any: ...
 
-    def score(self, model: Any, query_maps: Tensor) -> HasLogits: ...
+    def score(self, model: Any, query_maps: Tensor, generator: torch.Generator | None = None) -> HasLogits: ...
 
 
 class EpisodeNet(Protocol):

@@ -10,6 +10,7 @@ Every check attacks the same queries in another way, and compares accuracies epi
 | steps | PGD with four times as many steps, half as long | the accuracy is not lower |
 | eps | larger balls, up to the whole pixel range | accuracies never rise; the last is half of that at eps, or chance |
 | squares | a search without gradients (`attacks.squares`) | it beats no more than PGD with restarts |
+| eot | of a head that draws: PGD on the mean of ten draws beside PGD on one | the mean over draws is not lower |
 | transfer | queries that the surrogate's gradient moves | it beats no more than PGD |
 """
 
@@ -23,6 +24,7 @@ import torch
 from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.checks import DEAD, check_falling, check_not_lower
 from anrot_lib.attacks.episode import encode, fit_support
+from anrot_lib.attacks.expectation import attack_drawn_queries, measure_drawn_accuracy
 from anrot_lib.attacks.gradient import pgd
 from anrot_lib.attacks.suite import make_objective
 from anrot_lib.attacks.threat import ThreatModel
@@ -32,18 +34,19 @@ from anrot_lib.fewshot.evaluation import Evaluator, count_images_per_pass
 from anrot_lib.fewshot.heads.trial import measure_batch_dependence
 from anrot_lib.settings import Protocol
 
-CHECKS = ("alone", "gradient", "restarts", "steps", "eps", "squares", "transfer")
+CHECKS = ("alone", "gradient", "restarts", "steps", "eps", "squares", "eot", "transfer")
 Count = Callable[[ThreatModel], np.ndarray]
 
 
 @dataclass(frozen=True)
 class CardEffort:
-    """How hard to look: restarts, factor of the steps, factors of eps, squares."""
+    """How hard to look: restarts, factor of the steps, factors of eps, squares, draws of a head that samples."""
 
     restarts: int = 5
     more_steps: int = 4
     factors: tuple[float, ...] = (0.5, 2.0, 4.0)
     squares: int = 300
+    draws: int = 10
 
 
 def check_masking(
@@ -88,6 +91,9 @@ def check_masking(
         progress("squares")
         blind = 100 * count_right_after_squares(evaluator, episode, base, protocol.seed, effort.squares) / per_task
         results["squares"] = {"population": effort.squares, **check_not_lower(np.minimum(plain, best), blind)}
+    if evaluator.net.head.samples:
+        progress("eot")
+        results["eot"] = check_draws(evaluator, episode, base, protocol.seed, effort.draws)
     if transfers:
         progress("transfer")
         moved = 100 * evaluator.count_transferred(rows, base, protocol.seed) / per_task
@@ -130,6 +136,21 @@ def check_gradients(evaluator: Evaluator, episode: Episode) -> dict[str, Any]:
             dead, asked = dead + int((still & ~beaten).sum()), asked + int((~beaten).sum())
     share = 100 * dead / max(asked, 1)
     return {"passed": share <= DEAD, "dead": {"cross-entropy": round(share, 4)}, "queries": asked}
+
+
+def check_draws(evaluator: Evaluator, episode: Episode, threat: ThreatModel, seed: int, draws: int) -> dict[str, Any]:
+    """Whether an adversary who averages over draws finds more than one who follows a single draw (the EOT gap).
+
+    Both are scored as a net that draws, by the mean of the same `draws` draws.
+    """
+    net, limit = evaluator.net, count_images_per_pass(episode.query.shape[-1], evaluator.device)
+    accuracies = []
+    for k in (1, draws):
+        generator = randomness.make_generator(seed, f"card/eot/{threat.name}")
+        moved = attack_drawn_queries(net, episode, threat, k, generator, limit)
+        judge = randomness.make_generator(seed, "card/eot")
+        accuracies.append(100 * measure_drawn_accuracy(net, episode, moved, draws, judge, limit).cpu().numpy())
+    return {"draws": draws, **check_not_lower(*accuracies)}
 
 
 def count_right_after_squares(

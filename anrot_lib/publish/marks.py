@@ -17,7 +17,7 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
-from anrot_lib.reports import claims, levels, ranking, recipes, reconstruction, seeds, tables
+from anrot_lib.reports import claims, judges, levels, ranking, recipes, reconstruction, rescore, seeds, suites, tables
 from anrot_lib.settings import preset
 
 MARK = re.compile(
@@ -96,6 +96,22 @@ def draw_checks(file: str) -> str:
     return tables.format_markdown(*ranking.list_checks(record), numbers=False)
 
 
+def draw_judges(file: str) -> str:
+    """Our attacks beside those of other libraries, with what they were compared on."""
+    record = results.read(paths.results_dir() / f"{file}.json", "judges")
+    return f"{tables.format_markdown(*judges.make_table(record))}\n\n{judges.write_caption(record)}."
+
+
+def draw_suites(name: str) -> str:
+    """AA beside AA-lite, of the rows of an experiment that have both."""
+    return tables.format_markdown(*suites.make_table(read_experiment(name)))
+
+
+def draw_challenges(name: str) -> str:
+    """Rows of an experiment that were challenged by stored adversarial images."""
+    return tables.format_markdown(*rescore.make_table(results.read_all(paths.results_dir() / name, "rescore")))
+
+
 def draw_course() -> str:
     """The notebooks and their questions, with links from the root of the repository."""
     rows = [[f"[{n.number:02d} {n.title}](notebooks/{n.stem}.ipynb)", n.question] for n in catalogue.list_ready()]
@@ -131,11 +147,13 @@ def draw_presets() -> str:
 
 
 TABLES: Kinds = {
+    "challenges": ("NAME", draw_challenges),
     "checks": ("FILE", draw_checks),
     "claims": ("SYSTEM|all", draw_claims),
     "commands": ("NAME", draw_commands),
     "course": ("", draw_course),
     "differences": ("NAME ROW", draw_differences),
+    "judges": ("FILE", draw_judges),
     "levels": ("NAME", draw_levels),
     "methods": ("", draw_methods),
     "presets": ("", draw_presets),
@@ -146,6 +164,7 @@ TABLES: Kinds = {
     "rooms": ("", rooms.draw_map),
     "rooms-picture": ("", rooms.draw_picture),
     "seeds": ("NAME", draw_seeds),
+    "suites": ("NAME", draw_suites),
     "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {

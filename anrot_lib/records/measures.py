@@ -189,6 +189,7 @@ class CheckRecord(TypedDict, total=False):
     restarts: int
     times: int
     population: int
+    draws: int
     changed: int
     dead: dict[str, float]
     scores: dict[str, float]

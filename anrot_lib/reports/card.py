@@ -29,6 +29,9 @@ def describe_check(name: str, check: CheckRecord) -> str:
         return f"no gradient at {max(check['dead'].values()):.1f} % of {check['queries']} right queries"
     if name == "eps":
         return ", ".join(f"{score:.1f} % at {eps}" for eps, score in check["scores"].items())
+    if name == "eot":
+        against = f"one draw in place of {check['draws']}"
+        return f"{check['score']:.1f} %, {check['difference']:+.1f} ± {check['half_width']:.1f} to {against}"
     return f"{check['score']:.1f} %, {check['difference']:+.1f} ± {check['half_width']:.1f} to the attack of the table"
 
 

@@ -44,7 +44,8 @@ def write_caption(record: JudgesRecord) -> str:
     seen = "SEEN CLASSES, no few-shot accuracy; " if "seen" in record else ""
     episodes = f"{record['data']['name']}, {protocol['way']}-way {protocol['shot']}-shot"
     return (
-        f"{seen}{title_method(record['row'])}, {episodes}, eps {format_pixels(protocol['eps'])}, {len(clean['correct'])} episodes of {clean['queries']} queries, "
+        f"{seen}{title_method(record['row'])}, {episodes}, eps {format_pixels(protocol['eps'])}, "
+        f"{len(clean['correct'])} episodes of {clean['queries']} queries, "
         f"{clean['mean']:.1f} % right on clean images; {verdict}{missing}; manifest {record['manifest']['hash'][:10]}; "
         f"{record['run']['device']}, {record['seconds']:.0f} s"
     )

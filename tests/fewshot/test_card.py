@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from anrot_lib.attacks import expectation
+from anrot_lib.attacks.gradient import pgd
+from anrot_lib.core import randomness
 from anrot_lib.core.configs import change
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.fewshot import card, training
@@ -89,3 +92,33 @@ def test_the_surface_crosses_its_query_in_the_middle(small_set, small_net, rows)
     margin = (wrong.max() - logits[first, episode.labels[0, first]]).item()
     assert surface.shape == (5, 5) and surface[2, 2] == pytest.approx(margin, abs=1e-3) and margin < 0
     assert surface[4, 2] > surface[2, 2], "along the gradient the margin rises"
+
+
+def test_a_head_that_draws_has_an_eot_gap_and_no_other(small_set, rows):
+    evaluator = Evaluator(create_net("tiny", "variational", generator=rng(5)).eval(), small_set)
+    effort = replace(EFFORT, squares=2, restarts=1, draws=4)
+    results = card.check_masking(evaluator, rows[:3], replace(PROTOCOL, steps=2), effort)
+    assert results["eot"]["draws"] == 4 and results["eot"]["queries"] == 3
+    assert results["eot"]["difference"] == pytest.approx(
+        results["eot"]["score"] - one_draw(evaluator, rows[:3]), abs=1e-3
+    )
+
+
+def one_draw(evaluator, rows):
+    """Accuracy in per cent under PGD that follows one draw, scored by four."""
+    episode = rows.to_episode(evaluator.image_set)
+    threat = pgd(PROTOCOL.eps, 2, PROTOCOL.step, 1, target="query")
+    stream = randomness.make_generator(0, f"card/eot/{threat.name}")
+    moved = expectation.attack_drawn_queries(evaluator.net, episode, threat, 1, stream)
+    judge = randomness.make_generator(0, "card/eot")
+    return 100 * expectation.measure_drawn_accuracy(evaluator.net, episode, moved, 4, judge).mean().item()
+
+
+def test_a_gradient_that_only_one_draw_hides_fails_the_card(small_set, rows, monkeypatch):
+    """An adversary who averages leaves far less than one who does not: the row without averaging means nothing."""
+    left = {1: torch.full((6,), 0.8), 10: torch.full((6,), 0.3)}
+    monkeypatch.setattr(card, "attack_drawn_queries", lambda net, episode, threat, draws, *rest: draws)
+    monkeypatch.setattr(card, "measure_drawn_accuracy", lambda net, episode, moved, *rest: left[moved])
+    evaluator = Evaluator(create_net("tiny", "variational", generator=rng(5)).eval(), small_set)
+    result = card.check_draws(evaluator, rows.to_episode(small_set), pgd(0.1, 2, 0.05, 1, "query"), 0, 10)
+    assert not result["passed"] and result["score"] == 30 and result["difference"] == -50

@@ -28,6 +28,7 @@ RECORD = {
             "restarts": 5,
         },
         "eps": {"passed": True, "scores": {"0.03137": 31.4, "1": 0.0}},
+        "eot": {"passed": True, "draws": 10, "score": 30.5, "difference": -0.5, "half_width": 0.8, "queries": 20},
     },
     "passed": False,
     "surface": [[-0.5, 0.0], [0.2, 0.4]],
@@ -44,6 +45,7 @@ def test_a_card_says_what_was_measured_and_what_failed():
         ["gradient", "no gradient at 12.5 % of 300 right queries", "FAILED"],
         ["restarts", "31.0 %, -0.4 ± 0.3 to the attack of the table", "passed"],
         ["eps", "31.4 % at 0.03137, 0.0 % at 1", "passed"],
+        ["eot", "30.5 %, -0.5 ± 0.8 to one draw in place of 10", "passed"],
     ]
     assert "the card is FAILED" in card.write_caption(RECORD)
 

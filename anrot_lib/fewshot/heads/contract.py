@@ -71,10 +71,12 @@ class Head(nn.Module):
     A subclass also declares, where they differ from the defaults:
     batch_dependent  whether one query's logits depend on the queries beside it. Such a head is transductive and its
                      accuracies are not comparable; `trial.measure_batch_dependence` checks the claim for every head.
+    samples          whether a generator makes its scores random draws.
     embedding_kind   what `Scores.embeddings` are: "vector", tensors (E, n, C), or "gaussian", diagonal Gaussians.
     """
 
     batch_dependent: bool = False
+    samples: bool = False
     embedding_kind: ClassVar[EmbeddingKind] = "vector"
 
     def look(self, backbone: nn.Module, images: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class VariationalHead(GaussianHead):
     over dimensions and divided by C. Nothing of the kind is in the published code; this is what its text suggests.
     """
 
+    samples = True
     PENALTY_WEIGHT = 1e-2  # of the same order as the cross-entropy when mu ~ 1; larger values collapse the classes
 
     def __init__(self, channels: int, divergence: str = "bhattacharyya"):

@@ -1,0 +1,53 @@
+"""Suites of strong attacks beside one another: how much more the long ones find than the short, on the same queries."""
+
+from collections.abc import Sequence
+
+from anrot_lib.attacks.suite import TITLES
+from anrot_lib.core.errors import UserError
+from anrot_lib.core.statistics import compare_paired
+from anrot_lib.fewshot.row_names import title_method
+from anrot_lib.records.parts import ColumnRecord
+from anrot_lib.records.results import compute_accuracies
+from anrot_lib.records.schema import AccuracyRecord
+from anrot_lib.reports.tables import Table, format_column, list_main_columns
+
+
+def select_suites(record: AccuracyRecord) -> dict[str, ColumnRecord]:
+    """Name of a suite -> its column on queries."""
+    return {
+        column["suite"]: column
+        for column in record["columns"].values()
+        if "suite" in column and column["threat"]["target"] == "query"
+    }
+
+
+def make_table(records: Sequence[AccuracyRecord]) -> Table:
+    """One line a row that both suites tested: what PGD, AA-lite and AA leave, AA - AA-lite paired, and their seconds.
+
+    PGD on the episodes of the suites. UserError if there is no such row.
+    """
+    lines = []
+    for record in records:
+        suites = select_suites(record)
+        if len(suites) < len(TITLES):
+            continue
+        lite, whole = suites["aa-lite"], suites["aa"]
+        gap = compare_paired(compute_accuracies(lite), compute_accuracies(whole))
+        strong = record["columns"].get(list(list_main_columns(record["protocol"]).values())[2])
+        lines.append(
+            [
+                title_method(record["row"]),
+                record["data"]["name"],
+                f"{len(whole['correct']) * whole['queries']:,}",
+                format_column(strong),
+                format_column(lite),
+                format_column(whole),
+                f"{gap.mean:+.1f} ± {gap.half_width:.1f}",
+                f"{lite['seconds']:.0f}, {whole['seconds']:.0f}",
+            ]
+        )
+    if not lines:
+        raise UserError(f"no record has columns of {' and '.join(TITLES.values())}")
+    short, long = TITLES["aa-lite"], TITLES["aa"]
+    strong_name = f"PGD-{records[0]['protocol']['steps']}"
+    return ["row", "images", "queries", strong_name, short, long, f"{long} - {short}", "seconds of each"], lines

@@ -1,0 +1,125 @@
+"""Our attacks beside judges: judges of known strength, and the libraries themselves on a few episodes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from anrot_lib.attacks import judges
+from anrot_lib.attacks.judges import ADV_LIB, APGD, ART, PGD, SQUARE, TARGETED, Judge
+from anrot_lib.core.errors import UserError
+from anrot_lib.experiments import judges as experiment
+from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest
+from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot.classifier import create_net
+from anrot_lib.records import results
+from anrot_lib.settings import Protocol
+from tests.helpers import rng, silent
+
+EPS = 4 / 255
+PROTOCOL = Protocol(way=5, shot=5, eps=EPS, step=EPS / 4)
+
+
+@pytest.fixture
+def setting(small_set, small_budget, tmp_path, monkeypatch):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    budget = replace(small_budget, attacked_tasks=6)
+    folder = choose_folder(small_set, PROTOCOL, budget)
+    return Setting(small_set, PROTOCOL, budget, torch.device("cpu"), "fp32", silent, folder)
+
+
+def run(setting, net):
+    path = experiment.run_judges(setting, "anrot", net, "a" * 64, make_manifest(setting))
+    assert path.name == "anrot-judges.json"
+    return results.read(path, "judges")
+
+
+def ask(monkeypatch, *listed, missing=None):
+    monkeypatch.setattr(experiment, "list_judges", lambda eps: (list(listed), missing or {}))
+
+
+def test_a_judge_that_changes_nothing_leaves_the_clean_accuracy(setting, small_net, monkeypatch):
+    ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images), missing={"other": "not installed"})
+    record = run(setting, small_net)
+    (judged,) = record["judges"]
+    rows = make_manifest(setting).rows[:6].with_queries(1)
+    clean = evaluation.Evaluator(small_net, setting.image_set).count_clean(rows).tolist()
+    assert judged["judge"]["correct"] == record["columns"]["clean"]["correct"] == clean
+    beaten = sum(clean) - sum(judged["ours"]["correct"])
+    assert judged["ours_alone"] == beaten > 0 and judged["judge_alone"] == 0
+    assert judged["difference"]["value"] == pytest.approx(100 * beaten / 30, abs=1e-3)
+    assert judged["version"] == "unknown" and record["missing"] == {"other": "not installed"}
+
+
+def test_a_judge_that_beats_every_query_is_said_to_be_stronger(setting, small_net, monkeypatch):
+    def cheat(model, images, labels):
+        """Another class's query in the place of each: no ball, a judge of the judge."""
+        assert (model(images).argmax(-1) == labels).all(), "queries that are wrong as they are are not sent"
+        others = torch.zeros_like(images)
+        others[:] = images.roll(1, 0)
+        return others
+
+    ask(monkeypatch, Judge(APGD, "cheat", cheat))
+    (judged,) = run(setting, small_net)["judges"]
+    assert judged["difference"]["value"] < 0 and judged["judge_alone"] > 0
+
+
+def test_the_count_under_pgd_is_that_of_the_evaluation(setting, small_net, monkeypatch):
+    ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images))
+    record = run(setting, small_net)
+    rows = make_manifest(setting).rows[:6].with_queries(1)
+    counts = evaluation.Evaluator(small_net, setting.image_set).count_attacked(rows, judges.make_pgd(EPS), 0)
+    assert abs(sum(record["judges"][0]["ours"]["correct"]) - counts.sum()) <= 2, "another random start, no more"
+
+
+def test_what_cannot_be_judged_is_refused(setting, small_net, monkeypatch):
+    ask(monkeypatch, missing={ART: "not installed", ADV_LIB: "not installed, either"})
+    with pytest.raises(UserError, match="no judge: adversarial-robustness-toolbox: not installed; adv-lib: not inst"):
+        run(setting, small_net)
+    ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images))
+    with pytest.raises(UserError, match="in the norm linf, not l2"):
+        run(replace(setting, protocol=replace(PROTOCOL, norm="l2")), small_net)
+    ask(monkeypatch, Judge(SQUARE, "idle", lambda model, images, labels: images))
+    with pytest.raises(UserError, match="depend on the other queries"):
+        run(setting, create_net("tiny", "published", generator=rng()).eval())
+
+
+def test_an_unknown_attack_is_refused(small_set, small_net, setting):
+    episode = make_manifest(setting).rows[:1].with_queries(1).to_episode(small_set)
+    with pytest.raises(UserError, match="unknown attack 'PGD-7'; choose from PGD-20, APGD-CE-20"):
+        judges.attack_as_judged(small_net, episode, "PGD-7", EPS, rng())
+
+
+@pytest.mark.parametrize(
+    ("library", "module", "attacks"), [(ART, "art", (PGD, APGD, SQUARE)), (ADV_LIB, "adv_lib", (PGD, APGD, TARGETED))]
+)
+def test_the_libraries_beat_what_ours_beat(setting, small_net, library, module, attacks):
+    """On 30 queries each: the same but for a few, and all in the ball."""
+    pytest.importorskip(module, reason=f"{library} is not installed")
+    listed, missing = judges.list_judges(EPS)
+    asked = {judge.attack: judge for judge in listed if judge.library == library}
+    assert tuple(asked) == attacks and library not in missing
+    episode = make_manifest(setting).rows[:6].with_queries(1).to_episode(setting.image_set)
+    clean = experiment.classify(small_net, episode, episode.query)
+    for attack, judge in asked.items():
+        points = []
+
+        def generate(model, images, labels, judge=judge, points=points):
+            points.append((judge.generate(model, images, labels), images))
+            return points[-1][0]
+
+        theirs = experiment.attack_by_judge(small_net, episode, clean, replace(judge, generate=generate), 0, print)
+        ours = judges.attack_as_judged(small_net, episode, attack, EPS, rng()).numpy()
+        assert all((moved - images).abs().max() <= EPS + 1e-6 for moved, images in points)
+        assert np.abs(theirs.astype(int) - ours).sum() <= (8 if attack == SQUARE else 2), attack
+        assert not (theirs & ~clean.numpy()).any() and theirs.sum() < clean.sum()
+
+
+def test_a_library_that_is_not_there_is_said_and_not_asked(monkeypatch):
+    def refuse(eps):
+        raise UserError("not installed: pip install it")
+
+    monkeypatch.setattr(judges, "list_art_judges", refuse)
+    monkeypatch.setattr(judges, "list_adv_lib_judges", lambda eps: [])
+    assert judges.list_judges(EPS) == ([], {ART: "not installed: pip install it"})

@@ -1,0 +1,36 @@
+"""AA beside AA-lite."""
+
+import numpy as np
+import pytest
+
+from anrot_lib.attacks.gradient import pgd
+from anrot_lib.core.errors import UserError
+from anrot_lib.records import results, schema
+from anrot_lib.records.describe import describe_threat
+from anrot_lib.reports import suites
+from tests.reports.test_tables import record
+
+
+def make_record(row, lite, whole=None, target="query"):
+    made = record(row)
+    threat = describe_threat(pgd(8 / 255, 20, 2 / 255, 1, target=target))
+    for suite, counts in (("aa-lite", lite), ("aa", whole)):
+        if counts is not None:
+            column = results.make_column(np.array(counts), 25, 60.0, threat=threat, suite=suite)
+            made["columns"][f"{suite} {target}"] = column
+    schema.validate(made)
+    return made
+
+
+def test_the_difference_is_paired_and_rows_without_both_are_left_out():
+    both = make_record("anrot", [10, 12, 8], [10, 11, 8])
+    headings, lines = suites.make_table([make_record("prototypes", [1, 2, 3]), both])
+    assert headings[3:7] == ["PGD-20", "AA-lite", "AA", "AA - AA-lite"] and len(headings) == len(lines[0])
+    assert len(lines) == 1 and lines[0][0] == "ANROT, trained on the mixture" and lines[0][2] == "75"
+    assert lines[0][4].startswith("40.0 ±") and lines[0][5].startswith("38.7 ±")
+    assert lines[0][6] == "-1.3 ± 5.7" and lines[0][7] == "60, 60"
+
+
+def test_suites_on_support_sets_are_no_suites_on_queries():
+    with pytest.raises(UserError, match="no record has columns of AA-lite and AA"):
+        suites.make_table([make_record("anrot", [10, 12, 8], [10, 11, 8], target="support")])
