@@ -177,6 +177,7 @@ NUMBERS: Kinds = {
     "level-gain": ("NAME ROW", numbers.format_level_gain),
     "score": ("FILE", numbers.format_score),
     "speed": ("FILE VARIANT", numbers.format_speed),
+    "suite-gap": ("NAME ROW", numbers.format_suite_gap),
 }
 
 

@@ -11,7 +11,7 @@ from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
-from anrot_lib.reports import figures, levels, ranking, tables
+from anrot_lib.reports import figures, levels, ranking, suites, tables
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -57,6 +57,14 @@ def _take_only(matches: Sequence[T], name: str) -> T:
     if len(matches) != 1:
         raise UserError(f"{name!r} names {len(matches)} columns or rows where it has to name one")
     return matches[0]
+
+
+def format_suite_gap(name: str, row: str) -> str:
+    """ "-0.4 ± 0.3": what AA leaves less than AA-lite of a row, on the same queries."""
+    gap = suites.compare_suites(find_row(name, row))
+    if gap is None:
+        raise UserError(f"the record of {row!r} in {name} was not tested by both suites")
+    return f"{gap.mean:+.1f} ± {gap.half_width:.1f}"
 
 
 def format_halving(name: str, row: str, kind: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from anrot_lib.attacks.suite import TITLES
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import compare_paired
+from anrot_lib.core.statistics import Interval, compare_paired
 from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
@@ -21,6 +21,14 @@ def select_suites(record: AccuracyRecord) -> dict[str, ColumnRecord]:
     }
 
 
+def compare_suites(record: AccuracyRecord) -> Interval | None:
+    """AA - AA-lite on the same queries, in points; None for a record that lacks one of them."""
+    suites = select_suites(record)
+    if len(suites) < len(TITLES):
+        return None
+    return compare_paired(compute_accuracies(suites["aa-lite"]), compute_accuracies(suites["aa"]))
+
+
 def make_table(records: Sequence[AccuracyRecord]) -> Table:
     """One line a row that both suites tested: what PGD, AA-lite and AA leave, AA - AA-lite paired, and their seconds.
 
@@ -28,11 +36,10 @@ def make_table(records: Sequence[AccuracyRecord]) -> Table:
     """
     lines = []
     for record in records:
-        suites = select_suites(record)
-        if len(suites) < len(TITLES):
+        gap = compare_suites(record)
+        if gap is None:
             continue
-        lite, whole = suites["aa-lite"], suites["aa"]
-        gap = compare_paired(compute_accuracies(lite), compute_accuracies(whole))
+        lite, whole = (select_suites(record)[suite] for suite in TITLES)
         strong = record["columns"].get(list(list_main_columns(record["protocol"]).values())[2])
         lines.append(
             [

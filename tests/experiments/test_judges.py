@@ -1,6 +1,7 @@
 """Our attacks beside judges: judges of known strength, and the libraries themselves on a few episodes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,3 +124,18 @@ def test_a_library_that_is_not_there_is_said_and_not_asked(monkeypatch):
     monkeypatch.setattr(judges, "list_art_judges", refuse)
     monkeypatch.setattr(judges, "list_adv_lib_judges", lambda eps: [])
     assert judges.list_judges(EPS) == ([], {ART: "not installed: pip install it"})
+
+
+def test_each_attack_is_that_part_of_the_short_suite(small_net, setting, monkeypatch):
+    asked = []
+
+    def attack(net, episode, attacks, generator, max_images):
+        asked.append([(one.name, one.threat.eps) for one in attacks])
+        return SimpleNamespace(right=episode.labels == 0)
+
+    monkeypatch.setattr(judges, "attack_queries_by_suite", attack)
+    episode = make_manifest(setting).rows[:1].with_queries(1).to_episode(setting.image_set)
+    for name in (APGD, TARGETED, SQUARE):
+        assert judges.attack_as_judged(small_net, episode, name, EPS, rng()).sum() == 1
+    targeted = [(f"APGD-DLR-20 target {k}", EPS) for k in (1, 2, 3, 4)]
+    assert asked == [[("APGD-CE-20", EPS)], targeted, [("Square-300", EPS)]]
