@@ -5,84 +5,85 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from anrot_lib.attacks import transfer
-from anrot_lib.core import randomness
 from anrot_lib.core.configs import change
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.experiments import columns, levels
-from anrot_lib.experiments.reconstruction_plan import Experiment
+from anrot_lib.data.image_set import ImageSet
+from anrot_lib.experiments import levels
 from anrot_lib.experiments.setting import Setting, make_manifest
+from anrot_lib.experiments.testing_time import SURROGATE, estimate_columns
 from anrot_lib.fewshot import evaluation, pretraining, training, validation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
-from anrot_lib.fewshot.episode_loss import FULL, compute_cost_limit
-from anrot_lib.reconstruction import extractors
-from anrot_lib.reconstruction.training import pick, train
-from anrot_lib.settings import Recipe
+from anrot_lib.settings import Budget, Recipe
 
 TRIAL_STEPS, MORE_STEPS, SHORT_STEP = 3, 15, 0.2  # of training: more of them where a step takes few seconds
 TRIAL_PASSES = 9
-SHARE_OF_ATTACKS = 0.5  # of the passes that attacks take at most: beaten queries leave them
+# Of the steps of PGD-20 that are taken on queries before they are beaten, counted on nets for CIFAR-FS at 8/255.
+SHARE_ROBUST, SHARE_PLAIN = 0.55, 0.15
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """Seconds of the rows of a table: once for all, of training by row, and of testing each, at most.
-
-    total  what all take if testing takes SHARE_OF_ATTACKS of that.
-    """
+    """Seconds of the rows of a table: once for all, and of training and testing by row."""
 
     pretraining: float
     surrogate: float
     training: dict[str, float]
-    test: float
+    testing: dict[str, float]
 
     @property
     def total(self) -> float:
-        rows = sum(self.training.values()) + SHARE_OF_ATTACKS * self.test * len(self.training)
-        return self.pretraining + self.surrogate + rows
+        return self.pretraining + self.surrogate + sum(self.training.values()) + sum(self.testing.values())
 
 
-def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: bool = True) -> RunEstimate:
+def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: int = 1) -> RunEstimate:
     """Seconds that `rows.run_rows` takes. It refuses what the run refuses.
 
-    tests  whether the rows are tested, too.
+    tests  in how many settings every row is tested, 0 for none.
     """
-    budget, protocol = setting.budget, setting.protocol
-    if tests:
-        make_manifest(setting)
-    trial = replace(
-        next(iter(recipes.values())),
-        clean=1.0,
-        adversarial=0.0,
-        noisy=0.0,
-        trades=0.0,
-        two_views=False,
-        pretrain=False,
-        pretrain_rate=None,
-        episodic=1.0,
-        heads=(),
-    )
-    trained = _train_some_steps(setting, trial)
-    forward = _time_forward(setting, trained.net)
-    n_support, n_query = protocol.way * protocol.shot, protocol.way * budget.train_query
-    per_image = trained.seconds_per_step / ((n_support + n_query) * budget.episodes_per_step)
+    budget = setting.budget
+    manifest = make_manifest(setting) if tests else None
+    training, testing, surrogate = {}, {}, 0.0
+    times: dict[Recipe, tuple[float, dict[str, float]]] = {}
+    for row, recipe in recipes.items():
+        kind = replace(recipe, seed=0)
+        if kind not in times:
+            times[kind] = _estimate_row(setting, recipe, manifest)
+        training[row], columns = times[kind]
+        surrogate = columns.get(SURROGATE, 0.0)
+        testing[row] = tests * sum(seconds for name, seconds in columns.items() if name != SURROGATE)
     distinct = {pretraining.reduce_recipe(recipe) for recipe in recipes.values() if recipe.pretrain}
-    passes = sum(pretraining.count_passes(recipe) for recipe in distinct) / FULL
-    attacks_surrogate = tests and any(column.surrogate for column in columns.select_columns(setting))
-    episodes = budget.episodes / budget.episodes_per_step * trained.seconds_per_step
-    return RunEstimate(
-        pretraining=budget.pretrain_steps * budget.pretrain_batch * per_image * passes,
-        surrogate=_estimate_surrogate(setting) if attacks_surrogate else 0.0,
-        training={
-            row: episodes * recipe.episodic * compute_cost_limit(recipe, n_support, n_query)
-            + forward * count_validation_passes(setting, recipe)
-            for row, recipe in recipes.items()
-        },
-        test=forward * count_test_passes(setting) if tests else 0.0,
+    first = sum(
+        estimate_pretraining(setting.image_set, recipe, budget, setting.device, setting.precision)
+        for recipe in distinct
     )
+    return RunEstimate(first, surrogate, training, testing)
+
+
+def _estimate_row(setting: Setting, recipe: Recipe, manifest: EpisodeManifest | None) -> tuple[float, dict[str, float]]:
+    """Seconds of training, and of each column, from a few steps of the recipe itself."""
+    trial = replace(recipe, pretrain=False, pretrain_rate=None, episodic=1.0, heads=())
+    trained = _train_some_steps(setting, trial)
+    steps = recipe.episodic * setting.budget.episodes / setting.budget.episodes_per_step
+    training = steps * trained.seconds_per_step
+    training += _time_forward(setting, trained.net) * count_validation_passes(setting, recipe)
+    if manifest is None:
+        return training, {}
+    share = SHARE_ROBUST if recipe.adversarial > 0 else SHARE_PLAIN
+    return training, estimate_columns(setting, trained.net, manifest, share)
+
+
+def estimate_pretraining(
+    image_set: ImageSet, recipe: Recipe, budget: Budget, device: torch.device, precision: str
+) -> float:
+    """Seconds of pre-training, from a few steps."""
+    for steps in (TRIAL_STEPS, MORE_STEPS):
+        trial = change(budget, pretrain_steps=steps)
+        done = pretraining.pretrain(image_set, recipe, trial, None, device, precision)
+        if done.seconds_per_step > SHORT_STEP:
+            break
+    return budget.pretrain_steps * done.seconds_per_step
 
 
 def _train_some_steps(setting: Setting, recipe: Recipe) -> training.TrainedNet:
@@ -109,37 +110,9 @@ def count_validation_passes(setting: Setting, recipe: Recipe) -> int:
     return validations * validation.count_passes(manifest, recipe)
 
 
-def _estimate_surrogate(setting: Setting) -> float:
-    """Seconds that the small CNN of the transfer attack trains, from two batches."""
-    image_set, rows = setting.image_set, setting.image_set.rows("train")
-    sample = rows[np.linspace(0, len(rows) - 1, 2 * transfer.BATCH).astype(int)]  # from all classes
-    seconds = 0.0
-    for _ in range(2):  # the first time is slow
-        started = time.perf_counter()
-        transfer.train_surrogate(
-            lambda numbers: image_set.batch(sample[numbers.numpy()]),
-            image_set.labels[sample],
-            randomness.make_generator(setting.protocol.seed, "surrogate"),
-            epochs=1,
-            device=setting.device,
-            precision=setting.precision,
-        )
-        seconds = time.perf_counter() - started
-    return seconds * setting.budget.surrogate_epochs * len(rows) / len(sample)
-
-
-def estimate_test(setting: Setting, net: FewShotNet) -> float:
-    """Seconds that testing takes at most, from some forward passes of some images."""
-    return estimate_passes(setting, net, count_test_passes(setting))
-
-
 def estimate_passes(setting: Setting, net: FewShotNet, passes: int) -> float:
     """Seconds of so many forward passes of an image."""
     return _time_forward(setting, net) * passes
-
-
-def count_test_passes(setting: Setting) -> int:
-    return sum(columns.count_passes(setting, column) for column in columns.select_columns(setting))
 
 
 def _time_forward(setting: Setting, net: FewShotNet) -> float:
@@ -162,7 +135,7 @@ def _time_forward(setting: Setting, net: FewShotNet) -> float:
 
 
 def estimate_levels(setting: Setting, seed: int, variants: Sequence[str]) -> dict[str, float]:
-    """Seconds of the parts of `levels.run` for one seed: training, levels, attacks at most.
+    """Seconds of the parts of `levels.run` for one seed: training, levels, attacks.
 
     From two training steps, two episodes of every level, and one attack step on the queries of one episode.
     """
@@ -177,7 +150,7 @@ def estimate_levels(setting: Setting, seed: int, variants: Sequence[str]) -> dic
         "training": trained.seconds_per_step * budget.episodes / budget.episodes_per_step
         + _time_forward(setting, trained.net) * count_validation_passes(setting, recipe),
         "levels": score * (budget.clean_tasks + budget.validation_tasks),
-        "attacks, at most": attack * queries * sum(threat.steps for threat in threats if threat is not None),
+        "attacks": attack * queries * sum(1 + SHARE_PLAIN * threat.steps for threat in threats if threat is not None),
     }
 
 
@@ -200,36 +173,3 @@ def _time_levels(setting: Setting, variants: Sequence[str]) -> tuple[float, floa
         fused = FewShotNet(net.backbone, head).eval().to(setting.device)
         evaluation.count_attacked(fused, image_set, few, threat, protocol.seed, setting.device)
     return score, (time.perf_counter() - started) / few.query.size
-
-
-@dataclass(frozen=True)
-class ReconstructionEstimate:
-    """Images a second of training and of the extractor, and seconds of training and testing for one model."""
-
-    training_speed: float
-    feature_speed: float
-    training: float
-    test: float
-
-
-def estimate_reconstruction(experiment: Experiment) -> ReconstructionEstimate:
-    """From a few training steps and one batch of the extractor."""
-    recipe = experiment.recipes[0]
-    for split, count in (("train", recipe.train_images), ("val", recipe.validation_images)):
-        pick(experiment.image_set, split, count, recipe.subset_seed)  # it refuses too few images, as the training does
-    trial = replace(recipe, train_images=min(recipe.train_images, 4 * recipe.batch), validation_images=2, epochs=1)
-    speed = train(
-        experiment.image_set, trial, device=experiment.device, precision=experiment.precision
-    ).images_per_second
-    images = experiment.image_set.batch(experiment.image_set.rows("test")[:64], experiment.device)
-    pixels = extractors.quantise(images)
-    started = time.perf_counter()
-    with torch.no_grad():
-        experiment.extractor(pixels)
-    rate = len(pixels) / (time.perf_counter() - started)
-    return ReconstructionEstimate(
-        speed,
-        rate,
-        recipe.train_images * recipe.epochs / speed,
-        experiment.test_images * len(experiment.decodings) / rate,
-    )

@@ -133,12 +133,18 @@ def load_real_features(experiment: Experiment) -> tuple[Tensor, list[FloorPointR
         done = itertools.count(training.IMAGES_PER_PASS, training.IMAGES_PER_PASS)
         batches = (quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS))
         features = frechet.extract_features(extractor, batches, lambda n: bar(min(next(done), count)))
-    floors: list[FloorPointRecord] = []
-    for each in _halve(count):
-        floor = frechet.measure_floor(features, each, experiment.draw(f"floor/{each}"), FLOOR_REPEATS)
-        floors.append({"images": each, "value": floor.value, "half_width": floor.half_width})
+    floors = measure_floors(experiment, features)
     checkpoints.save(path, {"features": features, "floors": floors})
     return features, floors
+
+
+def measure_floors(experiment: Experiment, features: Tensor) -> list[FloorPointRecord]:
+    """Distances between disjoint parts of the originals, from their features (N, D)."""
+    floors: list[FloorPointRecord] = []
+    for each in _halve(len(features)):
+        floor = frechet.measure_floor(features, each, experiment.draw(f"floor/{each}"), FLOOR_REPEATS)
+        floors.append({"images": each, "value": floor.value, "half_width": floor.half_width})
+    return floors
 
 
 def _halve(n_images: int) -> list[int]:
@@ -161,20 +167,36 @@ def measure_reconstructions(experiment: Experiment, recipe: VaeRecipe, net: Vae,
     parts: list[dict[str, Tensor]] = []
     with experiment.progress(f"test {name_row(recipe)}, {decoding}", len(rows)) as bar:
         for k, block in enumerate(torch.split(rows, training.IMAGES_PER_PASS)):
-            images = experiment.image_set.batch(block, experiment.device)
-            posterior = net.encode(images)
-            z = posterior.mean if decoding == "mean" else posterior.sample(experiment.draw(f"test/{k}"))
-            decoded = net.decode(z)
-            psnr, ssim = frechet.compute_psnr_ssim(decoded, images)
-            part = {"squared_error": compute_terms(images, decoded, posterior, "kl").error, "psnr": psnr, "ssim": ssim}
-            part |= {name: to_standard(name, *posterior).sum(1) for name in NAMES}
-            part["features"] = experiment.extractor(quantise(decoded))
-            parts.append({name: tensor.float().cpu() for name, tensor in part.items()})
+            parts.append(measure_block(experiment, net, decoding, k, block))
             bar(sum(len(p["psnr"]) for p in parts))
             _check_time(experiment)
     measures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     checkpoints.save(path, {"asked": asked, "measures": measures})
     return measures
+
+
+@torch.no_grad()
+def measure_block(experiment: Experiment, net: Vae, decoding: str, number: int, rows: Tensor) -> dict[str, Tensor]:
+    """The same of some rows, the block of that number."""
+    images = experiment.image_set.batch(rows, experiment.device)
+    posterior = net.encode(images)
+    z = posterior.mean if decoding == "mean" else posterior.sample(experiment.draw(f"test/{number}"))
+    decoded = net.decode(z)
+    psnr, ssim = frechet.compute_psnr_ssim(decoded, images)
+    part = {"squared_error": compute_terms(images, decoded, posterior, "kl").error, "psnr": psnr, "ssim": ssim}
+    part |= {name: to_standard(name, *posterior).sum(1) for name in NAMES}
+    part["features"] = experiment.extractor(quantise(decoded))
+    return {name: tensor.float().cpu() for name, tensor in part.items()}
+
+
+def compare_features(
+    experiment: Experiment, real: Tensor, features: Tensor
+) -> tuple[frechet.Bootstrap, frechet.Estimate, list[DistanceRecord]]:
+    """Frechet distance with its resamples, kernel distance, and the Frechet distances over the number of images."""
+    distance = frechet.bootstrap_distance(real, features, experiment.draw("bootstrap"), experiment.resamples)
+    kernel = frechet.kernel_distance(real, features, experiment.draw("kernel"))
+    bias = frechet.measure_bias(real, features, _halve(len(real)), experiment.draw("numbers"))
+    return distance, kernel, cast(list[DistanceRecord], bias)
 
 
 def test(
@@ -190,18 +212,14 @@ def test(
         started = time.perf_counter()
         measures = measure_reconstructions(experiment, recipe, net, decoding)
         _check_time(experiment)
-        features = measures["features"]
-        distance = frechet.bootstrap_distance(real, features, experiment.draw("bootstrap"), experiment.resamples)
+        distance, kernel, over_images = compare_features(experiment, real, measures["features"])
         decoded[decoding] = {
             "squared_error": _describe_interval(frechet.compute_mean_interval(measures["squared_error"])),
             "psnr": _describe_interval(frechet.compute_mean_interval(measures["psnr"])),
             "ssim": _describe_interval(frechet.compute_mean_interval(measures["ssim"])),
             "frechet": {**_describe_interval(distance), "resampled": [_round(value) for value in distance.resampled]},
-            "kernel": _describe_interval(frechet.kernel_distance(real, features, experiment.draw("kernel"))),
-            "over_images": cast(
-                list[DistanceRecord],
-                frechet.measure_bias(real, features, _halve(len(real)), experiment.draw("numbers")),
-            ),
+            "kernel": _describe_interval(kernel),
+            "over_images": over_images,
             "seconds": round(time.perf_counter() - started, 2),
         }
         divergences = {name: round(float(measures[name].mean()), 5) for name in NAMES}

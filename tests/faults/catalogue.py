@@ -51,6 +51,14 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("(logits[:, :1], logits[..., :1])", "(logits[:, :1] + 1,)", "fewshot/test_refusals.py::test_a_net_that_answers_alike_whatever_it_sees_is_refused"),
         ("any(alike)", "not any(alike)", "fewshot/test_refusals.py::test_a_net_that_answers_alike_whatever_it_sees_is_refused"),
     ],
+    "experiments/testing_time.py": [
+        ("* len(rows) / len(few)", "* 1.0", "experiments/test_estimates.py::test_the_estimate_of_a_test_is_what_the_test_takes"),
+        ("(share if ends_early else 1)", "share", "experiments/test_estimates.py::test_the_estimate_before_training_takes_the_usual_part_of_the_steps_on_queries_alone"),
+        ("tasks // ONE_IN", "tasks", "experiments/test_estimates.py::test_one_episode_in_fifty_is_tried"),
+    ],
+    "experiments/ranking_time.py": [
+        ("return 1 + -(-epochs // every)", "return 1 + epochs // every", "experiments/test_estimates.py::test_a_ranking_model_is_tested_at_the_beginning_at_its_epochs_and_last"),
+    ],
     "data/readers/tables.py": [
         ("len(parts) > 1 and None not in parts", "len(parts) > 3", "data/test_strangers_folders.py::test_a_split_file_that_is_not_understood_is_named_with_the_split_that_would_be_drawn"),
     ],

@@ -25,8 +25,9 @@ from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
-from anrot_lib.experiments.estimates import estimate_run, estimate_test
+from anrot_lib.experiments.estimates import estimate_run
 from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest, plan_tasks
+from anrot_lib.experiments.testing_time import estimate_columns
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.methods import get_method, list_rows
@@ -107,14 +108,13 @@ def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1, out
     tests  in how many settings each net is tested.
     out    the file for the net, where it is not among the checkpoints.
     """
-    estimate = estimate_run(setting, recipes, tests > 0)
-    estimate = replace(estimate, test=estimate.test * tests)
+    estimate = estimate_run(setting, recipes, tests)
     if estimate.pretraining:
         print(f"pre-training about {format_minutes(estimate.pretraining)}")
     if estimate.surrogate:
         print(f"surrogate of the transfer attack, once, about {format_minutes(estimate.surrogate)}")
     for row, seconds in estimate.training.items():
-        testing = f", testing at most about {format_minutes(estimate.test)}" if tests else ""
+        testing = f", testing about {format_minutes(estimate.testing[row])}" if tests else ""
         print(f"{row:14s} training about {format_minutes(seconds)}{testing}")
     where = shorten(setting.folder if tests else out or setting.work)
     target = f"{'records' if tests else 'the net'} would go to {where}"
@@ -183,8 +183,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         trained["size"] = about["size"]
         print(f"note: the net was trained on images of {about['size']} px, and is tested on {setting.budget.size} px")
     if read_options(RunOptions, arguments).dry_run:
+        seconds = sum(estimate_columns(setting, net, manifest).values())
         print(
-            f"would test on {manifest.n_tasks} episodes for at most about {format_minutes(estimate_test(setting, net))}"
+            f"would test on {manifest.n_tasks} episodes for about {format_minutes(seconds)}"
             f"{describe_memory()}, and write {shorten(setting.folder / f'{row}.json')}"
         )
         return 0

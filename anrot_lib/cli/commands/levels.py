@@ -12,7 +12,7 @@ from anrot_lib.core.configs import change
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments import levels as level_study
-from anrot_lib.experiments.estimates import SHARE_OF_ATTACKS, estimate_levels
+from anrot_lib.experiments.estimates import estimate_levels
 from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget
@@ -68,9 +68,7 @@ def print_plan(settings: list[Setting], seeds: tuple[int, ...], variants: list[s
     for setting in settings:
         make_manifest(setting)  # it refuses too few test images, as the run does
         parts = estimate_levels(setting, seeds[0], variants)
-        total += len(seeds) * sum(
-            seconds * (SHARE_OF_ATTACKS if "at most" in name else 1) for name, seconds in parts.items()
-        )
+        total += len(seeds) * sum(parts.values())
         text = ", ".join(f"{name} {format_minutes(seconds)}" for name, seconds in parts.items())
         print(f"{setting.protocol.shot}-shot, each seed: {text}; records would go to {shorten(setting.folder)}")
     print(f"together about {format_minutes(total)}")

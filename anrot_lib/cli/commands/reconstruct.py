@@ -18,8 +18,9 @@ from anrot_lib.core.units import format_minutes
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import reconstruction
 from anrot_lib.experiments import reconstruction_plan as plan
-from anrot_lib.experiments.estimates import estimate_reconstruction
+from anrot_lib.experiments.estimates import estimate_pretraining
 from anrot_lib.experiments.reconstruction_plan import Experiment
+from anrot_lib.experiments.reconstruction_time import estimate_reconstruction
 from anrot_lib.fewshot import encoders, pretraining
 from anrot_lib.reconstruction import extractors
 from anrot_lib.reconstruction.extractors import Extractor
@@ -28,6 +29,7 @@ from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import tables
 
 EXTRACTOR_STEPS = {"smoke": 100, "laptop": 1500, "paper": 40_000}  # it measures distances, and is no robust net
+EXTRACTOR_RECIPE, EXTRACTOR_FILE = settings.Recipe(method="prototypes", hesim=0.0, pretrain=True), "extractor.pt"
 
 
 def build_recipes(arguments: argparse.Namespace, image_set: ImageSet, preset: str) -> list[VaeRecipe]:
@@ -62,14 +64,23 @@ def build_extractor(
     init = randomness.make_generator(0, "init")
     encoder = encoders.build(budget.encoder, image_set.images.shape[-1], generator=init)
     if trains:
-        recipe = settings.Recipe(method="prototypes", hesim=0.0, pretrain=True)
         budget = replace(budget, pretrain_steps=EXTRACTOR_STEPS[budget.preset])
         with bar(f"train the extractor {budget.encoder}", budget.pretrain_steps) as progress:
-            file = work / "extractor.pt"
-            state = pretraining.pretrain(image_set, recipe, budget, file, device, progress=progress).encoder
+            file = work / EXTRACTOR_FILE
+            state = pretraining.pretrain(image_set, EXTRACTOR_RECIPE, budget, file, device, progress=progress).encoder
         encoder.load_state_dict(state)
     name = f"{budget.encoder}, trained on the {len(image_set.splits['train'])} base classes"
     return extractors.wrap_encoder(encoder, name).to(device)
+
+
+def estimate_extractor(
+    options: ReconstructTestOptions, image_set: ImageSet, budget: settings.Budget, device: torch.device, work: Path
+) -> float:
+    """Seconds that `build_extractor` trains; 0 for an extractor that is trained already."""
+    if options.extractor != OWN or (work / EXTRACTOR_FILE).is_file():
+        return 0.0
+    budget = replace(budget, pretrain_steps=EXTRACTOR_STEPS[budget.preset])
+    return estimate_pretraining(image_set, EXTRACTOR_RECIPE, budget, device, "fp32")
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:
@@ -104,7 +115,7 @@ def reconstruct(arguments: argparse.Namespace) -> int:
         f"distance by {experiment.extractor.name} on {count} images; {devices.describe_device(device)}"
     )
     if run.dry_run:
-        return print_plan(experiment)
+        return print_plan(experiment, estimate_extractor(options, image_set, budget, device, work))
     try:
         records = reconstruction.run(experiment)
     except Paused:
@@ -136,13 +147,14 @@ def show(experiment: Experiment, records: list[ReconstructionRecord]) -> None:
     print(f"records: {shorten(experiment.folder)}   checkpoints: {shorten(experiment.work)}")
 
 
-def print_plan(experiment: Experiment) -> int:
-    """Print how long a run takes."""
+def print_plan(experiment: Experiment, extractor: float) -> int:
+    """Print how long a run takes. extractor: seconds that its training takes first."""
     estimate, n = estimate_reconstruction(experiment), len(experiment.recipes)
+    total = extractor + estimate.shared + n * (estimate.training + estimate.test)
+    first = f"training the extractor {format_minutes(extractor)}\n" if extractor else ""
     print(
-        f"training {estimate.training_speed:.0f} images/s: {format_minutes(estimate.training)} a model; "
-        f"features {estimate.feature_speed:.0f} images/s: {format_minutes(estimate.test)}\n"
-        f"{n} models: about {format_minutes(n * (estimate.training + estimate.test))}; "
-        f"records would go to {shorten(experiment.folder)}"
+        f"{first}training {estimate.training_speed:.0f} images/s: {format_minutes(estimate.training)} a model; "
+        f"features {estimate.feature_speed:.0f} images/s, testing {format_minutes(estimate.test)} a model\n"
+        f"{n} models: about {format_minutes(total)}; records would go to {shorten(experiment.folder)}"
     )
     return 0

@@ -13,16 +13,14 @@ from anrot_lib.core import devices, paths
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments.ranking import evaluate, make_training_record, name_file
+from anrot_lib.experiments.ranking_time import estimate_ranking
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
-from anrot_lib.ranking.embedders import DOWNLOAD
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.training.loop import TrainedEmbedder
 from anrot_lib.ranking.training.loop import train as train_ranking
 from anrot_lib.records import results
 from anrot_lib.reports import tables
-
-TRIAL_STEPS = 5
 
 
 def open_training(arguments: argparse.Namespace) -> tuple[RankingRecipe, RankingSet]:
@@ -53,11 +51,11 @@ def train(arguments: argparse.Namespace) -> int:
     )
     for note in filter(None, (names.get_warning(name), data.note, _describe_size(recipe))):
         print(f"note: {note}")
+    every = options.evaluate_every or (1 if name.small else 5)
     if run.dry_run:
-        return _print_plan(recipe, data, device, precision, options.weights)
+        return _print_plan(recipe, data, device, precision, options.weights, every)
     stem = name_file(recipe, data, run.tag)
     checkpoint = options.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
-    every = options.evaluate_every or (1 if name.small else 5)
     with bar(f"train {name.backbone}{name.defense}", 0) as update:
 
         def progress(done: int, total: int, numbers: dict[str, float]) -> None:
@@ -89,18 +87,14 @@ def _describe_size(recipe: RankingRecipe) -> str:
 
 
 def _print_plan(
-    recipe: RankingRecipe, data: RankingSet, device: torch.device, precision: str, weights: str | None
+    recipe: RankingRecipe, data: RankingSet, device: torch.device, precision: str, weights: str | None, every: int
 ) -> int:
     """Print how long the training takes. It refuses what the training refuses, but fetches no weights."""
-    file = None if weights == DOWNLOAD else weights
-    if weights == DOWNLOAD or (weights is None and recipe.pretrain_epochs > 0):  # in place of weights or a classifier
-        recipe = replace(recipe, pretrain_epochs=0, freeze_bn=False)
-    trained = train_ranking(data, recipe, None, device, precision, file, steps=TRIAL_STEPS)
-    steps = recipe.epochs * -(-len(data.train) // recipe.batch)
-    print(
-        f"{trained.seconds_per_step:.2f} s a step at the beginning, {steps} steps: "
-        f"about {format_minutes(trained.seconds_per_step * steps)}"
-    )
+    estimate = estimate_ranking(recipe, data, device, precision, weights, every)
+    parts = [f"{estimate.step:.2f} s a step at the beginning, {estimate.steps} steps"]
+    parts += [f"classifier {format_minutes(estimate.classifier)}"] if estimate.classifier else []
+    parts += [f"{estimate.tests} tests of {estimate.test:.1f} s"]
+    print(f"{', '.join(parts)}: about {format_minutes(estimate.total)}")
     return 0
 
 
