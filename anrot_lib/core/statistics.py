@@ -146,3 +146,41 @@ def find_halving_point(x: np.ndarray, y: np.ndarray) -> float | None:
                 return float(x[k])
             return float(x[k - 1] + (y[k - 1] - half) / (y[k - 1] - y[k]) * (x[k] - x[k - 1]))
     return None
+
+
+@dataclass(frozen=True)
+class OpenInterval:
+    """A mean accuracy as that of *other* classes, in per cent: 95 % half-width, and the spread of single classes."""
+
+    mean: float
+    half_width: float
+    class_sd: float
+    classes: int
+
+
+def measure_open_interval(accuracies: np.ndarray, classes: np.ndarray) -> OpenInterval:
+    """The interval of a mean if the test classes are draws too, from per-episode accuracies (E,) and classes (E, way).
+
+    y_e = mean over the episode's classes of b_c + rest: least squares gives the accuracy b_c of each of the K classes
+    and their covariance C. The variance of b between classes, without that of its estimates, is
+
+        s^2 = var(b) - (tr C - sum C / K) / (K - 1), at least 0
+
+    and the squared standard error of the mean over classes is s^2 / K + sum C / K^2; t has K - 1 degrees of freedom.
+    A closed interval over episodes has the second part alone: it is about these classes. The images of a class are
+    held fixed in both. ValueError for fewer than 3 classes, or too few episodes to tell them apart.
+    """
+    y, numbers = 100 * np.asarray(accuracies, dtype=np.float64), np.asarray(classes)
+    names, places = np.unique(numbers, return_inverse=True)
+    k, (n, way) = len(names), numbers.shape
+    design = np.zeros((n, k))
+    np.add.at(design, (np.arange(n)[:, None], places.reshape(n, way)), 1 / way)
+    if k < 3 or n <= k or np.linalg.matrix_rank(design) < k:
+        raise ValueError(f"{n} episodes of {k} classes say nothing of the spread between classes")
+    inverse = np.linalg.inv(design.T @ design)
+    effects = inverse @ design.T @ y
+    noise = ((y - design @ effects) ** 2).sum() / (n - k)
+    covariance = noise * inverse
+    spread = effects.var(ddof=1) - (np.trace(covariance) - covariance.sum() / k) / (k - 1)
+    error = math.sqrt(max(spread, 0.0) / k + covariance.sum() / k**2)
+    return OpenInterval(float(effects.mean()), compute_t_quantile(k) * error, math.sqrt(max(spread, 0.0)), k)

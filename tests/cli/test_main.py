@@ -45,6 +45,7 @@ VERBS = (
     "verify",
     "claims",
     "recompute",
+    "consequences",
     "report",
     "bench",
 )
@@ -863,6 +864,16 @@ def test_a_run_in_slices_ends_in_the_same_record(anrot):
     counts = [{name: column["correct"] for name, column in r["columns"].items()} for r in (sliced, whole)]
     assert counts[0] == counts[1]
     refused(anrot(*words, "--minutes", "nan"), "--minutes must be a number of at least 0")
+
+
+def test_consequences_of_a_net(anrot, home):
+    assert anrot("train", *SHORT, "--out", home / "mine.pt").code == 0
+    done = anrot(
+        "consequences", home / "mine.pt", "--data", "small", "--tasks", "4", "--noisy-tasks", "2", "--sigma", "0.3"
+    )
+    assert done.code == 0 and "training augmentation in the test" in done.out and "clipped at 255" in done.out
+    (file,) = paths.runs_dir().rglob("small-*-consequences/*.json")
+    assert len(results.read(file, "accuracy")["columns"]["clean"]["correct"]) == 4
 
 
 def test_a_card_is_made_of_a_net(anrot, home):

@@ -20,6 +20,8 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("np.maximum.accumulate(raised) if m", "raised if m", "core/test_statistics.py::test_holm_by_hand"),
         ("(1.96 * sd / half_width) ** 2", "1.96 * sd / half_width", "core/test_statistics.py::test_tasks_for_a_precision_give_that_precision"),
         ("(x[-1] - x[0]))", "len(x))", "core/test_statistics.py::test_the_area_is_the_mean_height"),
+        ("max(spread, 0.0) / k + covariance.sum()", "covariance.sum()", "reports/test_review.py::test_the_open_interval_covers_the_population_where_the_closed_one_does_not"),
+        ("- (np.trace(covariance) - covariance.sum() / k) / (k - 1)", "", "reports/test_review.py::test_without_a_spread_of_classes_both_are_about_equal"),
     ],
     "core/randomness.py": [
         ('f"{int(seed)}/{name}"', 'f"{name}"', "core/test_randomness_and_paths.py::test_the_raw_stream_is_the_one_of_the_first_release"),
@@ -521,6 +523,12 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("rng.seed(HELA_VFA_SEED)", "pass", "audit/test_released_steps.py::test_hela_vfa_leaks_unless_its_cell_runs_twice"),
         ("clamp(0, 255)", "clamp(0, 1)", "audit/test_released_steps.py"),
         ("rot90(3, (-2, -1)), x)", "rot90(1, (-2, -1)), x)", "audit/test_released_steps.py::test_augmentation_is_that_of_torchvision"),
+    ],
+    "experiments/consequences.py": [
+        ('f"augmentation/{row}"', '"augmentation"', "experiments/test_consequences.py::test_an_image_is_turned_alike_in_every_batch"),
+        ('f"noise/{row}"', 'f"other/{row}"', "experiments/test_consequences.py::test_the_noise_is_the_same_and_only_its_clipping_differs"),
+        ("if name not in journal:", "if True:", "experiments/test_consequences.py::test_a_paused_run_goes_on_with_the_next_column"),
+        (".reshape(-1, 1, 1)", ".reshape(1, 1, -1)", "experiments/test_consequences.py::test_alone_and_together_are_equal_but_for_a_head_that_couples_queries"),
     ],
     "audit/claims/joining.py": [
         ("<= candidate.half_width + half_width", "<= 2 * candidate.half_width + half_width", "audit/test_claims.py::test_in_the_same_setting_the_intervals_decide"),

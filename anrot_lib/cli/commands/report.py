@@ -4,7 +4,7 @@ import argparse
 
 from anrot_lib.cli.commands.arguments import read_options
 from anrot_lib.cli.options.report import ReportOptions
-from anrot_lib.core.progress import shorten
+from anrot_lib.core.progress import bar, shorten
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -12,6 +12,13 @@ def report(arguments: argparse.Namespace) -> int:
     from anrot_lib.publish import pages
 
     options = read_options(ReportOptions, arguments)
+    if options.review is not None:
+        from anrot_lib.audit.defects import list_defects
+        from anrot_lib.reports import review
+
+        with bar("demos", len(list_defects())) as advance:
+            print(f"review: {shorten(review.save_review(options.review.absolute(), advance))}")
+        return 0
     if options.site is None:
         return pages.report(check=options.check)
     from anrot_lib.publish import website

@@ -1,12 +1,16 @@
-"""The verbs verify, claims and recompute, and their options."""
+"""The verbs verify, claims, recompute and consequences, and their options."""
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from anrot_lib.cli.options.fewshot import EvaluateOptions
 from anrot_lib.cli.options.fields import add_options
+from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.options import Option
+from anrot_lib.settings import Budget, Protocol
 
 
 @dataclass(frozen=True)
@@ -74,4 +78,25 @@ RECOMPUTE = Verb(
         "computed, too. Exit code 1 if a number differs."
     ),
 )
-VERBS = (VERIFY, CLAIMS, RECOMPUTE)
+
+
+def _add_consequences(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, EvaluateOptions)
+    add_data_options(parser, size="that of the net")
+    group = parser.add_argument_group("episodes")
+    add_options(group, Protocol, "way", "shot", "sigma")
+    flags = {"clean_tasks": "--tasks", "attacked_tasks": "--noisy-tasks"}
+    add_options(group, Budget, *flags, defaults=PRESET_DEFAULTS, flags=flags)
+    add_run_options(parser, "preset", "device", "tag", "reference", "minutes", precision=False)
+
+
+CONSEQUENCES = Verb(
+    "consequences",
+    "what defects of the published evaluation do to the accuracy of a net, paired on the same episodes",
+    "anrot consequences mine.pt --data mine --preset laptop --sigma 0.3",
+    "consequences.consequences",
+    _add_consequences,
+    "Training augmentation in the test, noise that is clipped at 255, queries in batches where scores depend on them, "
+    "and evaluations of a hundred tasks.",
+)
+VERBS = (VERIFY, CLAIMS, RECOMPUTE, CONSEQUENCES)

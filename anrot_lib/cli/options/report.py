@@ -23,6 +23,14 @@ class ReportOptions:
             alone="site",
         ),
     ] = None
+    review: Annotated[
+        Path | None,
+        Option(
+            "write a reviewer's report as Markdown, to review.md if no file is named: claims, defects, intervals, a "
+            "checklist",
+            alone="review.md",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

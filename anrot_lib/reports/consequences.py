@@ -1,0 +1,47 @@
+"""What defects of the published evaluation do to an accuracy: paired differences on the same episodes."""
+
+import numpy as np
+
+from anrot_lib.core.statistics import compare_paired
+from anrot_lib.experiments.columns import name_noise_column
+from anrot_lib.experiments.consequences import ALONE, AUGMENTED, name_unclipped
+from anrot_lib.records.results import compute_accuracies
+from anrot_lib.records.schema import AccuracyRecord
+from anrot_lib.reports.tables import Table, format_column, title_row
+
+FEW = 100  # tasks of the published evaluation
+
+
+def list_pairs(record: AccuracyRecord) -> dict[str, tuple[str, str]]:
+    """What is changed -> (the right column, the published one), of the pairs that a record has."""
+    sigma = record["protocol"]["sigma"]
+    pairs = {
+        "training augmentation in the test": ("clean", AUGMENTED),
+        f"noise of {sigma:g} clipped at 255": (name_noise_column(sigma), name_unclipped(sigma)),
+        "queries in batches, against one by one": (ALONE, "clean"),
+    }
+    return {title: pair for title, pair in pairs.items() if all(name in record["columns"] for name in pair)}
+
+
+def make_table(record: AccuracyRecord) -> Table:
+    """One line a consequence: right, as published, their paired difference, and how many tasks change their count."""
+    rows = []
+    for title, (right, as_published) in list_pairs(record).items():
+        first, second = (record["columns"][name] for name in (right, as_published))
+        difference = compare_paired(compute_accuracies(first), compute_accuracies(second), bootstrap=False)
+        changed = float(np.mean(np.not_equal(first["correct"], second["correct"])))
+        cells = [format_column(first), format_column(second), f"{difference.mean:+.1f} ± {difference.half_width:.1f}"]
+        rows.append([title, *cells, f"{100 * changed:.0f} %"])
+    return [title_row(record), "right, %", "as published, %", "difference, points", "tasks whose count changes"], rows
+
+
+def describe_few_tasks(record: AccuracyRecord) -> str:
+    """What a hundred tasks can say, from the blocks of a hundred of the clean column; "" for fewer than two blocks."""
+    values = 100 * compute_accuracies(record["columns"]["clean"])
+    blocks = values[: len(values) // FEW * FEW].reshape(-1, FEW).mean(1)
+    if len(blocks) < 2:
+        return ""
+    return (
+        f"{len(blocks)} evaluations of {FEW} tasks each, as the published one: from {blocks.min():.1f} to "
+        f"{blocks.max():.1f} %, standard deviation {blocks.std(ddof=1):.1f}"
+    )
