@@ -25,6 +25,7 @@ VERBS = (
     fewshot.JUDGES,
     PREPARE,
     fewshot.RECIPES_VERB,
+    fewshot.DEFENCES_VERB,
     fewshot.LEVELS,
     RECONSTRUCT,
     RETRIEVE,

@@ -10,7 +10,7 @@ import numpy as np
 
 from anrot_lib.attacks.gradient import fgsm, pgd
 from anrot_lib.attacks.suite import TITLES, list_attacks
-from anrot_lib.attacks.threat import TARGETS, ThreatModel
+from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import measure_surrogate
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
@@ -60,9 +60,9 @@ def list_suite_columns(setting: Setting) -> list[Column]:
             threat = replace(make_pgd(protocol), target=target)
             name = threat.name.replace(threat.name.split()[0], TITLES[suite], 1)
             columns.append(Column(name, tasks, budget.attacked_query, threat, suite=suite))
-    changed = TARGETS if setting.corrupts else ()
-    columns += [Column(f"corruptions {t}", tasks, budget.attacked_query, corrupted=t) for t in changed]
-    return columns
+    return columns + [
+        Column(f"corruptions {which}", tasks, budget.attacked_query, corrupted=which) for which in setting.corrupted
+    ]
 
 
 def make_pgd(protocol: Protocol) -> ThreatModel:
@@ -192,6 +192,8 @@ def _test_column(
             keep = None if store is None else store.keep(start, part)
             correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep)
             journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
+            if column.name == "clean":
+                journal[key] |= {"calibration_error": round(evaluator.measure_calibration(part), 5)}
             if setting.pause():
                 raise Paused
         progress(count_passes(setting, column) * (start + len(part)) // len(rows))
@@ -208,6 +210,8 @@ def _test_column(
             about["suite"] = column.suite
     if column.sigma is not None:
         about["sigma"] = column.sigma
+    if column.name == "clean" and "calibration_error" in (whole := journal[f"{column.name} / 0"]):
+        about["calibration_error"] = whole["calibration_error"]
     if column.surrogate:
         quality = measure_surrogate(evaluator.get_surrogate(), setting.image_set)
         about["surrogate"] = {

@@ -34,7 +34,7 @@ class Setting:
     suites: tuple[str, ...] = ()  # of strong attacks that are asked for beside the usual columns
     targets: tuple[str, ...] = ("query",)  # what they change
     stores: bool = False  # whether the adversarial queries of the strongest attack are written to a file
-    corrupts: bool = False  # whether common corruptions are asked for, on queries, support images and both
+    corrupted: tuple[str, ...] = ()  # which images get common corruptions: query, support, both
     split: str = "test"  # whose classes are tested: "val" for a study that chooses among recipes
 
     def asks(self, column: str) -> bool:

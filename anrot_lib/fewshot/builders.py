@@ -30,6 +30,12 @@ def build_shots(metric: str, rule: str, channels: int) -> "Head":
     return CosineShots(channels, rule) if metric == "cosine" else GaussianShots(channels, rule)
 
 
+def build_mirrored(channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.prototypes import MirroredPrototypes
+
+    return MirroredPrototypes(channels, "cosine")
+
+
 def build_published(channels: int) -> "Head":
     from anrot_lib.fewshot.heads.published import PublishedHead
 

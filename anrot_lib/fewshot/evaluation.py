@@ -25,6 +25,7 @@ from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
+from anrot_lib.fewshot.calibration import measure_calibration_error
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.collapse import refuse_collapsed
 
@@ -109,19 +110,24 @@ def make_support_labels(way: int, shot: int, episodes: int) -> Tensor:
 
 
 @torch.no_grad()
-def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions) -> np.ndarray:
-    """Correct queries of each task (E,) from descriptions of its support and query images."""
+def score_episodes(
+    net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(logits (E, n, way), labels (n,)) of blocks of tasks, from descriptions of their support and query images."""
     _, way, shot = rows.support.shape
     n_query = rows.query.shape[2]
-    counts = []
     for block in cut_blocks(len(rows), EPISODES_PER_PASS):
         e = len(rows.classes[block])
         part = support.select(rows.support[block].reshape(e, -1))
         device = next(net.parameters()).device
         model = net.head.fit_described(part, make_support_labels(way, shot, e).to(device))
         logits = net.head.score_described(model, query.select(rows.query[block].reshape(e, -1))).logits
-        labels = torch.arange(way, device=device).repeat_interleave(n_query)
-        counts.append(count_right(logits, labels))
+        yield logits, torch.arange(way, device=device).repeat_interleave(n_query)
+
+
+def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions) -> np.ndarray:
+    """Correct queries of each task (E,) from descriptions of its support and query images."""
+    counts = [count_right(logits, labels) for logits, labels in score_episodes(net, rows, support, query)]
     return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
 
 
@@ -270,6 +276,16 @@ class Evaluator:
         """Correct queries of each task (E,), on unchanged images."""
         clean = self.describe_images(progress)
         return count_correct(self.net, rows, clean, clean)
+
+    def measure_calibration(self, rows: EpisodeRows, progress: Progress | None = None) -> float:
+        """Expected calibration error of the queries of all tasks, on unchanged images; see `calibration`."""
+        clean = self.describe_images(progress)
+        confidences, right = [], []
+        for logits, labels in score_episodes(self.net, rows, clean, clean):
+            confidence, named = logits.softmax(-1).max(-1)
+            confidences.append(confidence.flatten().cpu().numpy())
+            right.append((named == labels).flatten().cpu().numpy())
+        return measure_calibration_error(np.concatenate(confidences), np.concatenate(right))
 
     def count_changed(
         self, rows: EpisodeRows, change: Change, target: str = "query", progress: Progress | None = None

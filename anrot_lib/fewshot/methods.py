@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as change_recipe
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import builders
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EASYFSL = "easyfsl:"
 RECIPES = "recipes"  # the study of what each part of the robust recipe is worth
+DEFENCES = "defences"  # the study of ways to train against attacks
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Method:
     colour       its colour in figures, "#RRGGBB"; None takes one that is free.
     publication  where it is published; "" for a variant of this project.
     in_table     whether `anrot run` trains and tests it when no rows are named.
-    study        the study that it belongs to, such as RECIPES; "" for none.
+    studies      the studies that it belongs to, such as RECIPES.
+    listed       whether help texts name it; a variant that was made for a study is named in that study's help.
     metric_loss  a loss in Hesim's place, of (embeddings (B, D), labels (B,)); None for Hesim itself.
     """
 
@@ -45,7 +47,8 @@ class Method:
     publication: str = ""
     in_table: bool = False
     metric_loss: "MetricLoss | None" = None
-    study: str = ""
+    studies: tuple[str, ...] = ()
+    listed: bool = True
 
 
 _METHODS: dict[str, Method] = {}
@@ -95,13 +98,12 @@ def list_rows() -> dict[str, Recipe]:
 
 def list_variants(study: str) -> dict[str, Recipe]:
     """Name -> recipe of the methods of a study; the first is what the others are compared with."""
-    return {method.name: method.recipe for method in _METHODS.values() if method.study == study}
+    return {method.name: method.recipe for method in _METHODS.values() if study in method.studies}
 
 
 def describe_names() -> str:
     """The names of all methods in one line, for the help of a command."""
-    bases = {next(iter(list_variants(method.study))) for method in _METHODS.values() if method.study}
-    names = ", ".join(name for name, method in _METHODS.items() if not method.study or name in bases)
+    names = ", ".join(name for name, method in _METHODS.items() if method.listed)
     return f"{names}, {EASYFSL}NAME, {PREFIX}NAME+NAME, {PREFIX}NAME+NAME@FUSION"
 
 
@@ -190,6 +192,7 @@ for _method in (
         colour="#56B4E9",
         publication=ANROT,
         in_table=True,
+        studies=(DEFENCES,),
     ),
     Method(
         "anrot",
@@ -199,20 +202,32 @@ for _method in (
         colour="#D55E00",
         publication=ANROT,
         in_table=True,
+        studies=(DEFENCES,),
     ),
 ):
     _add(_method)
 
 # Recipes beside the main table, for the trade-off over the shares of clean, adversarial and noisy queries.
-for _name, _shares, _title, _colour in (
-    ("clean-and-noise", (1.0, 0.0, 1.0), "ANROT, clean and noisy queries 1:1", None),
-    ("shares-2-1-1", (2.0, 1.0, 1.0), "ANROT, clean, attacked, noisy 2:1:1", None),
-    ("shares-1-2-1", (1.0, 2.0, 1.0), "ANROT, clean, attacked, noisy 1:2:1", None),
-    ("fgsm-only", (0.0, 1.0, 0.0), "ANROT, trained on FGSM queries alone", "#CC79A7"),
+for _name, _shares, _title, _colour, _studies in (
+    ("clean-and-noise", (1.0, 0.0, 1.0), "ANROT, clean and noisy queries 1:1", None, (DEFENCES,)),
+    ("shares-2-1-1", (2.0, 1.0, 1.0), "ANROT, clean, attacked, noisy 2:1:1", None, ()),
+    ("shares-1-2-1", (1.0, 2.0, 1.0), "ANROT, clean, attacked, noisy 1:2:1", None, ()),
+    ("fgsm-only", (0.0, 1.0, 0.0), "ANROT, trained on FGSM queries alone", "#CC79A7", ()),
 ):
     _clean, _adversarial, _noisy = _shares
     _recipe = Recipe(clean=_clean, adversarial=_adversarial, noisy=_noisy)
-    _add(Method(_name, ANROT_HEAD, _recipe, _title, _colour))
+    _add(Method(_name, ANROT_HEAD, _recipe, _title, _colour, studies=_studies))
+
+# Clean and attacked queries 1:1, by other attacks and another loss.
+_DEFENCES: "list[tuple[str, str, dict[str, Any]]]" = [
+    ("defence-fgsm-rs", "ANROT, FGSM-RS queries", {}),
+    ("defence-n-fgsm", "ANROT, N-FGSM queries", {"attack": "n-fgsm"}),
+    ("defence-pgd-7", "ANROT, PGD-7 queries", {"attack_steps": 7}),
+    ("defence-trades", "ANROT, TRADES of weight 6", {"trades": 6.0}),
+]
+for _name, _title, _changed in _DEFENCES:
+    _recipe = Recipe(clean=1.0, adversarial=1.0, **_changed)
+    _add(Method(_name, ANROT_HEAD, _recipe, _title, studies=(DEFENCES,), listed=False))
 
 # A robust classifier of the base classes makes the encoder, without episodes or before them.
 _ROBUST = Recipe(
@@ -233,8 +248,10 @@ _ROBUST = Recipe(
 )
 _CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
 _COSINE = partial(builders.build_prototypes, "cosine")
+_HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _COSINE}
+_HEADS["cosine-mirror"] = builders.build_mirrored
 for _method in (
-    Method("robust-classes", _COSINE, _ROBUST, "robust classes", "#332288", _CLASSES, study=RECIPES),
+    Method("robust-classes", _COSINE, _ROBUST, "robust classes", "#332288", _CLASSES, studies=(RECIPES, DEFENCES)),
     Method(
         "clean-classes",
         _COSINE,
@@ -244,6 +261,17 @@ for _method in (
     ),
 ):
     _add(_method)
+
+_add(
+    Method(
+        "robust-attacked-mirror",
+        _HEADS["cosine-mirror"],
+        change_recipe(_ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
+        "robust classes, all attacked, mirrored features",
+        "#882255",
+        _CLASSES,
+    )
+)
 
 # The same with one part changed: what is each worth?
 _EPISODES = {"method": "anrot", "hesim": 0.5, "episodic": 0.2, "learning_rate": 0.02, "pretrain_rate": 0.2}
@@ -263,10 +291,11 @@ for _name, _title, _changes in (
     ("robust-cosine-rate", "cosine rate without warm-up", {"schedule": "cosine"}),
     ("robust-adamw", "AdamW, rate 0.003", {"optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05}),
     ("robust-anrot-head", "robust classes, Gaussian head", {"method": "anrot"}),
+    ("robust-mirror", "features averaged with the mirror image's", {"method": "cosine-mirror"}),
     ("robust-then-anrot", "robust classes, then ANROT episodes", _EPISODES),
 ):
     _recipe = change_recipe(_ROBUST, **_changes)
-    _add(Method(_name, ANROT_HEAD if _recipe.method == "anrot" else _COSINE, _recipe, _title, study=RECIPES))
+    _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, studies=(RECIPES,), listed=False))
 
 # Other heads, trained clean without Hesim.
 _MML = "MML, arXiv 2103.11383"
@@ -284,6 +313,7 @@ _OTHERS: "list[tuple[str, Callable[[int], Head], str, str]]" = [
     ("mml-2022", builders.build_crops, "MML of 2022 (pixels + crops + global)", "the later MML, of 2022"),
     ("part", partial(builders.build_levels, "part"), "parts", ""),
     ("cosine", partial(builders.build_prototypes, "cosine"), "prototypes (cosine)", ""),
+    ("cosine-mirror", builders.build_mirrored, "prototypes (cosine, with mirror images)", ""),
     ("median-cosine", partial(builders.build_shots, "cosine", "median"), "median over shots (cosine)", ""),
     ("trimmed-cosine", partial(builders.build_shots, "cosine", "trimmed"), "trimmed mean over shots (cosine)", ""),
     ("median-gaussian", partial(builders.build_shots, "gaussian", "median"), "median over shots (Gaussians)", ""),

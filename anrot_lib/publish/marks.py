@@ -8,6 +8,7 @@ data/results, for its main table and caption. An argument that contains spaces s
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from anrot_lib.audit.claims import join_claims, read_located, select_claims
 from anrot_lib.core import paths
@@ -17,7 +18,8 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
-from anrot_lib.reports import claims, judges, levels, ranking, recipes, reconstruction, rescore, seeds, suites, tables
+from anrot_lib.reports import card, claims, judges, levels, ranking, reconstruction, rescore, seeds, suites, tables
+from anrot_lib.reports.studies import REPORTS
 from anrot_lib.settings import preset
 
 MARK = re.compile(
@@ -30,7 +32,8 @@ def draw_main_table(name: str) -> str:
     """Main table and caption of an experiment."""
     records = seeds.select_first_seeds(read_experiment(name))
     bounds = tables.explain_bounds(tables.select_main_columns(records))
-    table = tables.format_markdown(*tables.make_table(records))
+    cards = results.read_all(paths.results_dir() / name, "card")
+    table = tables.format_markdown(*card.add_verdicts(tables.make_table(records), records, cards))
     caption = tables.write_caption(records[0]) + tables.describe_pretraining(records)
     return f"{table}\n\n{caption}{tables.describe_peak(records)}{bounds}."
 
@@ -40,10 +43,10 @@ def draw_seeds(name: str) -> str:
     return tables.format_markdown(*seeds.make_table(read_experiment(name)))
 
 
-def draw_recipes(name: str) -> str:
-    """What each part of the robust recipe is worth on validation classes."""
-    records = read_experiment(name)
-    return f"{tables.format_markdown(*recipes.make_table(records))}\n\n{recipes.write_caption(records)}."
+def draw_study(study: str, name: str) -> str:
+    """The table of a study of few-shot recipes, and its caption."""
+    records, report = read_experiment(name), REPORTS[study]
+    return f"{tables.format_markdown(*report.make_table(records))}\n\n{report.write_caption(records)}."
 
 
 def draw_differences(name: str, row: str) -> str:
@@ -158,7 +161,7 @@ TABLES: Kinds = {
     "methods": ("", draw_methods),
     "presets": ("", draw_presets),
     "ranking": ("NAME", numbers.draw_ranking_tables),
-    "recipes": ("NAME", draw_recipes),
+    **{study: ("NAME", partial(draw_study, study)) for study in REPORTS},
     "reconstruction": ("NAME", draw_reconstruction),
     "robustness": ("NAME", draw_robustness),
     "rooms": ("", rooms.draw_map),

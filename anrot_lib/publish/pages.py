@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,7 +12,8 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import figures, recipes, reconstruction_figures, seeds
+from anrot_lib.reports import figures, reconstruction_figures, seeds
+from anrot_lib.reports.studies import REPORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 out = logging.getLogger("anrot")
@@ -30,6 +32,7 @@ PAGES = (
     Page("docs/results/README.md", "Results"),
     Page("docs/results/cifar-fs.md", "CIFAR-FS"),
     Page("docs/results/recipes.md", "Recipes"),
+    Page("docs/results/defences.md", "Defences"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),
     Page("docs/results/levels.md", "Levels"),
@@ -75,8 +78,9 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     """File name -> drawing function, of the figures that an experiment's records allow."""
     records = seeds.select_first_seeds(results.read_all(folder))
     chosen: dict[str, Callable[[], Figure]] = {}
-    if any(record["manifest"]["split"] != "test" for record in records):
-        return {recipes.FIGURE: lambda: recipes.draw_trade_off(records)} if len(records) > 1 else {}
+    for study, report in REPORTS.items():
+        if f"-{study}" in folder.name:
+            return {report.figure: partial(report.draw, records)} if len(records) > 1 else {}
     if any(figures.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
         chosen["robustness.png"] = lambda: figures.draw_robustness(records)
     episodic = [r for r in records if r["recipe"]["method"] == "anrot" and not r["recipe"]["pretrain"]]

@@ -76,6 +76,7 @@ class ColumnAbout(TypedDict, total=False):
     images: Hash  # of the file of its adversarial queries, where they were stored
     kinds: dict[str, list[float]]  # of corruptions: accuracy in per cent by severity; counts are sums over all of them
     changed: Literal["query", "support", "both"]  # which images were corrupted
+    calibration_error: Share  # of unchanged queries, over all episodes of the column; older records lack it
 
 
 class ColumnRecord(ColumnAbout):

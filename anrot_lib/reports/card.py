@@ -1,5 +1,7 @@
 """The masking card as a table, a caption and a figure."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -7,9 +9,9 @@ from matplotlib.figure import Figure
 from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.measures import CheckRecord
-from anrot_lib.records.schema import CardRecord
+from anrot_lib.records.schema import AccuracyRecord, CardRecord
 from anrot_lib.reports import figures
-from anrot_lib.reports.tables import Table
+from anrot_lib.reports.tables import Table, title_row
 
 
 def make_table(record: CardRecord) -> Table:
@@ -19,6 +21,20 @@ def make_table(record: CardRecord) -> Table:
         for name, check in record["checks"].items()
     ]
     return [f"card of {title_method(record['row'])}", "measured", ""], rows
+
+
+def add_verdicts(table: Table, records: Sequence[AccuracyRecord], cards: Sequence[CardRecord]) -> Table:
+    """The table with a column "card", where a card of one of its nets exists: what the card of that very net says.
+
+    records: those of the table's lines, in any order; a line without a record of its own has no card.
+    """
+    headings, rows = table
+    verdicts = {card["net"]["sha256"]: "passed" if card["passed"] else "FAILED" for card in cards}
+    by_title = {title_row(r): verdicts.get(r["training"].get("checkpoint", ""), "-") for r in records}
+    cells = [by_title.get(row[0], "-") for row in rows]
+    if set(cells) == {"-"}:
+        return table
+    return [*headings, "card"], [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
 
 
 def describe_check(name: str, check: CheckRecord) -> str:

@@ -1,6 +1,6 @@
 """The study of the robust recipe: a table of what each part is worth, and clean against robust accuracy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib
 import numpy as np
@@ -96,11 +96,20 @@ def find_front(points: np.ndarray) -> np.ndarray:
     return front
 
 
-def draw_trade_off(records: Sequence[AccuracyRecord]) -> Figure:
-    """Clean accuracy over accuracy under the strong attack, with 95 % intervals; a line joins what no recipe beats in
-    both. Recipes off that line are numbered, and named below."""
+def draw(records: Sequence[AccuracyRecord]) -> Figure:
+    """Clean accuracy over accuracy under the strong attack, on validation classes."""
+    return draw_trade_off(records, get_columns, "validation classes; orange: not beaten in both")
+
+
+def draw_trade_off(
+    records: Sequence[AccuracyRecord],
+    get_pair: Callable[[AccuracyRecord], tuple[ColumnRecord, ColumnRecord]],
+    title: str,
+) -> Figure:
+    """The first column of each pair over the second, with 95 % intervals; a line joins what no row beats in both. Rows
+    are numbered, and named beside."""
     ordered = tables.sort_records(records)
-    columns = [get_columns(record) for record in ordered]
+    columns = [get_pair(record) for record in ordered]
     points = np.array([(strong["mean"], clean["mean"]) for clean, strong in columns])
     front = find_front(points)
     with matplotlib.rc_context(figures.STYLE):
@@ -111,25 +120,19 @@ def draw_trade_off(records: Sequence[AccuracyRecord]) -> Figure:
         lines = []
         for number, (record, (clean, strong), leads) in enumerate(zip(ordered, columns, front, strict=True), 1):
             colour = "#D55E00" if leads else "#0072B2"
-            axes.errorbar(
-                strong["mean"],
-                clean["mean"],
-                xerr=strong["half_width"],
-                yerr=clean["half_width"],
-                fmt="o",
-                markersize=4,
-                elinewidth=0.6,
-                color=colour,
-            )
-            axes.annotate(
-                str(number), (strong["mean"], clean["mean"]), textcoords="offset points", xytext=(4, 4), fontsize=8
-            )
-            lines.append(
-                f"{number}  {title_method(record['row'])} ({(tables.count_seconds(record) or 0) / 60:.0f} min)"
-            )
-        strong_name = figures.find_strong_column(ordered[0])
-        axes.set(xlabel=f"accuracy under {strong_name}, %", ylabel="clean accuracy, %")
-        axes.set_title("validation classes; orange: not beaten in both", fontsize=9)
+            at = (strong["mean"], clean["mean"])
+            widths = {"xerr": strong["half_width"], "yerr": clean["half_width"]}
+            axes.errorbar(*at, **widths, fmt="o", markersize=4, elinewidth=0.6, color=colour)
+            axes.annotate(str(number), at, textcoords="offset points", xytext=(4, 4), fontsize=8)
+            minutes = (tables.count_seconds(record) or 0) / 60
+            lines.append(f"{number}  {title_method(record['row'])} ({minutes:.0f} min)")
+        axes.set(xlabel=f"accuracy under {name_column(ordered[0], columns[0][1])}, %", ylabel="clean accuracy, %")
+        axes.set_title(title, fontsize=9)
         names.axis("off")
         names.text(0, 1, "\n".join(lines), va="top", fontsize=8, linespacing=1.5)
     return figure
+
+
+def name_column(record: AccuracyRecord, column: ColumnRecord) -> str:
+    """The name of a column of a record, without the word query."""
+    return next(name for name, other in record["columns"].items() if other is column).removesuffix(" query")

@@ -17,13 +17,14 @@ from anrot_lib.cli import main
 from anrot_lib.cli.commands.arguments import read_budget, read_protocol, read_recipe
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, to_dict
+from anrot_lib.data import corruptions
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.image_set import build_image_set
 from anrot_lib.data.leakage.seen import set_origin
 from anrot_lib.experiments import rows
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
-from anrot_lib.fewshot import evaluation, nets, training
+from anrot_lib.fewshot import corrupted, evaluation, nets, training
 from anrot_lib.records import results
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, get_radii
 
@@ -39,6 +40,7 @@ VERBS = (
     "judges",
     "prepare",
     "recipes",
+    "defences",
     "levels",
     "reconstruct",
     "retrieve",
@@ -842,6 +844,16 @@ def test_the_study_of_recipes_ends_in_a_table_and_a_figure(anrot):
     (figure,) = paths.runs_dir().rglob("recipes.png")
     assert figure.stat().st_size > 10_000
     refused(anrot("recipes", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from robust")
+
+
+def test_the_study_of_defences_ends_in_a_table_and_a_figure(anrot, monkeypatch):
+    monkeypatch.setattr(corrupted, "STRENGTHS", {"fog": corruptions.STRENGTHS["fog"]})
+    words = ("--episodes", "2", "--tasks", "2", "--variants", "anrot-clean", "defence-fgsm-rs")
+    done = anrot("defences", *SMALL, *words)
+    assert done.code == 0 and "ANROT, FGSM-RS queries" in done.out and "calibration error" in done.out
+    (figure,) = paths.runs_dir().rglob("defences.png")
+    assert figure.stat().st_size > 10_000
+    refused(anrot("defences", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from anrot-clean")
 
 
 def test_a_head_that_does_not_exist_is_refused_before_training(anrot):

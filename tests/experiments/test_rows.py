@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from anrot_lib.attacks.threat import TARGETS
 from anrot_lib.attacks.transfer import Quality, measure_surrogate, split_base
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, make_key, to_dict
@@ -480,7 +481,7 @@ def test_strong_attacks_are_columns_of_their_own(setting):
 def test_corruptions_are_one_column_for_each_target(setting, monkeypatch):
     kinds = {kind: corruptions.STRENGTHS[kind] for kind in ("gaussian noise", "fog")}
     monkeypatch.setattr(corrupted, "STRENGTHS", kinds)
-    some = replace(setting, columns=("clean",), corrupts=True)
+    some = replace(setting, columns=("clean",), corrupted=TARGETS)
     columns = results.read(pipeline.run_row(some, "prototypes", RECIPE), "accuracy")["columns"]
     for target in ("query", "support", "both"):
         column = columns[f"corruptions {target}"]

@@ -10,6 +10,7 @@ from torch.distributions import Normal, kl_divergence
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.trees import map_tree
 from anrot_lib.divergences.gaussian import VARIANCE_FLOOR, DiagonalGaussian
+from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.easyfsl import SELF_FITTING
 from anrot_lib.fewshot.heads.easyfsl import list_builders as easyfsl_methods
@@ -382,3 +383,15 @@ def test_unknown_names_list_the_known_ones():
         build_head("easyfsl:ProtoNet", C)
     with pytest.raises(UserError, match=r"unknown method 'euclid'.*prototypes.*anrot.*easyfsl:NAME"):
         build_head("euclid", C)
+
+
+def test_mirrored_features_do_not_change_in_a_mirror_and_are_means_of_both():
+    net = create_net("tiny", "cosine-mirror", 1, generator=rng(0)).eval()
+    images = torch.rand(3, 1, 16, 16, generator=rng(1))
+    with torch.no_grad():
+        described = net.head.describe(net.encode(images))
+        mirrored = net.head.describe(net.encode(images.flip(-1)))
+        plain = net.backbone(images).mean((-2, -1)), net.backbone(images.flip(-1)).mean((-2, -1))
+    assert torch.allclose(described, mirrored, atol=1e-6)
+    assert torch.allclose(described, (plain[0] + plain[1]) / 2, atol=1e-6)
+    assert not torch.allclose(plain[0], plain[1], atol=1e-3), "the encoder itself tells mirror images apart"

@@ -2,7 +2,7 @@
 
 from anrot_lib.core.configs import to_dict
 from anrot_lib.records import schema
-from anrot_lib.reports import card
+from anrot_lib.reports import card, tables
 from anrot_lib.settings import Protocol
 from tests.reports.test_tables import MANIFEST, record
 
@@ -34,6 +34,17 @@ RECORD = {
     "surface": [[-0.5, 0.0], [0.2, 0.4]],
     "seconds": 60.0,
 }
+
+
+def test_a_table_names_the_verdict_of_the_card_of_that_very_net():
+    rows = [record("prototypes"), record("anrot-clean"), record("anrot")]
+    rows[2]["training"]["checkpoint"], rows[1]["training"]["checkpoint"] = "a" * 64, "b" * 64
+    table = tables.make_table(rows)
+    headings, lines = card.add_verdicts(table, rows, [RECORD])
+    assert headings == [*table[0], "card"] and [line[-1] for line in lines] == ["-", "-", "FAILED"]
+    passed = {**RECORD, "passed": True, "net": {"sha256": "b" * 64, "name": "anrot"}}
+    assert [line[-1] for line in card.add_verdicts(table, rows, [passed])[1]] == ["-", "passed", "-"]
+    assert card.add_verdicts(tables.make_table(rows[:1]), rows[:1], [RECORD]) == tables.make_table(rows[:1])
 
 
 def test_a_card_says_what_was_measured_and_what_failed():

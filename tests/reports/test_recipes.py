@@ -61,7 +61,7 @@ def test_the_front_holds_what_no_other_beats_in_both():
 
 
 def test_the_figure_names_every_recipe():
-    figure = recipes.draw_trade_off(RECORDS)
+    figure = recipes.draw(RECORDS)
     words = "".join(text.get_text() for axes in figure.axes for text in axes.texts)
     assert all(title in words for title in ("robust classes", "TRADES, weight 6", "with CutMix"))
 

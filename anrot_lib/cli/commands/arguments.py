@@ -86,7 +86,8 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
     pause = read_pause(arguments)
     setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None, pause=pause)
-    setting = replace(setting, corrupts=test.corruptions, stores=test.store)
+    corrupted = TARGETS if test.corruptions else ()
+    setting = replace(setting, corrupted=corrupted, stores=test.store)
     if test.attacks is not None:
         matrix = test.attacks == settings.MATRIX
         setting = replace(

@@ -31,3 +31,16 @@ class Prototypes(ScaledHead):
             return Scores(self._logits(1 - x @ y.mT), {}, query)
         squares = query.square().sum(-1, keepdim=True) + model.square().sum(-1).unsqueeze(-2)
         return Scores(self._logits(squares - 2 * query @ model.mT), {}, query)
+
+
+class MirroredPrototypes(Prototypes):
+    """Prototypes of features that are averaged with those of the mirror image; support, queries and attacks alike.
+
+    z(x) = (f(x) + f(mirror(x))) / 2, with f the averaged features: two passes of the encoder an image. For images whose
+    class does not change in a mirror: photographs, but not characters.
+    """
+
+    def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to the mean (B, C', h, w) of their maps and the turned maps of their mirror images."""
+        maps: Tensor = backbone(images) + backbone(images.flip(-1)).flip(-1)
+        return maps / 2

@@ -1,0 +1,18 @@
+"""Calibration: does a net that says 70 % answer right in 70 of 100 cases?"""
+
+import numpy as np
+
+BINS = 15
+
+
+def measure_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
+    """Expected calibration error, sum_b n_b / n |right_b - confidence_b|, in [0, 1] (Guo et al. 2017).
+
+    confidences  (n,) the largest softmax probability of each query, in [0, 1].
+    right        (n,) whether that class is the query's.
+
+    Bins are of equal width: bin b of B holds the confidences in (b / B, (b + 1) / B]. Source: arXiv 1706.04599.
+    """
+    place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(place, weights=right.astype(np.float64) - confidences, minlength=bins)
+    return float(np.abs(gaps).sum() / len(confidences))
