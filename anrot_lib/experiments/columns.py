@@ -46,7 +46,7 @@ class Column:
     sigma: float | None = None
     surrogate: bool = False
     suite: str = ""
-    corrupted: str = ""  # which images: query, support or both
+    corrupted: str = ""  # query, support or both
 
 
 def list_suite_columns(setting: Setting) -> list[Column]:
@@ -60,9 +60,7 @@ def list_suite_columns(setting: Setting) -> list[Column]:
             threat = replace(make_pgd(protocol), target=target)
             name = threat.name.replace(threat.name.split()[0], TITLES[suite], 1)
             columns.append(Column(name, tasks, budget.attacked_query, threat, suite=suite))
-    return columns + [
-        Column(f"corruptions {which}", tasks, budget.attacked_query, corrupted=which) for which in setting.corrupted
-    ]
+    return columns + [Column(f"corruptions {t}", tasks, budget.attacked_query, corrupted=t) for t in setting.corrupted]
 
 
 def make_pgd(protocol: Protocol) -> ThreatModel:
@@ -245,9 +243,9 @@ def _test_corruptions(
     counted = {kind: np.array(values) for kind, values in journal[key]["kinds"].items()}
     correct = np.stack(list(counted.values())).sum((0, 1))
     means = {kind: [round(100 * float(v) / queries, 2) for v in values.mean(1)] for kind, values in counted.items()}
-    total = queries * sum(len(values) for values in counted.values())
-    changed = cast(Literal["query", "support", "both"], column.corrupted)
-    return results.make_column(correct, total, journal[key]["seconds"], kinds=means, changed=changed)
+    which = cast(Literal["query", "support", "both"], column.corrupted)
+    total = queries * sum(map(len, counted.values()))
+    return results.make_column(correct, total, journal[key]["seconds"], kinds=means, changed=which)
 
 
 def count_column(evaluator: Evaluator, manifest: EpisodeManifest, column: Column, seed: int) -> np.ndarray:
@@ -290,8 +288,7 @@ def list_left_out(setting: Setting, columns: Sequence[Column]) -> dict[str, str]
 
     The surrogate is trained for this, if there is such a column.
     """
-    transferred = [column.name for column in columns if column.surrogate]
-    if not transferred:
+    if not (transferred := [column.name for column in columns if column.surrogate]):
         return {}
     quality = measure_surrogate(train_surrogate(setting), setting.image_set)
     reason = f"the surrogate {quality}: its attack would be little more than random signs"

@@ -15,6 +15,7 @@ from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.experiments.testing_time import SURROGATE, estimate_columns
 from anrot_lib.fewshot import evaluation, pretraining, training, validation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
+from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.settings import Budget, Recipe
 
 TRIAL_STEPS, MORE_STEPS, SHORT_STEP = 3, 15, 0.2  # of training: more of them where a step takes few seconds
@@ -117,9 +118,7 @@ def estimate_passes(setting: Setting, net: FewShotNet, passes: int) -> float:
 
 def _time_forward(setting: Setting, net: FewShotNet) -> float:
     """Seconds of a forward pass of one image, the median of some batches of the size that testing takes."""
-    rows = setting.image_set.rows(setting.split)[
-        : evaluation.count_images_per_pass(setting.budget.size, setting.device)
-    ]
+    rows = setting.image_set.rows(setting.split)[: count_images_per_pass(setting.budget.size, setting.device)]
     images = setting.image_set.batch(rows, setting.device)
     net = fold_net(net.to(setting.device))
     times = []

@@ -19,7 +19,8 @@ from anrot_lib.data.episodes import Episode, EpisodeManifest
 from anrot_lib.experiments.rows import describe_seen
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Evaluator, count_images_per_pass
+from anrot_lib.fewshot.evaluation import Evaluator
+from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records import results
 from anrot_lib.records.describe import describe_data, describe_protocol, describe_run
 from anrot_lib.records.measures import JudgeRecord

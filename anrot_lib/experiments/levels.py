@@ -30,6 +30,7 @@ from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.fusion import fit, measure_shares
 from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, compute_divergences, fit_levels
 from anrot_lib.fewshot.levels.pixel import PixelLevel
+from anrot_lib.fewshot.passes import cut_blocks
 from anrot_lib.records import results
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, FusionRecord
@@ -184,7 +185,7 @@ def measure_levels(
     for name in levels:
         level, parts = {name: LEVELS[name]()}, list[Tensor]()
         with setting.progress(f"{title} episodes, {name}", len(rows)) as bar, torch.no_grad():
-            for block in evaluation.cut_blocks(len(rows), TASKS_PER_PASS):
+            for block in cut_blocks(len(rows), TASKS_PER_PASS):
                 e = len(rows.classes[block])
                 model = fit_levels(level, maps.select(rows.support[block].reshape(e, -1)), labels.expand(e, -1), None)
                 queries = maps.select(rows.query[block].reshape(e, -1))

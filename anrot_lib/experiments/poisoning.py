@@ -14,8 +14,9 @@ from anrot_lib.experiments.certificates import count_attacked_tasks, describe_fo
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import poisoning
 from anrot_lib.fewshot.classifier import FewShotNet, change_head
-from anrot_lib.fewshot.evaluation import Evaluator, count_images_per_pass, make_support_labels
+from anrot_lib.fewshot.evaluation import Evaluator, make_support_labels
 from anrot_lib.fewshot.heads.shots import ShotHead, count_trimmed
+from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records import results
 from anrot_lib.records.measures import PoisonAttackRecord, TurnedRecord
 from anrot_lib.records.schema import PoisoningRecord

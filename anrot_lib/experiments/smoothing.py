@@ -18,7 +18,8 @@ from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import smoothing
 from anrot_lib.fewshot.certificates import Smoothing
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Evaluator, count_images_per_pass
+from anrot_lib.fewshot.evaluation import Evaluator
+from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records import results
 from anrot_lib.records.journal import Journal
 from anrot_lib.records.measures import SmoothedAttackRecord

@@ -30,8 +30,9 @@ from anrot_lib.attacks.suite import make_objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
 from anrot_lib.data.episodes import Episode, EpisodeRows
-from anrot_lib.fewshot.evaluation import Evaluator, count_images_per_pass
+from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.fewshot.heads.trial import measure_batch_dependence
+from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.settings import Protocol
 
 CHECKS = ("alone", "gradient", "restarts", "steps", "eps", "squares", "eot", "transfer")

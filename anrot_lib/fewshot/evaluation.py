@@ -25,28 +25,17 @@ from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
-from anrot_lib.fewshot.calibration import measure_calibration_error
+from anrot_lib.fewshot.calibration import measure_calibration
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.collapse import refuse_collapsed
+from anrot_lib.fewshot.passes import count_images_per_pass, cut_blocks
 
-IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
-PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
 EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
 Progress = Callable[[int], None]  # called with the number of images of each pass
 Keep = Callable[[Tensor], None] | None  # called with the adversarial queries (E, n, C, H, W)
 Device = torch.device | str
-
-
-def count_images_per_pass(size: int, device: Device) -> int:
-    """How many images of side `size` go through the encoder at once: 256 on a GPU or at 32 px, 37 at 84 px on a CPU."""
-    few = PIXELS_PER_PASS // size**2 if torch.device(device).type == "cpu" else IMAGES_PER_PASS
-    return max(1, min(few, IMAGES_PER_PASS))
-
-
-def cut_blocks(n: int, size: int) -> Iterator[slice]:
-    return (slice(at, min(at + size, n)) for at in range(0, n, size))
 
 
 class Descriptions:
@@ -278,14 +267,9 @@ class Evaluator:
         return count_correct(self.net, rows, clean, clean)
 
     def measure_calibration(self, rows: EpisodeRows, progress: Progress | None = None) -> float:
-        """Expected calibration error of the queries of all tasks, on unchanged images; see `calibration`."""
+        """Expected calibration error of the queries of all tasks, on unchanged images."""
         clean = self.describe_images(progress)
-        confidences, right = [], []
-        for logits, labels in score_episodes(self.net, rows, clean, clean):
-            confidence, named = logits.softmax(-1).max(-1)
-            confidences.append(confidence.flatten().cpu().numpy())
-            right.append((named == labels).flatten().cpu().numpy())
-        return measure_calibration_error(np.concatenate(confidences), np.concatenate(right))
+        return measure_calibration(score_episodes(self.net, rows, clean, clean))
 
     def count_changed(
         self, rows: EpisodeRows, change: Change, target: str = "query", progress: Progress | None = None

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import replace as change_recipe
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot import builders
+from anrot_lib.fewshot import builders, recipes
 from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
 from anrot_lib.settings import Recipe
 
@@ -219,43 +219,22 @@ for _name, _shares, _title, _colour, _studies in (
     _add(Method(_name, ANROT_HEAD, _recipe, _title, _colour, studies=_studies))
 
 # Clean and attacked queries 1:1, by other attacks and another loss.
-_DEFENCES: "list[tuple[str, str, dict[str, Any]]]" = [
-    ("defence-fgsm-rs", "ANROT, FGSM-RS queries", {}),
-    ("defence-n-fgsm", "ANROT, N-FGSM queries", {"attack": "n-fgsm"}),
-    ("defence-pgd-7", "ANROT, PGD-7 queries", {"attack_steps": 7}),
-    ("defence-trades", "ANROT, TRADES of weight 6", {"trades": 6.0}),
-]
-for _name, _title, _changed in _DEFENCES:
-    _recipe = Recipe(clean=1.0, adversarial=1.0, **_changed)
+for _name, _title, _recipe in recipes.DEFENCES:
     _add(Method(_name, ANROT_HEAD, _recipe, _title, studies=(DEFENCES,), listed=False))
 
 # A robust classifier of the base classes makes the encoder, without episodes or before them.
-_ROBUST = Recipe(
-    method="cosine",
-    clean=0.4,
-    adversarial=0.6,
-    attack="n-fgsm",
-    hesim=0.0,
-    label_smoothing=0.1,
-    optimizer="sgd",
-    learning_rate=0.2,
-    schedule="one-cycle",
-    weight_decay=5e-4,
-    averaging=0.995,
-    augment=("flip", "crop"),
-    pretrain=True,
-    episodic=0.0,
-)
 _CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
 _COSINE = partial(builders.build_prototypes, "cosine")
 _HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _COSINE}
 _HEADS["cosine-mirror"] = builders.build_mirrored
 for _method in (
-    Method("robust-classes", _COSINE, _ROBUST, "robust classes", "#332288", _CLASSES, studies=(RECIPES, DEFENCES)),
+    Method(
+        "robust-classes", _COSINE, recipes.ROBUST, "robust classes", "#332288", _CLASSES, studies=(RECIPES, DEFENCES)
+    ),
     Method(
         "clean-classes",
         _COSINE,
-        change_recipe(_ROBUST, clean=1.0, adversarial=0.0),
+        change_recipe(recipes.ROBUST, clean=1.0, adversarial=0.0),
         "the same, trained clean",
         "#DDCC77",
     ),
@@ -266,7 +245,7 @@ _add(
     Method(
         "robust-attacked-mirror",
         _HEADS["cosine-mirror"],
-        change_recipe(_ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
+        change_recipe(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
         "robust classes, all attacked, mirrored features",
         "#882255",
         _CLASSES,
@@ -274,27 +253,7 @@ _add(
 )
 
 # The same with one part changed: what is each worth?
-_EPISODES = {"method": "anrot", "hesim": 0.5, "episodic": 0.2, "learning_rate": 0.02, "pretrain_rate": 0.2}
-for _name, _title, _changes in (
-    ("robust-fgsm-rs", "FGSM-RS in place of N-FGSM", {"attack": "fgsm-rs"}),
-    ("robust-pgd-3", "PGD-3 in place of N-FGSM", {"attack_steps": 3}),
-    ("robust-trades", "TRADES, weight 6", {"trades": 6.0}),
-    ("robust-attack-eval", "attack with batch norm in eval mode", {"attack_eval": True}),
-    ("robust-all-attacked", "all images attacked", {"clean": 0.0, "adversarial": 1.0}),
-    ("robust-half-attacked", "half of the images attacked", {"clean": 0.5, "adversarial": 0.5}),
-    ("robust-noisy", "clean, attacked and noisy images 1:1:1", {"clean": 1.0, "adversarial": 1.0, "noisy": 1.0}),
-    ("robust-no-average", "without averaged weights", {"averaging": 0.0}),
-    ("robust-no-crops", "without shifted crops", {"augment": ("flip",)}),
-    ("robust-cutmix", "with CutMix", {"mix": "cutmix"}),
-    ("robust-no-smoothing", "without label smoothing", {"label_smoothing": 0.0}),
-    ("robust-no-decay", "without weight decay", {"weight_decay": 0.0}),
-    ("robust-cosine-rate", "cosine rate without warm-up", {"schedule": "cosine"}),
-    ("robust-adamw", "AdamW, rate 0.003", {"optimizer": "adamw", "learning_rate": 3e-3, "weight_decay": 0.05}),
-    ("robust-anrot-head", "robust classes, Gaussian head", {"method": "anrot"}),
-    ("robust-mirror", "features averaged with the mirror image's", {"method": "cosine-mirror"}),
-    ("robust-then-anrot", "robust classes, then ANROT episodes", _EPISODES),
-):
-    _recipe = change_recipe(_ROBUST, **_changes)
+for _name, _title, _recipe in recipes.ROBUST_VARIANTS:
     _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, studies=(RECIPES,), listed=False))
 
 # Other heads, trained clean without Hesim.
