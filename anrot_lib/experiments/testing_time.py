@@ -18,6 +18,7 @@ from anrot_lib.experiments.surrogate import has_surrogate
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.corrupted import make_corruption_change
+from anrot_lib.fewshot.passes import count_images_per_pass
 
 FEWEST, ONE_IN = 2, 50  # episodes of a column that are tried: one in 50, of long columns
 TRIAL_IMAGES = 64
@@ -107,7 +108,7 @@ def _estimate_attack(trial: Trial, column: Column, few: EpisodeRows) -> float:
     episode = few.to_episode(setting.image_set, setting.device)
     generator = randomness.make_generator(setting.protocol.seed, "trial")
     few_steps = replace(threat, steps=TRIAL_STEPS, restarts=1)
-    most = evaluation.count_images_per_pass(episode.query.shape[-1], setting.device)
+    most = count_images_per_pass(episode.query.shape[-1], setting.device)
     seconds = trial.time(
         lambda: attack_episodes(trial.net, episode, few_steps, generator, keep="last", max_images=most)
     )
