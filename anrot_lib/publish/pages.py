@@ -32,7 +32,6 @@ PAGES = (
     Page("docs/results/README.md", "Results"),
     Page("docs/results/cifar-fs.md", "CIFAR-FS"),
     Page("docs/results/recipes.md", "Recipes"),
-    Page("docs/results/defences.md", "Defences"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),
     Page("docs/results/levels.md", "Levels"),
