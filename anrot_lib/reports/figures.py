@@ -9,13 +9,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+from anrot_lib.attacks.suite import TITLES
+from anrot_lib.attacks.threat import TARGETS
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.methods import list_methods
 from anrot_lib.fewshot.row_names import title_method
+from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports.tables import sort_records
+from anrot_lib.reports.tables import sort_records, title_row
 
 # Of Okabe and Ito's palette and others that colour-blind readers can tell apart: for methods without a colour.
 OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
@@ -124,6 +127,55 @@ def draw_bars(
     if chance is not None:
         axes.axhline(chance, linestyle=":", color="black", linewidth=1, label="chance")
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+
+
+def draw_matrix(
+    axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str = "", numbers: bool = True
+) -> None:
+    """A heat map of accuracies (rows, columns) in per cent, from 0 to 100; what was not measured, NaN, is left blank.
+
+    numbers  whether each field shows its value.
+    """
+    axes.imshow(values, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    axes.set(xticks=range(len(columns)), yticks=range(len(rows)))
+    axes.set_xticklabels(columns, fontsize=8)
+    axes.set_yticklabels(rows, fontsize=8)
+    axes.tick_params(length=0)
+    axes.set_title(title, fontsize=9)
+    for (k, j), value in np.ndenumerate(values):
+        if numbers and np.isfinite(value):
+            axes.text(
+                j, k, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 55 else "black"
+            )
+
+
+def draw_attack_matrix(records: Sequence[AccuracyRecord]) -> Figure:
+    """Accuracy of every row under every white-box attack at the radius of the protocol, on query, support and both.
+
+    Columns that no record has are left out, fields that were not measured stay blank. So do attacks on support and both
+    that did not count beaten queries: they were weaker (`attacks.episode.count_loss`). UserError if nothing is left.
+    """
+    records = sort_records(records)
+    protocol = records[0]["protocol"]
+    attacks = ["FGSM", f"PGD-{protocol['steps']}", *TITLES.values()]
+    eps = format_pixels(protocol["eps"])
+    asked = [f"{attack} {eps} {target}" for target in TARGETS for attack in attacks]
+    held = [[record["columns"].get(name) for name in asked] for record in records]
+    values = np.array([[c["mean"] if c and _is_strong(c) else np.nan for c in line] for line in held])
+    shown = np.isfinite(values).any(0)
+    if not shown.any():
+        raise UserError("these records hold no attack at the radius of their protocol; test them with all columns")
+    names = [name.replace(f" {eps} ", "\n") for name, is_shown in zip(asked, shown, strict=True) if is_shown]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 + 0.75 * len(names), 0.8 + 0.27 * len(records)), layout="constrained")
+        rows = [title_row(record) for record in records]
+        draw_matrix(figure.subplots(), values[:, shown], rows, names, f"accuracy, %, eps {eps}")
+    return figure
+
+
+def _is_strong(column: ColumnRecord) -> bool:
+    """Whether an attack on support or both counted beaten queries; those on queries need not."""
+    return column["threat"]["target"] == "query" or "objective" in column
 
 
 def draw_robustness(records: Sequence[AccuracyRecord]) -> Figure:

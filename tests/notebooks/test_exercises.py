@@ -77,6 +77,45 @@ def test_an_answer_that_raises_is_shown_with_its_case():
     assert exercises.judge("6.2", "a lot") == "expected a number, got 'a lot'"
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda model, x, *rest: x, "ends at a margin of"),
+        (lambda model, x, *rest: x + 0.5, "expected values in [0, 1]"),
+        (lambda model, x, *rest: 1 - x, "expected at most eps = 0.1"),
+        (lambda model, x, *rest: x[0], "expected images of shape (6, 1, 3, 4), got shape (1, 3, 4)"),
+        (lambda model, x, *rest: x / 0, "NaN or infinite"),
+        (lambda *arguments: None, "got NoneType"),
+    ],
+)
+def test_an_attack_is_checked_by_its_promises(answer, said):
+    assert said in exercises.judge("13.1", answer)
+
+
+def test_more_than_one_right_attack_passes():
+    solution = exercise("13.1").solution
+    assert exercises.judge("13.1", lambda *case: solution(*case).clone() + 1e-8).startswith("passed")
+    assert exercises.judge("13.1", lambda *case: solution(*case[:-1], case[-1] + 4)).startswith("passed")
+
+
+def test_a_slope_is_asked_for_beside_the_values():
+    assert "cut off from the pixels" in exercises.judge(
+        "13.2", lambda x, levels: ((x * levels).round() / levels).detach()
+    )
+    assert "expected pixels of shape (4,)" in exercises.judge("13.2", lambda x, levels: x.sum())
+
+
+def test_a_notebook_goes_on_with_a_right_answer_and_else_with_the_solution():
+    solution = exercise("13.3").solution
+
+    def mine(beaten):
+        return solution(beaten)
+
+    assert exercises.use_answer("13.3", mine) is mine
+    assert exercises.use_answer("13.3", lambda beaten: beaten.sum(1)) is solution
+    assert exercises.use_answer("13.3", None) is solution
+
+
 def test_unknown_numbers_are_errors():
     with pytest.raises(UserError, match=r"there is no exercise 6\.9"):
         exercises.check("6.9", 1)

@@ -116,3 +116,43 @@ def test_bars_show_means_intervals_and_chance_and_skip_what_was_not_measured():
     assert [text.get_text() for text in axes.texts] == ["90", "40", "80"]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["clean", "attacked"]
     assert {line.get_label(): set(line.get_ydata()) for line in axes.lines}["chance"] == {20}
+
+
+def test_a_matrix_shows_every_value_at_its_place_and_leaves_gaps_blank():
+    axes = Figure().subplots()
+    values = np.array([[97.2, 40.0, np.nan], [3.4, 60.0, 0.0]])
+    figures.draw_matrix(axes, values, ["FGSM", "PGD"], ["query", "support", "both"], "title")
+    at = {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
+    assert at == {(0, 0): "97", (0, 1): "40", (1, 0): "3", (1, 1): "60", (1, 2): "0"}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["query", "support", "both"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["FGSM", "PGD"]
+    assert axes.images[0].get_clim() == (0, 100), "one scale of colours for all matrices"
+    bare = Figure().subplots()
+    figures.draw_matrix(bare, values, ["FGSM", "PGD"], [], numbers=False)
+    assert not bare.texts and not bare.get_xticklabels()
+
+
+def test_the_matrix_of_records_holds_what_was_measured_at_the_radius_of_the_protocol():
+    def column(target, mean, **about):
+        threat = pgd(8 / 255, 20, 2 / 255, 1, target=target)
+        return results.make_column(counts(mean), 25, 1.0, threat=describe_threat(threat), **about)
+
+    first, second = record("anrot-clean"), record("anrot")
+    for made in (first, second):
+        made |= {"transductive": False, "protocol": {"way": 5, "eps": 8 / 255, "steps": 20, "sigma": 0.1}}
+    first["columns"] |= {"PGD-20 8/255 query": column("query", 5), "PGD-20 8/255 both": column("both", 4)}
+    second["columns"] |= {
+        "PGD-20 8/255 query": column("query", 11),
+        "PGD-20 8/255 both": column("both", 6, objective="beaten queries"),
+        "AA-lite 8/255 query": column("query", 10, suite="aa-lite"),
+    }
+    axes = figures.draw_attack_matrix([second, first]).axes[0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["PGD-20\nquery", "AA-lite\nquery", "PGD-20\nboth"]
+    rows = [t.get_text() for t in axes.get_yticklabels()]
+    at = {(rows[int(t.get_position()[1])], int(t.get_position()[0])): t.get_text() for t in axes.texts}
+    clean, mixed = (next(row for row in rows if word in row) for word in ("clean", "mixture"))
+    assert at == {(clean, 0): "24", (mixed, 0): "48", (mixed, 1): "44", (mixed, 2): "28"}, (
+        "older attacks on both are blank"
+    )
+    with pytest.raises(UserError, match="no attack at the radius"):
+        figures.draw_attack_matrix([record("anrot") | {"protocol": first["protocol"], "transductive": False}])

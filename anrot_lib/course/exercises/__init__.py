@@ -1,5 +1,5 @@
 """Exercises: one module a notebook, and `check(number, answer)`, which compares an answer with the solution."""
 
-from anrot_lib.course.exercises.checking import Fill, Predict, check, get_exercises, judge
+from anrot_lib.course.exercises.checking import Fill, Predict, check, get_exercises, judge, use_answer
 
-__all__ = ["Fill", "Predict", "check", "get_exercises", "judge"]
+__all__ = ["Fill", "Predict", "check", "get_exercises", "judge", "use_answer"]
