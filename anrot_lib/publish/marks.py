@@ -18,7 +18,19 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
-from anrot_lib.reports import card, claims, judges, levels, ranking, reconstruction, rescore, seeds, suites, tables
+from anrot_lib.reports import (
+    card,
+    certificates,
+    claims,
+    judges,
+    levels,
+    ranking,
+    reconstruction,
+    rescore,
+    seeds,
+    suites,
+    tables,
+)
 from anrot_lib.reports.studies import REPORTS
 from anrot_lib.settings import preset
 
@@ -133,6 +145,20 @@ def draw_methods() -> str:
     return tables.format_markdown(["row", "name", "queries in training", "loss", "published in"], rows, numbers=False)
 
 
+def draw_smoothing(name: str) -> str:
+    """Certificates of randomised smoothing in a folder."""
+    records = numbers.check_any(results.read_all(paths.results_dir() / name, "smoothing"), name)
+    caption = certificates.write_smoothing_caption(records)
+    return f"{tables.format_markdown(*certificates.make_smoothing_table(records))}\n\n{caption}."
+
+
+def draw_poisoning(name: str) -> str:
+    """Certificates against replaced shots in a folder."""
+    records = numbers.check_any(results.read_all(paths.results_dir() / name, "poisoning"), name)
+    caption = certificates.write_poisoning_caption(records)
+    return f"{tables.format_markdown(*certificates.make_poisoning_table(records))}\n\n{caption}."
+
+
 PRESETS = ("smoke", "laptop", "paper")
 
 
@@ -159,6 +185,7 @@ TABLES: Kinds = {
     "judges": ("FILE", draw_judges),
     "levels": ("NAME", draw_levels),
     "methods": ("", draw_methods),
+    "poisoning": ("NAME", draw_poisoning),
     "presets": ("", draw_presets),
     "ranking": ("NAME", numbers.draw_ranking_tables),
     **{study: ("NAME", partial(draw_study, study)) for study in REPORTS},
@@ -168,10 +195,15 @@ TABLES: Kinds = {
     "rooms-picture": ("", rooms.draw_picture),
     "seeds": ("NAME", draw_seeds),
     "suites": ("NAME", draw_suites),
+    "smoothing": ("NAME", draw_smoothing),
     "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {
     "accuracy": ("NAME ROW COLUMN", numbers.format_accuracy),
+    "broken": ("FILE", numbers.count_broken),
+    "certified-part": ("FILE one|every SHOTS", numbers.format_certified_part),
+    "certified-radius": ("FILE RADIUS", numbers.format_certified_radius),
+    "certified-shots": ("FILE one|every SHOTS", numbers.format_certified_shots),
     "checked-score": ("FILE pgd|worst", numbers.format_checked_score),
     "difference": ("NAME ROW REFERENCE COLUMN", numbers.format_difference),
     "first-rank": ("FILE", numbers.format_first_rank),

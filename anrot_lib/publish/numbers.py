@@ -11,7 +11,7 @@ from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
-from anrot_lib.reports import figures, levels, ranking, suites, tables
+from anrot_lib.reports import certificates, figures, levels, ranking, suites, tables
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -20,10 +20,11 @@ WEAK = 16 / 255  # up to here an attack is hard to see; the published curves go 
 
 def read_experiment(name: str) -> list[AccuracyRecord]:
     """The records of accuracies in a folder below data/results. UserError if there are none."""
-    return _check_any(results.read_all(paths.results_dir() / name), name)
+    return check_any(results.read_all(paths.results_dir() / name), name)
 
 
-def _check_any(records: list[R], name: str) -> list[R]:
+def check_any(records: list[R], name: str) -> list[R]:
+    """The records of an experiment. UserError if there are none."""
     if not records:
         raise UserError(f"there are no result records in {paths.results_dir() / name}; run the experiment first")
     return records
@@ -165,7 +166,7 @@ ATTACKS = (("CA+", "CA-", "QA+", "QA-", "TMA"), ("ES:D", "ES:R", "LTM", "GTM", "
 
 def draw_ranking_tables(folder: str) -> str:
     """Measured rows of ranking models: first the scores, then the ten attacks, and what every row was asked."""
-    records: list[RankingRecord] = _check_any(results.read_all(paths.results_dir() / folder, "ranking"), folder)
+    records: list[RankingRecord] = check_any(results.read_all(paths.results_dir() / folder, "ranking"), folder)
     headings, rows = ranking.list_measured(records)
 
     def choose(names: tuple[str, ...]) -> str:
@@ -181,3 +182,31 @@ def draw_ranking_tables(folder: str) -> str:
     note = "± the half-width of the 95 % interval, over test images or queries; at eps = 0: the ceiling of ERS"
     caption = f"{'; '.join(dict.fromkeys(asked))}. {note}."
     return "\n\n".join([choose(SCORES), caption, *(choose(attacks) for attacks in ATTACKS)])
+
+
+KINDS = {"one": "one_class", "every": "every_class"}  # in which classes shots are replaced
+
+
+def format_certified_shots(file: str, kind: str, replaced: str) -> str:
+    """ "48.7 ± 2.1": right queries that stand so many replaced shots of one class, or of every one, in per cent."""
+    record = results.read(paths.results_dir() / f"{file}.json", "poisoning")
+    return certificates.format_share(certificates.count_held(record, KINDS[kind], int(replaced)))
+
+
+def format_certified_part(file: str, kind: str, replaced: str) -> str:
+    """ "69": the same in per cent of the queries that are right without replaced shots."""
+    record = results.read(paths.results_dir() / f"{file}.json", "poisoning")
+    return certificates.format_part(record, KINDS[kind], int(replaced))
+
+
+def format_certified_radius(file: str, radius: str) -> str:
+    """ "41.2 ± 3.0": right queries whose certified radius is at least so large, in per cent; all that are certified
+    for 0."""
+    record = results.read(paths.results_dir() / f"{file}.json", "smoothing")
+    return certificates.format_share(certificates.compute_certified_radii(record) >= max(float(radius), 1e-12))
+
+
+def count_broken(file: str) -> str:
+    """ "0 of 731": certified queries that an attack within their radius broke."""
+    attack = results.read(paths.results_dir() / f"{file}.json", "smoothing")["attacks"][0]
+    return f"{attack['broken']} of {attack['queries']}"

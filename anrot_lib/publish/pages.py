@@ -12,7 +12,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import figures, reconstruction_figures, seeds
+from anrot_lib.reports import certificates, figures, reconstruction_figures, seeds
 from anrot_lib.reports.studies import REPORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -34,6 +34,7 @@ PAGES = (
     Page("docs/results/recipes.md", "Recipes"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),
+    Page("docs/results/certificates.md", "Certificates"),
     Page("docs/results/levels.md", "Levels"),
     Page("docs/results/ranking.md", "Ranking"),
     Page("docs/results/reconstruction.md", "Reconstruction"),
@@ -80,6 +81,9 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     for study, report in REPORTS.items():
         if f"-{study}" in folder.name:
             return {report.figure: partial(report.draw, records)} if len(records) > 1 else {}
+    certified = results.read_all(folder, "smoothing"), results.read_all(folder, "poisoning")
+    if any(certified):
+        chosen[certificates.FIGURE] = lambda: certificates.draw_certificates(*certified)
     if any(figures.has_curve(record, kind) for record in records for kind in ("eps", "sigma")):
         chosen["robustness.png"] = lambda: figures.draw_robustness(records)
     episodic = [r for r in records if r["recipe"]["method"] == "anrot" and not r["recipe"]["pretrain"]]

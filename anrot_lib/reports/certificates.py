@@ -1,6 +1,7 @@
 """Certificates as tables, captions and a figure: accuracy that holds within a radius, or for replaced shots."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from anrot_lib.core.statistics import interval
 from anrot_lib.fewshot.certificates import Smoothing
-from anrot_lib.fewshot.row_names import title_method
+from anrot_lib.fewshot.row_names import sort_methods, title_method
 from anrot_lib.fewshot.smoothing import compute_radii
 from anrot_lib.records.measures import Counts, TurnedRecord
 from anrot_lib.records.schema import CertificateHead, PoisoningRecord, SmoothingRecord
@@ -55,18 +56,31 @@ def count_abstaining(record: SmoothingRecord) -> np.ndarray:
 
 def make_smoothing_table(records: Sequence[SmoothingRecord]) -> Table:
     """One line a record: accuracy of the net itself, certified accuracy at radii, abstentions, attacks."""
-    headings = ["", "noise on", "sigma", "not smoothed", "certified", *(f"at {radius:g}" for radius in RADII)]
-    headings += ["abstains", "broken within", "broken beyond"]
+    headings = ["", "not smoothed", "certified", *(f"at {radius:g}" for radius in RADII), "abstains"]
+    headings += ["broken within", "broken beyond"]
     rows = []
-    for record in records:
+    for record in sort_certified(records):
         radii = compute_certified_radii(record)
         cells = [format_share(radii > 0), *(format_share(radii >= radius) for radius in RADII)]
         attacks = [f"{attack['broken']} of {attack['queries']}" for attack in record["attacks"]]
-        settings = record["smoothing"]
-        start = [title_certified(record), NOISE_ON[settings["noisy"]], f"{settings['sigma']:g}"]
         plain = format_share(find_right(record, record["plain"]))
-        rows.append([*start, plain, *cells, format_share(count_abstaining(record)), *attacks])
+        rows.append([title_smoothed(record), plain, *cells, format_share(count_abstaining(record)), *attacks])
     return headings, rows
+
+
+C = TypeVar("C", bound=CertificateHead)
+
+
+def sort_certified(records: Sequence[C]) -> list[C]:
+    """Records in the order of the registry of methods."""
+    order = sort_methods({record["row"] for record in records})
+    return sorted(records, key=lambda record: order.index(record["row"]))
+
+
+def title_smoothed(record: SmoothingRecord) -> str:
+    """Net, sigma, and the images that carry the noise."""
+    settings = record["smoothing"]
+    return f"{title_certified(record)}, sigma {settings['sigma']:g}, noise on {NOISE_ON[settings['noisy']]}"
 
 
 def title_certified(record: CertificateHead) -> str:
@@ -76,24 +90,36 @@ def title_certified(record: CertificateHead) -> str:
 
 def write_smoothing_caption(records: Sequence[SmoothingRecord]) -> str:
     """On what the certificates were made, and what the columns mean."""
-    first = records[0]
-    settings, attacks = first["smoothing"], first["attacks"]
-    best = compute_radii(np.asarray(settings["draws"]), Smoothing(**settings)).item() / settings["sigma"]
+    records = sort_certified(records)
+    draws = []
+    for settings in (record["smoothing"] for record in records):
+        best = compute_radii(np.asarray(settings["draws"]), Smoothing(**settings)).item() / settings["sigma"]
+        draws.append(
+            f"{settings['first_draws']} noise draws choose the class, {settings['draws']} bound its share, alpha "
+            f"{settings['alpha']:g} a query, so no radius exceeds {best:.2f} sigma"
+        )
+    within, beyond = records[0]["attacks"]
     return (
-        f"{_describe_episodes(first, len(first['hits']))}; {settings['first_draws']} noise draws choose the class, "
-        f"{settings['draws']} bound its share, alpha {settings['alpha']:g} a query, so no radius exceeds "
-        f"{best:.2f} sigma; radii in l2, in units of the pixel range; attacks: PGD-{attacks[0]['steps']} on the mean "
-        f"of {attacks[0]['samples']} noise draws, within the certified radius and at {attacks[1]['factor']:g} times "
-        f"that; broken: {attacks[0]['draws']} fresh draws show that the answer has lost"
+        f"{_describe_episodes(records, [len(record['hits']) for record in records])}; {_join(draws)}; radii in l2, in "
+        f"units of the pixel range; attacks: PGD-{within['steps']} on the mean of {within['samples']} noise draws, "
+        f"within the certified radius and at {beyond['factor']:g} times that; broken: {within['draws']} fresh draws "
+        "show that the answer has lost"
     )
 
 
-def _describe_episodes(record: CertificateHead, tasks: int) -> str:
-    data, protocol = record["data"], record["protocol"]
+def _join(texts: Sequence[str]) -> str:
+    """One text if all are equal; else all, in the order of the rows."""
+    return texts[0] if len(set(texts)) == 1 else f"by rows: {' / '.join(texts)}"
+
+
+def _describe_episodes(records: Sequence[CertificateHead], tasks: Sequence[int]) -> str:
+    """Data, protocol, numbers of episodes and queries, hashes and device, of each row where they differ."""
+    data, protocol = records[0]["data"], records[0]["protocol"]
+    episodes = _join([f"{n} episodes of {r['queries']} queries" for n, r in zip(tasks, records, strict=True)])
     return (
-        f"{data['name']}, {data['size']} px, {protocol['way']}-way {protocol['shot']}-shot, {tasks} episodes of "
-        f"{record['queries']} queries; split {data['split_hash'][:10]}, manifest {record['manifest']['hash'][:10]}; "
-        f"{record['run']['device']}"
+        f"{data['name']}, {data['size']} px, {protocol['way']}-way {protocol['shot']}-shot; {episodes}; split "
+        f"{data['split_hash'][:10]}, manifest {_join([r['manifest']['hash'][:10] for r in records])}; "
+        f"{_join([r['run']['device'] for r in records])}"
     )
 
 
@@ -103,20 +129,31 @@ def count_held(record: PoisoningRecord, kind: str, replaced: int) -> np.ndarray:
     return find_right(record, record["answers"]) & (radii >= replaced)
 
 
+def format_part(record: PoisoningRecord, kind: str, replaced: int) -> str:
+    """ "69": what is certified, in per cent of the queries that are right without replaced shots."""
+    held, right = count_held(record, kind, replaced), find_right(record, record["answers"])
+    return f"{100 * held.sum() / max(right.sum(), 1):.0f}"
+
+
+def format_held(record: PoisoningRecord, kind: str, replaced: int) -> str:
+    """ "48.7 ± 2.1 (69 %)": the certified accuracy, and what part of the accuracy without replaced shots that is."""
+    return f"{format_share(count_held(record, kind, replaced))} ({format_part(record, kind, replaced)} %)"
+
+
 def make_poisoning_table(records: Sequence[PoisoningRecord]) -> Table:
     """One line for each record and each number of replaced shots that can be left out: what is certified of them."""
-    headings = ["", "head", "shots", "usual head", "this head", "replaced", "in one class", "of the right"]
-    headings += ["in every class", "of the right", "certified and broken", "others broken"]
+    headings = ["", "head of shots", "usual head", "this head", "replaced", "certified, in one class"]
+    headings += ["in every class", "certified and broken", "others broken"]
     rows = []
-    for record in records:
-        right = find_right(record, record["answers"])
-        start = [title_certified(record), title_method(record["head"]), str(record["protocol"]["shot"])]
-        start += [format_share(find_right(record, record["plain"])), format_share(right)]
+    for record in sort_certified(records):
+        plain, answers = (format_share(find_right(record, part)) for part in (record["plain"], record["answers"]))
+        start, shots = (
+            [title_certified(record), title_method(record["head"]), plain, answers],
+            record["protocol"]["shot"],
+        )
         for attack in record["attacks"][: record["trimmed"]]:
-            cells = [str(attack["replaced"])]
-            for kind in KINDS:
-                held = count_held(record, kind, attack["replaced"])
-                cells += [format_share(held), f"{100 * held.sum() / max(right.sum(), 1):.0f} %"]
+            cells = [f"{attack['replaced']} of {shots}"]
+            cells += [format_held(record, kind, attack["replaced"]) for kind in KINDS]
             parts: list[TurnedRecord] = [attack["one_class"], attack["every_class"]]
             broken, certified = sum(p["broken"] for p in parts), sum(p["certified"] for p in parts)
             turned, others = sum(p["turned"] for p in parts), sum(p["others"] for p in parts)
@@ -126,13 +163,15 @@ def make_poisoning_table(records: Sequence[PoisoningRecord]) -> Table:
 
 def write_poisoning_caption(records: Sequence[PoisoningRecord]) -> str:
     """On what the certificates were made, and what the columns mean."""
-    first = records[0]
-    attacked = first["attacks"][0]["one_class"]
-    queries = attacked["certified"] + attacked["others"]
+    records = sort_certified(records)
+    attacked = [record["attacks"][0]["one_class"] for record in records]
+    queries = _join([str(part["certified"] + part["others"]) for part in attacked])
+    episodes = _describe_episodes(records, [len(record["answers"]) for record in records])
     return (
-        f"{_describe_episodes(first, len(first['answers']))}; certified accuracy in per cent if so many shots are "
-        f"replaced by anything, in one class, whichever is worst, or in every class at once; attacks by images on "
-        f"{queries} queries, with the query itself and an image far from it in place of shots, both kinds added up"
+        f"{episodes}; certified accuracy in per cent if so many shots are replaced by anything, in one class, "
+        "whichever is worst, or in every class at once (in brackets: part of the accuracy of this head); attacks "
+        f"by images on {queries} queries, with the query itself and an image far from it in place of shots, both kinds "
+        "added up"
     )
 
 
@@ -154,19 +193,18 @@ def draw_certificates(smoothed: Sequence[SmoothingRecord], poisoned: Sequence[Po
 
 def _draw_radii(axes: Axes, records: Sequence[SmoothingRecord]) -> None:
     colours, way = ("#D55E00", "#0072B2", *figures.OTHER_COLOURS), records[0]["protocol"]["way"]
-    for k, record in enumerate(records):
+    for k, record in enumerate(sort_certified(records)):
         radii, settings = compute_certified_radii(record), record["smoothing"]
         x = np.linspace(0, 2.5 * settings["sigma"], 126)
         y = [100 * float((radii >= max(r, 1e-12)).mean()) for r in x]
-        label = f"{title_certified(record)}, sigma {settings['sigma']:g}, noise on {NOISE_ON[settings['noisy']]}"
-        axes.plot(x, y, color=colours[k % len(colours)], label=label)
+        axes.plot(x, y, color=colours[k % len(colours)], label=title_smoothed(record))
     axes.axhline(100 / way, linestyle=":", color="black", linewidth=1)
     axes.set(xlabel="radius in l2, pixel range [0, 1]")
 
 
 def _draw_shots(axes: Axes, records: Sequence[PoisoningRecord]) -> None:
     colours = ("#D55E00", "#0072B2", *figures.OTHER_COLOURS)
-    for k, record in enumerate(records):
+    for k, record in enumerate(sort_certified(records)):
         label = f"{title_certified(record)}, {title_method(record['head'])}, {record['protocol']['shot']} shots"
         x = range(record["trimmed"] + 2)
         for kind, style in zip(KINDS, ("-", "--"), strict=True):

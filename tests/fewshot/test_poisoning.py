@@ -154,7 +154,7 @@ def test_attacks_by_images_break_no_certificate_and_many_others(name, small_net,
             asked, turned = asked + int((~holds).sum()), turned + int(turns[~holds].sum())
     assert (certified.one_class >= 1).float().mean() > 0.3
     assert (certified.one_class >= certified.every_class).all()
-    assert turned / asked > 0.6, "what is not certified falls to the attack in most cases"
+    assert turned / asked > 0.98, "what is not certified falls to the attack, but where an image cannot be far enough"
 
 
 @pytest.mark.parametrize("name", HEADS)

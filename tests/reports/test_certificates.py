@@ -51,7 +51,7 @@ def test_a_smoothing_table_counts_what_is_certified_and_right():
     schema.validate(SMOOTHED)
     headings, (row,) = certificates.make_smoothing_table([SMOOTHED])
     cells = dict(zip(headings, row, strict=True))
-    assert row[:3] == ["robust classes", "query", "0.25"]
+    assert row[0] == "robust classes, sigma 0.25, noise on query"
     low, high = compute_radii(np.array([800, 900]), SETTINGS)
     assert 0.15 < low < 0.2 < high < 0.3 < 0.5 < compute_radii(np.array([1000]), SETTINGS)[0]
     assert cells["not smoothed"].startswith("87.5 ±"), "7 of 8"
@@ -68,12 +68,13 @@ def test_a_poisoning_table_counts_right_answers_that_stand():
     _, rows = certificates.make_poisoning_table([POISONED])
     assert len(rows) == 2, "one for each number of shots that are left out"
     first, second = rows
-    assert first[:3] == ["robust classes", "median over shots (cosine)", "5"]
-    assert first[3].startswith("100.0 ±") and first[4].startswith("87.5 ±")
-    assert first[5] == "1" and first[6].startswith("75.0 ±") and first[7] == "86 %", "6 of 7 that are right"
-    assert first[8].startswith("37.5 ±") and first[9] == "43 %"
-    assert first[10:] == ["0 of 10", "4 of 6"]
-    assert second[5] == "2" and second[6].startswith("37.5 ±") and second[8].startswith("0.0 ±")
+    assert first[:2] == ["robust classes", "median over shots (cosine)"]
+    assert first[2].startswith("100.0 ±") and first[3].startswith("87.5 ±")
+    assert first[4] == "1 of 5" and first[5].startswith("75.0 ±") and first[5].endswith("(86 %)"), "6 of 7 right ones"
+    assert certificates.format_part(POISONED, "one_class", 1) == "86"
+    assert first[6].startswith("37.5 ±") and first[6].endswith("(43 %)")
+    assert first[7:] == ["0 of 10", "4 of 6"]
+    assert second[4] == "2 of 5" and second[5].startswith("37.5 ±") and second[6].startswith("0.0 ±")
     assert "attacks by images on 8 queries" in certificates.write_poisoning_caption([POISONED])
 
 
@@ -86,7 +87,22 @@ def test_a_record_that_cannot_be_is_refused(broken):
 def test_a_net_that_has_seen_its_test_classes_is_marked():
     seen = SMOOTHED | {"seen": {"trained_classes": 2, "selected_classes": 0, "images": 10}}
     schema.validate(seen)
-    assert certificates.make_smoothing_table([seen])[1][0][0] == "robust classes (SEEN CLASSES)"
+    assert certificates.make_smoothing_table([seen])[1][0][0].startswith("robust classes (SEEN CLASSES), sigma")
+
+
+def test_records_stand_in_the_order_of_the_registry():
+    other = POISONED | {"row": "clean-classes"}
+    _, rows = certificates.make_poisoning_table([other, POISONED])
+    assert [row[0] for row in rows[::2]] == ["robust classes", "the same, trained clean"]
+
+
+def test_a_caption_says_where_rows_differ():
+    shorter = SMOOTHED | {part: SMOOTHED[part][:1] for part in ("plain", "chosen", "hits")}
+    caption = certificates.write_smoothing_caption([SMOOTHED, shorter])
+    assert "by rows: 2 episodes of 4 queries / 1 episodes of 4 queries" in caption
+    assert caption.count("noise draws choose") == 1, "what is the same is said once"
+    fewer = SMOOTHED | {"smoothing": SMOOTHED["smoothing"] | {"draws": 100}}
+    assert "by rows: 20 noise" in certificates.write_smoothing_caption([SMOOTHED, fewer])
 
 
 def test_the_figure_has_a_part_for_each_kind_of_certificate():
