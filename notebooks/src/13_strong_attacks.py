@@ -648,7 +648,9 @@ plt.show()
 # anrot evaluate NET --corruptions            # fifteen kinds in five severities, on query, support and both
 # anrot evaluate NET --attacks aa-lite --store   # keeps the adversarial queries as a file
 # anrot rescore NET THEIRS.safetensors        # does a challenger's file of images bring the row down?
+# anrot judges NET                            # our attacks beside those of other libraries, query by query
 # anrot certify NET                           # the other way round: answers that no small change can turn
+# anrot defences                              # ways to train against attacks under one budget, with what each costs
 # ```
 #
 # An attack can only lower a number, and never proves that it cannot fall further; a certificate proves a bound, mostly
