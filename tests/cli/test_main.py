@@ -500,7 +500,9 @@ def test_a_dry_run_of_prepare_looks_at_a_folder_and_of_run_prepares_none(anrot, 
     before = files(home)
     done = anrot("prepare", tmp_path / "shop", "--size", "16", "--dry-run")
     assert done.code == 0 and files(home) == before
-    assert re.search(r"24 images of 16 px: about 0\.\d+ min to decode, .*; 0\.00 GiB on disk", done.out)
+    assert re.search(
+        r"24 images of 16 px: about 0\.\d+ min, of which 0\.\d+ min to look for copies; 0\.00 GiB on disk", done.out
+    )
     done = anrot("run", "--data", tmp_path / "shop", "--size", "16", "--dry-run")
     assert done.code == 2 and files(home) == before
     assert re.search(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage import guard
+from anrot_lib.data.leakage import guard, near_copies
 from anrot_lib.data.leakage.near_copies import find_near_copies
 
 # ------------------------------------------------------------------ pictures and copies of them
@@ -354,3 +354,20 @@ def test_copies_planted_in_ten_thousand_real_images_are_found(mini_imagenet, siz
     hits = recall(planted, found, REQUIRED)
     assert np.mean(list(hits.values())) >= 0.95, hits
     assert len(unrelated(found, planted) - LOOKED_AT) <= 1
+
+
+def test_the_time_of_a_search_has_a_fixed_part_one_for_each_image_and_one_for_each_pair(monkeypatch):
+    times = iter([9.0, 1.0, 1.5, 2.0])  # of half the images, twice, of all of them, and of the drawn fingerprints
+    asked = []
+
+    def time_nothing(search):
+        asked.append(search)
+        return next(times)
+
+    monkeypatch.setattr(near_copies, "_time", time_nothing)
+    images = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), np.uint8)
+    seconds = near_copies.estimate_search(images, 1010)
+    each, pair = (1.5 - 1.0) / 5, 2.0 / near_copies.TRIAL_PRINTS**2
+    assert seconds == pytest.approx(1.5 + 1000 * each + pair * 1010**2)
+    for search in asked:
+        search()  # they are searches that run

@@ -1,6 +1,7 @@
 """The loop: exact resume, the gradual adversary's memory, NaN, pre-training, the record; the seed's six commands."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -178,7 +179,7 @@ def test_the_command_trains_writes_a_record_and_goes_on(tmp_path, monkeypatch, c
     assert str(tmp_path) not in file.read_text()
     assert main.main(words) == 0  # nothing is left to do
     assert main.main([*words, "--dry-run"]) == 0
-    assert "steps: about" in capsys.readouterr().out
+    assert re.search(r"2 steps, 2 tests of [\d.]+ s: about", capsys.readouterr().out)
     assert main.main([*words[:3], "fashion:rres18:ptripletN"]) == 2
     assert "28 px" in capsys.readouterr().err
     assert main.main([*words, "--evaluate-every", "-1"]) == 2

@@ -89,8 +89,8 @@ def print_plan(source: Path | str, options: PrepareOptions) -> int:
     )
     print(f"{plan.source}; {plan.split}")
     print(
-        f"{plan.images} images of {size} px: about {format_minutes(plan.seconds)} to decode, and about as much again "
-        f"to look for copies; {plan.bytes / 2**30:.2f} GiB on disk"
+        f"{plan.images} images of {size} px: about {format_minutes(plan.seconds + plan.searching)}, of which "
+        f"{format_minutes(plan.searching)} to look for copies; {plan.bytes / 2**30:.2f} GiB on disk"
     )
     return 0
 

@@ -7,7 +7,8 @@ how many planted copies and how many false pairs the thresholds give on real ima
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from anrot_lib.data.leakage import alignment, fingerprints
 from anrot_lib.data.leakage.fingerprints import Candidates, ImageRows, Views
 
+TRIAL_PRINTS = 2048  # of an estimate
 COARSE = 0.75  # correlation of aligned thumbnails, below which no closer look is taken
 COARSE_PATCH = 36.0  # difference of a patch of these, of 255, above which none is taken
 ALIKE = 0.76  # texture that a copy in the same colours shares
@@ -65,6 +67,27 @@ def find_near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
         good = is_copy(verdict)
     first, second = candidates.first[good].tolist(), candidates.second[good].tolist()
     return sorted(zip(first, second, candidates.mirrored[good].tolist(), verdict.texture[good].tolist(), strict=True))
+
+
+def estimate_search(images: np.ndarray, n: int) -> float:
+    """Seconds that `find_near_copies` takes for n images like some (k, H, W, C): a part that is fixed, one for each
+    image, and one for each pair, which is measured on random fingerprints."""
+    half = _time(lambda: find_near_copies(images[::2]))  # the first time is slow
+    half = min(half, _time(lambda: find_near_copies(images[::2])))
+    whole = _time(lambda: find_near_copies(images))
+    each = max(0.0, whole - half) / (len(images) - len(images[::2]))
+    prints = fingerprints.compute_fingerprints(images, fingerprints.make_views(images))
+    drawn = [torch.randn(TRIAL_PRINTS, part.shape[1], generator=torch.Generator()) for part in prints]
+    length = sum(part.square().sum(1) for part in drawn) ** 0.5
+    random = fingerprints.Fingerprints(*(part / length[:, None] for part in drawn))
+    pair = _time(lambda: fingerprints.find_candidates(random)) / TRIAL_PRINTS**2
+    return whole + each * (n - len(images)) + pair * n**2
+
+
+def _time(search: Callable[[], object]) -> float:
+    started = time.monotonic()
+    search()
+    return time.monotonic() - started
 
 
 @contextmanager

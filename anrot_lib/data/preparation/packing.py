@@ -70,14 +70,15 @@ def pack(source: Source, size: int, work: Path, key: str, progress: Progress | N
     return state
 
 
-def time_reading(source: Source, size: int, images: int = 128) -> tuple[float, dict[int, str]]:
-    """Seconds that one image takes to read and decode here, from some that are spread over the source; the bad ones."""
+def time_reading(source: Source, size: int, images: int = 128) -> tuple[float, dict[int, str], list[np.ndarray]]:
+    """Seconds that one image takes to read and decode here, from some that are spread over the source; the bad ones;
+    the pixels of the others."""
     numbers = range(0, len(source.items), max(1, len(source.items) // images))
     started = time.monotonic()
     with ThreadPoolExecutor(THREADS) as pool:
-        block, _ = _decode_block(source, numbers, size, pool)
+        block, pixels = _decode_block(source, numbers, size, pool)
     source.close()
-    return (time.monotonic() - started) / len(numbers), dict(block["bad"])
+    return (time.monotonic() - started) / len(numbers), dict(block["bad"]), pixels
 
 
 def finish(work: Path, shape: tuple[int, ...]) -> Path:

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import PIL
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.near_copies import estimate_search
 from anrot_lib.data.preparation import packing, screening
 from anrot_lib.data.preparation.assemble import Place, describe_source, finish, make_set_name, storage_errors
 from anrot_lib.data.preparation.perturbed import perturb
@@ -85,13 +87,15 @@ def prepare(
 
 
 class Plan(NamedTuple):
-    """What `prepare` would do: the layout that it reads, the split, images, bytes on disk, seconds of decoding."""
+    """What `prepare` would do: the layout that it reads, the split, images, bytes on disk, seconds of decoding, and of
+    looking for copies."""
 
     source: str
     split: str
     images: int
     bytes: int
     seconds: float
+    searching: float
 
 
 def plan(
@@ -117,10 +121,11 @@ def plan(
     folder = _find_place(name or Path(source).expanduser().resolve().name, None)
     _packed_before(folder, {"source_id": _digest(str(listed.folder.resolve()))}, choice, replace_split)
     n = len(listed.items)
-    seconds, bad = packing.time_reading(listed, size)
+    seconds, bad, pixels = packing.time_reading(listed, size)
     bad |= {k: item.problem for k, item in enumerate(listed.items) if item.problem}
     screening.list_unreadable(listed.items, bad, on_bad)
-    return Plan(listed.summary, choice.summary, n, n * size * size * listed.channels, n * seconds)
+    searching = estimate_search(np.stack(pixels), n) if len(pixels) > 1 else 0.0
+    return Plan(listed.summary, choice.summary, n, n * size * size * listed.channels, n * seconds, searching)
 
 
 def _find_place(name: str, out: Path | str | None) -> Path:
