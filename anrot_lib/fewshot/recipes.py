@@ -34,7 +34,7 @@ _PARTS: list[tuple[str, str, dict[str, Any]]] = [
     ("robust-pgd-3", "PGD-3 in place of N-FGSM", {"attack_steps": 3}),
     ("robust-trades", "TRADES, weight 6", {"trades": 6.0}),
     ("robust-attack-eval", "attack with batch norm in eval mode", {"attack_eval": True}),
-    ("robust-all-attacked", "all images attacked", {"clean": 0.0, "adversarial": 1.0}),
+    ("robust-all-attacked", "robust classes, all images attacked", {"clean": 0.0, "adversarial": 1.0}),
     ("robust-half-attacked", "half of the images attacked", {"clean": 0.5, "adversarial": 0.5}),
     ("robust-noisy", "clean, attacked and noisy images 1:1:1", {"clean": 1.0, "adversarial": 1.0, "noisy": 1.0}),
     ("robust-no-average", "without averaged weights", {"averaging": 0.0}),
