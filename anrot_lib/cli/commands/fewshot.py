@@ -25,8 +25,10 @@ from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.experiments import rows as pipeline
+from anrot_lib.experiments.columns import choose_stored
 from anrot_lib.experiments.estimates import estimate_run
 from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest, plan_tasks
+from anrot_lib.experiments.stored import find_images
 from anrot_lib.experiments.testing_time import estimate_columns
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.classifier import FewShotNet
@@ -201,6 +203,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if clean and (alarm := describe_chance(results.compute_accuracies(clean), setting.protocol.way, "test classes")):
         print(alarm)
     print(f"record: {shorten(file)}")
+    if stored := choose_stored(setting):
+        print(f"adversarial queries of {stored.name}: {shorten(find_images(setting, row, stored.name))}")
     return 0
 
 
