@@ -117,6 +117,12 @@ def draw_judges(file: str) -> str:
     return f"{tables.format_markdown(*judges.make_table(record))}\n\n{judges.write_caption(record)}."
 
 
+def draw_card(file: str) -> str:
+    """The masking card of a net, with what it was made on."""
+    record = results.read(paths.results_dir() / f"{file}.json", "card")
+    return f"{tables.format_markdown(*card.make_table(record), numbers=False)}\n\n{card.write_caption(record)}."
+
+
 def draw_suites(name: str) -> str:
     """AA beside AA-lite, of the rows of an experiment that have both."""
     return tables.format_markdown(*suites.make_table(read_experiment(name)))
@@ -176,6 +182,7 @@ def draw_presets() -> str:
 
 
 TABLES: Kinds = {
+    "card": ("FILE", draw_card),
     "challenges": ("NAME", draw_challenges),
     "checks": ("FILE", draw_checks),
     "claims": ("SYSTEM|all", draw_claims),
@@ -208,6 +215,7 @@ NUMBERS: Kinds = {
     "difference": ("NAME ROW REFERENCE COLUMN", numbers.format_difference),
     "first-rank": ("FILE", numbers.format_first_rank),
     "halving": ("NAME ROW eps|sigma", numbers.format_halving),
+    "judge-gap": ("FILE ATTACK LIBRARY", numbers.format_judge_gap),
     "left-out": ("NAME", numbers.count_left_out),
     "level-gain": ("NAME ROW", numbers.format_level_gain),
     "score": ("FILE", numbers.format_score),

@@ -60,6 +60,13 @@ def _take_only(matches: Sequence[T], name: str) -> T:
     return matches[0]
 
 
+def format_judge_gap(file: str, attack: str, library: str) -> str:
+    """ "+0.2 ± 0.4": what a judge's attack leaves more than ours of that name, on the same queries."""
+    judges = results.read(_locate(file), "judges")["judges"]
+    gap = _take_only([j["difference"] for j in judges if (j["attack"], j["library"]) == (attack, library)], attack)
+    return f"{gap['value']:+.1f} ± {gap['half_width']:.1f}"
+
+
 def format_suite_gap(name: str, row: str) -> str:
     """ "-0.4 ± 0.3": what AA leaves less than AA-lite of a row, on the same queries."""
     gap = suites.compare_suites(find_row(name, row))
