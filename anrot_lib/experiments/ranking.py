@@ -141,6 +141,17 @@ def evaluate(net: Embedder, data: RankingSet) -> dict[str, float]:
     return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
 
 
+def describe_chance(recall: float, labels: Tensor) -> str | None:
+    """A sentence if R@1 in per cent is no more than a ranking drawn at random has; labels (N,) of the gallery."""
+    chance = 100 * gallery.compute_chance(labels)
+    if recall > chance:
+        return None
+    return (
+        f"the net is not above chance: R@1 {recall:.1f}, where guessing has {chance:.1f}; train longer, or at a "
+        "smaller learning rate"
+    )
+
+
 def name_file(recipe: RankingRecipe, data: RankingSet, tag: str) -> str:
     """fashion-28px/rc2f2ghmetsm-ptripletN-eta32, for checkpoint and record."""
     _, model, loss = recipe.name.split(":")

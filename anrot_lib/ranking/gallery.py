@@ -22,6 +22,13 @@ IMAGES_PER_PASS = 256
 Batch = Callable[[np.ndarray], Tensor]  # row numbers (B,) -> images (B, C, H, W) in [0, 1]
 
 
+def compute_chance(labels: Tensor) -> float:
+    """R@1 of a ranking drawn at random, in [0, 1]: the share of same-class rows, over queries that have any."""
+    count = torch.bincount(labels).double()
+    count = count[count > 1]
+    return float((count * (count - 1)).sum() / (count.sum() * (len(labels) - 1))) if len(count) else 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Gallery:
     """Embeddings (N, D) as `normalise` gives them, class labels (N,) int64, the metric N, C, E or H.
@@ -108,10 +115,7 @@ class Gallery:
 
     @property
     def chance(self) -> float:
-        """R@1 of a ranking drawn at random, in [0, 1]: the share of same-class rows, over queries that have any."""
-        count = torch.bincount(self.labels).double()
-        count = count[count > 1]
-        return float((count * (count - 1)).sum() / (count.sum() * (len(self) - 1))) if len(count) else 0.0
+        return compute_chance(self.labels)
 
     def mean_cosine(self) -> float:
         """Mean cosine of two different rows, in [-1, 1]: near 1 where all images lie at one point."""

@@ -11,6 +11,7 @@ from pytorch_metric_learning.losses import CrossBatchMemory, SelfSupervisedLoss
 from anrot_lib.core import paths
 from anrot_lib.core.errors import NotFinite
 from anrot_lib.core.statistics import describe_bound
+from anrot_lib.experiments import ranking
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.training import train
 from anrot_lib.fewshot.validation import describe_chance
@@ -22,6 +23,14 @@ def test_a_net_at_chance_is_said_to_be_and_one_above_is_not():
     assert describe_chance(rng.normal(0.2, 0.05, 50), 5).startswith("the net is not above chance")
     assert describe_chance(rng.normal(0.5, 0.05, 50), 5) is None
     assert "on 50 episodes of test classes, where" in describe_chance(rng.normal(0.2, 0.05, 50), 5, "test classes")
+
+
+@pytest.mark.parametrize(("part_of_chance", "said"), [(0.0, True), (1.0, True), (1.1, False)])
+def test_a_ranking_net_at_chance_is_said_to_be(part_of_chance, said):
+    labels = torch.tensor([0, 0, 0, 1, 1, 2])  # the last has no other of its class, and is no query
+    chance = 100 * (3 * 2 / 5 + 2 * 1 / 5) / 5
+    text = ranking.describe_chance(part_of_chance * chance, labels)
+    assert bool(text) == said and (not said or f"guessing has {chance:.1f}" in text)
 
 
 def test_a_learning_rate_of_a_thousand_stops_or_alarms(small_set, small_budget):

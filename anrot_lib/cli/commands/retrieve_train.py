@@ -12,7 +12,7 @@ from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.units import format_minutes
-from anrot_lib.experiments.ranking import evaluate, make_training_record, name_file
+from anrot_lib.experiments.ranking import describe_chance, evaluate, make_training_record, name_file
 from anrot_lib.experiments.ranking_time import estimate_ranking
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.sets import RankingSet
@@ -76,6 +76,8 @@ def train(arguments: argparse.Namespace) -> int:
     file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)
+    if alarm := describe_chance(trained.history[-1]["R@1"], data.test.labels):
+        print(alarm)
     print(f"weights began as: {trained.start}\ncheckpoint: {shorten(checkpoint)}   record: {shorten(file)}")
     return 0
 
