@@ -129,6 +129,8 @@ class FewShotTraining(ResumableTraining):
             "validate_every": budget.validate_every,
             "precision": precision,
         }
+        if encoder_state is not None:
+            settings["pre-trained encoder"] = checkpoints.hash_content(encoder_state)
         if metric_loss is not None:
             settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
         super().__init__(settings, n_steps)

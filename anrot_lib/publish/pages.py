@@ -32,6 +32,7 @@ PAGES = (
     Page("docs/results/README.md", "Results"),
     Page("docs/results/cifar-fs.md", "CIFAR-FS"),
     Page("docs/results/recipes.md", "Recipes"),
+    Page("docs/results/defences.md", "Defences"),
     Page("docs/results/attacks.md", "Attacks"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),

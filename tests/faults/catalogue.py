@@ -299,6 +299,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("return threat.project(torch.as_tensor(points).to(images), images.detach())", "return torch.as_tensor(points).to(images)", "attacks/test_external.py::test_any_attack_of_the_library_stays_in_our_threat_model"),
     ],
     "fewshot/training.py": [
+        ('if encoder_state is not None:\n            settings', 'if False:\n            settings', "fewshot/test_training.py::test_a_recipe_without_episodes_returns_the_encoder_as_it_came"),
         ('image_set, "val", protocol.way', 'image_set, "test", protocol.way', "fewshot/test_training.py::test_the_net_is_selected_on_the_validation_classes"),
         ('rows=image_set.rows("train"),', "", "fewshot/test_training.py::test_a_step_sees_its_own_episodes_of_the_training_classes"),
         ("start=self.step * size", "start=0", "fewshot/test_training.py::test_a_step_sees_its_own_episodes_of_the_training_classes"),

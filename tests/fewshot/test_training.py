@@ -382,6 +382,9 @@ def test_a_recipe_without_episodes_returns_the_encoder_as_it_came(small_set, sma
     assert same(dict(trained.net.backbone.state_dict()), encoder)
     assert (trained.best_step, trained.seconds_per_step, len(trained.history)) == (0, 0.0, 1)
     assert training.train(*arguments, encoder_state=encoder).history == trained.history
+    other = create_net("tiny", "anrot", generator=randomness.make_generator(8, "other")).backbone.state_dict()
+    with pytest.raises(UserError, match="pre-trained encoder"):  # it never answers for another encoder
+        training.train(*arguments, encoder_state=other)
 
 
 def test_episodes_can_be_a_part_of_the_budget(small_set, small_budget):
