@@ -22,6 +22,7 @@ from anrot_lib.reports import (
     card,
     certificates,
     claims,
+    consequences,
     judges,
     levels,
     ranking,
@@ -103,6 +104,14 @@ def draw_claims(system: str) -> str:
     return (
         tables.format_markdown(*claims.count_statuses(verdicts)) if system == "all" else claims.write_markdown(verdicts)
     )
+
+
+def draw_consequences(name: str) -> str:
+    """What defects of the published evaluation do to each net of an experiment, and what a hundred tasks can say."""
+    parts = []
+    for record in tables.sort_records(read_experiment(name)):
+        parts += [tables.format_markdown(*consequences.make_table(record)), consequences.describe_few_tasks(record)]
+    return "\n\n".join(f"{part}." if part and not part.startswith("|") else part for part in parts if part)
 
 
 def draw_checks(file: str) -> str:
@@ -187,6 +196,7 @@ TABLES: Kinds = {
     "checks": ("FILE", draw_checks),
     "claims": ("SYSTEM|all", draw_claims),
     "commands": ("NAME", draw_commands),
+    "consequences": ("NAME", draw_consequences),
     "course": ("", draw_course),
     "differences": ("NAME ROW", draw_differences),
     "judges": ("FILE", draw_judges),

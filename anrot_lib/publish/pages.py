@@ -41,6 +41,7 @@ PAGES = (
     Page("docs/results/ranking.md", "Ranking"),
     Page("docs/results/reconstruction.md", "Reconstruction"),
     Page("docs/results/claims.md", "Claims"),
+    Page("docs/results/consequences.md", "Consequences"),
     Page("docs/results/speed.md", "Speed"),
     Page("docs/results/smoke.md", "Smoke run"),
     Page("docs/your_own.md", "Your own images, head, loss"),

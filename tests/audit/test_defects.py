@@ -92,6 +92,8 @@ def test_without_records_it_says_so(tmp_path, monkeypatch, capsys):
 def test_records_are_read_where_they_are(home_with_results):
     measured = {name: read() for name, read in defects.MEASUREMENTS.items()}
     assert all(measured.values())
+    (text,) = measured["D10"].numbers.values()
+    assert text == "-10.4 +/- 0.1"
     (text,) = measured["D5"].numbers.values()
     assert text.startswith("+3") and len(measured["D5"].records) == 2
     assert committed.compare_rows(committed.CIFAR, "anrot", "anrot-clean", "no such column") is None

@@ -23,6 +23,7 @@ BASES = {
     "train": ("train", *QUICK),
     "evaluate": ("evaluate", "net.pt", "--data", "small", "--device", "cpu", "--tasks", "2", "--columns", "clean"),
     "certify": ("certify", "net.pt", "--data", "small", "--device", "cpu", "--tasks", "2"),
+    "consequences": ("consequences", "net.pt", "--data", "small", "--device", "cpu"),
     "levels": ("levels", *QUICK, "--tasks", "2", "--shots", "1"),
     "reconstruct": RECONSTRUCT,
     "prepare": ("prepare", "small", "--perturb", "noise", "--sigma", "0.1"),

@@ -10,6 +10,7 @@ from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
 
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
+CONSEQUENCES = f"{CIFAR}-consequences"
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -30,6 +31,18 @@ def compare_rows(experiment: str, row: str, reference: str, column: str) -> Meas
     name = f"{row} - {reference}, {column}, points"
     text = f"{difference.mean:+.1f} +/- {difference.half_width:.1f}"
     return Measurement({name: text}, (f"{experiment}/{reference}", f"{experiment}/{row}"))
+
+
+def compare_columns(experiment: str, row: str, right: str, as_published: str) -> Measurement | None:
+    """as_published - right of one row, in points, paired over episodes; None if a column is not recorded."""
+    record = read_record(experiment, row)
+    columns = record["columns"] if record else {}
+    if right not in columns or as_published not in columns:
+        return None
+    first, second = (results.compute_accuracies(columns[name]) for name in (right, as_published))
+    difference = compare_paired(first, second, bootstrap=False)
+    text = f"{difference.mean:+.1f} +/- {difference.half_width:.1f}"
+    return Measurement({f"{row}, {as_published} - {right}, points": text}, (f"{experiment}/{row}",))
 
 
 def read_accuracies(experiment: str, row: str, columns: tuple[str, ...]) -> Measurement | None:
@@ -67,6 +80,8 @@ WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255
 _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D5": partial(compare_rows, CIFAR, "anrot", "anrot-clean", "PGD-20 8/255 query"),
     "D7": partial(read_accuracies, CIFAR, "anrot-clean", WEAK_TO_STRONG),
+    "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),
+    "D10": partial(compare_columns, CONSEQUENCES, "clean-classes", "clean", "clean, training augmentation"),
     "D13": partial(compare_rows, CIFAR, "published", "prototypes", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
