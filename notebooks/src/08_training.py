@@ -455,7 +455,7 @@ STUDY = "cifar-fs-32px-5way-5shot-laptop-recipes"
 tried = P.records(STUDY)
 if tried:
     display(Markdown(tables.format_markdown(*recipes.make_table(tried)) + "\n\n" + recipes.write_caption(tried)))
-    display(recipes.draw_trade_off(tried))
+    display(recipes.draw(tried))
 else:
     print(f"There is no record of this study here ({STUDY}). It takes hours on two cores; this command makes it:")
     print("anrot recipes --data cifar-fs --preset laptop")
