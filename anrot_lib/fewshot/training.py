@@ -83,9 +83,8 @@ def train(
     """
     if metric_loss is None:
         metric_loss = get_method(recipe.method).metric_loss
-    training = FewShotTraining(
-        image_set, recipe, budget, protocol, torch.device(device), precision, encoder_state, metric_loss
-    )
+    on = torch.device(device)
+    training = FewShotTraining(image_set, recipe, budget, protocol, on, precision, encoder_state, metric_loss)
     run_resumable(training, checkpoint, progress, pause)
     return training.finish()
 
@@ -134,8 +133,8 @@ class FewShotTraining(ResumableTraining):
         if metric_loss is not None:
             settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
         super().__init__(settings, n_steps)
-        self.image_set, self.recipe, self.budget, self.device = image_set, recipe, budget, device
-        self.precision = precision
+        self.image_set, self.recipe, self.budget = image_set, recipe, budget
+        self.device, self.precision = device, precision
         self.sampler = EpisodeSampler(
             image_set.labels,
             protocol.way,

@@ -537,8 +537,7 @@ def test_a_checkpoint_that_finds_the_disk_full_is_one_sentence(home):
 def test_a_path_that_cannot_be_written_is_one_sentence(anrot, home, tmp_path, monkeypatch):
     (tmp_path / "a file").write_text("no folder")
     done = anrot("train", *SHORT, "--method", "prototypes", "--out", tmp_path / "a file" / "net.pt")
-    assert done.code == 2 and done.err.strip().splitlines()[-1].startswith("anrot: cannot read or write ")
-    assert "a file" in done.err
+    assert done.code == 2 and re.search(r"anrot: --out .*a file.* cannot be written", done.err.strip().splitlines()[-1])
     monkeypatch.setenv("ANROT_HOME", str(tmp_path / "a file"))
     done = anrot("train", "--episodes", "3", "--method", "prototypes")
     assert done.code == 2 and "Not a directory" in done.err

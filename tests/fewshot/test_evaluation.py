@@ -12,7 +12,7 @@ from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot import evaluation, passes
 from anrot_lib.fewshot.classifier import create_net, fold_net
 
 EPS = 8 / 255
@@ -103,7 +103,7 @@ def test_block_sizes_change_no_count(small_net, small_set, rows, monkeypatch):
         ]
 
     whole = counts()
-    monkeypatch.setattr(evaluation, "IMAGES_PER_PASS", 7)
+    monkeypatch.setattr(passes, "IMAGES_PER_PASS", 7)
     monkeypatch.setattr(evaluation, "EPISODES_PER_PASS", 5)
     assert counts() == whole
     halves = [evaluation.count_clean(small_net, small_set, part) for part in (rows[:5], rows[5:])]
@@ -116,7 +116,7 @@ def test_a_pass_on_a_cpu_holds_fewer_images_the_larger_they_are():
 
 
 def test_no_pass_under_attack_holds_more_images_than_it_may(small_net, small_set, rows, monkeypatch):
-    monkeypatch.setattr(evaluation, "IMAGES_PER_PASS", 7)
+    monkeypatch.setattr(passes, "IMAGES_PER_PASS", 7)
     seen = []
     hook = small_net.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     evaluation.count_attacked(small_net, small_set, rows[:6], pgd(EPS / 4, 2, EPS / 8, 1, "query"), 0)
