@@ -5,7 +5,7 @@ recipe (labels, way, shot, query, number of tasks, seed) stands for the very sam
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -227,6 +227,12 @@ class EpisodeManifest:
             split=split,
         )
         return cls(image_set.sha256, split, n_way, n_shot, n_query, n_tasks, seed, sampler.draw())
+
+    @classmethod
+    def draw_again(cls, image_set: ImageSet, recipe: Mapping[str, Any]) -> "EpisodeManifest":
+        """The manifest of a recipe as a record stores it; compare its `hash` with the stored one."""
+        sizes = (recipe[name] for name in ("n_way", "n_shot", "n_query", "n_tasks", "seed"))
+        return cls.make(image_set, recipe["split"], *sizes)
 
     @cached_property
     def hash(self) -> str:

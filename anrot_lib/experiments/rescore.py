@@ -78,15 +78,7 @@ def open_challenge(stored: StoredImages, record: AccuracyRecord) -> Challenge:
     budget = from_dict(Budget, add_defaults(Budget, record["budget"]))
     image_set = open_image_set(record["data"]["name"], budget)
     recipe = record["manifest"]
-    manifest = EpisodeManifest.make(
-        image_set,
-        recipe["split"],
-        recipe["n_way"],
-        recipe["n_shot"],
-        recipe["n_query"],
-        recipe["n_tasks"],
-        recipe["seed"],
-    )
+    manifest = EpisodeManifest.draw_again(image_set, recipe)
     for what, here, there in (
         ("image set", image_set.sha256, record["data"]["sha256"]),
         ("split", image_set.split_hash, record["data"]["split_hash"]),

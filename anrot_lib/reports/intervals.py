@@ -59,15 +59,7 @@ def draw_classes(record: AccuracyRecord, image_set: ImageSet, n: int) -> np.ndar
     UserError if the episodes are not those of the record.
     """
     recipe = record["manifest"]
-    manifest = EpisodeManifest.make(
-        image_set,
-        recipe["split"],
-        recipe["n_way"],
-        recipe["n_shot"],
-        recipe["n_query"],
-        recipe["n_tasks"],
-        recipe["seed"],
-    )
+    manifest = EpisodeManifest.draw_again(image_set, recipe)
     if manifest.hash != recipe["hash"]:
         raise UserError(f"the episodes of {record['row']} cannot be drawn again from {image_set.name}")
     return manifest.rows.classes[:n]

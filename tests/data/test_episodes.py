@@ -298,6 +298,7 @@ def test_the_same_recipe_gives_the_same_hash(small_set):
     assert first.hash == second.hash
     assert first == second
     assert all(np.array_equal(a, b) for a, b in zip(first.rows.arrays(), second.rows.arrays(), strict=True))
+    assert EpisodeManifest.draw_again(small_set, first.recipe()).hash == first.hash
 
 
 @pytest.mark.parametrize(
