@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -11,21 +10,19 @@ import torch
 from anrot_lib.attacks.external import fork_generators
 from anrot_lib.attacks.judges import Judge, attack_as_judged, find_version, list_judges
 from anrot_lib.attacks.suite import classify
-from anrot_lib.core import devices, randomness
+from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.statistics import compare_paired
 from anrot_lib.data.episodes import Episode, EpisodeManifest
-from anrot_lib.experiments.rows import describe_seen
+from anrot_lib.experiments.net_records import describe_former, describe_head, keep_former
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records import results
-from anrot_lib.records.describe import describe_data, describe_protocol, describe_run
 from anrot_lib.records.measures import JudgeRecord
-from anrot_lib.records.parts import ManifestRecord
-from anrot_lib.records.schema import SCHEMA_VERSION, JudgesRecord
+from anrot_lib.records.schema import JudgesRecord
 
 QUERIES = 1  # of each class of an episode
 
@@ -33,6 +30,7 @@ QUERIES = 1  # of each class of an episode
 def run_judges(setting: Setting, row: str, net: FewShotNet, net_hash: str, manifest: EpisodeManifest) -> Path:
     """Attack the first queries of as many episodes as are attacked, and write the record `<row>-judges.json`.
 
+    A record that says the same is kept, and one of another net or eps is never overwritten.
     UserError where no library is installed, for another norm than linf, and for a head without single queries.
     """
     started = time.perf_counter()
@@ -43,6 +41,14 @@ def run_judges(setting: Setting, row: str, net: FewShotNet, net_hash: str, manif
     if protocol.norm != "linf":
         raise UserError(f"the judges compare attacks in the norm linf, not {protocol.norm}")
     rows = manifest.rows[: setting.budget.attacked_tasks].with_queries(QUERIES)
+    path = setting.folder / f"{make_file_stem(row)}-judges.json"
+    asked = {"net": net_hash, "rows": manifest.hash, "tasks": len(rows), "eps": protocol.eps}
+    asked["libraries"] = {judge.library for judge in judges}
+    if path.is_file():
+        former = results.read(path, "judges")
+        stands = describe_former(former, len(former["columns"]["clean"]["correct"]))
+        stands |= {"eps": former["protocol"]["eps"], "libraries": {judge["library"] for judge in former["judges"]}}
+        return keep_former(path, stands, asked)
     evaluator = Evaluator(net, setting.image_set, setting.device, allow_seen=setting.allow_seen)
     episode = rows.to_episode(setting.image_set, setting.device)
     queries, limit = episode.labels.shape[1], count_images_per_pass(episode.query.shape[-1], setting.device)
@@ -70,22 +76,12 @@ def run_judges(setting: Setting, row: str, net: FewShotNet, net_hash: str, manif
             compared.append(compare(judge, ours[judge.attack], theirs, time.perf_counter() - begun))
         bar(done, {})
     record: JudgesRecord = {
-        "schema": SCHEMA_VERSION,
+        **describe_head(setting, row, net_hash, manifest, evaluator, started),
         "kind": "judges",
-        "row": row,
-        "run": describe_run(devices.describe_device(setting.device)),
-        "data": describe_data(setting.image_set),
-        "protocol": describe_protocol(protocol),
-        "manifest": cast(ManifestRecord, manifest.recipe()),
-        "net": {"sha256": net_hash, "name": row},
         "columns": {"clean": results.make_column(clean.sum(1).cpu().numpy(), queries, 0.0)},
         "judges": compared,
         "missing": missing,
-        "seconds": round(time.perf_counter() - started, 2),
     }
-    if evaluator.seen:
-        record["seen"] = describe_seen(evaluator.seen)
-    path = setting.folder / f"{make_file_stem(row)}-judges.json"
     results.write(path, record)
     return path
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiments.certificates import count_attacked_tasks, describe_former, describe_head, keep_former
+from anrot_lib.experiments.net_records import count_attacked_tasks, describe_former, describe_head, keep_former
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import poisoning
 from anrot_lib.fewshot.classifier import FewShotNet, change_head
@@ -60,7 +60,8 @@ def run_poisoning(
         attacks = _attack_shots(setting, evaluators[1], rows[:tasks], certified, progress)
         bar(passes)
     record: PoisoningRecord = {
-        **describe_head(setting, row, net_hash, manifest, evaluators[1], rows, started),
+        **describe_head(setting, row, net_hash, manifest, evaluators[1], started),
+        "queries": rows.query[0].size,
         "kind": "poisoning",
         "head": head,
         "trimmed": _count_trimmed(evaluators[1].net, rows),

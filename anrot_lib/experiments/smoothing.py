@@ -13,7 +13,7 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiments.certificates import count_attacked_tasks, describe_former, describe_head, keep_former
+from anrot_lib.experiments.net_records import count_attacked_tasks, describe_former, describe_head, keep_former
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import smoothing
 from anrot_lib.fewshot.certificates import Smoothing
@@ -57,7 +57,8 @@ def run_smoothing(
             bar(passes * (task + 1) // len(rows))
     parts = [journal[str(task)] for task in range(len(rows))]
     record: SmoothingRecord = {
-        **describe_head(setting, row, net_hash, manifest, evaluator, rows, started),
+        **describe_head(setting, row, net_hash, manifest, evaluator, started),
+        "queries": rows.query[0].size,
         "kind": "smoothing",
         "smoothing": cast(SmoothingSettingsRecord, to_dict(settings)),
         "plain": [part["plain"] for part in parts],

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -120,7 +121,7 @@ def _estimate_attack(trial: Trial, column: Column, few: EpisodeRows) -> float:
 def _time_images(trial: Trial, change: evaluation.Change | None, n: int = TRIAL_IMAGES) -> float:
     """Seconds of describing one image, changed as a column changes it."""
     rows = trial.setting.image_set.rows(trial.setting.split)[:n]
-    describe = lambda: evaluation.describe(trial.net, trial.setting.image_set, rows, trial.setting.device, change)  # noqa: E731
+    describe = partial(evaluation.describe, trial.net, trial.setting.image_set, rows, trial.setting.device, change)
     return min(trial.time(describe), trial.time(describe)) / len(rows)
 
 

@@ -82,7 +82,7 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     records = seeds.select_first_seeds(results.read_all(folder))
     chosen: dict[str, Callable[[], Figure]] = {}
     for study, report in REPORTS.items():
-        if f"-{study}" in folder.name:
+        if records and f"shot-{records[0]['budget']['preset']}-{study}" in folder.name:
             return {report.figure: partial(report.draw, records)} if len(records) > 1 else {}
     certified = results.read_all(folder, "smoothing"), results.read_all(folder, "poisoning")
     if any(certified):

@@ -115,34 +115,33 @@ class RankingChecksRecord(RankingHead):
     other: NotRequired[measures.NetRecord]
 
 
-@with_config(EXACT)
-class CardRecord(_Head):
-    """The masking card of a few-shot net: whether its accuracy under attack rests on a useless gradient."""
+class NetHead(_Head):
+    """What a record of the tests of one net says first."""
 
-    kind: Literal["card"]
     row: str
     data: parts.DataRecord
     protocol: settings.ProtocolRecord
     manifest: parts.ManifestRecord
     net: measures.NetRecord
+    seconds: float
+    seen: NotRequired[measures.SeenRecord]  # only where a net was tested on what it has seen, on purpose
+
+
+@with_config(EXACT)
+class CardRecord(NetHead):
+    """The masking card of a few-shot net: whether its accuracy under attack rests on a useless gradient."""
+
+    kind: Literal["card"]
     tasks: int
     checks: Annotated[dict[str, measures.CheckRecord], Field(min_length=4)]
     passed: bool
     surface: list[list[float]]
-    seconds: float
 
 
-class CertificateHead(_Head):
+class CertificateHead(NetHead):
     """What every certificate says first; queries are those of an episode, as many of each class, class by class."""
 
-    row: str
-    data: parts.DataRecord
-    protocol: settings.ProtocolRecord
-    manifest: parts.ManifestRecord
-    net: measures.NetRecord
     queries: int
-    seconds: float
-    seen: NotRequired[measures.SeenRecord]  # only where a net was certified on what it has seen, on purpose
 
 
 @with_config(EXACT)
@@ -174,20 +173,13 @@ class PoisoningRecord(CertificateHead):
 
 
 @with_config(EXACT)
-class JudgesRecord(_Head):
+class JudgesRecord(NetHead):
     """Our attacks and those of other libraries on the same queries; missing: libraries that were not asked, and why."""
 
     kind: Literal["judges"]
-    row: str
-    data: parts.DataRecord
-    protocol: settings.ProtocolRecord
-    manifest: parts.ManifestRecord
-    net: measures.NetRecord
     columns: dict[Literal["clean"], parts.ColumnRecord]
     judges: Annotated[list[measures.JudgeRecord], Field(min_length=1)]
     missing: dict[str, str]
-    seconds: float
-    seen: NotRequired[measures.SeenRecord]
 
 
 @with_config(EXACT)

@@ -55,8 +55,9 @@ def write_caption(record: CardRecord) -> str:
     """On what the card was made."""
     protocol, data = record["protocol"], record["data"]
     verdict = "passed" if record["passed"] else "FAILED: its accuracy under attack may rest on a useless gradient"
+    seen = "SEEN CLASSES, no few-shot accuracy; " if "seen" in record else ""
     return (
-        f"{data['name']}, {protocol['way']}-way {protocol['shot']}-shot, PGD-{protocol['steps']} "
+        f"{seen}{data['name']}, {protocol['way']}-way {protocol['shot']}-shot, PGD-{protocol['steps']} "
         f"{format_pixels(protocol['eps'])} on {record['tasks']} episodes; the card is {verdict}; "
         f"manifest {record['manifest']['hash'][:10]}; {record['run']['device']}, {record['seconds']:.0f} s"
     )

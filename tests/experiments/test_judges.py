@@ -139,3 +139,17 @@ def test_each_attack_is_that_part_of_the_short_suite(small_net, setting, monkeyp
         assert judges.attack_as_judged(small_net, episode, name, EPS, rng()).sum() == 1
     targeted = [(f"APGD-DLR-20 target {k}", EPS) for k in (1, 2, 3, 4)]
     assert asked == [[("APGD-CE-20", EPS)], targeted, [("Square-300", EPS)]]
+
+
+def test_a_record_of_judges_is_kept_and_none_is_lost(setting, small_net, monkeypatch):
+    ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images))
+    run(setting, small_net)
+    (path,) = setting.folder.glob("*.json")
+    before = path.read_bytes()
+    run(setting, small_net)
+    with pytest.raises(UserError, match="a record of another net"):
+        experiment.run_judges(setting, "anrot", small_net, "b" * 64, make_manifest(setting))
+    ask(monkeypatch, Judge(PGD, "other", lambda model, images, labels: images))
+    with pytest.raises(UserError, match="a record of another set of libraries"):
+        run(setting, small_net)
+    assert path.read_bytes() == before

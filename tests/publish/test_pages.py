@@ -21,6 +21,7 @@ from anrot_lib.ranking.score import ers
 from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records import results
 from anrot_lib.reports import levels, reconstruction
+from tests.reports import test_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -323,3 +324,11 @@ def test_what_is_said_of_levels_on_one_encoder_holds():
         best[setting] = max((gain.mean for gain, p in found if p <= 0.05), default=0.0)
     assert 0.8 < best.pop("mini-imagenet-84px-5way-5shot") < 1.5
     assert max(best.values()) < 0.3
+
+
+def test_a_set_that_is_called_like_a_study_is_none(tmp_path):
+    studies = {"my-recipes-32px-5way-5shot-smoke": False, "mine-32px-5way-5shot-smoke-recipes": True}
+    for name, is_study in studies.items():
+        for row in ("robust-classes", "robust-trades"):
+            results.write(tmp_path / name / f"{row}.json", test_tables.record(row))
+        assert ("recipes.png" in pages.choose_figures(tmp_path / name)) == is_study

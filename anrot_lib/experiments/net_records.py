@@ -1,23 +1,23 @@
-"""What records of certificates have in common: their episodes, their first part, and that none is overwritten."""
+"""What records of one net have in common: the first part of cards, judges and certificates, and that none is lost."""
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shorten
-from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments.rows import describe_seen
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.records.describe import describe_data, describe_protocol, describe_run
 from anrot_lib.records.parts import ManifestRecord
-from anrot_lib.records.schema import SCHEMA_VERSION, CertificateHead
+from anrot_lib.records.schema import SCHEMA_VERSION, NetHead
 from anrot_lib.settings import Budget
+
+TITLES = {"rows": "episodes", "tasks": "number of episodes", "libraries": "set of libraries"}  # in messages
 
 
 def count_attacked_tasks(budget: Budget) -> int:
@@ -31,11 +31,10 @@ def describe_head(
     net_hash: str,
     manifest: EpisodeManifest,
     evaluator: Evaluator,
-    rows: EpisodeRows,
     started: float,
-) -> CertificateHead:
+) -> NetHead:
     """The first part of a record. started: when the work began, of `time.perf_counter`."""
-    head: CertificateHead = {
+    head: NetHead = {
         "schema": SCHEMA_VERSION,
         "run": describe_run(devices.describe_device(setting.device)),
         "row": row,
@@ -43,7 +42,6 @@ def describe_head(
         "protocol": describe_protocol(setting.protocol),
         "manifest": cast(ManifestRecord, manifest.recipe()),
         "net": {"sha256": net_hash, "name": row},
-        "queries": int(np.prod(rows.query.shape[1:])),
         "seconds": round(time.perf_counter() - started, 2),
     }
     if evaluator.seen:
@@ -51,7 +49,7 @@ def describe_head(
     return head
 
 
-def describe_former(record: CertificateHead, tasks: int) -> dict[str, Any]:
+def describe_former(record: NetHead, tasks: int) -> dict[str, Any]:
     """What a record answers, as `keep_former` compares it."""
     return {"net": record["net"]["sha256"], "rows": record["manifest"]["hash"], "tasks": tasks}
 
@@ -59,6 +57,6 @@ def describe_former(record: CertificateHead, tasks: int) -> dict[str, Any]:
 def keep_former(path: Path, stands: Mapping[str, Any], asked: Mapping[str, Any]) -> Path:
     """The path of a record, if it answers what is asked. UserError if not: none is overwritten."""
     if different := sorted(name for name in asked if asked[name] != stands[name]):
-        what = ", ".join({"rows": "episodes", "tasks": "number of episodes"}.get(name, name) for name in different)
+        what = ", ".join(TITLES.get(name, name) for name in different)
         raise UserError(f"{shorten(path)} is a record of another {what}; give another --tag to keep both, or delete it")
     return path
