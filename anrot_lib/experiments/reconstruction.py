@@ -15,6 +15,7 @@ from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import check_type, make_key, to_dict
+from anrot_lib.core.errors import NotFinite
 from anrot_lib.core.resumable import Paused
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.divergences.names import NAMES
@@ -168,11 +169,21 @@ def measure_reconstructions(experiment: Experiment, recipe: VaeRecipe, net: Vae,
     with experiment.progress(f"test {name_row(recipe)}, {decoding}", len(rows)) as bar:
         for k, block in enumerate(torch.split(rows, training.IMAGES_PER_PASS)):
             parts.append(measure_block(experiment, net, decoding, k, block))
+            check_finite(parts[-1], experiment.work / f"{name_row(recipe)}.pt")
             bar(sum(len(p["psnr"]) for p in parts))
             _check_time(experiment)
     measures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     checkpoints.save(path, {"asked": asked, "measures": measures})
     return measures
+
+
+def check_finite(measures: dict[str, Tensor], path: Path) -> None:
+    """NotFinite for a NaN or an infinity among measures of reconstructed images; names the net's file."""
+    if broken := [name for name, values in measures.items() if not values.isfinite().all()]:
+        raise NotFinite(
+            f"the autoencoder in {path} reconstructs images whose {broken[0]} is not finite, so no distance of them "
+            "means anything; remove the file and train it again, at a smaller rate"
+        )
 
 
 @torch.no_grad()

@@ -148,6 +148,8 @@ class VaeTraining(ResumableTraining):
         bound = measure(self.net, self.image_set, self.validation, self.recipe, self.device)
         self.net.train()
         loss = bound.loss(self.recipe.beta).mean().item()
+        if not math.isfinite(loss):  # NaN is smaller than nothing: the first one would be the best epoch
+            raise self.not_finite()
         if not self.history or loss < min(point["loss"] for point in self.history):
             self.best, self.best_epoch = copy_weights(self.net), len(self.history) + 1
         error, divergence = (part.mean().item() for part in bound)

@@ -142,6 +142,8 @@ TimingSettingsRecord = TypedDict(
         "peak MiB above the features": dict[str, float],
         "images timed": int,
         "images counted": int,
+        "episodes timed": dict[str, int],
+        "peers": dict[str, str],  # library -> version
         "batch": int,
         "model": str,
         "eta": int,

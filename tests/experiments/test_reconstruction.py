@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from anrot_lib.cli import main
-from anrot_lib.core import paths
-from anrot_lib.core.errors import UserError
+from anrot_lib.core import checkpoints, paths
+from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data import image_set
 from anrot_lib.data.leakage.seen import describe_origin, set_origin
@@ -21,6 +21,7 @@ from anrot_lib.fewshot import encoders
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.publish import marks
 from anrot_lib.reconstruction import extractors, frechet, training
+from anrot_lib.reconstruction.autoencoders import Terms
 from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
@@ -200,6 +201,28 @@ def test_another_test_uses_the_same_net(experiment, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
     (first, _) = reconstruction.run(replace(experiment, test_images=230))
     assert first["test"]["images"] == 230
+
+
+@pytest.mark.parametrize("value", [1e30, float("nan")])
+def test_a_net_whose_numbers_are_not_finite_is_refused_and_the_records_stay(experiment, value):
+    """1e30 is a weight like any other; what it leads to is not."""
+    experiment = replace(experiment, recipes=experiment.recipes[:1])
+    reconstruction.run(experiment)
+    study, net = reconstruction.get_study_file(experiment), next(experiment.work.glob("kl*.pt"))
+    before, content = study.read_bytes(), checkpoints.load(net)
+    for name in content["weights"]:
+        content["weights"][name] = torch.full_like(content["weights"][name], value)
+    checkpoints.save(net, content)
+    with pytest.raises(NotFinite, match="not finite"):
+        reconstruction.run(replace(experiment, test_images=230))
+    assert study.read_bytes() == before
+
+
+def test_a_bound_that_is_not_finite_is_no_best_epoch(images, monkeypatch):
+    broken = Terms(torch.full((4,), float("nan")), torch.zeros(4))
+    monkeypatch.setattr(training, "measure", lambda *_: broken)
+    with pytest.raises(NotFinite, match="no longer finite at step"):
+        training.train(images, BASE)
 
 
 def test_originals_are_encoded_once(experiment, monkeypatch):

@@ -12,7 +12,7 @@ from anrot_lib.reports import tables
 
 def bench(arguments: argparse.Namespace) -> int:
     """Time what is asked for, print the seconds, write their record."""
-    from anrot_lib.experiments.benchmarks import levels, ranking, steps
+    from anrot_lib.experiments.benchmarks import levels, peers, ranking, steps
 
     options = read_options(BenchOptions, arguments)
     size, repeats = options.size, options.repeats
@@ -25,6 +25,7 @@ def bench(arguments: argparse.Namespace) -> int:
         ],
         "levels": lambda: levels.measure(repeats or 3),
         "ranking": lambda: ranking.measure(repeats),
+        "peers": lambda: peers.measure(repeats),
     }
     for path in timings[options.what]():
         if options.reference:

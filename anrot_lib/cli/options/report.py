@@ -9,7 +9,7 @@ from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import Option
 
-WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking")
+WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking", "peers")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ REPORT = Verb(
 )
 BENCH = Verb(
     "bench",
-    "time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack",
+    "time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack, other kits",
     "anrot bench episodes --repeats 3",
     "bench.bench",
     lambda parser: add_options(parser, BenchOptions),
