@@ -1,7 +1,6 @@
 """What a run is: Protocol (the question), Recipe (the method), Budget (sizes and lengths). All three are stored.
 
-The presets SMOKE, LAPTOP and PAPER are budgets: they change sizes, encoder and lengths, never an algorithm or
-a loss weight.
+The presets SMOKE, LAPTOP and PAPER are budgets: sizes, encoder and lengths change, never an algorithm or a loss weight.
 """
 
 import os
@@ -14,9 +13,8 @@ from anrot_lib.core.options import PIXELS, Option
 
 PRECISIONS = ("auto", "fp32", "bf16")
 NORMS, SUITES, MATRIX = ("linf", "l2"), ("aa-lite", "aa"), "matrix"  # suites of strong attacks
-SCHEDULES = ("cosine", "constant", "one-cycle")
+SCHEDULES, MIXES = ("cosine", "constant", "one-cycle"), ("mixup", "cutmix")
 OPTIMIZERS, ATTACKS = ("adamw", "sgd"), ("fgsm-rs", "n-fgsm")
-MIXES = ("mixup", "cutmix")
 MOST_TASKS = 1_000_000  # their rows take a gigabyte
 MOST_TOGETHER = 65_536  # episodes or images in a step
 GREATEST_WEIGHT = 1e6  # of a term of the loss
@@ -61,9 +59,10 @@ class Recipe:
     through encoder, aggregation and divergence: of one step (`attack`), or of PGD for attack_steps > 1.
     sigma is drawn uniformly from [sigma_low, sigma_high] per image.
 
-    With `pretrain` the encoder first learns to classify the training classes: shares are then parts of a batch, each
-    image in one version. `episodic` is the part of the budget's episodes that follows; 0 leaves them out, and the
-    head stays as it was drawn. `heads` are tried in its place on the validation classes, when all training is over.
+    With `pretrain` the encoder first learns to classify the training classes, by this recipe or that of the method
+    `pretrain_as`: shares are then parts of a batch, each image in one version. `episodic` is the part of the budget's
+    episodes that follows; 0 leaves them out, and the head stays as it was drawn. `heads` are tried in its place on the
+    validation classes, when all training is over.
     """
 
     method: str = "anrot"
@@ -105,6 +104,7 @@ class Recipe:
     seed: int = 0
     pretrain: Annotated[bool, Option("train the encoder as a classifier of the training classes first")] = False
     pretrain_rate: Annotated[float | None, Option("largest learning rate of that (default: --learning-rate)")] = None
+    pretrain_as: str | None = None
     episodic: Annotated[float, Option("part of the budget's episodes to train on; 0 with --pretrain: none")] = 1.0
     heads: Annotated[
         tuple[str, ...], Option("methods whose heads are tried after training, on the validation classes")
@@ -140,8 +140,10 @@ class Recipe:
             raise UserError("without episodes (episodic 0) and without pretrain nothing would be trained")
         if self.pretrain_rate is not None:
             check_at_least(self, pretrain_rate=0)
-            if not self.pretrain:
-                raise UserError("pretrain rate is the learning rate of pre-training; add pretrain")
+        if not self.pretrain and (self.pretrain_rate, self.pretrain_as) != (None, None):
+            raise UserError("pretrain rate and pretrain as say how the encoder is pre-trained; add pretrain")
+        if self.pretrain_rate is not None and self.pretrain_as is not None:
+            raise UserError("the rate of pre-training is that of the method of pretrain as; leave out pretrain rate")
         if self.trades and not (self.clean and self.adversarial):
             raise UserError("trades compares clean and attacked predictions; it needs both shares above 0")
         if self.trades and (self.mix or self.two_views):
@@ -171,8 +173,7 @@ class Budget:
         str,
         Option("arithmetic of training; auto is bf16 where the hardware has it", choices=PRECISIONS),
     ]
-    # of the synthetic figures
-    classes: int = 100
+    classes: int = 100  # of the synthetic figures, as is the next
     per_class: int = 60
     pretrain_batch: Annotated[int, Option("images in a step of pre-training")] = 64
 

@@ -79,6 +79,8 @@ def test_change_leaves_what_is_none():
         ({"episodic": 1.5, "pretrain": True}, "episodic must be at most 1"),
         ({"episodic": 0.0}, "nothing would be trained"),
         ({"pretrain_rate": 0.1}, "add pretrain"),
+        ({"pretrain_as": "clean-classes"}, "add pretrain"),
+        ({"pretrain_as": "clean-classes", "pretrain_rate": 0.1, "pretrain": True}, "leave out pretrain rate"),
         ({"trades": 6.0}, "needs both shares above 0"),
         ({"trades": 6.0, "adversarial": 1.0, "mix": "cutmix"}, "neither mix nor two views"),
         ({"schedule": "cosinus"}, "unknown schedule 'cosinus'; choose one of cosine, constant, one-cycle"),

@@ -21,7 +21,7 @@ from torch.nn.utils import skip_init
 from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.search import Objective
 from anrot_lib.attacks.threat import ThreatModel
-from anrot_lib.core import devices
+from anrot_lib.core import devices, randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
 
@@ -240,3 +240,16 @@ def _check_loss(loss: str) -> None:
 
 def _make_float(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else images.float() / 255
+
+
+def make_transfer_change(
+    surrogate: torch.nn.Module, threat: ThreatModel, seed: int
+) -> Callable[[Tensor, np.ndarray], Tensor]:
+    """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        with torch.enable_grad():
+            generator = randomness.make_generator(seed, f"transfer/{rows[0]}")
+            return transfer(surrogate, images, threat, generator, max_images=len(images))
+
+    return change

@@ -1,7 +1,7 @@
 """Every mean, interval and paired difference of records, computed again from their counts. It needs no torch.
 
 The arithmetic is written here a second time, in plain Python, so that it does not rest on `core.statistics`, which
-wrote the records. Only the bootstrap is shared: its random stream is part of what it is.
+wrote the records. Only what draws at random is shared, the bootstrap and the episodes: the stream is part of it.
 """
 
 import math
@@ -10,20 +10,24 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import stdtrit
 
-from anrot_lib.core.statistics import bootstrap_means
+from anrot_lib.core.statistics import bootstrap_means, measure_image_variance
 from anrot_lib.core.units import format_pixels
-from anrot_lib.fewshot.row_names import title_method
+from anrot_lib.fewshot.recipes import ABLATION
+from anrot_lib.fewshot.row_names import split_row, title_method
 from anrot_lib.records import results
+from anrot_lib.records.answers import draw_layout, unpack_answers
+from anrot_lib.records.parts import ManifestRecord
 from anrot_lib.records.schema import Record
 
 ROUNDING = 0.51e-4  # records keep four decimals
 QUERY_ROUNDING = 0.005  # and two of the score of each query
-MARK = re.compile(r"<!-- (table|number): (differences?|accuracy) ([^>]+?) -->(.*?)<!-- end -->", re.DOTALL)
+DIFFERENCE = ", difference"  # the end of a heading in the table of the ablation
+MARK = re.compile(r"<!-- (table|number): (differences?|accuracy|ablation) ([^>]+?) -->(.*?)<!-- end -->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,19 @@ def compute_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> t
     return compute_mean([100 * (b / second["queries"] - a / first["queries"]) for a, b in pairs])
 
 
-def recompute_column(name: str, column: Mapping[str, Any], where: str, again: Recomputation) -> None:
-    """Mean, t-interval and bootstrap interval of a column."""
+def recompute_column(
+    name: str, column: Mapping[str, Any], where: str, again: Recomputation, manifest: Mapping[str, Any] | None = None
+) -> None:
+    """Mean, t-interval and bootstrap interval of a column; its open interval, too, if it holds one."""
     values = [100 * count / column["queries"] for count in column["correct"]]
     mean, half = compute_mean(values)
     again.compare(where, f"mean of {name}", column["mean"], mean)
     again.compare(where, f"half-width of {name}", column["half_width"], half)
     for stored, computed in zip(column["bootstrap"], compute_bootstrap(values), strict=True):
         again.compare(where, f"bootstrap limit of {name}", stored, computed)
+    if "open_half_width" in column and manifest is not None:
+        computed = compute_open(column, manifest)
+        again.compare(where, f"open half-width of {name}", column["open_half_width"], computed)
     for kind, by_severity in column.get("kinds", {}).items():
         if not all(0 <= value <= 100 for value in by_severity):
             again.deviations.append(Deviation(where, f"{kind} of {name}", str(by_severity), "0 to 100"))
@@ -88,6 +97,30 @@ def compute_bootstrap(values: Sequence[float]) -> list[float]:
     """The 95 % percentile interval of resampled episodes, of the stream with seed 0."""
     limits: list[float] = np.percentile(bootstrap_means(np.array(values), 0), [2.5, 97.5]).tolist()
     return limits
+
+
+def compute_open(column: Mapping[str, Any], manifest: Mapping[str, Any]) -> float:
+    """Half-width of the 95 % interval over other classes and query images, from the answers of a column.
+
+    The episodes are drawn again from the numbers of images of the classes. What a class adds to the accuracy of its
+    episodes is fitted by least squares; only the draws of halves of the images are shared with what wrote the record.
+    """
+    n, way = len(column["correct"]), manifest["n_way"]
+    rows = draw_layout(manifest["layout"], cast(ManifestRecord, manifest))[:n].with_queries(column["queries"] // way)
+    right = unpack_answers(column["answers"], n, column["queries"])
+    names, places = np.unique(rows.classes, return_inverse=True)
+    accuracies, classes = 100 * right.mean(1), len(names)
+    shares = np.zeros((n, classes))
+    for share, members in zip(shares, places.reshape(n, way), strict=True):
+        share[members] = 1 / way
+    effects, residual, _, _ = np.linalg.lstsq(shares, accuracies, rcond=None)
+    covariance = float(residual[0]) / (n - classes) * np.linalg.pinv(shares.T @ shares)
+    centred = np.eye(classes) - 1 / classes  # of their spread, the part that is no chance of episodes
+    spread = float(effects @ centred @ effects - np.trace(centred @ covariance)) / (classes - 1)
+    of_class = np.repeat(rows.classes, rows.query.shape[2], axis=1)
+    images = measure_image_variance(right, rows.query.reshape(right.shape), of_class)
+    square = max(spread, 0.0) / classes + float(covariance.mean()) + images
+    return float(stdtrit(classes - 1, 0.975)) * math.sqrt(square)
 
 
 def recompute_score(record: Mapping[str, Any], where: str, again: Recomputation) -> None:
@@ -100,14 +133,15 @@ def recompute_score(record: Mapping[str, Any], where: str, again: Recomputation)
 def recompute_record(record: Record, where: str, again: Recomputation) -> None:
     """All numbers of a record that follow from counts it holds."""
     columns: dict[str, Any] = {}
+    manifest: Mapping[str, Any] | None = None
     if record["kind"] == "accuracy":
-        columns = dict(record["columns"])
+        columns, manifest = dict(record["columns"]), record["manifest"]
     elif record["kind"] == "ranking":
         recompute_score(record, where, again)
         if "few_shot" in record:
             columns = dict(record["few_shot"]["columns"])
     for name, column in columns.items():
-        recompute_column(name, column, where, again)
+        recompute_column(name, column, where, again, manifest)
 
 
 def recompute_folder(folder: Path, pages: Sequence[Path] = ()) -> Recomputation:
@@ -139,6 +173,9 @@ def recompute_page(page: Path, folder: Path, again: Recomputation) -> None:
         elif kind == "difference":
             row, reference, column = arguments
             again.compare_text(where, f"{row} - {reference}, {column}", text, _subtract(rows, row, reference, column))
+        elif kind == "ablation":
+            for variant, column, cell in _list_parts(text, arguments):
+                again.compare_text(where, f"{variant}, {column}", cell, _subtract_seeds(rows, variant, column))
         else:
             (reference,) = arguments
             titles = {title_method(row): row for row in rows}
@@ -151,6 +188,32 @@ def recompute_page(page: Path, folder: Path, again: Recomputation) -> None:
 def _subtract(rows: Mapping[str, Any], row: str, reference: str, column: str) -> str:
     name = find_column(rows[reference], column)
     mean, half = compute_difference(rows[reference]["columns"][name], rows[row]["columns"][name])
+    return f"{mean:+.1f} ± {half:.1f}"
+
+
+def _list_parts(text: str, arguments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """(variant, column, "mean ± half-width") of what a mark of the ablation prints: one number, or a table."""
+    if arguments:
+        yield arguments[0], arguments[1], text
+        return
+    titles = {variant.title: variant.name for variant in ABLATION}
+    for title, heading, cell in _read_cells(text.partition("\n\n")[0]):
+        if heading.endswith(DIFFERENCE) and cell != "-":
+            yield titles[title], heading.removesuffix(DIFFERENCE), cell.partition(" (")[0].removesuffix(" *")
+
+
+def _subtract_seeds(rows: Mapping[str, Any], variant: str, column: str) -> str:
+    """A variant of the ablation minus its reference: of each episode the mean over the seeds that both have."""
+    (reference,) = (one.reference for one in ABLATION if one.name == variant)
+    bases = {row: reference + row.removeprefix(variant) for row in rows if split_row(row)[0] == variant}
+    pairs = [(rows[base], rows[row]) for row, base in bases.items() if base in rows]
+    name = find_column(pairs[0][0], column)
+    seeds = []
+    for first, second in pairs:
+        before, after = first["columns"][name], second["columns"][name]
+        counts = zip(before["correct"], after["correct"], strict=True)
+        seeds.append([100 * (b / after["queries"] - a / before["queries"]) for a, b in counts])
+    mean, half = compute_mean([math.fsum(episode) / len(episode) for episode in zip(*seeds, strict=True)])
     return f"{mean:+.1f} ± {half:.1f}"
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from anrot_lib.cli.options import audit, fewshot
+from anrot_lib.cli.options import audit, fewshot, studies
 from anrot_lib.cli.options.certify import CERTIFY
 from anrot_lib.cli.options.prepare import PREPARE
 from anrot_lib.cli.options.reconstruct import RECONSTRUCT
@@ -24,8 +24,7 @@ VERBS = (
     fewshot.RESCORE,
     fewshot.JUDGES,
     PREPARE,
-    fewshot.RECIPES_VERB,
-    fewshot.DEFENCES_VERB,
+    *studies.VERBS,
     fewshot.LEVELS,
     RECONSTRUCT,
     RETRIEVE,

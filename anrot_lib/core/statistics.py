@@ -158,7 +158,33 @@ class OpenInterval:
     classes: int
 
 
-def measure_open_interval(accuracies: np.ndarray, classes: np.ndarray) -> OpenInterval:
+IMAGE_DRAWS = 1000
+
+
+def measure_image_variance(right: np.ndarray, images: np.ndarray, classes: np.ndarray, seed: int = 0) -> float:
+    """Squared standard error of a mean accuracy in points, if the query images are draws: a bootstrap of halves.
+
+    right, images, classes (E, n): whether a query is right, the number of its image, that of its class. In each of
+    `IMAGE_DRAWS` draws half of the images of every class are drawn *without* replacement, and the queries of the others
+    are left out. A half of N has the variance s^2 / N around the mean of all, which is that of N draws from a
+    population: so the variance over the draws is what is asked for. It holds the chance of single answers, too.
+    """
+    flat, hits = images.ravel(), right.ravel()
+    names, places = np.unique(flat, return_inverse=True)
+    asked, sums = np.bincount(places), np.bincount(places, weights=hits)
+    of_class = np.empty(len(names), dtype=np.int64)
+    of_class[places] = classes.ravel()
+    rng = np.random.Generator(randomness.make_philox(seed, "open interval"))
+    total, weight = np.zeros(IMAGE_DRAWS), np.zeros(IMAGE_DRAWS)
+    for name in np.unique(of_class):
+        members = np.flatnonzero(of_class == name)
+        half = np.argsort(rng.random((IMAGE_DRAWS, len(members))), axis=1)[:, : -(-len(members) // 2)]
+        total += sums[members][half].sum(1)
+        weight += asked[members][half].sum(1)
+    return float(np.var(100 * total / weight))
+
+
+def measure_open_interval(accuracies: np.ndarray, classes: np.ndarray, image_variance: float = 0.0) -> OpenInterval:
     """The interval of a mean if the test classes are draws too, from per-episode accuracies (E,) and classes (E, way).
 
     y_e = mean over the episode's classes of b_c + rest: least squares gives the accuracy b_c of each of the K classes
@@ -168,7 +194,8 @@ def measure_open_interval(accuracies: np.ndarray, classes: np.ndarray) -> OpenIn
 
     and the squared standard error of the mean over classes is s^2 / K + sum C / K^2; t has K - 1 degrees of freedom.
     A closed interval over episodes has the second part alone: it is about these classes. The images of a class are
-    held fixed in both. ValueError for fewer than 3 classes, or too few episodes to tell them apart.
+    held fixed in both, unless `image_variance`, see `measure_image_variance`, is added to the square. ValueError for
+    fewer than 3 classes, or too few episodes to tell them apart.
     """
     y, numbers = 100 * np.asarray(accuracies, dtype=np.float64), np.asarray(classes)
     names, places = np.unique(numbers, return_inverse=True)
@@ -182,5 +209,5 @@ def measure_open_interval(accuracies: np.ndarray, classes: np.ndarray) -> OpenIn
     noise = ((y - design @ effects) ** 2).sum() / (n - k)
     covariance = noise * inverse
     spread = effects.var(ddof=1) - (np.trace(covariance) - covariance.sum() / k) / (k - 1)
-    error = math.sqrt(max(spread, 0.0) / k + covariance.sum() / k**2)
+    error = math.sqrt(max(spread, 0.0) / k + covariance.sum() / k**2 + image_variance)
     return OpenInterval(float(effects.mean()), compute_t_quantile(k) * error, math.sqrt(max(spread, 0.0)), k)

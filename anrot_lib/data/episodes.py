@@ -8,15 +8,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.image_set import ImageSet
+
+if TYPE_CHECKING:  # episodes are drawn without torch; only their images take it
+    import torch
+    from torch import Tensor
+
+    from anrot_lib.data.image_set import ImageSet
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,19 @@ class Episode:
     labels (E, n) int64, class_ids (E, way), support_rows (E, way, shot) and query_rows (E, n) of the image set.
     """
 
-    support: Tensor
-    mask: Tensor
-    query: Tensor
-    labels: Tensor
-    class_ids: Tensor
-    support_rows: Tensor
-    query_rows: Tensor
+    support: "Tensor"
+    mask: "Tensor"
+    query: "Tensor"
+    labels: "Tensor"
+    class_ids: "Tensor"
+    support_rows: "Tensor"
+    query_rows: "Tensor"
 
     @property
-    def support_labels(self) -> Tensor:
+    def support_labels(self) -> "Tensor":
         """(E, way * shot): the class of each shot when `support` is flattened over (way, shot)."""
+        import torch
+
         e, way, shot = self.mask.shape
         return torch.arange(way, device=self.mask.device).repeat_interleave(shot).expand(e, way * shot)
 
@@ -63,8 +68,10 @@ class EpisodeRows:
         """The same tasks with only the first `n_query` queries of each class."""
         return EpisodeRows(self.classes, self.support, self.query[:, :, :n_query])
 
-    def to_episode(self, image_set: ImageSet, device: str | torch.device = "cpu") -> Episode:
+    def to_episode(self, image_set: "ImageSet", device: "str | torch.device" = "cpu") -> Episode:
         """Load the images. Query labels are ordered by class: 0..0 1..1 ..."""
+        import torch
+
         e, way, n_query = self.query.shape
         labels = torch.arange(way, device=device).repeat_interleave(n_query).expand(e, way * n_query)
         query_rows = self.query.reshape(e, -1)
@@ -101,7 +108,7 @@ class EpisodeSampler:
     Raises UserError when the labels hold too few classes or too few images a class.
     """
 
-    labels: Sequence[int] | np.ndarray | Tensor
+    labels: "Sequence[int] | np.ndarray | Tensor"
     n_way: int
     n_shot: int
     n_query: int
@@ -194,6 +201,11 @@ class EpisodeSampler:
                 yield np.concatenate([support, query], axis=1).ravel().tolist()
 
 
+def name_stream(split: str) -> str:
+    """The random stream of the manifests of a split."""
+    return f"manifest-{split}"
+
+
 @dataclass(frozen=True)
 class EpisodeManifest:
     """A replayable list of test episodes: the recipe, and the hash of the rows that it gives.
@@ -212,7 +224,7 @@ class EpisodeManifest:
 
     @classmethod
     def make(
-        cls, image_set: ImageSet, split: str, n_way: int, n_shot: int, n_query: int, n_tasks: int, seed: int
+        cls, image_set: "ImageSet", split: str, n_way: int, n_shot: int, n_query: int, n_tasks: int, seed: int
     ) -> "EpisodeManifest":
         sampler = EpisodeSampler(
             image_set.labels,
@@ -222,14 +234,14 @@ class EpisodeManifest:
             n_tasks,
             seed,
             rows=image_set.rows(split),
-            stream=f"manifest-{split}",
+            stream=name_stream(split),
             class_names=image_set.class_names,
             split=split,
         )
         return cls(image_set.sha256, split, n_way, n_shot, n_query, n_tasks, seed, sampler.draw())
 
     @classmethod
-    def draw_again(cls, image_set: ImageSet, recipe: Mapping[str, Any]) -> "EpisodeManifest":
+    def draw_again(cls, image_set: "ImageSet", recipe: Mapping[str, Any]) -> "EpisodeManifest":
         """The manifest of a recipe as a record stores it; compare its `hash` with the stored one."""
         sizes = (recipe[name] for name in ("n_way", "n_shot", "n_query", "n_tasks", "seed"))
         return cls.make(image_set, recipe["split"], *sizes)
@@ -246,7 +258,7 @@ class EpisodeManifest:
         """What a result record stores: the recipe and the hash, not the rows."""
         return {k: v for k, v in asdict(self).items() if k != "rows"} | {"hash": self.hash}
 
-    def files(self, image_set: ImageSet, task: int) -> dict[str, dict[str, list[str]]]:
+    def files(self, image_set: "ImageSet", task: int) -> dict[str, dict[str, list[str]]]:
         """The file names of one task, by class: {"class": {"support": [...], "query": [...]}}."""
         one = self.rows[task : task + 1]
         return {

@@ -1,10 +1,13 @@
 """Natural noise on images in [0, 1]. sigma is in units of the pixel range, and the result is clipped on both sides."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from anrot_lib.core import randomness
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
 
@@ -74,3 +77,16 @@ def compute_censored_moments(x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
 
 def _density(z: Tensor) -> Tensor:
     return torch.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
+
+
+def make_noise_change(sigma: float, seed: int) -> Callable[[Tensor, np.ndarray], Tensor]:
+    """Noise of one sigma; what an image gets depends on the seed and its row number alone, not on its batch."""
+
+    def change(images: Tensor, rows: np.ndarray) -> Tensor:
+        noisy = [
+            add_gaussian(image, sigma, randomness.make_generator(seed, f"noise/{row}"))
+            for image, row in zip(images, rows, strict=True)
+        ]
+        return torch.stack(noisy)
+
+    return change

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, cast
 
 import numpy as np
 
@@ -19,13 +18,13 @@ from anrot_lib.core.progress import accumulate
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data.corruptions import SEVERITIES, STRENGTHS
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
+from anrot_lib.experiments.corruptions import measure_corruptions
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.experiments.stored import ImageStore
 from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.corrupted import count_corrupted
-from anrot_lib.fewshot.evaluation import Evaluator, Keep, make_noise_change
-from anrot_lib.records import results
+from anrot_lib.fewshot.evaluation import Evaluator, Keep, Marks, make_noise_change
+from anrot_lib.records import answers, results
 from anrot_lib.records.describe import describe_threat
 from anrot_lib.records.journal import Journal
 from anrot_lib.records.parts import ColumnAbout, ColumnRecord
@@ -180,7 +179,7 @@ def _test_column(
 ) -> ColumnRecord:
     rows = manifest.rows[: column.tasks].with_queries(column.query)
     if column.corrupted:
-        return _test_corruptions(setting, evaluator, rows, column, journal, progress)
+        return measure_corruptions(setting, evaluator, rows, column.name, column.corrupted, journal, progress)
     counts: list[int] = []
     seconds = 0.0
     for start, part in _split_tasks(rows, column):
@@ -188,8 +187,11 @@ def _test_column(
         if key not in journal or (store is not None and not store.has(start, part)):
             started = time.perf_counter()
             keep = None if store is None else store.keep(start, part)
-            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep)
+            marks: Marks = [] if _keeps_answers(setting, column) else None
+            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep, marks)
             journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
+            if marks:
+                journal[key] |= {"answers": answers.pack_answers(np.concatenate(marks))}
             if column.name == "clean":
                 journal[key] |= {"calibration_error": round(evaluator.measure_calibration(part), 5)}
             if setting.pause():
@@ -198,6 +200,12 @@ def _test_column(
         counts += journal[key]["correct"]
         seconds += journal[key]["seconds"]
     about: ColumnAbout = {}
+    if _keeps_answers(setting, column):
+        kept = [
+            (journal[f"{column.name} / {start}"].get("answers"), len(part))
+            for start, part in _split_tasks(rows, column)
+        ]
+        about |= answers.join_answers(kept, rows)
     if store is not None:
         about["images"] = store.join([start for start, _ in _split_tasks(rows, column)], rows.query.size)
     if column.threat is not None:
@@ -223,31 +231,6 @@ def _test_column(
     return results.make_column(np.array(counts), rows.query.shape[1] * column.query, seconds, **about)
 
 
-def _test_corruptions(
-    setting: Setting,
-    evaluator: Evaluator,
-    rows: EpisodeRows,
-    column: Column,
-    journal: Journal,
-    progress: Callable[[int], None],
-) -> ColumnRecord:
-    """All kinds and severities as one column: its counts are sums over them, its mean the mean over all."""
-    started, key = time.perf_counter(), f"{column.name} / 0"
-    if key not in journal:
-        counts = count_corrupted(evaluator, rows, setting.protocol.seed, column.corrupted, accumulate(progress))
-        kinds = {kind: values.tolist() for kind, values in counts.items()}
-        journal[key] = {"kinds": kinds, "seconds": time.perf_counter() - started}
-        if setting.pause():
-            raise Paused
-    queries = rows.query.shape[1] * column.query
-    counted = {kind: np.array(values) for kind, values in journal[key]["kinds"].items()}
-    correct = np.stack(list(counted.values())).sum((0, 1))
-    means = {kind: [round(100 * float(v) / queries, 2) for v in values.mean(1)] for kind, values in counted.items()}
-    which = cast(Literal["query", "support", "both"], column.corrupted)
-    total = queries * sum(map(len, counted.values()))
-    return results.make_column(correct, total, journal[key]["seconds"], kinds=means, changed=which)
-
-
 def count_column(evaluator: Evaluator, manifest: EpisodeManifest, column: Column, seed: int) -> np.ndarray:
     """Correct queries of each task of a column (tasks,), all at once: `evaluate_row` can be killed between parts."""
     parts = _split_tasks(manifest.rows[: column.tasks].with_queries(column.query), column)
@@ -269,6 +252,7 @@ def _count_correct(
     start: int,
     progress: Callable[[int], None] = lambda done: None,
     keep: Keep = None,
+    marks: Marks = None,
 ) -> np.ndarray:
     """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
     images_done = accumulate(progress)
@@ -277,10 +261,16 @@ def _count_correct(
     if column.suite and column.threat is not None:
         return evaluator.count_worst(rows, column.suite, column.threat, seed, start, keep)
     if column.threat is not None and column.threat.eps > 0:
-        return evaluator.count_attacked(rows, column.threat, seed, start, keep)
+        return evaluator.count_attacked(rows, column.threat, seed, start, keep, marks)
     if column.sigma is not None:
         return evaluator.count_changed(rows, make_noise_change(column.sigma, seed), progress=images_done)
-    return evaluator.count_clean(rows, images_done)
+    return evaluator.count_clean(rows, images_done, marks)
+
+
+def _keeps_answers(setting: Setting, column: Column) -> bool:
+    """Whether a record says which queries of a column are right, and not only how many: of clean images and of PGD."""
+    named = column.name in ("clean", make_pgd(setting.protocol).name)
+    return named and column.tasks <= answers.MOST_EPISODES
 
 
 def list_left_out(setting: Setting, columns: Sequence[Column]) -> dict[str, str]:

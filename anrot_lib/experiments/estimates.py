@@ -64,7 +64,7 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: int = 1
 
 def _estimate_row(setting: Setting, recipe: Recipe, manifest: EpisodeManifest | None) -> tuple[float, dict[str, float]]:
     """Seconds of training, and of each column, from a few steps of the recipe itself."""
-    trial = replace(recipe, pretrain=False, pretrain_rate=None, episodic=1.0, heads=())
+    trial = replace(recipe, pretrain=False, pretrain_rate=None, pretrain_as=None, episodic=1.0, heads=())
     trained = _train_some_steps(setting, trial)
     steps = recipe.episodic * setting.budget.episodes / setting.budget.episodes_per_step
     training = steps * trained.seconds_per_step

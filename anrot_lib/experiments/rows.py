@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import add_defaults, list_differences, make_key, to_dict
 from anrot_lib.core.errors import UserError
@@ -106,7 +108,7 @@ def make_record(
         "protocol": describe_protocol(setting.protocol),
         "recipe": describe_recipe(recipe),
         "budget": describe_budget(setting.budget),
-        "manifest": cast(ManifestRecord, manifest.recipe()),
+        "manifest": describe_manifest(manifest, setting, columns),
         "parameters": count_parameters(net),
         "transductive": net.is_transductive(),
         "training": trained,
@@ -115,6 +117,17 @@ def make_record(
     tests = setting.split == "test"
     if tests and (seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen)):
         record["seen"] = describe_seen(seen)
+    return record
+
+
+def describe_manifest(
+    manifest: EpisodeManifest, setting: Setting, columns: Mapping[str, ColumnRecord]
+) -> ManifestRecord:
+    """The recipe of the episodes; beside columns that hold answers also what it takes to draw the episodes again."""
+    record = cast(ManifestRecord, manifest.recipe())
+    if any("answers" in column for column in columns.values()):
+        labels = setting.image_set.labels[setting.image_set.rows(manifest.split)]
+        record["layout"] = np.unique(labels, return_counts=True)[1].tolist()
     return record
 
 

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anrot_lib.attacks import transfer
 from anrot_lib.attacks.ascent import frozen
 from anrot_lib.attacks.episode import attack_episodes, attack_queries, encode, fit_support
 from anrot_lib.attacks.suite import count_by_suite
 from anrot_lib.attacks.threat import ThreatModel
+from anrot_lib.attacks.transfer import make_transfer_change as make_transfer_change
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.trees import concatenate, map_tree
-from anrot_lib.data import noise
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
+from anrot_lib.data.noise import make_noise_change as make_noise_change
 from anrot_lib.fewshot.calibration import measure_calibration
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.collapse import refuse_collapsed
@@ -35,6 +35,7 @@ EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
 Progress = Callable[[int], None]  # called with the number of images of each pass
 Keep = Callable[[Tensor], None] | None  # called with the adversarial queries (E, n, C, H, W)
+Marks = list[np.ndarray] | None  # gets which queries are right, bool (E, n), block by block
 Device = torch.device | str
 
 
@@ -84,14 +85,21 @@ def check_eval(net: FewShotNet) -> None:
         raise UserError("the net is in train mode, where the accuracy of a query hangs on its batch; call net.eval()")
 
 
-def count_right(logits: Tensor, labels: Tensor) -> np.ndarray:
+def count_right(logits: Tensor, labels: Tensor, marks: Marks = None) -> np.ndarray:
     """How many queries of each episode have their largest logit at their label: (E, n, way), (E, n) -> (E,).
 
     NotFinite if a logit is NaN or infinite: the largest of NaNs is class 0, and the count would look like chance.
     """
     if not torch.isfinite(logits).all():
         raise NotFinite("the net's logits are not finite, so it names no class; train it again, at a smaller rate")
-    return (logits.argmax(-1) == labels).sum(1).cpu().numpy()
+    return count_marked(logits.argmax(-1) == labels, marks)
+
+
+def count_marked(right: Tensor, marks: Marks) -> np.ndarray:
+    """How many queries of each episode (E,) are right, from which are, bool (E, n); `marks` keeps that."""
+    if marks is not None:
+        marks.append(right.cpu().numpy())
+    return right.sum(1).cpu().numpy()
 
 
 def make_support_labels(way: int, shot: int, episodes: int) -> Tensor:
@@ -114,9 +122,11 @@ def score_episodes(
         yield logits, torch.arange(way, device=device).repeat_interleave(n_query)
 
 
-def count_correct(net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions) -> np.ndarray:
+def count_correct(
+    net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions, marks: Marks = None
+) -> np.ndarray:
     """Correct queries of each task (E,) from descriptions of its support and query images."""
-    counts = [count_right(logits, labels) for logits, labels in score_episodes(net, rows, support, query)]
+    counts = [count_right(logits, labels, marks) for logits, labels in score_episodes(net, rows, support, query)]
     return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
 
 
@@ -127,30 +137,6 @@ def count_clean(
     used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
     clean = describe(net, image_set, used, device, progress=progress)
     return count_correct(net, rows, clean, clean)
-
-
-def make_noise_change(sigma: float, seed: int) -> Change:
-    """Noise of one sigma; what an image gets depends on the seed and its row number alone, not on its batch."""
-
-    def change(images: Tensor, rows: np.ndarray) -> Tensor:
-        noisy = [
-            noise.add_gaussian(image, sigma, randomness.make_generator(seed, f"noise/{row}"))
-            for image, row in zip(images, rows, strict=True)
-        ]
-        return torch.stack(noisy)
-
-    return change
-
-
-def make_transfer_change(surrogate: torch.nn.Module, threat: ThreatModel, seed: int) -> Change:
-    """The surrogate's attack. It knows no episode, so each distinct image is attacked once."""
-
-    def change(images: Tensor, rows: np.ndarray) -> Tensor:
-        with torch.enable_grad():
-            generator = randomness.make_generator(seed, f"transfer/{rows[0]}")
-            return transfer.transfer(surrogate, images, threat, generator, max_images=len(images))
-
-    return change
 
 
 def count_changed(
@@ -187,6 +173,7 @@ def count_attacked(
     device: Device = "cpu",
     first_task: int = 0,
     keep: Keep = None,
+    marks: Marks = None,
 ) -> np.ndarray:
     """Correct counts (E,) under a white-box attack, all tasks at once; beaten queries leave the batch.
 
@@ -209,7 +196,7 @@ def count_attacked(
         if keep is not None:
             keep(ascent.images)
         if ascent.beaten is not None:
-            return (~ascent.beaten).sum(1).cpu().numpy()
+            return count_marked(~ascent.beaten, marks)
         with torch.no_grad():
             logits = net.head.score(model, encode(net, ascent.images, max_images)).logits
     else:
@@ -217,7 +204,7 @@ def count_attacked(
         with torch.no_grad():
             model = fit_support(net, attacked, max_images)
             logits = net.head.score(model, encode(net, attacked.query, max_images)).logits
-    return count_right(logits, episode.labels)
+    return count_right(logits, episode.labels, marks)
 
 
 class Evaluator:
@@ -261,10 +248,10 @@ class Evaluator:
             self._surrogate = self._build_surrogate().to(self.device)
         return self._surrogate
 
-    def count_clean(self, rows: EpisodeRows, progress: Progress | None = None) -> np.ndarray:
+    def count_clean(self, rows: EpisodeRows, progress: Progress | None = None, marks: Marks = None) -> np.ndarray:
         """Correct queries of each task (E,), on unchanged images."""
         clean = self.describe_images(progress)
-        return count_correct(self.net, rows, clean, clean)
+        return count_correct(self.net, rows, clean, clean, marks)
 
     def measure_calibration(self, rows: EpisodeRows, progress: Progress | None = None) -> float:
         """Expected calibration error of the queries of all tasks, on unchanged images."""
@@ -285,10 +272,16 @@ class Evaluator:
         return self.count_changed(rows, make_transfer_change(self.get_surrogate(), threat, seed), progress=progress)
 
     def count_attacked(
-        self, rows: EpisodeRows, threat: ThreatModel, seed: int, first_task: int = 0, keep: Keep = None
+        self,
+        rows: EpisodeRows,
+        threat: ThreatModel,
+        seed: int,
+        first_task: int = 0,
+        keep: Keep = None,
+        marks: Marks = None,
     ) -> np.ndarray:
         """Correct queries of each task (E,) under a white-box attack; see the function `count_attacked`."""
-        return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task, keep)
+        return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task, keep, marks)
 
     def count_worst(
         self, rows: EpisodeRows, suite: str, threat: ThreatModel, seed: int, first_task: int = 0, keep: Keep = None

@@ -5,7 +5,7 @@ It loads no torch: a method's head is imported when it is built, so that `anrot 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from dataclasses import replace as change_recipe
+from dataclasses import replace as change_fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EASYFSL = "easyfsl:"
 RECIPES = "recipes"  # the study of what each part of the robust recipe is worth
 DEFENCES = "defences"  # the study of ways to train against attacks
+ABLATION = "ablation"  # the study of what each part of ANROT is worth
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def register_method(
     else:
         build, default = head, Recipe(hesim=0.0)
     check_head(name, build)
-    recipe = change_recipe(recipe or default, method=name)
+    recipe = change_fields(recipe or default, method=name)
     return _add(Method(name, build, recipe, title or name, colour, publication, metric_loss=metric_loss))
 
 
@@ -234,7 +235,7 @@ for _method in (
     Method(
         "clean-classes",
         _COSINE,
-        change_recipe(recipes.ROBUST, clean=1.0, adversarial=0.0),
+        change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0),
         "the same, trained clean",
         "#DDCC77",
     ),
@@ -245,7 +246,7 @@ _add(
     Method(
         "robust-attacked-mirror",
         _HEADS["cosine-mirror"],
-        change_recipe(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
+        change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
         "robust classes, all attacked, mirrored features",
         "#882255",
         _CLASSES,
@@ -287,3 +288,9 @@ _OTHERS: "list[tuple[str, Callable[[int], Head], str, str]]" = [
 ]
 for _name, _build, _title, _publication in _OTHERS:
     _add(Method(_name, _build, Recipe(method=_name, hesim=0.0), _title, publication=_publication))
+
+# ANROT with one part changed. The constant Hesim of the release is a loss in Hesim's place.
+_LOSSES: "dict[str, MetricLoss]" = {recipes.CONSTANT_HESIM: builders.compute_released_hesim}
+for _variant in recipes.ABLATION:
+    _method = Method(_variant.name, get_method(_variant.head).build, _variant.recipe, _variant.title, listed=False)
+    _add(change_fields(_method, metric_loss=_LOSSES.get(_variant.name), studies=(ABLATION,)))

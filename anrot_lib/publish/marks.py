@@ -24,6 +24,7 @@ from anrot_lib.reports import (
     claims,
     consequences,
     judges,
+    leaky_split,
     levels,
     ranking,
     reconstruction,
@@ -114,6 +115,13 @@ def draw_consequences(name: str) -> str:
     return "\n\n".join(f"{part}." if part and not part.startswith("|") else part for part in parts if part)
 
 
+def draw_leaky_split(name: str) -> str:
+    """What the split of the release is worth; the records of the classes of the release lie beside the folder."""
+    pairs = leaky_split.match_splits(read_experiment(name), read_experiment(f"{name}-released"))
+    caption = leaky_split.write_split_caption(pairs)
+    return f"{tables.format_markdown(*leaky_split.make_split_table(pairs))}\n\n{caption}."
+
+
 def draw_checks(file: str) -> str:
     """Whether the gradient of a ranking model is masked."""
     record = results.read(paths.results_dir() / f"{file}.json", "ranking-checks")
@@ -200,6 +208,7 @@ TABLES: Kinds = {
     "course": ("", draw_course),
     "differences": ("NAME ROW", draw_differences),
     "judges": ("FILE", draw_judges),
+    "leaky-split": ("NAME", draw_leaky_split),
     "levels": ("NAME", draw_levels),
     "methods": ("", draw_methods),
     "poisoning": ("NAME", draw_poisoning),
@@ -216,6 +225,7 @@ TABLES: Kinds = {
     "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {
+    "ablation": ("NAME VARIANT COLUMN", numbers.format_part),
     "accuracy": ("NAME ROW COLUMN", numbers.format_accuracy),
     "broken": ("FILE", numbers.count_broken),
     "certified-part": ("FILE one|every SHOTS", numbers.format_certified_part),

@@ -11,7 +11,7 @@ from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
-from anrot_lib.reports import certificates, figures, levels, ranking, suites, tables
+from anrot_lib.reports import ablation, certificates, figures, levels, ranking, suites, tables
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -58,6 +58,17 @@ def _take_only(matches: Sequence[T], name: str) -> T:
     if len(matches) != 1:
         raise UserError(f"{name!r} names {len(matches)} columns or rows where it has to name one")
     return matches[0]
+
+
+def format_part(name: str, variant: str, column: str) -> str:
+    """ "-1.6 ± 0.4": a variant of the ablation minus its reference, by the first word of the column's heading."""
+    records = read_experiment(name)
+    columns = ablation.list_columns(records)
+    chosen = _take_only([column_name for heading, column_name in columns.items() if heading.startswith(column)], column)
+    differences = ablation.compute_part_differences(records, chosen)
+    if variant not in differences:
+        raise UserError(f"there is no variant {variant!r} beside its reference in {name}")
+    return f"{differences[variant].mean:+.1f} ± {differences[variant].half_width:.1f}"
 
 
 def format_judge_gap(file: str, attack: str, library: str) -> str:

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
+from anrot_lib.experiments.consequences import TAG
+from anrot_lib.experiments.leaky_split import RELEASED_TAG, SPLIT_TAG
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import certificates, figures, reconstruction_figures, seeds
+from anrot_lib.reports import certificates, consequences, figures, leaky_split, reconstruction_figures, seeds
 from anrot_lib.reports.studies import REPORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -79,11 +81,17 @@ def find_stale(checkout: Path = CHECKOUT) -> list[Path]:
 
 def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     """File name -> drawing function, of the figures that an experiment's records allow."""
-    records = seeds.select_first_seeds(results.read_all(folder))
+    every = results.read_all(folder)
     chosen: dict[str, Callable[[], Figure]] = {}
     for study, report in REPORTS.items():
-        if records and f"shot-{records[0]['budget']['preset']}-{study}" in folder.name:
-            return {report.figure: partial(report.draw, records)} if len(records) > 1 else {}
+        if every and f"shot-{every[0]['budget']['preset']}-{study}" in folder.name:
+            return {report.figure: partial(report.draw, every)} if len(every) > 1 else {}
+    if every and folder.name.endswith(f"-{SPLIT_TAG}"):
+        released = results.read_all(folder.with_name(folder.name.replace(SPLIT_TAG, RELEASED_TAG)))
+        return {leaky_split.FIGURE: lambda: leaky_split.draw_splits(leaky_split.match_splits(every, released))}
+    if every and folder.name.endswith(f"-{TAG}"):
+        return {consequences.FIGURE: lambda: consequences.draw(every)}
+    records = seeds.select_first_seeds(every)
     certified = results.read_all(folder, "smoothing"), results.read_all(folder, "poisoning")
     if any(certified):
         chosen[certificates.FIGURE] = lambda: certificates.draw_certificates(*certified)

@@ -49,6 +49,7 @@ class ManifestRecord(TypedDict):
     n_tasks: int
     seed: int
     hash: Hash
+    layout: NotRequired[list[int]]  # number of images of each class, in the order of labels; older records lack it
 
 
 SurrogateRecord = TypedDict(
@@ -76,6 +77,8 @@ class ColumnAbout(TypedDict, total=False):
     images: Hash  # of the file of its adversarial queries, where they were stored
     kinds: dict[str, list[float]]  # of corruptions: accuracy in per cent by severity; counts are sums over all of them
     changed: Literal["query", "support", "both"]  # which images were corrupted
+    answers: str  # which queries are right, see `records.answers`; columns of many episodes and older ones lack it
+    open_half_width: Positive  # of the 95 % interval over other classes and query images, where there are answers
     calibration_error: Share  # of unchanged queries, over all episodes of the column; older records lack it
 
 

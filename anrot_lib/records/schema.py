@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from anrot_lib.core.configs import check_type
-from anrot_lib.records import measures, parts, settings
+from anrot_lib.records import answers, measures, parts, settings
 
 SCHEMA_VERSION: Literal[1] = 1
 EXACT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -234,6 +234,16 @@ def _build_adapter(kind: str) -> TypeAdapter[Record]:
     return TypeAdapter(KINDS[kind])
 
 
+def _check_answers(where: str, column: Any) -> None:
+    """ValueError unless the answers of a column are as many as its counts say."""
+    try:
+        right = answers.unpack_answers(column["answers"], len(column["correct"]), column["queries"])
+    except ValueError as error:
+        raise ValueError(f"{where} has answers that cannot be read: {error}") from error
+    if right.sum(1).tolist() != column["correct"]:
+        raise ValueError(f"{where} has answers that are not those that were counted")
+
+
 def validate(record: Any, where: str = "the record") -> Record:
     """The record itself, if it is of the type of its kind; ValueError with the place of the first fault if not."""
     if not isinstance(record, dict):
@@ -252,5 +262,7 @@ def validate(record: Any, where: str = "the record") -> Record:
     for name, column in columns.items():
         if max(column["correct"]) > column["queries"]:
             raise ValueError(f"{where}: column {name!r} has more correct answers than queries in an episode")
+        if "answers" in column:
+            _check_answers(f"{where}: column {name!r}", column)
     valid: Record = record  # type: ignore[assignment]  # checked above; the parsed copy would turn 1 into 1.0
     return valid

@@ -50,6 +50,7 @@ class RecipeRecord(TypedDict):
     weight_decay: NotRequired[float]
     averaging: NotRequired[float]
     pretrain_rate: NotRequired[float | None]
+    pretrain_as: NotRequired[str | None]
     episodic: NotRequired[float]
     heads: NotRequired[list[str]]
 

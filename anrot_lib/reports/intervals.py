@@ -11,6 +11,7 @@ from anrot_lib.core.statistics import compare_paired, compute_t_quantile, measur
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.records.answers import measure_open
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import seeds, tables
@@ -23,8 +24,10 @@ class FourIntervals:
     """Half-widths of 95 % intervals of one accuracy, in points; None where the records do not hold what it takes.
 
     closed  over the episodes of these test classes and images.
-    open    over other test classes too, of which these are draws; it takes the prepared image set, whose labels say
-            which classes an episode has.
+    open    over other test classes and other query images too, of which these are draws; it takes a record that says
+            which queries are right (`records.answers`).
+    classes the same over other classes alone, from counts; it takes the prepared image set, whose labels say which
+            classes an episode has. None where `open` is known.
     paired  of the difference to the reference row on the same episodes.
     seeds   over trainings with other seeds.
     """
@@ -35,13 +38,15 @@ class FourIntervals:
     mean: float
     closed: float
     open: float | None
+    classes: float | None
     paired: float | None
     seeds: float | None
 
     @property
     def factor(self) -> float | None:
-        """How much wider the open interval is than the closed one."""
-        return self.open / self.closed if self.open is not None and self.closed else None
+        """How much wider the open interval is than the closed one, that over classes alone if there is no other."""
+        wide = self.open if self.open is not None else self.classes
+        return wide / self.closed if wide is not None and self.closed else None
 
 
 def find_image_set(record: AccuracyRecord) -> ImageSet | None:
@@ -78,6 +83,8 @@ def measure_intervals(experiment: str, records: Sequence[AccuracyRecord]) -> lis
             if name not in record["columns"]:
                 continue
             column = record["columns"][name]
+            kept = measure_open(column, record["manifest"])
+            by_counts = _measure_classes(record, image_set, name) if image_set and kept is None else None
             lines.append(
                 FourIntervals(
                     experiment=experiment,
@@ -85,7 +92,8 @@ def measure_intervals(experiment: str, records: Sequence[AccuracyRecord]) -> lis
                     column=name,
                     mean=column["mean"],
                     closed=column["half_width"],
-                    open=_measure_open(record, image_set, name) if image_set else None,
+                    open=None if kept is None else kept.half_width,
+                    classes=by_counts,
                     paired=_measure_paired(record, reference, name) if reference else None,
                     seeds=_measure_seeds(groups.get(row, []), name),
                 )
@@ -93,7 +101,7 @@ def measure_intervals(experiment: str, records: Sequence[AccuracyRecord]) -> lis
     return lines
 
 
-def _measure_open(record: AccuracyRecord, image_set: ImageSet, name: str) -> float | None:
+def _measure_classes(record: AccuracyRecord, image_set: ImageSet, name: str) -> float | None:
     values = compute_accuracies(record["columns"][name])
     try:
         return measure_open_interval(values, draw_classes(record, image_set, len(values))).half_width
@@ -118,17 +126,24 @@ def _measure_seeds(group: Sequence[AccuracyRecord], name: str) -> float | None:
 
 
 def make_table(lines: Sequence[FourIntervals]) -> tables.Table:
-    """One line a row and column; "-" where records do not hold what an interval takes."""
+    """One line a row and column; "-" or "not kept" where records do not hold what an interval takes."""
 
     def show(value: float | None) -> str:
         return "-" if value is None else f"{value:.1f}"
+
+    def show_open(line: FourIntervals) -> str:
+        if line.open is None and line.classes is not None:
+            return f"{line.classes:.1f} (classes)"
+        return "not kept" if line.open is None else f"{line.open:.1f}"
 
     rows = [
         [
             f"{line.experiment}, {line.row}",
             line.column.removesuffix(" query"),
             f"{line.mean:.1f}",
-            *(show(value) for value in (line.closed, line.open, line.factor, line.paired, line.seeds)),
+            show(line.closed),
+            show_open(line),
+            *(show(value) for value in (line.factor, line.paired, line.seeds)),
         ]
         for line in lines
     ]

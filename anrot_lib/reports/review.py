@@ -7,8 +7,12 @@ from anrot_lib.audit import claims as registry
 from anrot_lib.audit import defects
 from anrot_lib.core import paths
 from anrot_lib.core.version import __version__
+from anrot_lib.experiments.leaky_split import RELEASED_TAG, SPLIT_TAG
+from anrot_lib.fewshot.methods import ABLATION
 from anrot_lib.records import results
 from anrot_lib.reports import claims, intervals, tables
+
+STUDIES = (f"-{ABLATION}", f"-{SPLIT_TAG}", f"-{RELEASED_TAG}")  # ends of the names of their folders
 
 QUESTIONS = (
     "Which classes and images trained the net, which selected it, and are the test classes disjoint from both?",
@@ -51,10 +55,11 @@ def write_review(progress: Callable[[int], None] | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-EXPLAINED = """Closed: over the episodes of these test classes. Open: the test classes are draws too, and others could
-have been drawn; the images of a class are held fixed, since records keep counts of episodes and not of single images.
+EXPLAINED = """Closed: over the episodes of these test classes. Open: the test classes and the query images are
+draws too, and others could have been drawn; it takes a record that says which queries are right. Older ones keep counts
+alone: then "(classes)" is the interval over classes with their images held fixed, where the image set is prepared here.
 Paired: of the difference to prototypes, or else to ANROT trained clean, on the same episodes. Seeds: over trainings. A
-dash: the records do not hold it, or the image set is not prepared here."""
+dash: the records do not hold it."""
 
 
 def write_defects(progress: Callable[[int], None] | None = None) -> str:
@@ -71,9 +76,10 @@ def write_defects(progress: Callable[[int], None] | None = None) -> str:
 
 
 def list_experiments() -> list[Path]:
-    """Folders of reference records that hold rows of a table on the test classes, a file each."""
+    """Folders of reference records that hold rows of a main table, a file each; those of studies are left out."""
     folders = sorted({path.parent for path in paths.results_dir().rglob("*.json")})
-    return [f for f in folders if not (f / "study.json").is_file() and f.parent == paths.results_dir()]
+    tables_only = [f for f in folders if not (f / "study.json").is_file() and f.parent == paths.results_dir()]
+    return [f for f in tables_only if not f.name.endswith(STUDIES)]
 
 
 def write_intervals() -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from anrot_lib.fewshot.methods import DEFENCES, RECIPES
+from anrot_lib.fewshot.methods import ABLATION, DEFENCES, RECIPES
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports import defences, recipes, tables
+from anrot_lib.reports import ablation, defences, recipes, tables
 
 
 @dataclass(frozen=True)
@@ -23,4 +23,5 @@ class StudyReport:
 REPORTS = {
     RECIPES: StudyReport(recipes.make_table, recipes.write_caption, recipes.draw, recipes.FIGURE),
     DEFENCES: StudyReport(defences.make_table, defences.write_caption, defences.draw, defences.FIGURE),
+    ABLATION: StudyReport(ablation.make_table, ablation.write_caption, ablation.draw, ablation.FIGURE),
 }

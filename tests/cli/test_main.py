@@ -41,6 +41,7 @@ VERBS = (
     "prepare",
     "recipes",
     "defences",
+    "ablation",
     "levels",
     "reconstruct",
     "retrieve",
@@ -855,6 +856,25 @@ def test_the_study_of_defences_ends_in_a_table_and_a_figure(anrot, monkeypatch):
     (figure,) = paths.runs_dir().rglob("defences.png")
     assert figure.stat().st_size > 10_000
     refused(anrot("defences", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from anrot-clean")
+
+
+def test_the_ablation_tries_on_validation_classes_and_tests_the_same_nets(anrot, monkeypatch):
+    words = ("--pretrain-steps", "2", "--pretrain-batch", "8", "--episodes", "2", "--tasks", "2", "--seeds", "0", "1")
+    words += ("--variants", "ablation-whole", "ablation-no-hesim")
+    done = anrot("ablation", *SMALL, *words)
+    assert done.code == 0 and "without Hesim" in done.out and "classes of the split val" in done.out
+    (figure,) = paths.runs_dir().rglob("ablation.png")
+    assert figure.stat().st_size > 10_000 and figure.parent.name.endswith("-ablation-val")
+    monkeypatch.setattr(training, "compute_episode_loss", None)
+    done = anrot("ablation", *SMALL, *words, "--classes", "test")
+    assert done.code == 0 and "no test" not in done.out and "over 2 seeds" in done.out
+    tried, tested = (
+        {r["row"]: r for r in results.read_all(paths.runs_dir() / f"small-16px-5way-5shot-smoke-ablation{word}")}
+        for word in ("-val", "")
+    )
+    assert len(tried) == 4 and tried.keys() == tested.keys()
+    assert all(tried[row]["training"] == tested[row]["training"] for row in tried)
+    refused(anrot("ablation", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from ablation-w")
 
 
 def test_a_head_that_does_not_exist_is_refused_before_training(anrot):

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from anrot_lib.core.errors import UserError
-from anrot_lib.fewshot import methods
+from anrot_lib.fewshot import builders, methods, recipes
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.heads.prototypes import Prototypes
 from anrot_lib.fewshot.methods import build_head, get_method, list_heads, list_methods, list_rows, register_method
@@ -122,3 +123,24 @@ def test_the_recipes_of_the_study_differ_from_their_base_in_one_part():
             assert recipe.pretrain_rate == base.learning_rate
             changed -= {"learning_rate", "pretrain_rate"}
         assert len({PARTS.get(f, f) for f in changed}) == 1, changed
+
+
+def test_the_variants_of_the_ablation_differ_from_their_reference_in_one_part():
+    by_name = {variant.name: variant for variant in recipes.ABLATION}
+    assert list(by_name) == list(methods.list_variants(methods.ABLATION)) and len(by_name) >= 20
+    whole, *others = recipes.ABLATION
+    assert (whole.name, whole.reference) == (recipes.WHOLE, "") and len({v.title for v in others}) == len(others)
+    for variant in others:
+        base = by_name[variant.reference].recipe
+        changed = {PARTS.get(f, f) for f in vars(base) if getattr(base, f) != getattr(variant.recipe, f)}
+        assert len(changed) == 1, (variant.name, changed)
+        assert get_method(variant.name).recipe == variant.recipe
+
+
+def test_the_constant_hesim_is_the_released_one_and_trains_nothing():
+    released = get_method(recipes.CONSTANT_HESIM)
+    assert released.metric_loss is builders.compute_released_hesim
+    embeddings = torch.randn(12, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = released.metric_loss(embeddings, torch.arange(12) % 3)
+    loss.backward()
+    assert loss.item() == pytest.approx(126 * np.log(2)) and not embeddings.grad.any()

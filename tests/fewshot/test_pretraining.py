@@ -9,6 +9,7 @@ from anrot_lib.core import checkpoints, errors
 from anrot_lib.core.configs import change
 from anrot_lib.core.resumable import run_resumable
 from anrot_lib.fewshot import pretraining, training
+from anrot_lib.fewshot.recipes import ABLATION, WHOLE
 from anrot_lib.settings import Protocol, Recipe
 from tests.helpers import Killed, kill_at
 
@@ -187,3 +188,15 @@ def test_passes_of_a_step_are_counted():
     assert pretraining.count_passes(BASE) == 3
     assert pretraining.count_passes(Recipe(pretrain=True, clean=0.4, adversarial=0.6)) == pytest.approx(3 + 0.6 * 2)
     assert pretraining.count_passes(Recipe(pretrain=True, adversarial=1.0, trades=1.0)) == pytest.approx(3 + 1 + 2)
+
+
+def test_variants_of_the_ablation_start_from_one_encoder():
+    """Only other gates make another one: the shares, the head and the augmentation of episodes do not."""
+    reduced = {v.name: pretraining.reduce_recipe(v.recipe) for v in ABLATION}
+    whole = reduced.pop(WHOLE)
+    assert {name for name, recipe in reduced.items() if recipe != whole} == {"ablation-no-attention"}
+    assert (whole.clean, whole.adversarial, whole.noisy, whole.attention) == (1.0, 0.0, 0.0, True)
+    assert pretraining.reduce_recipe(replace(ABLATION[0].recipe, seed=1)) == replace(whole, seed=1)
+    assert pretraining.count_passes(ABLATION[0].recipe) == 3, "attacked queries are of the episodes alone"
+    with pytest.raises(errors.UserError, match="the method 'anrot' pre-trains no encoder"):
+        pretraining.reduce_recipe(Recipe(pretrain=True, pretrain_as="anrot"))

@@ -26,7 +26,7 @@ ADDED = {
     settings.ProtocolRecord: {"restarts", "norm"},
     settings.RecipeRecord: {
         *("attack", "attack_eval", "trades", "label_smoothing", "optimizer", "weight_decay", "averaging"),
-        *("pretrain_rate", "episodic", "heads"),
+        *("pretrain_rate", "pretrain_as", "episodic", "heads"),
     },
     settings.BudgetRecord: {"pretrain_batch"},
 }

@@ -95,10 +95,10 @@ def test_the_four_intervals_of_a_row(records, small_set):
     assert second.paired == pytest.approx(difference.half_width)
     classes = intervals.draw_classes(records[1], small_set, 60)
     assert classes.shape == (60, 3) and set(classes.ravel()) == set(np.unique(small_set.labels[small_set.rows("test")]))
-    assert second.open == pytest.approx(
+    assert second.open is None and second.classes == pytest.approx(
         measure_open_interval(results.compute_accuracies(records[1]["columns"]["clean"]), classes).half_width
     )
-    assert second.factor == pytest.approx(second.open / second.closed)
+    assert second.factor == pytest.approx(second.classes / second.closed)
     headings, rows = intervals.make_table([first, second])
     assert len(headings) == len(rows[0]) and rows[0][-2:] == ["-", "-"] and "-" not in rows[1][3:]
 
@@ -108,10 +108,10 @@ def test_other_episodes_or_images_have_no_open_interval(records, small_set):
     other["manifest"]["hash"] = "0" * 64
     with pytest.raises(UserError, match="cannot be drawn again"):
         intervals.draw_classes(other, small_set, 5)
-    assert intervals.measure_intervals("there", [other])[0].open is None
+    assert intervals.measure_intervals("there", [other])[0].classes is None
     unknown = copy.deepcopy(records[0])
     unknown["data"]["name"] = "nowhere"
-    assert intervals.measure_intervals("there", [unknown])[0].open is None
+    assert intervals.measure_intervals("there", [unknown])[0].classes is None
 
 
 @pytest.mark.slow

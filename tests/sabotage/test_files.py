@@ -197,6 +197,7 @@ OPTIONAL = (
     "attention",
     "reference",
     "pretrain_rate",
+    "pretrain_as",
 )  # may be left out, or of several types
 
 

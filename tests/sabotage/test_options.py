@@ -60,6 +60,7 @@ ACCEPTED = {
     "--learning-rate": RATE,
     **dict.fromkeys(("--eps", "--train-eps"), NO_ATTACK),
     "prepare --eps": (),
+    **dict.fromkeys(("consequences --episodes", "consequences --split-seeds"), ()),  # beside a net
     "certify --sigma": (),
     **dict.fromkeys(("--sigma", "--sigma-low"), NO_NOISE),
     **dict.fromkeys(

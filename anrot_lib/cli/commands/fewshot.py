@@ -150,19 +150,25 @@ def train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def open_net(arguments: argparse.Namespace) -> tuple[FewShotNet, str, dict[str, Any], Setting]:
+def open_net(
+    arguments: argparse.Namespace, path: Path | None = None, allow_seen: bool | None = None
+) -> tuple[FewShotNet, str, dict[str, Any], Setting]:
     """(net on its device, its method, what is known of it, the setting to test it in).
+
+    path, allow_seen: those of the command line, for a verb whose options are not `EvaluateOptions`.
 
     Encoder and size are those of the net, and so are the images by default. Prints what the net has seen of the test
     classes; UserError if that is not allowed.
     """
-    options = read_options(EvaluateOptions, arguments)
-    net, method, about = nets.load_net(options.checkpoint)
+    if path is None or allow_seen is None:
+        options = read_options(EvaluateOptions, arguments)
+        path, allow_seen = options.checkpoint, options.allow_seen
+    net, method, about = nets.load_net(path)
     if net.origin is not None and not get_changes(DataOptions, arguments, "data"):
         setattr(arguments, "DataOptions.data", net.origin.data)
     size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
-    setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=options.allow_seen)
-    if seen := check_unseen(net.origin, setting.image_set, str(options.checkpoint), options.allow_seen):
+    setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=allow_seen)
+    if seen := check_unseen(net.origin, setting.image_set, str(path), allow_seen):
         print(f"SEEN CLASSES, no few-shot accuracy: {seen}")
     if net.origin is None:
         print("note: the net does not say what it was trained on, so nobody can tell whether it knows the test classes")

@@ -1,4 +1,4 @@
-"""The verbs recipes and defences: studies that train variants of a recipe and test all on the same episodes."""
+"""The verbs recipes, defences and ablation: variants of a recipe are trained, and tested on the same episodes."""
 
 import argparse
 import time
@@ -7,24 +7,30 @@ from typing import Any
 
 from anrot_lib.cli.commands.arguments import open_setting, read_options
 from anrot_lib.cli.commands.fewshot import print_plan, read_recipes
-from anrot_lib.cli.options.fewshot import DefencesOptions, RecipesOptions
 from anrot_lib.cli.options.shared import RunOptions
+from anrot_lib.cli.options.studies import AblationOptions, DefencesOptions, RecipesOptions
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.rows import run_rows
 from anrot_lib.experiments.setting import choose_folder
-from anrot_lib.fewshot.methods import DEFENCES, RECIPES, list_variants
+from anrot_lib.fewshot.methods import ABLATION, DEFENCES, RECIPES, list_variants
 from anrot_lib.records import results
 from anrot_lib.reports import tables
 
 
 def run_study(
-    arguments: argparse.Namespace, study: str, options: RecipesOptions | DefencesOptions, **tests: Any
+    arguments: argparse.Namespace,
+    study: str,
+    options: RecipesOptions | DefencesOptions | AblationOptions,
+    word: str = "",
+    columns: tuple[str, ...] = (),
+    **tests: Any,
 ) -> int:
     """Train the variants of a study, test them on clean images and under the strong attack, print and draw them.
 
-    tests: what the setting asks for beside that, by its fields.
+    word     goes into the name of the folder of records, beside that of the study; the nets are the same for all words.
+    columns  more columns to test, by their first words; tests: what the setting of the test asks for, by its fields.
     """
     from anrot_lib.reports import figures  # these load matplotlib
     from anrot_lib.reports.studies import REPORTS
@@ -34,15 +40,18 @@ def run_study(
         raise UserError(f"unknown variant {unknown[0]!r}; choose from {', '.join(variants)}")
     chosen = read_recipes(arguments, options.variants or variants, options.seeds)
     setting, run, report = open_setting(arguments), read_options(RunOptions, arguments), REPORTS[study]
-    tag, protocol = "-".join(word for word in (study, run.tag) if word), setting.protocol
-    folder = choose_folder(setting.image_set, protocol, setting.budget, tag, run.reference)
-    columns = ("clean", f"PGD-{protocol.steps} {format_pixels(protocol.eps)} query")
-    setting = replace(setting, folder=folder, columns=columns, **tests)
+    protocol = setting.protocol
+    trained, tested = (
+        choose_folder(setting.image_set, protocol, setting.budget, "-".join(filter(None, words)), run.reference)
+        for words in ((study, run.tag), (study, word, run.tag))
+    )
+    columns = ("clean", f"PGD-{protocol.steps} {format_pixels(protocol.eps)} query", *columns)
+    training, setting = replace(setting, folder=trained), replace(setting, folder=tested, columns=columns, **tests)
     if run.dry_run:
         return print_plan(setting, chosen)
     setting.folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    run_rows(setting, chosen)
+    run_rows(training, chosen, tested_in=setting)
     records = results.read_all(setting.folder)
     print(f"\n{tables.format_text(*report.make_table(records))}\n\n{report.write_caption(records)}")
     if len(records) > 1:
@@ -60,3 +69,10 @@ def defences(arguments: argparse.Namespace) -> int:
     """Ways to train against attacks, on episodes of the test classes, under strong attacks and corruptions, too."""
     options = read_options(DefencesOptions, arguments)
     return run_study(arguments, DEFENCES, options, suites=("aa-lite",), targets=("query",), corrupted=("query",))
+
+
+def ablation(arguments: argparse.Namespace) -> int:
+    """ANROT with one part changed, on episodes of the validation classes, or of the test classes for the record."""
+    options = read_options(AblationOptions, arguments)
+    word = "" if options.classes == "test" else options.classes
+    return run_study(arguments, ABLATION, options, word, ("FGSM",), split=options.classes)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from anrot_lib.cli.options.fewshot import EvaluateOptions
 from anrot_lib.cli.options.fields import add_options
 from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
@@ -45,6 +44,23 @@ class RecomputeOptions:
     json: Annotated[bool, Option("print JSON instead of text")] = False
 
 
+@dataclass(frozen=True)
+class ConsequencesOptions:
+    checkpoint: Annotated[
+        Path | None, Option("file of a trained net (default: nets are trained, see --split-seeds)", positional=True)
+    ] = None
+    allow_seen: Annotated[
+        bool, Option("test even on classes or images that the net was trained on; every number is marked")
+    ] = False
+    split_seeds: Annotated[
+        tuple[int, ...],
+        Option(
+            "in place of a net: train one for each of these draws of the classes, and test it on classes that it has "
+            "not seen and on those of the release (default: 0 1 2)"
+        ),
+    ] = ()
+
+
 VERIFY = Verb(
     "verify",
     "show the defects of the released code, live: what each does, and the test that would have caught it",
@@ -81,13 +97,15 @@ RECOMPUTE = Verb(
 
 
 def _add_consequences(parser: argparse.ArgumentParser) -> None:
-    add_options(parser, EvaluateOptions)
+    add_options(parser, ConsequencesOptions)
     add_data_options(parser, size="that of the net")
     group = parser.add_argument_group("episodes")
     add_options(group, Protocol, "way", "shot", "sigma")
     flags = {"clean_tasks": "--tasks", "attacked_tasks": "--noisy-tasks"}
     add_options(group, Budget, *flags, defaults=PRESET_DEFAULTS, flags=flags)
-    add_run_options(parser, "preset", "device", "tag", "reference", "minutes", precision=False)
+    training = parser.add_argument_group("training, without a net")
+    add_options(training, Budget, "encoder", "episodes", defaults=PRESET_DEFAULTS)
+    add_run_options(parser, "preset", "device", "tag", "reference", "minutes")
 
 
 CONSEQUENCES = Verb(
@@ -97,6 +115,7 @@ CONSEQUENCES = Verb(
     "consequences.consequences",
     _add_consequences,
     "Training augmentation in the test, noise that is clipped at 255, queries in batches where scores depend on them, "
-    "and evaluations of a hundred tasks.",
+    "and evaluations of a hundred tasks. Without a net: what the split of the release is worth, by nets of several "
+    "draws, each tested on classes that it has not seen and on those of the release.",
 )
 VERBS = (VERIFY, CLAIMS, RECOMPUTE, CONSEQUENCES)

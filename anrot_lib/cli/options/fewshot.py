@@ -9,7 +9,7 @@ from anrot_lib.cli.options.fields import add_options, describe_defaults
 from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.options import Option
-from anrot_lib.fewshot.methods import DEFENCES, RECIPES, describe_names, list_rows, list_variants
+from anrot_lib.fewshot.methods import describe_names, list_rows
 from anrot_lib.settings import MATRIX, SUITES, Budget, Protocol, Recipe
 
 
@@ -88,18 +88,6 @@ class PredictOptions:
 
 
 @dataclass(frozen=True)
-class RecipesOptions:
-    variants: Annotated[tuple[str, ...], Option(f"some of: {' '.join(list_variants(RECIPES))} (default: all)")] = ()
-    seeds: Annotated[tuple[int, ...], Option("seeds of the trainings; --seed is that of the episodes")] = (0,)
-
-
-@dataclass(frozen=True)
-class DefencesOptions:
-    variants: Annotated[tuple[str, ...], Option(f"some of: {' '.join(list_variants(DEFENCES))} (default: all)")] = ()
-    seeds: Annotated[tuple[int, ...], Option("seeds of the trainings; --seed is that of the episodes")] = (0,)
-
-
-@dataclass(frozen=True)
 class LevelsOptions:
     shots: Annotated[
         tuple[int, ...], Option("support images of each class, one table for each (default: 5 1; smoke 5)")
@@ -171,16 +159,6 @@ def _add_judges(parser: argparse.ArgumentParser) -> None:
 def _add_rescore(parser: argparse.ArgumentParser) -> None:
     add_options(parser, RescoreOptions)
     add_run_options(parser, "device", "reference", precision=False)
-
-
-def _add_recipes(parser: argparse.ArgumentParser, options: type = RecipesOptions) -> None:
-    add_data_options(parser)
-    group = parser.add_argument_group("study")
-    add_options(group, options)
-    add_options(group, Protocol, "way", "shot", "eps")
-    names = ("encoder", "episodes", "pretrain_steps", "pretrain_batch", "attacked_tasks")
-    add_options(group, Budget, *names, defaults=PRESET_DEFAULTS, flags={"attacked_tasks": "--tasks"})
-    add_run_options(parser)
 
 
 def _add_levels(parser: argparse.ArgumentParser) -> None:
@@ -258,24 +236,6 @@ RESCORE = Verb(
     _add_rescore,
     "Every image is checked against the threat model of the record, and scored one episode at a time by the net as it "
     "is stored. The row falls if fewer queries are right than its record says.",
-)
-RECIPES_VERB = Verb(
-    "recipes",
-    "what each part of the robust recipe is worth, on the validation classes",
-    "anrot recipes --data FOLDER --preset laptop --pretrain-steps 800",
-    "recipes.recipes",
-    _add_recipes,
-    "One net is trained for the recipe, and one for each part of it that is changed or left out. They are tested on "
-    "episodes of the validation classes, so that a choice among them has not seen the test classes.",
-)
-DEFENCES_VERB = Verb(
-    "defences",
-    "ways to train against attacks, on the test classes, with what each costs",
-    "anrot defences --data FOLDER --preset laptop",
-    "recipes.defences",
-    lambda parser: _add_recipes(parser, DefencesOptions),
-    "One net is trained for each defence, on the same number of episodes. All are tested on the same episodes: clean, "
-    "under PGD, under the worst of strong attacks (aa-lite), and under common corruptions.",
 )
 LEVELS = Verb(
     "levels",
