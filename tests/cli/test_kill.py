@@ -61,7 +61,7 @@ def one(folder, pattern):
 @pytest.mark.parametrize("shares", [(), ("--adversarial", "1", "--noisy", "1")], ids=["clean", "mixture"])
 def test_a_kill_in_training(shares, homes, monkeypatch):
     killed, whole = homes
-    words = ("train", *SMALL, "--encoder", "tiny", "--episodes", "160", "--way", "3", "--shot", "1", *shares)
+    words = ("train", *SMALL, "--encoder", "tiny", "--episodes", "240", "--way", "3", "--shot", "1", *shares)
     kill_when(lambda: list((killed / "checkpoints").rglob("*-training.pt")), killed, *words)
     halfway = checkpoints.load(one(killed, "*-training.pt"))
     assert halfway["step"] == 150
@@ -73,7 +73,7 @@ def test_a_kill_in_training(shares, homes, monkeypatch):
     assert all(torch.equal(first["state"][k], second["state"][k]) for k in first["state"])
     last = [checkpoints.load(one(home, "*-training.pt")) for home in (whole, killed)]
     assert all(torch.equal(last[0]["weights"][k], last[1]["weights"][k]) for k in last[0]["weights"])
-    assert last[0]["history"] == last[1]["history"] and [h["step"] for h in last[0]["history"]] == [150, 160]
+    assert last[0]["history"] == last[1]["history"] and [h["step"] for h in last[0]["history"]] == [150, 240]
     assert not torch.equal(last[0]["weights"]["head.log_scale"], halfway["weights"]["head.log_scale"])
     assert not list(killed.rglob("*.tmp")), "a temporary file is left"
 
