@@ -42,9 +42,14 @@ MARK = re.compile(
 Kinds = Mapping[str, tuple[str, Callable[..., str]]]  # kind -> the arguments that follow it, and what draws it
 
 
-def draw_main_table(name: str) -> str:
-    """Main table and caption of an experiment."""
+def draw_main_table(name: str, rows: str = "") -> str:
+    """Main table and caption of an experiment; of some rows, with commas between their names. UserError for another."""
     records = seeds.select_first_seeds(read_experiment(name))
+    if rows:
+        wanted, known = rows.split(","), [record["row"] for record in records]
+        if missing := [row for row in wanted if row not in known]:
+            raise UserError(f"{name} has no row {missing[0]!r}; it has {', '.join(known)}")
+        records = [record for record in records if record["row"] in wanted]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     cards = results.read_all(paths.results_dir() / name, "card")
     table = tables.format_markdown(*card.add_verdicts(tables.make_table(records), records, cards))
@@ -219,6 +224,7 @@ TABLES: Kinds = {
     "robustness": ("NAME", draw_robustness),
     "rooms": ("", rooms.draw_map),
     "rooms-picture": ("", rooms.draw_picture),
+    "rows": ("NAME ROW,ROW,...", draw_main_table),
     "seeds": ("NAME", draw_seeds),
     "suites": ("NAME", draw_suites),
     "smoothing": ("NAME", draw_smoothing),

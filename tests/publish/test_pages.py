@@ -53,6 +53,14 @@ def test_a_changed_number_is_noticed(committed, path, pattern):
     assert changed != text and marks.redraw(changed) == text
 
 
+def test_a_mark_can_name_the_rows_of_a_table(committed):
+    whole, some = marks.draw(CIFAR).splitlines(), marks.draw(f"rows {CIFAR} anrot,anrot-clean").splitlines()
+    assert [line.split(" | ")[0] for line in some[2:4]] == ["| ANROT, trained clean", "| ANROT, trained on the mixture"]
+    assert len(some) < len(whole) and some[4] == ""
+    with pytest.raises(UserError, match="no row 'anrot-x'"):
+        marks.draw(f"rows {CIFAR} anrot,anrot-x")
+
+
 def test_every_page_is_listed_and_every_listed_page_is_there():
     listed = {page.path for page in pages.PAGES}
     assert {path.relative_to(ROOT).as_posix() for path in DOCUMENTS} == listed | {"CHANGELOG.md"}
