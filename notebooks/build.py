@@ -1,7 +1,7 @@
 """Build the notebooks: `python notebooks/build.py [NUMBER ...]` runs notebooks/src/NN_name.py and writes NN_name.ipynb.
 
 The sources are py:percent files; the notebooks are executed at the smoke preset without widgets, which is what is
-committed and what the tests compare with. The links between notebooks are written here.
+committed and what the tests compare with. The links between notebooks and to publications are written here.
 """
 
 import os
@@ -15,7 +15,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from anrot_lib.core import paths
-from anrot_lib.course import catalogue
+from anrot_lib.course import catalogue, displays
+from anrot_lib.publish import citations
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "embedded"}
@@ -40,6 +41,8 @@ def from_source(notebook: catalogue.Notebook) -> nbformat.NotebookNode:
     book = jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent")
     book.cells.append(nbformat.v4.new_markdown_cell(links(notebook)))
     for k, cell in enumerate(book.cells):
+        if cell.cell_type == "markdown":
+            cell["source"] = citations.attach_links(cell["source"])
         cell["id"] = f"cell-{k:02d}"
         cell["metadata"] = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
     book["metadata"] = {
@@ -73,7 +76,8 @@ def build(notebook: catalogue.Notebook) -> float:
         if cell.cell_type == "code":
             cell["outputs"] = merged_streams(cell.outputs)
             for output in cell.outputs:
-                output.get("metadata", {}).clear()
+                if "metadata" in output:  # of a figure its alternative text stays
+                    output["metadata"] = {k: v for k, v in output.metadata.items() if k == displays.PNG}
     book["metadata"]["language_info"] = {"name": "python"}
     with paths.write_atomically(HERE / f"{notebook.stem}.ipynb") as temporary:
         nbformat.write(book, temporary)

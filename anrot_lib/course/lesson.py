@@ -15,7 +15,7 @@ import torch
 
 from anrot_lib import settings
 from anrot_lib.core import paths, randomness
-from anrot_lib.course import catalogue
+from anrot_lib.course import catalogue, displays
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.embedded.names import open_embedded
 from anrot_lib.data.episodes import Episode, EpisodeManifest
@@ -128,7 +128,7 @@ class Lesson:
 
 
 def set_up(number: str, preset: str | None = None, data: str | None = None, images: str = settings.FIGURES) -> Lesson:
-    """Set the figures' style and say what the notebook runs on.
+    """Set the figures' style, give every figure an alternative text, and say what the notebook runs on.
 
     number  of the notebook, "03".
     preset  smoke, laptop or paper; None takes $ANROT_PRESET, or smoke if that is unset.
@@ -137,6 +137,8 @@ def set_up(number: str, preset: str | None = None, data: str | None = None, imag
     images  the embedded set of the notebook's figures and nets: "synthetic" or "omniglot-300".
     """
     matplotlib.rcParams.update(figures.STYLE)
+    if "IPython" in sys.modules:
+        displays.add_alternatives(live=not is_headless())
     budget = settings.preset(preset)
     name = data or os.environ.get("ANROT_DATA")
     if name is None:

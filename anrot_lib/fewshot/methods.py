@@ -9,6 +9,7 @@ from dataclasses import replace as change_fields
 from functools import partial
 from typing import TYPE_CHECKING
 
+from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import builders, recipes
 from anrot_lib.fewshot.levels.names import MEASURES, PREFIX, title_levels
@@ -155,7 +156,6 @@ def _add(method: Method) -> Method:
 
 
 # The rows of the main table, from the plainest to the whole. They differ in what their names say and in nothing else.
-# Colours are of Okabe and Ito's palette: distinct for colour-blind readers too.
 ANROT, ANROT_HEAD = "ANROT-HELANet, arXiv 2509.11220", partial(builders.build_gaussian, "bhattacharyya")
 for _method in (
     Method(
@@ -163,7 +163,7 @@ for _method in (
         partial(builders.build_prototypes, "euclid"),
         Recipe(method="prototypes", hesim=0.0),
         "prototypes (Euclid)",
-        colour="#0072B2",
+        colour=palette.BLUE,
         publication="Prototypical networks, arXiv 1703.05175",
         in_table=True,
     ),
@@ -172,7 +172,7 @@ for _method in (
         builders.build_published,
         Recipe(method="published", hesim=0.0),  # its own Hesim is a constant: anrot_lib.audit
         "as published",
-        colour="#999999",
+        colour=palette.GREY,
         publication=ANROT,
         in_table=True,
     ),
@@ -181,7 +181,7 @@ for _method in (
         partial(builders.build_gaussian, "hellinger"),
         Recipe(method="hela-vfa", hesim=0.0),
         "HELA-VFA (attention + Hellinger)",
-        colour="#E69F00",
+        colour=palette.BROWN,
         publication="HELA-VFA, WACV 2024",
         in_table=True,
     ),
@@ -190,7 +190,7 @@ for _method in (
         ANROT_HEAD,
         Recipe(method="anrot"),
         "ANROT, trained clean",
-        colour="#56B4E9",
+        colour=palette.SKY,
         publication=ANROT,
         in_table=True,
         studies=(DEFENCES,),
@@ -200,7 +200,7 @@ for _method in (
         ANROT_HEAD,
         Recipe(method="anrot", clean=1.0, adversarial=1.0, noisy=1.0),
         "ANROT, trained on the mixture",
-        colour="#D55E00",
+        colour=palette.ORANGE,
         publication=ANROT,
         in_table=True,
         studies=(DEFENCES,),
@@ -213,7 +213,7 @@ for _name, _shares, _title, _colour, _studies in (
     ("clean-and-noise", (1.0, 0.0, 1.0), "ANROT, clean and noisy queries 1:1", None, (DEFENCES,)),
     ("shares-2-1-1", (2.0, 1.0, 1.0), "ANROT, clean, attacked, noisy 2:1:1", None, ()),
     ("shares-1-2-1", (1.0, 2.0, 1.0), "ANROT, clean, attacked, noisy 1:2:1", None, ()),
-    ("fgsm-only", (0.0, 1.0, 0.0), "ANROT, trained on FGSM queries alone", "#CC79A7", ()),
+    ("fgsm-only", (0.0, 1.0, 0.0), "ANROT, trained on FGSM queries alone", palette.PINK, ()),
 ):
     _clean, _adversarial, _noisy = _shares
     _recipe = Recipe(clean=_clean, adversarial=_adversarial, noisy=_noisy)
@@ -225,19 +225,17 @@ for _name, _title, _recipe in recipes.DEFENCES:
 
 # A robust classifier of the base classes makes the encoder, without episodes or before them.
 _CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
-_COSINE = partial(builders.build_prototypes, "cosine")
+_COSINE, _BOTH = partial(builders.build_prototypes, "cosine"), (RECIPES, DEFENCES)
 _HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _COSINE}
 _HEADS["cosine-mirror"] = builders.build_mirrored
 for _method in (
-    Method(
-        "robust-classes", _COSINE, recipes.ROBUST, "robust classes", "#332288", _CLASSES, studies=(RECIPES, DEFENCES)
-    ),
+    Method("robust-classes", _COSINE, recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES, studies=_BOTH),
     Method(
         "clean-classes",
         _COSINE,
         change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0),
         "the same, trained clean",
-        "#DDCC77",
+        palette.VIOLET,
     ),
 ):
     _add(_method)
@@ -248,7 +246,7 @@ _add(
         _HEADS["cosine-mirror"],
         change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
         "robust classes, all attacked, mirrored features",
-        "#882255",
+        palette.WINE,
         _CLASSES,
     )
 )

@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anrot_lib.core import paths
+from anrot_lib.core import palette, paths
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import figures
@@ -35,7 +35,7 @@ def draw_figure(records: list[AccuracyRecord]) -> Figure:
         right.set_title("under noise", fontsize=9.5, loc="left")
         for row, height in (("anrot", 96), ("anrot-clean", 66)):
             colour = figures.pick_colour(row)
-            left.text(0.3, height, ROWS[row], color=colour, weight="bold", ha="right", va="top")
+            left.text(0.3, height, ROWS[row], color=palette.adjust_text(colour), weight="bold", ha="right", va="top")
         protocol, data = records[0]["protocol"], records[0]["data"]["name"]
         episodes = f"{protocol['way']}-way {protocol['shot']}-shot"
         figure.suptitle(f"handwritten characters ({data}), {episodes}: one network, trained two ways")

@@ -15,7 +15,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.fewshot.methods import get_method, list_rows
-from anrot_lib.publish import numbers, rooms
+from anrot_lib.publish import citations, numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
 from anrot_lib.reports import (
@@ -221,6 +221,7 @@ TABLES: Kinds = {
     "ranking": ("NAME", numbers.draw_ranking_tables),
     **{study: ("NAME", partial(draw_study, study)) for study in REPORTS},
     "reconstruction": ("NAME", draw_reconstruction),
+    "references": ("", citations.draw_references),
     "robustness": ("NAME", draw_robustness),
     "rooms": ("", rooms.draw_map),
     "rooms-picture": ("", rooms.draw_picture),

@@ -51,7 +51,9 @@ PAGES = (
     Page("docs/glossary.md", "Glossary"),
     Page("docs/design.md", "Design"),
     Page("docs/errata.md", "Errata"),
+    Page("docs/references.md", "References"),
     Page("CONTRIBUTING.md", "Contributing"),
+    Page("CHANGELOG.md", "Changes"),
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import adjust_holm, compare_paired, compute_paired_p
 from anrot_lib.fewshot.recipes import ABLATION, CLEAN_ALONE, WHOLE
@@ -146,10 +147,10 @@ def draw_differences(axes: Axes, differences: Sequence[PartDifference]) -> None:
     """One line a difference: its interval over episodes, and a small dot for each seed."""
     axes.axvline(0, color="black", linewidth=0.8)
     for place, difference in enumerate(differences):
-        colour = "#D55E00" if difference.is_clear else "#999999"
+        colour = palette.ORANGE if difference.is_clear else palette.GREY
         axes.errorbar(
             difference.mean, place, xerr=difference.half_width, fmt="o", markersize=4, elinewidth=1.2, color=colour
         )
         axes.plot(
-            difference.by_seed, np.full(len(difference.by_seed), place + 0.25), ".", markersize=3, color="#0072B2"
+            difference.by_seed, np.full(len(difference.by_seed), place + 0.25), ".", markersize=3, color=palette.BLUE
         )

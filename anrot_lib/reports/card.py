@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.measures import CheckRecord
@@ -70,7 +71,7 @@ def draw_card(record: CardRecord) -> Figure:
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(7.4, 3.2), layout="constrained")
         left, right = figure.subplots(1, 2)
-        left.plot(range(len(scores)), list(scores.values()), marker="o", color="#D55E00")
+        left.plot(range(len(scores)), list(scores.values()), marker="o", color=palette.ORANGE)
         left.set_xticks(range(len(scores)), [f"{255 * float(text):.3g}" for text in scores])
         left.axhline(100 / record["protocol"]["way"], linestyle=":", color="black", linewidth=1)
         left.set(xlabel="eps of PGD, k/255", ylabel="accuracy, %", ylim=(0, 100))

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.statistics import interval
 from anrot_lib.fewshot.certificates import Smoothing
 from anrot_lib.fewshot.row_names import sort_methods, title_method
@@ -187,12 +188,12 @@ def draw_certificates(smoothed: Sequence[SmoothingRecord], poisoned: Sequence[Po
         for axes, draw in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
             draw(axes)
             axes.set(ylabel="certified accuracy, %", ylim=(0, 100))
-            axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.08))
+            axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08))
     return figure
 
 
 def _draw_radii(axes: Axes, records: Sequence[SmoothingRecord]) -> None:
-    colours, way = ("#D55E00", "#0072B2", *figures.OTHER_COLOURS), records[0]["protocol"]["way"]
+    colours, way = (palette.ORANGE, palette.BLUE, *figures.OTHER_COLOURS), records[0]["protocol"]["way"]
     for k, record in enumerate(sort_certified(records)):
         radii, settings = compute_certified_radii(record), record["smoothing"]
         x = np.linspace(0, 2.5 * settings["sigma"], 126)
@@ -203,7 +204,7 @@ def _draw_radii(axes: Axes, records: Sequence[SmoothingRecord]) -> None:
 
 
 def _draw_shots(axes: Axes, records: Sequence[PoisoningRecord]) -> None:
-    colours = ("#D55E00", "#0072B2", *figures.OTHER_COLOURS)
+    colours = (palette.ORANGE, palette.BLUE, *figures.OTHER_COLOURS)
     for k, record in enumerate(sort_certified(records)):
         label = f"{title_certified(record)}, {title_method(record['head'])}, {record['protocol']['shot']} shots"
         x = range(record["trimmed"] + 2)

@@ -6,12 +6,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from anrot_lib.attacks.suite import TITLES
 from anrot_lib.attacks.threat import TARGETS
-from anrot_lib.core import paths
+from anrot_lib.core import palette, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.methods import list_methods
@@ -20,8 +21,8 @@ from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports.tables import sort_records, title_row
 
-# Of Okabe and Ito's palette and others that colour-blind readers can tell apart: for methods without a colour.
-OTHER_COLOURS = ("#009E73", "#000000", "#8C510A", "#762A83", "#F0E442")
+# For methods without a colour of their own.
+OTHER_COLOURS = (palette.GREEN, palette.BLACK, palette.PLUM, palette.MAUVE, palette.LAVENDER)
 STYLE: dict[RcKeyType, object] = {
     "font.size": 9,
     "figure.dpi": 110,
@@ -121,7 +122,7 @@ def draw_bars(
         axes.bar(places, means, 0.92 * width, yerr=halves, capsize=3, color=colours[name], label=name)
         for x, mean, half in zip(places, means, halves, strict=True):
             if np.isfinite(mean):
-                axes.text(x, mean + half + 1.5, f"{mean:.0f}", ha="center", fontsize=7)
+                axes.text(x, mean + half + 1.5, f"{mean:.0f}", ha="center", fontsize=8)
     first = next(iter(groups.values()))
     axes.set(xticks=range(len(first)), xticklabels=list(first), ylabel="accuracy, %", ylim=(0, 110))
     if chance is not None:
@@ -144,9 +145,8 @@ def draw_matrix(
     axes.set_title(title, fontsize=9)
     for (k, j), value in np.ndenumerate(values):
         if numbers and np.isfinite(value):
-            axes.text(
-                j, k, f"{value:.0f}", ha="center", va="center", fontsize=7, color="white" if value < 55 else "black"
-            )
+            letters = palette.pick_letters(to_hex(matplotlib.colormaps["cividis"](float(value) / 100)))
+            axes.text(j, k, f"{value:.0f}", ha="center", va="center", fontsize=8, color=letters)
 
 
 def draw_attack_matrix(records: Sequence[AccuracyRecord]) -> Figure:

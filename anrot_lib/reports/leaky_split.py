@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, interval
 from anrot_lib.experiments.leaky_split import name_split
@@ -79,8 +80,8 @@ def draw_splits(pairs: dict[int, Pair]) -> Figure:
         figure = Figure(figsize=(4.2, 3.2), layout="constrained")
         axes = figure.subplots()
         values = np.array([[_clean(record)["mean"] for record in pair] for pair in pairs.values()])
-        axes.plot(values.T, color="#999999", marker="o", markersize=3, linewidth=1)
-        axes.plot(values.mean(0), color="#D55E00", marker="o", linewidth=2.4, label="mean of the nets")
+        axes.plot(values.T, color=palette.GREY, marker="o", markersize=3, linewidth=1)
+        axes.plot(values.mean(0), color=palette.ORANGE, marker="o", linewidth=2.4, label="mean of the nets")
         axes.set_xticks((0, 1), ["classes that the net\nhas not seen", "test classes\nof the release"])
         axes.set(ylabel="clean accuracy, %", xlim=(-0.3, 1.3))
         axes.set_title(f"{len(pairs)} nets, one for each draw of the classes", fontsize=9)

@@ -9,7 +9,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-RIGHT, WRONG, PLAIN = "#009E73", "#D55E00", "#0072B2"  # Okabe-Ito, as everywhere in the course
+from anrot_lib.core import palette
+
+RIGHT, WRONG, PLAIN = palette.GREEN, palette.ORANGE, palette.BLUE
 
 
 def arrange_pixels(image: Tensor) -> np.ndarray:
@@ -22,7 +24,7 @@ def show(axes: Axes, image: Tensor, title: str = "", colour: str | None = None) 
     """One image (C, H, W) in [0, 1], pixel by pixel, with a frame if a colour is given."""
     axes.imshow(arrange_pixels(image), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=8, color=colour or "black")
+    axes.set_title(title, fontsize=8, color=palette.adjust_text(colour) if colour else palette.BLACK)
     for spine in axes.spines.values():
         spine.set(visible=colour is not None, color=colour or "black", linewidth=2)
 
@@ -45,7 +47,7 @@ def strips(axes: Sequence[Axes], rows: Mapping[str, Tensor]) -> None:
 
 def plane(axes: Axes, towards_b: float, towards_c: float) -> None:
     """A place on the plane through A, B and C: A + towards_b (B - A) + towards_c (C - A)."""
-    axes.plot([0, 1, 0, 0], [0, 0, 1, 0], color="#999999", linewidth=1)
+    axes.plot([0, 1, 0, 0], [0, 0, 1, 0], color=palette.GREY, linewidth=1)
     axes.plot(towards_b, towards_c, "o", color=WRONG)
     axes.set(xlim=(-0.8, 1.8), ylim=(-0.8, 1.8), aspect="equal", xticks=[0, 1], yticks=[0, 1])
     axes.set(xticklabels=["A", "B"], yticklabels=["", "C"])
@@ -59,7 +61,7 @@ def change(axes: Axes, difference: Tensor, factor: float) -> None:
 def probabilities(axes: Axes, values: Tensor, names: Sequence[str], truth: int) -> None:
     """Class probabilities (way,) as bars; the true class green, the predicted one red if it is another."""
     best = int(values.argmax())
-    colours = [RIGHT if k == truth else WRONG if k == best else "#999999" for k in range(len(values))]
+    colours = [RIGHT if k == truth else WRONG if k == best else palette.GREY for k in range(len(values))]
     axes.barh(range(len(values)), values.detach().cpu().numpy(), color=colours)
     axes.set(yticks=range(len(values)), yticklabels=names, xlim=(0, 1), xlabel="probability")
     axes.invert_yaxis()

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
+from anrot_lib.core import palette
 from anrot_lib.ranking.attacks.lists import AttackedLists
 from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.score import ers
@@ -22,7 +23,7 @@ def triplet(axes: Axes, route: Tensor, eps: float) -> None:
     square = route.detach().cpu().numpy()
     away = square[-1] - 0.5
     on_circle = 0.5 + 0.5 * away / np.linalg.norm(away, axis=1, keepdims=True)
-    axes.add_patch(Circle((0.5, 0.5), 0.5, fill=False, color="#999999"))
+    axes.add_patch(Circle((0.5, 0.5), 0.5, fill=False, color=palette.GREY))
     for k, (role, colour) in enumerate(ROLES.items()):
         low, high = (np.clip(square[0, k] + side * eps, 0, 1) for side in (-1, 1))
         axes.add_patch(Rectangle(low, *(high - low), fill=False, linestyle=":", color=colour))
@@ -37,10 +38,10 @@ def triplet(axes: Axes, route: Tensor, eps: float) -> None:
 
 def hardnesses(axes: Axes, values: Mapping[str, Tensor], generator: torch.Generator, margin: float = 0.2) -> None:
     """Hardness (n,) of triplets by miner: a dot each, a line at the mean, the semihard band shaded."""
-    axes.axvspan(-margin, 0, color="#E69F00", alpha=0.15, linewidth=0)
+    axes.axvspan(-margin, 0, color=palette.BROWN, alpha=0.15, linewidth=0)
     for k, hardness in enumerate(values.values()):
         jitter = torch.rand(len(hardness), generator=generator) * 0.5 - 0.25
-        axes.plot(hardness.cpu(), k + jitter, ".", markersize=3, color="#0072B2", alpha=0.6)
+        axes.plot(hardness.cpu(), k + jitter, ".", markersize=3, color=palette.BLUE, alpha=0.6)
         axes.plot([hardness.mean().item()] * 2, [k - 0.35, k + 0.35], color="black")
     axes.set(yticks=range(len(values)), yticklabels=list(values), xlabel="hardness H of the triplets")
     axes.invert_yaxis()
@@ -75,7 +76,7 @@ def parts(
         axes.barh(at, list(ers.compute_parts(numbers[name]).values()), height * 0.92, color=colour, label=name)
         if ceilings is not None:
             axes.plot(list(ers.compute_parts(ceilings[name]).values()), at, "k|", markersize=7)
-    axes.axvline(100, color="#999999", linestyle=":", linewidth=1)
+    axes.axvline(100, color=palette.GREY, linestyle=":", linewidth=1)
     axes.set(yticks=range(10), yticklabels=ers.NUMBERS, xlabel="part of the score, more is better")
     axes.set(xlim=(0, max(100, 1.02 * longest)), xticks=range(0, 101, 20))
     axes.invert_yaxis()

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import adjust_holm, compare_paired, compute_paired_p
 from anrot_lib.fewshot.methods import RECIPES, list_variants
@@ -116,10 +117,10 @@ def draw_trade_off(
         figure = Figure(figsize=(7.2, 3.8), layout="constrained")
         axes, names = figure.subplots(1, 2, width_ratios=(3, 2))
         order = np.argsort(points[front][:, 0])
-        axes.plot(*points[front][order].T, color="#999999", linewidth=1, zorder=1)
+        axes.plot(*points[front][order].T, color=palette.GREY, linewidth=1, zorder=1)
         lines = []
         for number, (record, (clean, strong), leads) in enumerate(zip(ordered, columns, front, strict=True), 1):
-            colour = "#D55E00" if leads else "#0072B2"
+            colour = palette.ORANGE if leads else palette.BLUE
             at = (strong["mean"], clean["mean"])
             widths = {"xerr": strong["half_width"], "yerr": clean["half_width"]}
             axes.errorbar(*at, **widths, fmt="o", markersize=4, elinewidth=0.6, color=colour)

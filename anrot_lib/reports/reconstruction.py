@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from anrot_lib.core import palette
 from anrot_lib.core.statistics import compute_t_quantile
 from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records.schema import ReconstructionRecord
@@ -21,11 +22,11 @@ TITLES = {
     "bhattacharyya": "Bhattacharyya",
 }
 COLOURS = {
-    "kl": "#0072B2",
-    "wasserstein2": "#E69F00",
-    "hellinger2": "#D55E00",
-    "hellinger": "#CC79A7",
-    "bhattacharyya": "#009E73",
+    "kl": palette.BLUE,
+    "wasserstein2": palette.BROWN,
+    "hellinger2": palette.ORANGE,
+    "hellinger": palette.PINK,
+    "bhattacharyya": palette.GREEN,
 }
 
 

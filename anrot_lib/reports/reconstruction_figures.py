@@ -7,6 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.reconstruction_plan import Experiment, name_row
 from anrot_lib.reconstruction import autoencoders
@@ -45,8 +46,8 @@ def draw_betas(records: Sequence[Record], decoding: str) -> Figure:
                         place,
                         (4, 4),
                         textcoords="offset points",
-                        fontsize=7,
-                        color=COLOURS[divergence],
+                        fontsize=8,
+                        color=palette.adjust_text(COLOURS[divergence]),
                     )
                 distance = [average_over_seeds(rs, decoding, "frechet")[0] for rs in models.values()]
                 _draw_line(right, divergence, models, decoding, distance)
@@ -92,6 +93,6 @@ def draw_pictures(experiment: Experiment, columns: int = 10, decoding: str = "me
         places = figure.subplots(len(shown), columns, squeeze=False)
         for line, (title, decoded) in zip(places, shown.items(), strict=True):
             pictures.row(line, decoded)
-            line[0].set_ylabel(title, fontsize=7, rotation=0, ha="right", va="center")
+            line[0].set_ylabel(title, fontsize=8, rotation=0, ha="right", va="center")
         figure.suptitle(f"reconstructions from the {decoding} of the posterior, beta {first.beta:.3g}", fontsize=9)
     return figure

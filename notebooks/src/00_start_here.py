@@ -103,7 +103,7 @@ def draw_fall(eps):
     curves.axhline(20, linestyle=":", color="black", linewidth=1, label="guessing")
     curves.set(xlabel="eps of PGD-10, pixel range [0, 1]", ylabel="named rightly, %", ylim=(0, 100))
     curves.set_title(f"{exams.labels.numel()} queries", fontsize=9)
-    curves.legend(fontsize=7, loc="upper right", title="trained on", title_fontsize=7)
+    curves.legend(fontsize=8, loc="upper right", title="trained on", title_fontsize=8)
     plt.show()
 
 
@@ -301,7 +301,7 @@ for k, (title, name) in enumerate(NETS.items()):
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="guessing")
 versions = ["clean", f"PGD-10, eps {EPS_HERE:.2f}", f"noise, sigma {SIGMA:g}"]
 axes.set(xticks=range(3), xticklabels=versions, ylim=(0, 105), ylabel="named rightly, %")
-axes.legend(fontsize=7, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 plt.show()
 assert min(share["mixture"][v] - share["clean"][v] for v in ("attacked", "noisy")) > 20
 

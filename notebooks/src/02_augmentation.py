@@ -169,7 +169,7 @@ made = {key: [accuracy(variants(key[0], test_rows[a : a + 15]), how) for a in st
 
 # %%
 fig, axes = plt.subplots(figsize=(5.6, 2.6), layout="constrained")
-for k, (values, colour) in enumerate(zip(made.values(), ("#0072B2", "#56B4E9", "#D55E00", "#E69F00"), strict=True)):
+for k, (values, colour) in enumerate(zip(made.values(), ("#0072B2", "#3D9BD8", "#D55E00", "#773311"), strict=True)):
     axes.plot(np.full(len(values), k) + np.linspace(-0.15, 0.15, len(values)), values, "o", color=colour, markersize=4)
     axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour, linewidth=2.5)
     axes.plot([k - 0.4, k + 0.4], [1 / 3 if k < 2 else 1 / 4] * 2, ":", color="black", linewidth=1)
@@ -239,7 +239,7 @@ fig, axes = plt.subplots(figsize=(6, 2.9), layout="constrained")
 both, look = moves | bands, {"showfliers": False, "widths": 0.6, "medianprops": {"color": "#D55E00"}}
 axes.boxplot([v.numpy() for v in both.values()], orientation="horizontal", **look)
 axes.set(yticks=range(1, 8), yticklabels=both, xscale="log", xlabel="distance $D_B/C$ from an image")
-axes.axhline(5.5, color="#999999", linewidth=1, linestyle=":")
+axes.axhline(5.5, color="#767676", linewidth=1, linestyle=":")
 axes.invert_yaxis()
 plt.show()
 
@@ -288,7 +288,7 @@ def draw_augmentation(kind, strength):
         low, high = values.quantile(torch.tensor([0.25, 0.75])).tolist()
         place.axhspan(low, high, color=colour, alpha=0.25, label=name)
     place.set(yscale="log", ylim=(8e-4, 2), xlabel=f"strength of {KINDS[kind]}", ylabel="moved, $D_B/C$")
-    place.legend(fontsize=7, loc="lower right")
+    place.legend(fontsize=8, loc="lower right")
     plt.show()
 
 
@@ -407,10 +407,10 @@ def draw_mixture(kind, pair, weight):
     a, b = (episode.labels[0, i].item() for i in ends[pair])
     pictures.row(axes[:3], x[[-1, 0, k]], [f"class {'ABCDE'[a]}", f"class {'ABCDE'[b]}", f"{kind}, w = {weight:g}"])
     target = [weight if c == a else 1 - weight if c == b else 0 for c in range(5)]
-    axes[3].bar(np.arange(5) - 0.2, target, 0.38, color="#999999", label="mixed label")
+    axes[3].bar(np.arange(5) - 0.2, target, 0.38, color="#767676", label="mixed label")
     axes[3].bar(np.arange(5) + 0.2, probability[k].numpy(), 0.38, color="#D55E00", label="the net says")
     axes[3].set(xticks=range(5), xticklabels="ABCDE", ylim=(0, 1.02), ylabel="probability")
-    axes[3].legend(fontsize=7)
+    axes[3].legend(fontsize=8)
     plt.show()
 
 

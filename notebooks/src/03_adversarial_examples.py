@@ -347,7 +347,7 @@ def bars(axes, groups, heights):
     for k, name in enumerate(nets):
         places = [i + 0.4 * (k - 0.5) for i in range(len(groups))]
         drawn = axes.bar(places, heights[name], 0.38, color=COLOURS[name], label=f"trained: {name}")
-        axes.bar_label(drawn, fmt="%.0f", fontsize=7)
+        axes.bar_label(drawn, fmt="%.0f", fontsize=8)
     axes.axhline(20, linestyle=":", color="black", linewidth=1)
     axes.set(xticks=range(len(groups)), xticklabels=groups, ylim=(0, 125), ylabel="accuracy, %")
     axes.set_yticks(range(0, 101, 20))
@@ -417,7 +417,7 @@ with torch.no_grad():
     seems, is_so = ((sharp(x, index).argmax(1) == labels).float().mean() for x in (hidden, mine))
 assert seems > is_so + 0.2
 fig, axes = plt.subplots(figsize=(4.4, 1.5), layout="constrained")
-drawn = axes.barh([1, 0], [100 * seems, 100 * is_so], color=["#999999", COLOURS["clean"]])
+drawn = axes.barh([1, 0], [100 * seems, 100 * is_so], color=["#767676", COLOURS["clean"]])
 axes.bar_label(drawn, fmt="%.0f", fontsize=8)
 axes.set(yticks=[1, 0], yticklabels=["its own FGSM", "FGSM of the unscaled net"], xlim=(0, 110))
 axes.set_xlabel("accuracy of the scaled net, %")
@@ -465,12 +465,12 @@ for eps in (0.20, 0.30):
 unclipped = images + 0.30 * g.sign()
 assert (unclipped < 0).any() and (unclipped > 1).any(), "values lie on both sides of [0, 1]"
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.5), width_ratios=[2, 1, 1], layout="constrained")
-for values, name, colour in ((unclipped, "no clip, as published", "#999999"), (images, "images", "#0072B2")):
+for values, name, colour in ((unclipped, "no clip, as published", "#767676"), (images, "images", "#0072B2")):
     axes[0].hist(values.flatten().numpy(), bins=80, range=(-0.4, 1.4), color=colour, alpha=0.7, label=name)
 for low, high in ((-0.4, 0), (1, 1.4)):
     axes[0].axvspan(low, high, color="#D55E00", alpha=0.12)
 axes[0].set(xlabel="value of a pixel", ylabel="pixels", xlim=(-0.4, 1.4))
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 pictures.row(axes[1:], torch.stack([images[q], unclipped[q]]), ["image", "eps 0.30"])
 plt.show()
 

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 
 from anrot_lib.attacks import gradient
+from anrot_lib.core import palette
 from anrot_lib.course import check, lesson
 from anrot_lib.data import noise
 from anrot_lib.reports import figures, pictures
@@ -124,12 +125,12 @@ draws = noise.add_gaussian(greys.float().expand(4000, 1, 1, 21), 0.3, P.generato
 found = draws.mean(0), draws.std(0)
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.6), layout="constrained")
 for k, name in enumerate(("mean", "standard deviation")):
-    for sigma, colour in ((0.1, "#56B4E9"), (0.3, "#0072B2")):
+    for sigma, colour in ((0.1, "#3D9BD8"), (0.3, "#0072B2")):
         axes[k].plot(greys, noise.compute_censored_moments(greys, sigma)[k], color=colour, label=f"sigma {sigma}")
     axes[k].plot(greys, found[k], "o", markersize=3, color="#D55E00", label="4000 draws, sigma 0.3")
     axes[k].set(xlabel="grey level before", ylabel=f"{name} after")
 axes[0].plot([0, 1], [0, 1], ":", color="black", linewidth=1)
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 plt.show()
 off = max((found[k] - noise.compute_censored_moments(greys, 0.3)[k]).abs().max() for k in (0, 1))
 assert off < 0.03, "draws agree with the closed form"
@@ -179,13 +180,13 @@ def draw_sigma(sigma, image):
         p = found[name, sigma][q]
         pictures.probabilities(place, p, "ABCDE", truth)
         colour = pictures.RIGHT if p.argmax() == truth else pictures.WRONG
-        place.set_title(f"trained: {name}", fontsize=8, color=colour)
+        place.set_title(f"trained: {name}", fontsize=8, color=palette.adjust_text(colour))
     for name in nets:
         axes[4].plot(SIGMAS, [accuracy[name, s] for s in SIGMAS], ".-", color=COLOURS[name], label=f"trained: {name}")
         axes[4].plot(sigma, accuracy[name, sigma], "o", color=COLOURS[name], markersize=8)
     axes[4].axhline(20, linestyle=":", color="black", linewidth=1)
     axes[4].set(ylim=(0, 100), xlabel="sigma, pixel range [0, 1]", ylabel=f"accuracy, %, {len(labels)} queries")
-    axes[4].legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.25))
+    axes[4].legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.25))
     plt.show()
 
 
@@ -254,7 +255,7 @@ for place, name in zip(axes, nets, strict=True):
     place.set(xlabel="size of the change, pixel range [0, 1]", ylim=(0, 100))
     place.set_title(f"trained: {name}, {len(labels)} queries", fontsize=9)
 axes[0].set_ylabel("accuracy, %")
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 plt.show()
 assert curves["clean", "random signs"][3] - curves["clean", "FGSM"][3] > 20, "at 0.10 the direction decides"
 assert curves["mixture", "random signs"][3] - curves["mixture", "FGSM"][3] > 5
@@ -293,7 +294,7 @@ for name, colour in (("noise", "#0072B2"), ("FGSM", "#D55E00")):
     axes[0].hist(cosine[name].numpy(), bins=40, range=(-0.2, 1), color=colour, label=name)
 axes[0].set(xlabel="cosine of change and gradient", ylabel="queries", xlim=(-0.2, 1))
 axes[0].legend(fontsize=8)
-axes[1].hist(factor.numpy(), bins=30, range=(0, 30), color="#999999")
+axes[1].hist(factor.numpy(), bins=30, range=(0, 30), color="#767676")
 axes[1].axvline(math.sqrt(d), linestyle=":", color="black")
 axes[1].set(xlabel="||g||₁ / ||g||₂, dotted: root of d", ylabel="queries")
 plt.show()
@@ -346,10 +347,10 @@ n = torch.randn(images.shape, generator=P.generator("noise"))
 upper_end_open = (images + 0.3 * n).clamp(0, 255)
 levels = torch.linspace(0.01, 0.3, 30, dtype=torch.float64).tolist()
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.4), width_ratios=[1.7, 1, 1], layout="constrained")
-for moments, colour, name in ((one_sided, "#999999", "at 255, as published"), (censored, "#0072B2", "at 1")):
+for moments, colour, name in ((one_sided, "#767676", "at 255, as published"), (censored, "#0072B2", "at 1")):
     axes[0].plot(levels, [moments(fine, s)[0].mean() - 0.5 for s in levels], color=colour, label=f"clipped {name}")
 axes[0].set(xlabel="sigma, pixel range [0, 1]", ylabel="rise of the mean")
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 first = 0
 for place, picture, name in ((axes[1], upper_end_open, "clipped at 255"), (axes[2], noisy[0.3], "clipped at 1")):
     pictures.heat(place, picture[first, 0], name, low=0, high=1.8)

@@ -222,10 +222,10 @@ def draw_gates(image, stage, net):
     large = F.interpolate(s[None, None], size=(32, 32), mode="nearest")[0]
     pictures.show(axes[2], chosen[image] * large, "image times gate")
     order = typical[net][stage].argsort(descending=True)
-    axes[3].bar(range(len(order)), c[order], width=1, color="#56B4E9", label="this image")
+    axes[3].bar(range(len(order)), c[order], width=1, color="#3D9BD8", label="this image")
     axes[3].plot(typical[net][stage][order], color="black", linewidth=1, label="average image")
     axes[3].set(ylim=(0, 1), xlabel="channel, by average gate", ylabel="channel gate")
-    axes[3].legend(fontsize=7)
+    axes[3].legend(fontsize=8)
     plt.show()
 
 
@@ -303,7 +303,7 @@ fig, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
 for k, (name, values) in enumerate(found.items()):
     places = [j + 0.38 * k - 0.19 for j in range(len(FREEZES))]
     half = [2.02 * v.std() / len(v) ** 0.5 for v in values]  # Student's t, 39 degrees of freedom
-    colour = ("#56B4E9", "#D55E00")[k]
+    colour = ("#3D9BD8", "#D55E00")[k]
     axes.barh(places, [v.mean() for v in values], 0.36, xerr=half, color=colour, label=f"trained: {name}")
 axes.axvline(20, linestyle=":", color="black", linewidth=1, label="chance")
 axes.set(xlim=(0, 100), yticks=range(len(FREEZES)), yticklabels=list(FREEZES), xlabel="accuracy, %, 40 tasks")

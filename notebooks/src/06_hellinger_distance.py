@@ -128,7 +128,7 @@ print("integral and closed form agree to 1e-6:", bool((integral - closed).abs() 
 
 # %%
 NAMES = {"hellinger": "Hellinger", "bhattacharyya": "Bhattacharyya", "kl": "KL", "wasserstein2": "Wasserstein, squared"}
-COLOURS = dict(zip(NAMES, ("#D55E00", "#E69F00", "#0072B2", "#009E73"), strict=True))
+COLOURS = dict(zip(NAMES, ("#D55E00", "#773311", "#0072B2", "#009E73"), strict=True))
 grid = np.linspace(-6, 10, 400)
 
 
@@ -157,7 +157,7 @@ def draw_two_gaussians(mean, deviation):
     found = values_and_pulls(mean, deviation)
     places = np.arange(len(NAMES))
     right.barh(places - 0.2, [v for v, _ in found.values()], 0.38, color=list(COLOURS.values()))
-    right.barh(places + 0.2, [pull for _, pull in found.values()], 0.38, color="#999999")
+    right.barh(places + 0.2, [pull for _, pull in found.values()], 0.38, color="#767676")
     right.set(yticks=places, yticklabels=NAMES.values(), xlabel="distance (colour) and its pull on the mean (grey)")
     right.set_xscale("symlog", linthresh=0.1)
     right.set_xlim(0, 100)
@@ -237,7 +237,7 @@ for dims in counts:
         line.append(torch.autograd.grad(forms(d, dims)[name].sum(), m)[0].sum().item())
 
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-for (name, line), colour in zip(gradients.items(), ("#D55E00", "#E69F00", "#56B4E9"), strict=True):
+for (name, line), colour in zip(gradients.items(), ("#D55E00", "#773311", "#3D9BD8"), strict=True):
     axes.plot(counts, np.maximum(line, 1e-12), marker="o", markersize=3, label=name, color=colour)
 axes.set(xscale="log", yscale="log", xlabel="dimensions C", ylabel="summed gradient", ylim=(1e-12, 3))
 axes.legend(fontsize=8)

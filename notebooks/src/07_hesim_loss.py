@@ -143,7 +143,7 @@ plt.show()
 # %%
 negatives, positive = torch.tensor([0.8, 0.7, 0.6, 0.4, 0.2, 0.1]), torch.tensor([0.75])
 fig, axes = plt.subplots(figsize=(5.6, 2.7), layout="constrained")
-for k, (temperature, colour) in enumerate([(1.0, "#56B4E9"), (0.3, "#009E73"), (0.1, "#E69F00"), (0.03, "#D55E00")]):
+for k, (temperature, colour) in enumerate([(1.0, "#3D9BD8"), (0.3, "#009E73"), (0.1, "#773311"), (0.03, "#D55E00")]):
     weights = (torch.cat([positive, negatives]) / temperature).softmax(0)[1:]
     places = torch.arange(6) + 0.2 * (k - 1.5)
     axes.bar(places, weights, 0.18, color=colour, label=f"T = {temperature:g}")
@@ -161,7 +161,7 @@ plt.show()
 # three classes. `gap` is the distance of the class centres from the middle, `spread` the width of a class.
 
 # %%
-CLASSES = ("#0072B2", "#E69F00", "#009E73")
+CLASSES = ("#0072B2", "#773311", "#009E73")
 kinds = torch.arange(3).repeat_interleave(4)
 angles = 2 * math.pi * torch.arange(3) / 3 + math.pi / 2
 directions = torch.stack([angles.cos(), angles.sin()], 1)[kinds]

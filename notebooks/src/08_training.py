@@ -193,7 +193,7 @@ for name, other in COSTS.items():
 
 # %%
 PARTS = ("support set", "clean", "noisy", "adversarial", "attack")
-PAINTS = ("#999999", "#0072B2", "#009E73", "#D55E00", "#E69F00")
+PAINTS = ("#767676", "#0072B2", "#009E73", "#D55E00", "#773311")
 
 
 # %%
@@ -207,7 +207,7 @@ def draw_cost(shots, queries, attack_steps):
         at += value
     axes.barh([0], [1], color="#BBBBBB")
     axes.set(yticks=[0, 1], yticklabels=["clean step", f"mixture: {at:.2f}"], xlabel="clean steps", xlim=(0, 10))
-    axes.legend(fontsize=7, ncols=5, loc="upper right", bbox_to_anchor=(1, 1.3))
+    axes.legend(fontsize=8, ncols=5, loc="upper right", bbox_to_anchor=(1, 1.3))
     plt.show()
 
 

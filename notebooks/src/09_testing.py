@@ -213,7 +213,7 @@ left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures
 left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
 for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
-    right.errorbar([mean], [k], xerr=[half], fmt="o", color="#009E73" if name == "paired" else "#999999", capsize=3)
+    right.errorbar([mean], [k], xerr=[half], fmt="o", color="#009E73" if name == "paired" else "#767676", capsize=3)
 right.set(yticks=range(3), yticklabels=[*unpaired, "paired"], ylim=(-0.5, 2.5))
 right.set_xlabel("mixture net - clean net, points")
 right.axvline(0, color="black", linestyle=":", linewidth=1)

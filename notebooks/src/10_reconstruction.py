@@ -166,11 +166,11 @@ def draw_cut(log_var):
     v = torch.full_like(at, log_var)
     _fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
     left.plot(at, to_prior(at, v)["hellinger2"], color=COLOURS["hellinger2"], label="exact $H^2$")
-    left.plot(at, reconstruction.hellinger_term(at, v), color="#999999", label="as published, A")
+    left.plot(at, reconstruction.hellinger_term(at, v), color="#767676", label="as published, A")
     left.set(xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}")
     left.legend(fontsize=8, loc="lower right")
     loss = torch.stack([reconstruction.hellinger_regulariser(mean.view(1, 1), v[:1, None]) for mean in at])
-    right.plot(at, loss, color="#999999")
+    right.plot(at, loss, color="#767676")
     right.set(xlabel="mean", ylabel="what is added to the loss, ln |total|", ylim=(-8, 4))
     if loss.isinf().all():
         right.text(0, -2, "minus infinity everywhere", ha="center", fontsize=8)
@@ -288,7 +288,7 @@ def draw_beta(beta, decoded_from):
         curve.plot(*line, color=COLOURS[n], marker="o", markersize=3)
         curve.plot(rate[n, beta], lost[n, beta], "o", color=COLOURS[n], label=titles[n])
     curve.set(xlabel="KL to the prior, nats an image", ylabel="squared error", xlim=(0, None), title=f"beta {beta}")
-    curve.legend(fontsize=7)
+    curve.legend(fontsize=8)
     plt.show()
 
 
@@ -388,7 +388,7 @@ for k, name in enumerate(NAMES):
 left.axhline(floor.value, linestyle=":", color="black", linewidth=1, label=f"real against real, {n} each")
 left.set(xticks=range(len(BETAS)), xticklabels=BETAS, xlabel="beta", ylabel="Fréchet distance, our encoder")
 right.set(xlabel="squared error an image")
-left.legend(fontsize=7)
+left.legend(fontsize=8)
 plt.show()
 print("every net stands above the floor:", all(f.value > 3 * floor.value for f in bars.values()))
 nearest = [min(NAMES, key=lambda n: bars[n, b].value) for b in ("1", "4")]
@@ -411,7 +411,7 @@ floors = [frechet.measure_floor(real, k, P.generator(f"floor {k}")).value for k 
 fig, axes = plt.subplots(figsize=(4.6, 2.5), layout="constrained")
 axes.plot(counts, floors, "o", color="black", label="real against real, mean of 5")
 fitted = [frechet.extrapolate(counts, floors, to) for to in range(90, 321)]
-axes.plot(range(90, 321), fitted, color="#999999", label="a + b/n")
+axes.plot(range(90, 321), fitted, color="#767676", label="a + b/n")
 axes.set(xlabel="images in each set", ylabel="Fréchet distance", ylim=(0, None))
 axes.legend(fontsize=8)
 plt.show()
@@ -451,7 +451,7 @@ for place, (way, values) in zip(axes, ways.items(), strict=True):
         place.plot(range(len(BETAS)), line, "o-", markersize=3, color=COLOURS[name], label=titles[name])
     place.set(xticks=range(len(BETAS)), xticklabels=BETAS, xlabel="beta", title=way, ylim=(0, None))
 axes[0].set_ylabel("Fréchet distance")
-axes[0].legend(fontsize=7)
+axes[0].legend(fontsize=8)
 plt.show()
 rows = reconstruction.take_rows_of_last_image(test)
 print("pictures that are compared:", len(rows), "of", tuple(rows.shape[1:]), "  they are of 1 image of", len(test))

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from IPython.display import Markdown, display
 
+from anrot_lib.core import palette
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
@@ -81,13 +82,14 @@ axes["matrix"].set(xlabel="position", ylabel="channel", xticks=[], yticks=[])
 axes["matrix"].set_title("map", fontsize=8)
 for k in range(3):
     axes["matrix"].axvline(places[k], color="#D55E00", linewidth=1)
-    axes["matrix"].axhline(channels[k], color="#56B4E9", linewidth=1)
+    axes["matrix"].axhline(channels[k], color="#3D9BD8", linewidth=1)
     axes[f"pixel {k}"].imshow(matrix[:, places[k], None], cmap="cividis", aspect="auto")
     axes[f"pixel {k}"].set(xticks=[], yticks=[], xlabel=f"{places[k] // side}, {places[k] % side}")
     pictures.heat(axes[f"part {k}"], query[0, q, channels[k]])
     axes[f"part {k}"].set_xlabel(f"channel {int(channels[k])}", fontsize=8)
 for name in ("pixel", "part"):
-    axes[f"{name} 1"].set_title(f"{name}s", color="#D55E00" if name == "pixel" else "#0072B2", fontsize=9)
+    shade = palette.adjust_text("#D55E00" if name == "pixel" else "#0072B2")
+    axes[f"{name} 1"].set_title(f"{name}s", color=shade, fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -309,7 +311,7 @@ def draw_weights(pixels, parts, distribution):
     plt.colorbar(spots, ax=left, label="accuracy, %")
     bars = {"pixels": alone["pixel"], "parts": alone["part"], "KL": alone["kl"]}
     bars |= {"equal shares": accuracy((1, 1, 1)), "yours": accuracy(weights)}
-    right.barh(list(bars), list(bars.values()), color=["#0072B2"] * 3 + ["#999999", "#D55E00"])
+    right.barh(list(bars), list(bars.values()), color=["#0072B2"] * 3 + ["#767676", "#D55E00"])
     right.axvline(20, linestyle=":", color="black", linewidth=1)
     right.set(xlim=(0, 100), xlabel=f"accuracy, %, {many.labels.numel()} queries")
     right.invert_yaxis()
@@ -405,7 +407,7 @@ for name, said, colour in (("kl", "KL", "#0072B2"), ("wasserstein2", "Wasserstei
         values = [measures.pairwise(name, *line).item() for line in lines]
         axes.plot(ridges, values, style, color=colour, label=f"{said}, {what}")
 axes.set(xscale="log", yscale="log", xlabel="ridge added to the covariances", ylabel="divergence")
-axes.legend(fontsize=7)
+axes.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]

@@ -197,7 +197,7 @@ def draw_triplet(destination, steps, triplet):
     how.axhline(destination, linestyle="--", color="black", linewidth=1, label="destination")
     how.set(xlabel="step", ylabel="hardness H", ylim=(-1.3, 2.1))
     for axes, place in ((where, "lower left"), (how, "upper left")):
-        axes.legend(fontsize=7, loc=place)
+        axes.legend(fontsize=8, loc=place)
     plt.tight_layout()
     plt.show()
 
@@ -247,7 +247,7 @@ def draw_schedule(loss, variant):
     _, axes = plt.subplots(figsize=(4.8, 2.8))
     grid, aim = np.linspace(0, 0.4, 161), gradual(loss, POWERS[variant])
     for (name, power), style in zip(POWERS.items(), ("-", "--", ":"), strict=True):
-        colour = "#D55E00" if name == variant else "#999999"
+        colour = "#D55E00" if name == variant else "#767676"
         axes.plot(grid, [gradual(x, power) for x in grid], linestyle=style, color=colour, label=name)
     axes.plot(loss, aim, "o", color="#D55E00", markersize=8)
     axes.set(xlabel="triplet loss of the previous step", ylabel="destination", title=f"$H_D$ = {aim:.3f}")
@@ -445,9 +445,9 @@ print(f"its printed score: {lost['ERS']}   from its ten numbers: {ers.ers(lost['
 # %%
 fig, (bars, dots) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
 shown = {"HM[S,0], here": fallen["HM[S,0], here"][1], "HM[S,0], published": lost["numbers"]}
-ranking_figures.parts(bars, shown, ["#E69F00", "#CC79A7"])
+ranking_figures.parts(bars, shown, ["#773311", "#CC79A7"])
 bars.legend(fontsize=8, loc="lower right")
-dots.plot([row["R@1"] for row in cub], [row["ERS"] for row in cub], "o", markersize=4, color="#56B4E9")
+dots.plot([row["R@1"] for row in cub], [row["ERS"] for row in cub], "o", markersize=4, color="#3D9BD8")
 dots.plot(lost["R@1"], lost["ERS"], "o", color="#CC79A7")
 dots.annotate("HM[S,0]", (lost["R@1"], lost["ERS"]), textcoords="offset points", xytext=(8, -4), fontsize=8)
 dots.set(xlabel="R@1, %", ylabel="ERS", xlim=(-2, 60), ylim=(0, 45), title="published rows of CUB")

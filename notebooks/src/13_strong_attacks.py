@@ -358,7 +358,7 @@ survived = {(name, eps): test_all(name, eps) for eps in lesson.track(stepped, "e
 ATTACKS, AXIS = list(survived["mixture", EPS]), [0.0, *stepped]
 for name in ("mixture", "sharp"):
     survived[name, 0.0] = dict.fromkeys(ATTACKS, right(name, x))
-PAINTS = dict(zip(ATTACKS, ("#999999", "#E69F00", "#009E73", "#D55E00", "#0072B2", "#CC79A7"), strict=True))
+PAINTS = dict(zip(ATTACKS, ("#767676", "#773311", "#009E73", "#D55E00", "#0072B2", "#CC79A7"), strict=True))
 worst = {key: torch.stack(list(found.values())).all(0) for key, found in survived.items()}
 
 
@@ -371,7 +371,7 @@ def draw_all(net, eps):
     left.plot(AXIS, [percent(worst[net, e]) for e in AXIS], "k--", label="worst case")
     left.axvline(eps, color="#BBBBBB", linewidth=4, zorder=0)
     left.set(xlabel="eps, L-inf, pixel range [0, 1]", ylabel="accuracy, %", ylim=(0, 102), title=f"{net}")
-    left.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
+    left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     lines = torch.stack([*survived[net, eps].values(), worst[net, eps]]).float()
     order = lines.sum(0).argsort()
     figures.draw_matrix(grid, 100 * lines[:, order].numpy(), [*ATTACKS, "worst case"], [], numbers=False)
@@ -549,7 +549,7 @@ for axes, name in zip(places, ("clean", "mixture"), strict=True):
         "white-box PGD-20": [white[name, eps] for eps in stepped],
     }
     for (label, line), style in zip(lines.items(), (":s", "--s", "-o", "-o"), strict=True):
-        paint = "#999999" if "published" in label else "#E69F00" if "FGSM" in label else "#D55E00"
+        paint = "#767676" if "published" in label else "#773311" if "FGSM" in label else "#D55E00"
         axes.plot(AXIS, [percent(right(name, x)), *line], style, color=paint, markersize=3, label=label)
     axes.axhline(20, color="black", linestyle=":", linewidth=1)
     axes.set(xlabel="eps, L-inf, pixel range [0, 1]", ylim=(0, 102), title=f"trained: {name}")

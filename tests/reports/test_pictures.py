@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
+from anrot_lib.core import palette
 from anrot_lib.reports import pictures
 
 
@@ -39,7 +40,8 @@ def test_a_change_lies_around_grey(axes):
 
 def test_bars_are_green_for_truth_and_red_for_a_wrong_prediction(axes):
     pictures.probabilities(axes[0], torch.tensor([0.2, 0.7, 0.1]), "abc", truth=0)
-    assert [to_hex(p.get_facecolor()).upper() for p in axes[0].patches] == [pictures.RIGHT, pictures.WRONG, "#999999"]
+    seen = [to_hex(bar.get_facecolor()).upper() for bar in axes[0].patches]
+    assert seen == [pictures.RIGHT, pictures.WRONG, palette.GREY]
     pictures.probabilities(axes[1], torch.tensor([0.2, 0.7, 0.1]), "abc", truth=1)
     assert to_hex(axes[1].patches[1].get_facecolor()).upper() == pictures.RIGHT
 
