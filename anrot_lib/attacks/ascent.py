@@ -1,6 +1,6 @@
 """The one ascent loop. An attack is an objective; everything that climbs a loss over pixels runs through here."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from anrot_lib.attacks.adaptive import climb_adaptively
+from anrot_lib.attacks.adaptive import climb_adaptively, climb_hastily
 from anrot_lib.attacks.search import Objective, Search, choose_start, make_ordinary
 from anrot_lib.attacks.squares import climb_by_squares
 from anrot_lib.attacks.threat import ThreatModel
@@ -67,8 +67,9 @@ def ascend(
                and ignores stop="beaten". None: "last" for one step and one run (FGSM is its step), "best" otherwise.
     chunk      largest number of units in one pass (memory only; needs a loss of one dimension, as does `stop`).
     rule       how it moves: "fixed" steps of `threat.step`; "adaptive" ones with momentum, whose length each unit
-               halves when its loss no longer grows (`attacks.adaptive`); "squares" without gradients, `steps` random
-               squares a unit (`attacks.squares`). The last two keep the best candidate.
+               halves when its loss no longer grows, or "hasty" ones, which halve it sooner (`attacks.adaptive`);
+               "squares" without gradients, `steps` random squares a unit (`attacks.squares`). All but the first keep
+               the best candidate.
 
     Works inside `no_grad` and `inference_mode`; autocast and memory format are the caller's choice. Parameters are
     not protected here: wrap the call in `frozen(module)`.
@@ -126,7 +127,12 @@ def _full_step(search: Search, threat: ThreatModel, clean: Tensor, from_clean: b
     return gradient
 
 
-CLIMBS = {"fixed": climb_by_steps, "adaptive": climb_adaptively, "squares": climb_by_squares}
+CLIMBS: dict[str, Callable[[Search, ThreatModel, Tensor, torch.Generator | None, Tensor | None], Tensor]] = {
+    "fixed": climb_by_steps,
+    "adaptive": climb_adaptively,
+    "hasty": climb_hastily,
+    "squares": climb_by_squares,
+}
 
 
 @contextmanager

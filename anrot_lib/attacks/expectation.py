@@ -13,11 +13,12 @@ from torch import Tensor
 from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.episode import EpisodeNet, encode, fit_support
 from anrot_lib.attacks.objectives import compute_cross_entropy
-from anrot_lib.attacks.search import Objective, make_ordinary
+from anrot_lib.attacks.queries import list_queries
+from anrot_lib.attacks.search import Objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.trees import map_tree, pick
+from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
 
 
@@ -59,14 +60,10 @@ def attack_drawn_queries(
         raise UserError(f"an average takes at least 1 draw, got {draws}")
     if not net.head.samples or net.head.batch_dependent:
         raise UserError("this head does not draw at random query by query, so there is nothing to average over")
-    e, n = episode.labels.shape
-    labels, queries = make_ordinary(episode.labels).flatten(), make_ordinary(episode.query).flatten(0, 1)
-    owners = torch.arange(e, device=labels.device).repeat_interleave(n)
-    with frozen(net), torch.no_grad():
-        model = map_tree(lambda t: make_ordinary(t).detach(), fit_support(net, episode, max_images))
+    single = list_queries(net, episode, max_images)
     with frozen(net):
-        objective = make_expected_objective(net, model, owners, labels, draws, generator)
-        ascent = ascend(objective, queries, threat, generator, keep="best", chunk=max_images)
+        objective = make_expected_objective(net, single.model, single.owners, single.labels, draws, generator)
+        ascent = ascend(objective, single.images, threat, generator, keep="best", chunk=max_images)
     return ascent.images.view(episode.query.shape)
 
 

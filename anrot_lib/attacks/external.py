@@ -22,6 +22,7 @@ from anrot_lib.attacks.ascent import frozen
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.checks import check_images
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.torchvision_compat import load_torchvision
 
 UNUSED = "visdom"  # what adv-lib imports and its attacks use only if they are asked to draw
 
@@ -74,6 +75,7 @@ def load_adv_lib() -> ModuleType:
     if stands_in:
         sys.modules[UNUSED] = ModuleType(UNUSED)
     try:
+        load_torchvision()  # it imports torchvision
         importlib.import_module("setuptools")  # it brings `distutils`, which Python has not had since 3.12
         return importlib.import_module("adv_lib.attacks")
     except ImportError as error:

@@ -95,6 +95,16 @@ def list_adv_lib_judges(eps: float) -> list[Judge]:
     ]
 
 
+def count_passes(attack: str, way: int, library: str = "") -> int:
+    """Passes of the encoder for a query that an attack takes at most, forward = 1; of ours without a library.
+
+    The search by squares of ART asks for three forward passes a step.
+    """
+    if attack == SQUARE:
+        return SQUARES * (3 if library == ART else 1)
+    return 3 * STEPS * (way - 1 if attack == TARGETED else 1)
+
+
 def find_version(library: str) -> str:
     """The version of a library that is installed; "unknown" where it does not say."""
     try:

@@ -6,7 +6,7 @@ and a search by squares. Its FAB part is left out. Queries that are beaten leave
 
 | suite | adaptive steps | targets | squares |
 |---|---|---|---|
-| aa-lite | 20 | all | 300 |
+| aa-lite | 20, hasty | all | 300 |
 | aa | 100 | all | 5000 |
 """
 
@@ -20,13 +20,15 @@ from torch import Tensor
 from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.episode import EpisodeNet, attack_both, attack_support, encode, fit_support
 from anrot_lib.attacks.objectives import compute_cross_entropy, compute_margin, compute_targeted_dlr
-from anrot_lib.attacks.search import Objective, make_ordinary
+from anrot_lib.attacks.queries import list_queries
+from anrot_lib.attacks.search import Objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.trees import map_tree, pick
+from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
 
 LENGTHS = {"aa-lite": (20, 300), "aa": (100, 5000)}  # adaptive steps, squares
+RULES = {"aa-lite": "hasty", "aa": "adaptive"}  # of the adaptive steps
 TITLES = {"aa-lite": "AA-lite", "aa": "AA"}
 QueryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits (n, way), labels (n,), targets (n,)) -> (n,)
 
@@ -59,9 +61,10 @@ def list_attacks(suite: str, eps: float, way: int, norm: str = "linf", restarts:
     def make_threat(n: int) -> ThreatModel:
         return ThreatModel(norm=norm, eps=eps, step=2 * eps, steps=n, restarts=restarts, start="random", target="query")
 
-    attacks = [StrongAttack(f"APGD-CE-{steps}", make_threat(steps), "adaptive", "cross-entropy")]
+    rule = RULES[suite]
+    attacks = [StrongAttack(f"APGD-CE-{steps}", make_threat(steps), rule, "cross-entropy")]
     attacks += [
-        StrongAttack(f"APGD-DLR-{steps} target {k + 1}", make_threat(steps), "adaptive", "targeted", k)
+        StrongAttack(f"APGD-DLR-{steps} target {k + 1}", make_threat(steps), rule, "targeted", k)
         for k in range(way - 1)
     ]
     if norm == "linf":
@@ -105,12 +108,10 @@ def attack_queries_by_suite(
     """
     if net.head.batch_dependent:
         raise UserError("the scores of this head depend on the other queries, so queries have no worst case one by one")
-    e, n = episode.labels.shape
-    labels, queries = make_ordinary(episode.labels).flatten(), make_ordinary(episode.query).flatten(0, 1)
-    owners = torch.arange(e, device=labels.device).repeat_interleave(n)
+    single = list_queries(net, episode, max_images)
+    labels, queries = single.labels, single.images
     with frozen(net), torch.no_grad():
-        model = map_tree(lambda t: make_ordinary(t).detach(), fit_support(net, episode, max_images))
-        logits = net.head.score(model, encode(net, episode.query, max_images)).logits.flatten(0, 1)
+        logits = net.head.score(single.model, encode(net, episode.query, max_images)).logits.flatten(0, 1)
     # wrong classes of each query, the most likely one first
     wrong = logits.scatter(-1, labels.unsqueeze(-1), -torch.inf).argsort(-1, descending=True)
     images, right = queries.clone(), logits.argmax(-1) == labels
@@ -121,7 +122,7 @@ def attack_queries_by_suite(
         if not len(some):
             continue
         targets = wrong[some, min(attack.target, wrong.shape[1] - 2)]
-        objective = make_objective(net, model, owners[some], labels[some], targets, attack.loss)
+        objective = make_objective(net, single.model, single.owners[some], labels[some], targets, attack.loss)
         with frozen(net):
             ascent = ascend(
                 objective, queries[some], attack.threat, generator, stop="beaten", chunk=max_images, rule=attack.rule
@@ -131,7 +132,7 @@ def attack_queries_by_suite(
         images[lost] = ascent.images[ascent.beaten]
         right[lost] = False
         beaten[attack.name] = len(lost)
-    return WorstCase(right.view(e, n), images.view(episode.query.shape), beaten)
+    return WorstCase(right.view(episode.labels.shape), images.view(episode.query.shape), beaten)
 
 
 def make_objective(

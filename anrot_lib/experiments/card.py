@@ -51,7 +51,7 @@ def run_card(setting: Setting, row: str, net: FewShotNet, net_hash: str, manifes
         )
         bar(len(card.CHECKS), {})
     record: CardRecord = {
-        **describe_head(setting, row, net_hash, manifest, evaluator, started),
+        **describe_head(setting, row, net_hash, manifest, evaluator, time.perf_counter() - started),
         "kind": "card",
         "tasks": len(rows),
         "checks": cast(dict[str, CheckRecord], checks),

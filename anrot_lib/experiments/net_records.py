@@ -1,6 +1,5 @@
 """What records of one net have in common: the first part of cards, judges and certificates, and that none is lost."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -31,9 +30,9 @@ def describe_head(
     net_hash: str,
     manifest: EpisodeManifest,
     evaluator: Evaluator,
-    started: float,
+    seconds: float,
 ) -> NetHead:
-    """The first part of a record. started: when the work began, of `time.perf_counter`."""
+    """The first part of a record. seconds: what the work took, also that of runs that were killed."""
     head: NetHead = {
         "schema": SCHEMA_VERSION,
         "run": describe_run(devices.describe_device(setting.device)),
@@ -42,7 +41,7 @@ def describe_head(
         "protocol": describe_protocol(setting.protocol),
         "manifest": cast(ManifestRecord, manifest.recipe()),
         "net": {"sha256": net_hash, "name": row},
-        "seconds": round(time.perf_counter() - started, 2),
+        "seconds": round(seconds, 2),
     }
     if evaluator.seen:
         head["seen"] = describe_seen(evaluator.seen)

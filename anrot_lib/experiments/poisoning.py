@@ -60,7 +60,7 @@ def run_poisoning(
         attacks = _attack_shots(setting, evaluators[1], rows[:tasks], certified, progress)
         bar(passes)
     record: PoisoningRecord = {
-        **describe_head(setting, row, net_hash, manifest, evaluators[1], started),
+        **describe_head(setting, row, net_hash, manifest, evaluators[1], time.perf_counter() - started),
         "queries": rows.query[0].size,
         "kind": "poisoning",
         "head": head,

@@ -45,19 +45,20 @@ def run_smoothing(
         former = results.read(path, "smoothing")
         stands = {"smoothing": dict(former["smoothing"]), **describe_former(former, len(former["hits"]))}
         return keep_former(path, stands, asked)
-    started = time.perf_counter()
     evaluator = Evaluator(net, setting.image_set, setting.device, None, setting.allow_seen, setting.split)
     journal = Journal(setting.work / f"{path.stem}.jsonl", asked)
     passes = count_smoothing_passes(setting, settings)
     with setting.progress(f"smooth {row}", passes) as bar:
         for task in range(len(rows)):
-            if str(task) not in journal:
+            if (key := f"task {task}") not in journal:
+                started = time.perf_counter()
                 within = partial(_show, bar, passes * task // len(rows), passes * (task + 1) // len(rows))
-                journal[str(task)] = _smooth_task(setting, evaluator, rows, task, settings, accumulate(within))
+                part = _smooth_task(setting, evaluator, rows, task, settings, accumulate(within))
+                journal[key] = part | {"seconds": time.perf_counter() - started}
             bar(passes * (task + 1) // len(rows))
-    parts = [journal[str(task)] for task in range(len(rows))]
+    parts = [journal[f"task {task}"] for task in range(len(rows))]
     record: SmoothingRecord = {
-        **describe_head(setting, row, net_hash, manifest, evaluator, started),
+        **describe_head(setting, row, net_hash, manifest, evaluator, sum(part["seconds"] for part in parts)),
         "queries": rows.query[0].size,
         "kind": "smoothing",
         "smoothing": cast(SmoothingSettingsRecord, to_dict(settings)),

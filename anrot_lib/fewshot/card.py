@@ -26,13 +26,14 @@ from anrot_lib.attacks.checks import DEAD, check_falling, check_not_lower
 from anrot_lib.attacks.episode import encode, fit_support
 from anrot_lib.attacks.expectation import attack_drawn_queries, measure_drawn_accuracy
 from anrot_lib.attacks.gradient import pgd
+from anrot_lib.attacks.queries import list_queries
 from anrot_lib.attacks.suite import make_objective
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
 from anrot_lib.data.episodes import Episode, EpisodeRows
 from anrot_lib.fewshot.evaluation import Evaluator
 from anrot_lib.fewshot.heads.trial import measure_batch_dependence
-from anrot_lib.fewshot.passes import count_images_per_pass
+from anrot_lib.fewshot.passes import count_images_per_pass, cut_blocks
 from anrot_lib.settings import Protocol
 
 CHECKS = ("alone", "gradient", "restarts", "steps", "eps", "squares", "eot", "transfer")
@@ -119,18 +120,14 @@ def check_alone(evaluator: Evaluator, episode: Episode) -> dict[str, Any]:
 
 def check_gradients(evaluator: Evaluator, episode: Episode) -> dict[str, Any]:
     """Per cent of the right queries at which the gradient of the cross-entropy is exactly 0."""
-    net, e, n = evaluator.net, *episode.labels.shape
-    limit = count_images_per_pass(episode.query.shape[-1], evaluator.device)
-    owners = torch.arange(e, device=evaluator.device).repeat_interleave(n)
-    labels, queries = episode.labels.flatten(), episode.query.flatten(0, 1)
+    net, limit = evaluator.net, count_images_per_pass(episode.query.shape[-1], evaluator.device)
     dead, asked = 0, 0
     with frozen(net, training=False):
-        with torch.no_grad():
-            model = fit_support(net, episode, limit)
-        for start in range(0, len(labels), limit):
-            part = slice(start, start + limit)
-            objective = make_objective(net, model, owners[part], labels[part], labels[part], "cross-entropy")
-            images = queries[part].clone().requires_grad_()
+        single = list_queries(net, episode, limit)
+        for part in cut_blocks(len(single.labels), limit):
+            labels = single.labels[part]
+            objective = make_objective(net, single.model, single.owners[part], labels, labels, "cross-entropy")
+            images = single.images[part].clone().requires_grad_()
             loss, beaten = objective(images, None)
             (gradient,) = torch.autograd.grad(loss.sum(), images)
             still = gradient.flatten(1).abs().amax(1) == 0
@@ -158,21 +155,15 @@ def count_right_after_squares(
     evaluator: Evaluator, episode: Episode, threat: ThreatModel, seed: int, squares: int
 ) -> np.ndarray:
     """Right queries (E,) of each episode after a search by squares, which asks for no gradient."""
-    net, e, n = evaluator.net, *episode.labels.shape
-    limit = count_images_per_pass(episode.query.shape[-1], evaluator.device)
-    owners = torch.arange(e, device=evaluator.device).repeat_interleave(n)
-    labels = episode.labels.flatten()
+    net, limit = evaluator.net, count_images_per_pass(episode.query.shape[-1], evaluator.device)
     blind = replace(threat, steps=squares, restarts=1)
     with frozen(net, training=False):
-        with torch.no_grad():
-            model = fit_support(net, episode, limit)
-        objective = make_objective(net, model, owners, labels, labels, "margin")
+        single = list_queries(net, episode, limit)
+        objective = make_objective(net, single.model, single.owners, single.labels, single.labels, "margin")
         generator = randomness.make_generator(seed, f"card/squares/{threat.name}")
-        ascent = ascend(
-            objective, episode.query.flatten(0, 1), blind, generator, stop="beaten", chunk=limit, rule="squares"
-        )
+        ascent = ascend(objective, single.images, blind, generator, stop="beaten", chunk=limit, rule="squares")
     assert ascent.beaten is not None, "a search that stops at beaten queries says which they are"
-    right: np.ndarray = (~ascent.beaten).view(e, n).sum(1).cpu().numpy()
+    right: np.ndarray = (~ascent.beaten).view(episode.labels.shape).sum(1).cpu().numpy()
     return right
 
 

@@ -18,6 +18,7 @@ from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.publish import citations, numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import (
     card,
     certificates,
@@ -51,10 +52,14 @@ def draw_main_table(name: str, rows: str = "") -> str:
             raise UserError(f"{name} has no row {missing[0]!r}; it has {', '.join(known)}")
         records = [record for record in records if record["row"] in wanted]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
-    cards = results.read_all(paths.results_dir() / name, "card")
-    table = tables.format_markdown(*card.add_verdicts(tables.make_table(records), records, cards))
+    table = tables.format_markdown(*add_cards(tables.make_table(records), name, records))
     caption = tables.write_caption(records[0]) + tables.describe_pretraining(records)
     return f"{table}\n\n{caption}{tables.describe_peak(records)}{bounds}."
+
+
+def add_cards(table: tables.Table, name: str, records: list[AccuracyRecord]) -> tables.Table:
+    """A table of some records of an experiment, with what the masking cards of that experiment say of their nets."""
+    return card.add_verdicts(table, records, results.read_all(paths.results_dir() / name, "card"))
 
 
 def draw_seeds(name: str) -> str:
@@ -65,7 +70,8 @@ def draw_seeds(name: str) -> str:
 def draw_study(study: str, name: str) -> str:
     """The table of a study of few-shot recipes, and its caption."""
     records, report = read_experiment(name), REPORTS[study]
-    return f"{tables.format_markdown(*report.make_table(records))}\n\n{report.write_caption(records)}."
+    table = tables.format_markdown(*add_cards(report.make_table(records), name, records))
+    return f"{table}\n\n{report.write_caption(records)}."
 
 
 def draw_differences(name: str, row: str) -> str:
@@ -147,7 +153,8 @@ def draw_card(file: str) -> str:
 
 def draw_suites(name: str) -> str:
     """AA beside AA-lite, of the rows of an experiment that have both."""
-    return tables.format_markdown(*suites.make_table(read_experiment(name)))
+    records = read_experiment(name)
+    return tables.format_markdown(*add_cards(suites.make_table(records), name, records))
 
 
 def draw_challenges(name: str) -> str:

@@ -9,7 +9,6 @@ from anrot_lib.core.configs import from_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.episode_loss import FULL
 from anrot_lib.fewshot.pretraining import count_passes
-from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
@@ -64,7 +63,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
         error = clean.get("calibration_error")
         rows.append(
             [
-                title_method(record["row"]) + tables.describe_overstatement(record),
+                tables.title_row(record),
                 *map(tables.format_column, (clean, attacked, worst, corrupted)),
                 f"{measure_worst_episodes(clean):.1f}",
                 "-" if error is None else f"{100 * error:.1f}",

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from anrot_lib.attacks.suite import TITLES
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, compare_paired
-from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports.tables import Table, format_column, list_main_columns
+from anrot_lib.reports.tables import Table, format_column, list_main_columns, title_row
 
 
 def select_suites(record: AccuracyRecord) -> dict[str, ColumnRecord]:
@@ -43,7 +42,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> Table:
         strong = record["columns"].get(list(list_main_columns(record["protocol"]).values())[2])
         lines.append(
             [
-                title_method(record["row"]),
+                title_row(record),
                 record["data"]["name"],
                 f"{len(whole['correct']) * whole['queries']:,}",
                 format_column(strong),

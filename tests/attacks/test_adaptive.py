@@ -1,8 +1,15 @@
-"""Adaptive steps: the schedule of checks, a plain reference for one image, the ball, who leaves, what is found."""
+"""Adaptive steps: the schedule of checks, a plain reference for one image, the steps of another library, the ball, who
+leaves, what is found."""
+
+import importlib
+import importlib.util
+import inspect
 
 import pytest
 import torch
+from torch import nn
 
+from anrot_lib.attacks import external
 from anrot_lib.attacks.adaptive import list_checks
 from anrot_lib.attacks.ascent import ascend
 from anrot_lib.attacks.threat import ThreatModel
@@ -23,8 +30,8 @@ def wavy(x):
     return torch.sin(40 * x).flatten(1).mean(1) + torch.cos(25 * x.flip(-1) * x).flatten(1).mean(1)
 
 
-def climb_one(x0, start, eps, steps):
-    """One image, written down as the publication has it: all losses and points of the run."""
+def climb_one(x0, start, eps, steps, hasty):
+    """One image, written down as the authors' code has it: the best loss, all points of the run, and how it went."""
     low, high = (x0 - eps).clamp(min=0), (x0 + eps).clamp(max=1)
 
     def look(x):
@@ -35,33 +42,35 @@ def climb_one(x0, start, eps, steps):
     x, eta, before = start, 2 * eps, start
     loss, gradient = look(x)
     best = (loss, x, gradient)
-    rises, last_check, halved, best_at_check = 0, 0, False, loss
+    losses, rises, last_check, halved, best_at_check, halvings = [0.0], 0, 0, True, loss, [0, 0]
     wait, least, shrink = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
     due, points = wait, []
     for k in range(steps):
         z = torch.minimum(torch.maximum(x + eta * gradient.sign(), low), high)
         new = z if k == 0 else torch.minimum(torch.maximum(x + 0.75 * (z - x) + 0.25 * (x - before), low), high)
-        before, x, old = x, new, loss
+        before, x = x, new
         points.append(x)
         loss, gradient = look(x)
-        rises += loss > old
+        losses.append(loss)
+        rises += losses[-1] > losses[-2]
         if loss > best[0]:
             best = (loss, x, gradient)
         if k + 1 == due:
             first = rises <= 0.75 * (k + 1 - last_check)
-            second = not halved and best[0] <= best_at_check
+            second = not halved and (hasty or best[0] <= best_at_check)
+            halvings = [halvings[0] + first, halvings[1] + (second and not first)]
             halved = first or second
             if halved:
                 eta /= 2
-                loss, x, gradient = best
+                _, x, gradient = best
             rises, last_check, best_at_check = 0, k + 1, best[0]
             wait = max(wait - shrink, least)
             due += wait
-    return best, points
+    return best[0], points, halvings
 
 
-@pytest.mark.parametrize("steps", [7, 30, 100])
-def test_every_image_moves_as_one_alone_would(steps):
+@pytest.mark.parametrize(("rule", "steps"), [("adaptive", 7), ("adaptive", 20), ("adaptive", 100), ("hasty", 20)])
+def test_every_image_moves_as_one_alone_would(rule, steps):
     images = torch.rand(12, 1, 5, 5, generator=rng(), dtype=torch.float64)
     threat = make_threat(steps)
     starts = threat.random_start(images, rng(5))
@@ -71,12 +80,77 @@ def test_every_image_moves_as_one_alone_would(steps):
         seen.append(points.detach().clone())
         return wavy(points)
 
-    ascent = ascend(objective, images, threat, start=starts, rule="adaptive")
+    ascent = ascend(objective, images, threat, start=starts, rule=rule)
     assert torch.equal(seen[0], images) and torch.equal(seen[1], starts) and len(seen) == steps + 2
+    reasons = [0, 0]
     for k in range(12):
-        (loss, _, _), points = climb_one(images[k], starts[k], 0.1, steps)
+        loss, points, halvings = climb_one(images[k], starts[k], 0.1, steps, rule == "hasty")
+        reasons = [a + b for a, b in zip(reasons, halvings, strict=True)]
         assert ascent.loss[k].item() == pytest.approx(max(loss, wavy(images[k : k + 1]).item()), abs=1e-9)
         torch.testing.assert_close(torch.stack([one[k] for one in seen[2:]]), torch.stack(points))
+    assert reasons[0] > 12 and (rule == "adaptive" or reasons[1] > 12)
+    assert steps > 7 or reasons[1] > 0, "both reasons to halve were met"
+
+
+def load_their_steps(hasty):
+    """adv-lib's steps, which are the authors' but for one line: their best loss of the last check is not a copy, so it
+    is always the present one. Here it is a copy, unless they are to be hasty."""
+    if importlib.util.find_spec("adv_lib") is None:
+        pytest.skip("adv-lib is not installed")
+    external.load_adv_lib()
+    module = importlib.import_module("adv_lib.attacks.auto_pgd")
+    source = inspect.getsource(module._apgd)
+    kept = "loss_best_last_check = loss_best\n"
+    if hasty and kept not in source:
+        pytest.skip("this adv-lib copies the best loss")
+    names = dict(vars(module))
+    exec(source if hasty else source.replace(kept, kept.replace("\n", ".clone()\n")), names)
+    return names["_apgd"]
+
+
+@pytest.fixture
+def in_double_precision():
+    """Their table of losses has the default precision, and two losses that it rounds to one are no rise."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("loss", ["ce", "dlr"])
+@pytest.mark.parametrize(("rule", "steps"), [("adaptive", 20), ("adaptive", 100), ("hasty", 20)])
+def test_the_steps_are_those_of_another_library(norm, loss, rule, steps, in_double_precision):
+    climb = load_their_steps(hasty=rule == "hasty")
+    net = nn.Sequential(nn.Conv2d(1, 6, 3, bias=False), nn.Tanh(), nn.Flatten(), nn.Linear(96, 5))
+    for parameter in net.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=rng(2))
+    images, seen = torch.rand(20, 1, 6, 6, generator=rng()), []
+    threat = make_threat(steps, eps=0.3 if norm == "linf" else 1.0, norm=norm)
+    starts, labels = threat.random_start(images, rng(5)), net(images).argmax(1)
+    targets = (labels + 1) % 5
+
+    def model(points):
+        seen.append(points.detach().clone())
+        return net(points)
+
+    def objective(points, active):
+        logits = model(points)
+        if loss == "ce":
+            return nn.functional.cross_entropy(logits, labels, reduction="none")
+        first, _, third, fourth = logits.topk(4).values.unbind(1)  # their targeted loss: of the largest other class
+        others = logits.scatter(1, targets[:, None], -torch.inf).amax(1)
+        wanted = logits.gather(1, targets[:, None]).squeeze(1)
+        return (wanted - others) / (first - (third + fourth) / 2 + 1e-8)
+
+    ascend(objective, images, threat, start=starts, rule=rule)
+    ours = torch.stack(seen[2:])
+    seen.clear()
+    length, asked = torch.full((20,), threat.eps), labels if loss == "ce" else targets
+    options = {"targeted": loss == "dlr", "loss_function": loss, "x_init": starts, "n_iter": steps}
+    climb(model, images, asked, length, float(norm.removeprefix("l")), **options)
+    theirs = torch.stack(seen[1:])
+    assert ours.shape == theirs.shape == (steps, 20, 1, 6, 6)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)  # they add 1e-12 to the length of a gradient
 
 
 def wavy_objective(images, active):
@@ -124,7 +198,7 @@ def test_no_radius_no_change():
 
 def test_an_unknown_rule_and_a_loss_of_everything_are_refused():
     images = torch.rand(2, 1, 4, 4, generator=rng())
-    with pytest.raises(ValueError, match="rule must be one of fixed, adaptive, squares"):
+    with pytest.raises(ValueError, match="rule must be one of fixed, adaptive, hasty, squares"):
         ascend(wavy_objective, images, make_threat(2), rng(), rule="swift")
     with pytest.raises(ValueError, match="losses of shape"):
         ascend(lambda p, _: wavy(p).sum(), images, make_threat(2), rng(), rule="adaptive")

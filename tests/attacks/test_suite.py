@@ -47,8 +47,9 @@ def test_the_suites_are_autoattacks_without_fab():
         "APGD-CE-20", *(f"APGD-DLR-20 target {k}" for k in (1, 2, 3, 4)), "Square-300"
     ]  # fmt: skip
     assert [a.threat.steps for a in suite.list_attacks("aa", EPS, 5)] == [100] * 5 + [5000]
-    assert [a.rule for a in attacks] == ["adaptive"] * 5 + ["squares"]
-    assert all(a.rule == "adaptive" for a in suite.list_attacks("aa-lite", 0.5, 5, norm="l2"))
+    assert [a.rule for a in attacks] == ["hasty"] * 5 + ["squares"]
+    assert [a.rule for a in suite.list_attacks("aa", EPS, 5)] == ["adaptive"] * 5 + ["squares"]
+    assert all(a.rule == "hasty" for a in suite.list_attacks("aa-lite", 0.5, 5, norm="l2"))
     with pytest.raises(UserError, match="unknown suite 'aa-light'; choose from aa-lite, aa"):
         suite.list_attacks("aa-light", EPS, 5)
 

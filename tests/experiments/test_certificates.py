@@ -1,7 +1,9 @@
 """Records of certificates: what they hold follows from the library, a killed run goes on, none is overwritten."""
 
+import itertools
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,10 +69,12 @@ def test_a_killed_smoothing_goes_on_with_the_next_episode(setting, small_net, mo
         return certify(*arguments)
 
     monkeypatch.setattr(votes, "certify_episode", stop)
+    monkeypatch.setattr(smoothing, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
     with pytest.raises(Killed):
         smooth(again, small_net)
     record = results.read(smooth(again, small_net), "smoothing")
     assert len(calls) == 5, "the first episode was not certified again"
+    assert record["seconds"] == 4.0, "one of each episode, the first one's too"
     assert all(record[part] == whole[part] for part in ("plain", "chosen", "hits", "attacks"))
     assert not list(setting.work.parent.rglob("*.jsonl"))
 

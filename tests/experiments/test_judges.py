@@ -66,6 +66,53 @@ def test_a_judge_that_beats_every_query_is_said_to_be_stronger(setting, small_ne
     assert judged["difference"]["value"] < 0 and judged["judge_alone"] > 0
 
 
+def test_a_killed_comparison_goes_on_with_the_next_part(setting, small_net, monkeypatch):
+    """Parts of two episodes; the judge dies once in its second part, and nothing is attacked twice."""
+    monkeypatch.setattr(experiment, "count_images_per_pass", lambda size, device: 10)
+    asked, ours = [], []
+
+    def generate(model, images, labels):
+        asked.append(len(images))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return images
+
+    def attack(net, episode, name, eps, generator, limit):
+        ours.append(len(episode.labels))
+        return episode.labels > 0
+
+    ask(monkeypatch, Judge(PGD, "mortal", generate))
+    monkeypatch.setattr(experiment, "attack_as_judged", attack)
+    with pytest.raises(KeyboardInterrupt):
+        run(setting, small_net)
+    assert not list(setting.folder.glob("*.json")) and len(list(setting.work.glob("*.jsonl"))) == 1
+    record = run(setting, small_net)
+    (judged,) = record["judges"]
+    assert ours == [2, 2, 2] and len(asked) == 4
+    assert judged["ours"]["correct"] == [4] * 6 and judged["judge"]["correct"] == record["columns"]["clean"]["correct"]
+    assert record["seconds"] >= judged["ours"]["seconds"] + judged["judge"]["seconds"] - 0.02
+    assert not list(setting.work.glob("*.jsonl"))
+
+
+def test_the_bar_counts_what_the_attacks_take(setting, small_net, monkeypatch):
+    seen = []
+
+    class Bar:
+        def __init__(self, title, total):
+            self.total = total
+
+        def __enter__(self):
+            return lambda done, numbers: seen.append((done, self.total))
+
+        def __exit__(self, *args):
+            return None
+
+    ask(monkeypatch, Judge(SQUARE, ART, lambda model, images, labels: images))
+    run(replace(setting, progress=Bar), small_net)
+    assert seen[0][0] == 0 and seen[-1][0] == seen[-1][1] == 5 * 6 * (300 + 900)
+    assert judges.count_passes(TARGETED, 5) == 4 * judges.count_passes(APGD, 5, ADV_LIB) == 240
+
+
 def test_the_count_under_pgd_is_that_of_the_evaluation(setting, small_net, monkeypatch):
     ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images))
     record = run(setting, small_net)
@@ -81,7 +128,6 @@ def test_what_cannot_be_judged_is_refused(setting, small_net, monkeypatch):
     ask(monkeypatch, Judge(PGD, "idle", lambda model, images, labels: images))
     with pytest.raises(UserError, match="in the norm linf, not l2"):
         run(replace(setting, protocol=replace(PROTOCOL, norm="l2")), small_net)
-    ask(monkeypatch, Judge(SQUARE, "idle", lambda model, images, labels: images))
     with pytest.raises(UserError, match="depend on the other queries"):
         run(setting, create_net("tiny", "published", generator=rng()).eval())
 
@@ -110,7 +156,7 @@ def test_the_libraries_beat_what_ours_beat(setting, small_net, library, module, 
             points.append((judge.generate(model, images, labels), images))
             return points[-1][0]
 
-        theirs = experiment.attack_by_judge(small_net, episode, clean, replace(judge, generate=generate), 0, print)
+        theirs = experiment.attack_by_judge(small_net, episode, clean, replace(judge, generate=generate), EPS, 0)
         ours = judges.attack_as_judged(small_net, episode, attack, EPS, rng()).numpy()
         assert all((moved - images).abs().max() <= EPS + 1e-6 for moved, images in points)
         assert np.abs(theirs.astype(int) - ours).sum() <= (8 if attack == SQUARE else 2), attack

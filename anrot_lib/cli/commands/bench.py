@@ -12,13 +12,14 @@ from anrot_lib.reports import tables
 
 def bench(arguments: argparse.Namespace) -> int:
     """Time what is asked for, print the seconds, write their record."""
-    from anrot_lib.experiments.benchmarks import levels, peers, ranking, steps
+    from anrot_lib.experiments.benchmarks import attacks, levels, peers, ranking, steps
 
     options = read_options(BenchOptions, arguments)
     size, repeats = options.size, options.repeats
     timings = {
         "step": lambda: [steps.time_training_step(size or 32, repeats or 12)],
         "episodes": lambda: [steps.time_clean_episodes(size or 84, repeats=repeats or 3)],
+        "attacks": lambda: [attacks.time_attacks(size or 32, repeats or 3)],
         "reconstruction": lambda: [
             steps.time_reconstruction_step(size or 32, repeats or 8),
             steps.time_frechet_distance(size or 32, repeats or 8),

@@ -22,7 +22,7 @@ from anrot_lib.reports import tables
 def run_study(
     arguments: argparse.Namespace,
     study: str,
-    options: RecipesOptions | DefencesOptions | AblationOptions,
+    options: RecipesOptions,
     word: str = "",
     columns: tuple[str, ...] = (),
     **tests: Any,

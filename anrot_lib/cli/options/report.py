@@ -9,7 +9,7 @@ from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import Option
 
-WHAT_TO_TIME = ("step", "episodes", "reconstruction", "levels", "ranking", "peers")
+WHAT_TO_TIME = ("step", "episodes", "attacks", "reconstruction", "levels", "ranking", "peers")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReportOptions:
 class BenchOptions:
     what: Annotated[str, Option("what to time", choices=WHAT_TO_TIME, positional=True)] = "step"
     size: Annotated[
-        int | None, Option("side of the images, for the first three (default: 84 for episodes, else 32)")
+        int | None, Option("side of the images, for the first four (default: 84 for episodes, else 32)")
     ] = None
     repeats: Annotated[int | None, Option("how often each is timed (default: 2 to 12, as long as it takes)")] = None
     reference: Annotated[bool, Option("write the record to data/results instead of data/runs")] = False
@@ -59,7 +59,7 @@ REPORT = Verb(
 )
 BENCH = Verb(
     "bench",
-    "time a training step, 10,000 clean episodes, an autoencoder, levels, ranking under attack, other kits",
+    "time a training step, 10,000 clean episodes, attacks, an autoencoder, levels, ranking under attack, other kits",
     "anrot bench episodes --repeats 3",
     "bench.bench",
     lambda parser: add_options(parser, BenchOptions),

@@ -21,13 +21,12 @@ class RecipesOptions:
 
 
 @dataclass(frozen=True)
-class DefencesOptions:
+class DefencesOptions(RecipesOptions):
     variants: Annotated[tuple[str, ...], Option(f"some of: {' '.join(list_variants(DEFENCES))} (default: all)")] = ()
-    seeds: Annotated[tuple[int, ...], Option("seeds of the trainings; --seed is that of the episodes")] = (0,)
 
 
 @dataclass(frozen=True)
-class AblationOptions:
+class AblationOptions(RecipesOptions):
     variants: Annotated[tuple[str, ...], Option(f"some of: {' '.join(list_variants(ABLATION))} (default: all)")] = ()
     seeds: Annotated[tuple[int, ...], Option("seeds of the trainings; --seed is that of the episodes")] = (0, 1, 2)
     classes: Annotated[
