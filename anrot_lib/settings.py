@@ -59,8 +59,8 @@ class Recipe:
     through encoder, aggregation and divergence: of one step (`attack`), or of PGD for attack_steps > 1.
     sigma is drawn uniformly from [sigma_low, sigma_high] per image.
 
-    With `pretrain` the encoder first learns to classify the training classes, by this recipe or that of the method
-    `pretrain_as`: shares are then parts of a batch, each image in one version. `episodic` is the part of the budget's
+    With `pretrain` the encoder first learns to classify the training classes, or what the method `pretrain_as` trains
+    on: shares of classification are parts of a batch, each image in one version. `episodic` is the part of the budget's
     episodes that follows; 0 leaves them out, and the head stays as it was drawn. `heads` are tried in its place on the
     validation classes, when all training is over.
     """

@@ -20,9 +20,9 @@ from anrot_lib.experiments.columns import Column, count_column, name_noise_colum
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator
+from anrot_lib.fewshot.first_stage import pretrain_encoder
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.pretraining import pretrain
 from anrot_lib.settings import Budget, Protocol, Recipe, get_radii, preset
 
 
@@ -98,7 +98,8 @@ def train(
     encoder_state = None
     if recipe.pretrain:
         with progress("pre-train", budget.pretrain_steps) as update:
-            encoder_state = pretrain(image_set, recipe, budget, None, on, precision, update).encoder
+            first = pretrain_encoder(image_set, recipe, budget, protocol, None, on, precision, update)
+            encoder_state = first.encoder
     steps = max(1, budget.episodes // budget.episodes_per_step)
     with progress(f"train {recipe.method}", steps) as update:
         return training.train(

@@ -13,10 +13,11 @@ from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments import levels
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.experiments.testing_time import SURROGATE, estimate_columns
-from anrot_lib.fewshot import evaluation, pretraining, training, validation
+from anrot_lib.fewshot import evaluation, training, validation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
+from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
 from anrot_lib.fewshot.passes import count_images_per_pass
-from anrot_lib.settings import Budget, Recipe
+from anrot_lib.settings import Budget, Protocol, Recipe
 
 TRIAL_STEPS, MORE_STEPS, SHORT_STEP = 3, 15, 0.2  # of training: more of them where a step takes few seconds
 TRIAL_PASSES = 9
@@ -54,10 +55,10 @@ def estimate_run(setting: Setting, recipes: Mapping[str, Recipe], tests: int = 1
         training[row], columns = times[kind]
         surrogate = columns.get(SURROGATE, 0.0)
         testing[row] = tests * sum(seconds for name, seconds in columns.items() if name != SURROGATE)
-    distinct = {pretraining.reduce_recipe(recipe) for recipe in recipes.values() if recipe.pretrain}
+    distinct = {choose_stage(recipe): recipe for recipe in recipes.values() if recipe.pretrain}
     first = sum(
-        estimate_pretraining(setting.image_set, recipe, budget, setting.device, setting.precision)
-        for recipe in distinct
+        estimate_pretraining(setting.image_set, recipe, budget, setting.protocol, setting.device, setting.precision)
+        for recipe in distinct.values()
     )
     return RunEstimate(first, surrogate, training, testing)
 
@@ -76,12 +77,12 @@ def _estimate_row(setting: Setting, recipe: Recipe, manifest: EpisodeManifest | 
 
 
 def estimate_pretraining(
-    image_set: ImageSet, recipe: Recipe, budget: Budget, device: torch.device, precision: str
+    image_set: ImageSet, recipe: Recipe, budget: Budget, protocol: Protocol, device: torch.device, precision: str
 ) -> float:
     """Seconds of pre-training, from a few steps."""
     for steps in (TRIAL_STEPS, MORE_STEPS):
-        trial = change(budget, pretrain_steps=steps)
-        done = pretraining.pretrain(image_set, recipe, trial, None, device, precision)
+        trial = change(budget, pretrain_steps=steps, validate_every=10**9, validation_tasks=2)
+        done = pretrain_encoder(image_set, recipe, trial, protocol, None, device, precision)
         if done.seconds_per_step > SHORT_STEP:
             break
     return budget.pretrain_steps * done.seconds_per_step

@@ -18,9 +18,10 @@ from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
-from anrot_lib.fewshot.pretraining import Pretrained, pretrain, reduce_recipe
+from anrot_lib.fewshot.pretraining import Pretrained
 from anrot_lib.records import results
 from anrot_lib.records.describe import (
     count_parameters,
@@ -49,7 +50,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
     """Train a recipe, or take up where a killed training stopped. Returns (net, what its record stores, path)."""
     path = setting.work / f"{make_file_stem(row)}.pt"
     resume = setting.work / f"{make_file_stem(row)}-training.pt"
-    pretrained = pretrain_encoder(setting, recipe) if recipe.pretrain else None
+    pretrained = pretrain_once(setting, recipe) if recipe.pretrain else None
     with setting.progress(f"train {row}", setting.budget.episodes) as bar:
         size = setting.budget.episodes_per_step
         trained = training.train(
@@ -282,10 +283,18 @@ def check_rows(names: list[str]) -> list[str]:
     return names
 
 
-def pretrain_encoder(setting: Setting, recipe: Recipe) -> Pretrained:
-    """Pre-train for a setting, once for all rows whose recipes agree in all that pre-training depends on."""
-    path = setting.work / f"pretraining-{make_key(to_dict(reduce_recipe(recipe)))}.pt"
+def pretrain_once(setting: Setting, recipe: Recipe) -> Pretrained:
+    """Pre-train for a setting, once for all rows whose recipes agree in all that the first stage depends on."""
+    path = setting.work / f"pretraining-{make_key(to_dict(choose_stage(recipe)))}.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
-        return pretrain(
-            setting.image_set, recipe, setting.budget, path, setting.device, setting.precision, bar, setting.pause
+        return pretrain_encoder(
+            setting.image_set,
+            recipe,
+            setting.budget,
+            setting.protocol,
+            path,
+            setting.device,
+            setting.precision,
+            bar,
+            setting.pause,
         )

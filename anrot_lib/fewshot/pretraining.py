@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
-from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
@@ -34,7 +33,6 @@ from anrot_lib.fewshot.episode_loss import (
     make_adversarial,
     make_natural_version,
 )
-from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
 from anrot_lib.settings import Budget, Recipe
 
@@ -60,17 +58,7 @@ class Pretrained:
 
 
 def reduce_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without what only its episodes depend on: recipes of equal reductions share one pre-training.
-
-    Of a recipe with `pretrain_as` that of the method, with the seed, the gates and the strengths of this one. UserError
-    for a method that is not pre-trained itself.
-    """
-    if recipe.pretrain_as is not None:
-        stage = get_method(recipe.pretrain_as).recipe
-        if not stage.pretrain or stage.pretrain_as is not None:
-            raise UserError(f"the method {recipe.pretrain_as!r} pre-trains no encoder; name one that does")
-        kept = ("seed", "attention", "eps", "sigma_low", "sigma_high")
-        recipe = replace(stage, **{name: getattr(recipe, name) for name in kept})
+    """The recipe without what only its episodes depend on: recipes of equal reductions share one pre-training."""
     rate = recipe.learning_rate if recipe.pretrain_rate is None else recipe.pretrain_rate
     plain = Recipe(method="prototypes", hesim=0.0)
     unused = {name: getattr(plain, name) for name in ("method", "hesim", "temperature", "episodic", "heads")}
@@ -79,7 +67,6 @@ def reduce_recipe(recipe: Recipe) -> Recipe:
 
 def count_passes(recipe: Recipe) -> float:
     """Passes of the encoder over an image that a step of pre-training takes at least; see `compute_cost_limit`."""
-    recipe = reduce_recipe(recipe)
     attacked = list_shares(recipe).get("adversarial", 0.0)
     passes = FULL + attacked * TO_PIXELS * recipe.attack_steps
     return passes + attacked * (FORWARD + FULL) if recipe.trades else passes

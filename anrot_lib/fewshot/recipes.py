@@ -76,8 +76,8 @@ class Variant:
 
 
 WHOLE, CLEAN_ALONE = "ablation-whole", "ablation-clean"
-# Every encoder of a seed comes from one pre-training, on clean images; only other gates make another encoder.
-_WHOLE = Recipe(adversarial=1.0, noisy=1.0, attention=True, pretrain=True, pretrain_as="clean-classes")
+# Every encoder of a seed comes from one pre-training, by clean episodes; only other gates make another encoder.
+_WHOLE = Recipe(adversarial=1.0, noisy=1.0, attention=True, pretrain=True, pretrain_as="prototypes")
 _CHANGES: list[tuple[str, str, dict[str, Any]]] = [
     ("no-attention", "without attention gates (an encoder of its own)", {"attention": False}),
     ("hellinger", "Hellinger distance", {"method": "hela-vfa"}),

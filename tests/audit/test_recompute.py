@@ -13,7 +13,9 @@ import scipy.stats
 from anrot_lib.audit import recompute
 from anrot_lib.cli import main
 from anrot_lib.core.statistics import compare_paired
+from anrot_lib.publish import marks
 from anrot_lib.records import results
+from tests.reports.test_ablation import CHANGED, WHOLES
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = "mini-imagenet-32px-5way-5shot-laptop"
@@ -106,6 +108,30 @@ def test_an_altered_page_is_named(home_with_results, tmp_path):
         recompute.recompute_page(page, home_with_results / "results", found)
         (deviation,) = found.deviations
         assert kind in deviation.where and deviation.stored in altered and deviation.computed in printed
+
+
+@pytest.fixture
+def ablation_page(tmp_path, monkeypatch):
+    """A page whose number and table are drawn from records of two seeds."""
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    for record in (*CHANGED, *WHOLES):
+        results.write(tmp_path / "results" / "there" / f"{record['row']}.json", record)
+    page = tmp_path / "page.md"
+    number = "<!-- number: ablation there ablation-no-hesim PGD --><!-- end -->"
+    page.write_text(marks.redraw(f"{number}\n\n<!-- table: ablation there -->\n<!-- end -->\n"), "utf-8")
+    return page
+
+
+def test_the_parts_of_an_ablation_are_computed_over_seeds(ablation_page, tmp_path):
+    found = recompute.Recomputation()
+    recompute.recompute_page(ablation_page, tmp_path / "results", found)
+    assert found.counts["printed number"] == 1 + 3 and not found.deviations
+    text = ablation_page.read_text("utf-8")
+    printed = text[text.index("PGD -->") + 7 : text.index("<!-- end")]
+    ablation_page.write_text(text.replace(printed, "-0.1 ± 0.1", 2), "utf-8")
+    again = recompute.Recomputation()
+    recompute.recompute_page(ablation_page, tmp_path / "results", again)
+    assert {(d.stored, d.computed) for d in again.deviations} == {("-0.1 ± 0.1", printed)}
 
 
 def test_the_command_needs_no_torch(folder):

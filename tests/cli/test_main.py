@@ -909,6 +909,18 @@ def test_consequences_of_a_net(anrot, home):
     assert len(results.read(file, "accuracy")["columns"]["clean"]["correct"]) == 4
 
 
+def test_consequences_without_a_net_are_those_of_the_split(anrot):
+    words = ("--way", "2", "--shot", "1", "--tasks", "4", "--episodes", "2", "--split-seeds", "0", "3")
+    done = anrot("consequences", *SMALL, "--encoder", "tiny", *words)
+    assert done.code == 0 and "difference: ± 95 % interval over nets" in done.out, done.err
+    folders = {path.parent.name.partition("smoke-")[2] for path in paths.runs_dir().rglob("split-*.json")}
+    assert folders == {"consequences-split", "consequences-split-released"}
+    (figure,) = paths.runs_dir().rglob("leaky-split.png")
+    assert figure.stat().st_size > 10_000
+    refused(anrot("consequences", "mine.pt", "--split-seeds", "0"), "leave out the net")
+    refused(anrot("consequences", "mine.pt", "--episodes", "5"), "leave out the net")
+
+
 def test_a_card_is_made_of_a_net(anrot, home):
     assert anrot("train", *SHORT, "--out", home / "mine.pt").code == 0
     done = anrot("card", home / "mine.pt", "--data", "small", "--steps", "2", "--shot", "1")

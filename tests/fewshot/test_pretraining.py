@@ -9,6 +9,8 @@ from anrot_lib.core import checkpoints, errors
 from anrot_lib.core.configs import change
 from anrot_lib.core.resumable import run_resumable
 from anrot_lib.fewshot import pretraining, training
+from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.recipes import ABLATION, WHOLE
 from anrot_lib.settings import Protocol, Recipe
 from tests.helpers import Killed, kill_at
@@ -192,11 +194,22 @@ def test_passes_of_a_step_are_counted():
 
 def test_variants_of_the_ablation_start_from_one_encoder():
     """Only other gates make another one: the shares, the head and the augmentation of episodes do not."""
-    reduced = {v.name: pretraining.reduce_recipe(v.recipe) for v in ABLATION}
-    whole = reduced.pop(WHOLE)
-    assert {name for name, recipe in reduced.items() if recipe != whole} == {"ablation-no-attention"}
-    assert (whole.clean, whole.adversarial, whole.noisy, whole.attention) == (1.0, 0.0, 0.0, True)
-    assert pretraining.reduce_recipe(replace(ABLATION[0].recipe, seed=1)) == replace(whole, seed=1)
-    assert pretraining.count_passes(ABLATION[0].recipe) == 3, "attacked queries are of the episodes alone"
-    with pytest.raises(errors.UserError, match="the method 'anrot' pre-trains no encoder"):
-        pretraining.reduce_recipe(Recipe(pretrain=True, pretrain_as="anrot"))
+    stages = {v.name: choose_stage(v.recipe) for v in ABLATION}
+    whole = stages.pop(WHOLE)
+    assert {name for name, recipe in stages.items() if recipe != whole} == {"ablation-no-attention"}
+    assert (whole.method, whole.adversarial, whole.noisy, whole.attention) == ("prototypes", 0.0, 0.0, True)
+    assert choose_stage(replace(ABLATION[0].recipe, seed=1)) == replace(whole, seed=1)
+    with pytest.raises(errors.UserError, match="the method 'ablation-whole' has two stages"):
+        choose_stage(Recipe(pretrain=True, pretrain_as="ablation-whole"))
+
+
+def test_a_first_stage_is_that_of_the_named_method(small_set, small_budget):
+    budget, protocol = change(small_budget, pretrain_steps=6), Protocol(way=5, shot=1)
+    first = pretrain_encoder(small_set, Recipe(pretrain=True, pretrain_as="prototypes", seed=3), budget, protocol)
+    alone = training.train(
+        small_set, Recipe(method="prototypes", hesim=0.0, seed=3), change(budget, episodes=6), protocol
+    )
+    assert equal(first.encoder, dict(alone.net.backbone.state_dict())) and first.steps == 6
+    classes = pretrain_encoder(small_set, Recipe(pretrain=True, pretrain_as="clean-classes"), budget, protocol)
+    recipe = replace(get_method("clean-classes").recipe, eps=Recipe.eps)
+    assert equal(classes.encoder, pretraining.pretrain(small_set, recipe, budget).encoder)

@@ -18,6 +18,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.hesim import Hesim
 from anrot_lib.fewshot.nets import load_net, save_net
 from anrot_lib.fewshot.optimization import compute_rate_factor
+from anrot_lib.fewshot.recipes import CONSTANT_HESIM
 from anrot_lib.settings import Protocol, Recipe
 from tests.helpers import Killed, kill_at, same
 
@@ -435,3 +436,13 @@ def test_the_head_that_validates_best_is_chosen(small_set, small_budget, monkeyp
     assert type(trained.net.head).__name__ == "Prototypes" and not trained.net.training
     by_head["GaussianHead"] = 0.6
     assert training.train(small_set, Recipe(heads=("cosine",)), small_budget, PROTOCOL).method == "anrot"
+
+
+def test_the_released_hesim_trains_the_very_net_that_is_trained_without_one(small_set, small_budget):
+    """Its value is a constant and its gradient 0; the corrected one trains another net."""
+    nets = {
+        (method, hesim): training.train(small_set, Recipe(method=method, hesim=hesim), small_budget, PROTOCOL)
+        for method, hesim in (("anrot", 0.0), (CONSTANT_HESIM, 0.5), ("anrot", 0.5))
+    }
+    without, constant, corrected = (dict(trained.net.state_dict()) for trained in nets.values())
+    assert same(without, constant) and not same(without, corrected)

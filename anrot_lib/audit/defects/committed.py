@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from anrot_lib.audit.defects.registry import MEASUREMENTS, Measurement
 from anrot_lib.core import paths
-from anrot_lib.core.statistics import compare_paired
+from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
 
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
+CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
+SPLIT = f"{CHARACTERS}-consequences-split"
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -76,8 +80,23 @@ def count_points(experiment: str, row: str) -> Measurement | None:
     return Measurement(dict(numbers) | {"s.d. of a task, points": f"{sd:.1f}"}, (f"{experiment}/{row}",))
 
 
+def measure_leak(experiment: str) -> Measurement | None:
+    """Accuracy on the classes of the release minus that on unseen classes of the same nets; None for fewer than two."""
+    folders = [paths.results_dir() / name for name in (experiment, f"{experiment}-released")]
+    if not all(folder.is_dir() for folder in folders):
+        return None
+    own, released = ({r["row"]: r["columns"]["clean"]["mean"] for r in results.read_all(f)} for f in folders)
+    gains = [released[row] - own[row] for row in sorted(own.keys() & released.keys())]
+    if len(gains) < 2:
+        return None
+    gain = interval(np.array(gains) / 100, bootstrap=False)
+    name = f"classes of the release - unseen classes, {len(gains)} nets, points"
+    return Measurement({name: f"{gain.mean:+.1f} +/- {gain.half_width:.1f}"}, (experiment, f"{experiment}-released"))
+
+
 WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query")
 _READERS: dict[str, Callable[[], Measurement | None]] = {
+    "D1": partial(measure_leak, SPLIT),
     "D5": partial(compare_rows, CIFAR, "anrot", "anrot-clean", "PGD-20 8/255 query"),
     "D7": partial(read_accuracies, CIFAR, "anrot-clean", WEAK_TO_STRONG),
     "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),

@@ -80,7 +80,7 @@ def estimate_extractor(
     if options.extractor != OWN or (work / EXTRACTOR_FILE).is_file():
         return 0.0
     budget = replace(budget, pretrain_steps=EXTRACTOR_STEPS[budget.preset])
-    return estimate_pretraining(image_set, EXTRACTOR_RECIPE, budget, device, "fp32")
+    return estimate_pretraining(image_set, EXTRACTOR_RECIPE, budget, settings.Protocol(), device, "fp32")
 
 
 def reconstruct(arguments: argparse.Namespace) -> int:
