@@ -21,7 +21,7 @@ help:
 	@echo 'make notebooks  run the sources in notebooks/src and write the notebooks (NUMBERS="06 07": some)'
 	@echo 'make nbval  the committed notebooks against a fresh run; part of make test'
 	@echo 'make faults every planted fault against its test: do the tests bite? (takes half an hour)'
-	@echo 'make site   notebooks, tables and API reference as HTML pages in site/'
+	@echo 'make site   notebooks, pages and API reference as a site that reads offline, in site/'
 	@echo 'make setup  only the virtual environment that the others make for themselves'
 	@echo 'make lock   write the installed versions to requirements-lock.txt'
 	@echo 'make clean  remove the virtual environment, caches and build products; data and results stay'

@@ -12,6 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 from anrot_lib.fewshot import methods
 
@@ -62,6 +63,20 @@ def home_with_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(Path(__file__).resolve().parent.parent / "data" / "results", home / "results")
     monkeypatch.setenv("ANROT_HOME", str(home))
     return home
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static site, built once in a test run, whichever worker asks first. Read only."""
+    pytest.importorskip("sphinx", reason="the site needs the extra 'site'")
+    from anrot_lib.publish import website
+
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
+    with FileLock(folder / "site.lock"):
+        if not (folder / "site" / "index.html").is_file():
+            website.build(folder / "site")
+    return folder / "site"
 
 
 @pytest.fixture(scope="session")

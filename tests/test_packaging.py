@@ -33,14 +33,16 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "art": "adversarial
 USES_EXTRA = {
     "attacks/external.py": "judges",
     "attacks/judges.py": "judges",
+    "course/checklist.py": "course",
     "course/displays.py": "course",
     "course/lesson.py": "course",
+    "publish/formulas.py": "site",
     "publish/website.py": "site",
 }
 UNIX_ONLY = ["resource", "fcntl", "pwd", "grp", "termios"]
 JUPYTER = ["IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "jupyterlab", "jupytext"]
-JUPYTER += ["nbclient", "nbconvert", "nbformat", "nbval", "traitlets", "latex2mathml", "pdoc", "matplotlib_inline"]
-JUPYTER += ["art", "ot"]
+JUPYTER += ["nbclient", "nbconvert", "nbformat", "nbval", "traitlets", "matplotlib_inline", "latex2mathml"]
+JUPYTER += ["myst_nb", "furo", "art", "ot"]
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|root)/|(?<![\w.])/(home|Users)/[a-z]\w*/")
 REGISTRY_HOST = re.compile(r"\b(pypi\.org|pythonhosted\.org|npmjs\.org|debian\.org|crates\.io)\b")

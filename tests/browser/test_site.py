@@ -1,71 +1,98 @@
-"""The static site in a real browser: every page opens offline, its links lead somewhere, in light and in dark."""
+"""The static site in a real browser, opened from its folder: offline, light and dark, wide and narrow, accessible."""
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
-from anrot_lib.course import catalogue
-from anrot_lib.publish import pages, website
+from anrot_lib.publish import website
 
 WAIT = 120_000  # milliseconds; the machine may be busy with other tests
+NAMES = [website.name_page(path) for path in website.list_sources()]
+SHOWN = ("index.html", "docs/results/cifar-fs.html", "notebooks/06_hellinger_distance.html", "api/divergences.html")
+OPTIONS = {"preload": False}  # axe-core would ask for style sheets again, which a page from a folder may not
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """Built from this repository's records, which a test run otherwise does not see."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANROT_HOME", str(website.ROOT / "data"))
-        return website.build(tmp_path_factory.mktemp("site") / "site").parent
+@pytest.fixture
+def open_page(browser):
+    """Opens a page of the site: a function of the file and of the options of a browser's context."""
+    contexts = []
+
+    def open_one(file, **options):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True} | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(WAIT)
+        page.goto(file.as_uri())
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+
+
+def list_pages(site):
+    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_opens_offline(browser, site, screenshots, scheme):
-    context = browser.new_context(color_scheme=scheme, offline=True, viewport={"width": 1200, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    asked, broken = [], []
+def test_every_page_opens_offline_and_is_accessible(open_page, site, screenshots, scheme):
+    """axe-core finds nothing; every page asks for files of the site only."""
+    page = open_page(site / "index.html", color_scheme=scheme)
+    asked, broken, faults = [], [], []
     page.on("request", lambda request: asked.append(request.url))
     page.on("requestfailed", lambda request: broken.append(request.url))
-    texts = [website.name_page(website.ROOT / listed.path).removesuffix(".html") for listed in pages.PAGES]
-    assert {"index", "results", "results-cifar-fs", "your_own", "design", "glossary", "contributing"} <= set(texts)
-    for name in [*texts, *(n.stem for n in catalogue.list_ready())]:
-        page.goto((site / f"{name}.html").as_uri())
-        assert page.locator("main h1").count() >= 1, name
-        paper, ink = (page.evaluate(f"getComputedStyle(document.body).{what}") for what in ("backgroundColor", "color"))
-        assert sum(map(int, paper[4:-1].split(","))) > 600 if scheme == "light" else paper != "rgb(255, 255, 255)"
-        assert paper != ink
-        for link in page.locator("a[href]").evaluate_all("all => all.map(a => a.getAttribute('href'))"):
-            target = link.split("#")[0]
-            if target and "://" not in target and not target.startswith("mailto:"):
-                assert (site / target).exists(), f"{name}: the link to {target} leads nowhere"
-        if name in ("index", "results-cifar-fs", "06_hellinger_distance"):
-            page.screenshot(path=screenshots / f"site-{name}-{scheme}.png")
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    axe = Axe()
+    for name in list_pages(site):
+        page.goto((site / name).as_uri())
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, paper[4:-1].split(",")[:3])) > 600) == (scheme == "light"), name
+        found = axe.run(page, options=OPTIONS).response["violations"]
+        faults += [f"{name}: {v['id']}: {v['nodes'][0]['html'][:200]}" for v in found]
+        if name in SHOWN:
+            page.screenshot(path=screenshots / f"site-{name.replace('/', '-')}-{scheme}.png")
+    assert not faults, "\n".join(faults)
+    assert set(NAMES) <= set(list_pages(site))
     assert not broken and all(url.startswith(("file:", "data:")) for url in asked)
-    context.close()
 
 
-def test_formulas_are_mathml_and_solutions_fold(browser, site):
-    page = browser.new_page()
-    page.goto((site / "06_hellinger_distance.html").as_uri())
-    assert page.locator("math").count() > 10
+def test_nothing_is_cut_off_on_a_telephone(open_page, site, screenshots):
+    """The page itself does not scroll sideways; wide tables, code and formulas scroll in their boxes."""
+    page = open_page(site / "index.html", viewport={"width": 390, "height": 844})
+    for name in list_pages(site):
+        page.goto((site / name).as_uri())
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        assert width <= 390, f"{name} is {width} pixels wide"
+        if name in SHOWN:
+            page.screenshot(path=screenshots / f"site-{name.replace('/', '-')}-narrow.png")
+    page.goto((site / "docs/results/cifar-fs.html").as_uri())
+    table = page.locator(".table-wrapper").first
+    assert table.evaluate("e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX === 'auto'")
+    table.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_solutions_fold(open_page, site):
+    page = open_page(site / "notebooks" / "06_hellinger_distance.html")
     solution = page.locator("details").first
     inside = solution.locator("pre").first
     assert not inside.is_visible()
     solution.locator("summary").click()
     assert inside.is_visible()
-    page.close()
 
 
-def test_results_hold_every_kind_of_record(browser, site):
-    page = browser.new_page()
+def test_the_search_finds_a_word_from_a_folder(open_page, site):
+    page = open_page(site / "search.html")
+    page.locator("input[name=q]").first.fill("Bhattacharyya")
+    page.keyboard.press("Enter")
+    page.locator("#search-results li a").first.wait_for()
+    links = page.locator("#search-results li a").evaluate_all("all => all.map(a => a.getAttribute('href'))")
+    assert any("06_hellinger_distance" in link for link in links)
+
+
+def test_results_hold_every_kind_of_record(open_page, site):
+    page = open_page(site / "index.html")
     words = {"cifar-fs": "ANROT, trained clean", "levels": "minus pixels", "ranking": "fashion HM[S,LGA]"}
     for name, word in (words | {"speed": "median, ms", "reconstruction": "paper says, FID"}).items():
-        page.goto((site / f"results-{name}.html").as_uri())
-        assert word in page.locator("main").inner_text()
-    page.close()
-
-
-def test_the_reference_knows_the_library(browser, site):
-    page = browser.new_page()
-    page.goto((site / "api" / "anrot_lib" / "divergences.html").as_uri())
-    assert page.locator("#pairwise").count() == 1
-    page.close()
+        page.goto((site / "docs" / "results" / f"{name}.html").as_uri())
+        assert word in page.locator("article").inner_text()

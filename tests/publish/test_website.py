@@ -1,69 +1,150 @@
-"""Links of the site: pages and notebooks lead to their pages, other files are copied, strangers stay."""
+"""The site: its pages lead to one another, ask no other host, and what is wrong with a page is an error."""
 
+import itertools
+import json
 import re
 
 import pytest
 
+from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
-from anrot_lib.publish import pages, website
+from anrot_lib.publish import formulas, pages, reference, rooms, sources, website
 
 ROOT = pages.CHECKOUT
+LINK = re.compile(r'(?:href|src)="([^"]+)"')
+# What a browser loads by itself when it shows a page, unlike a link that a reader follows.
+LOADED = re.compile(r'<(?:script|img|iframe|source|use)\b[^>]*\s(?:src|href)="([^"]*)"|<link\b[^>]*\shref="([^"]*)"')
 
 
 @pytest.mark.parametrize(
     ("path", "name"),
     [
         ("README.md", "index.html"),
-        ("docs/results/README.md", "results.html"),
-        ("docs/results/cifar-fs.md", "results-cifar-fs.html"),
-        ("docs/your_own.md", "your_own.html"),
-        ("CONTRIBUTING.md", "contributing.html"),
-        ("notebooks/06_hellinger_distance.ipynb", "06_hellinger_distance.html"),
+        ("docs/results/README.md", "docs/results/README.html"),
+        ("docs/results/cifar-fs.md", "docs/results/cifar-fs.html"),
+        ("CONTRIBUTING.md", "CONTRIBUTING.html"),
+        ("notebooks/06_hellinger_distance.ipynb", "notebooks/06_hellinger_distance.html"),
     ],
 )
 def test_a_page_has_a_name(path, name):
     assert website.name_page(ROOT / path) == name
 
 
-def test_no_two_pages_have_one_name():
-    names = [website.name_page(ROOT / page.path) for page in pages.PAGES]
-    assert len(set(names)) == len(names)
+def test_the_contents_list_every_page_once():
+    listed = re.findall(r"<([^>]+)>$", sources.list_contents(), re.MULTILINE)
+    expected = {path.relative_to(ROOT).with_suffix("").as_posix() for path in website.list_sources()} - {"README"}
+    assert sorted(listed) == sorted(expected | {"api/index"})
 
 
-def test_links_lead_to_pages_of_the_site_and_to_copies(tmp_path):
-    text = (
-        '<a href="../glossary.md">a</a> <a href="README.md#how">b</a> <a href="../../notebooks/09_testing.ipynb">c</a> '
-        '<img src="../images/robustness.png"> <a href="https://arxiv.org">d</a> <a href="#here">e</a> '
-        '<a href="gone.md">f</a>'
+def test_the_sources_are_pages_notebooks_and_what_they_show(tmp_path):
+    website.gather(tmp_path, rooms=["divergences"])
+    assert all(
+        (tmp_path / website.name_page(path)).with_suffix(path.suffix).is_file() for path in website.list_sources()
     )
-    linked = website._link(tmp_path, ROOT / "docs" / "results" / "levels.md", text)
-    targets = re.findall(r'(?:href|src)="([^"]*)"', linked)
-    copy = "files/docs-images-robustness.png"
-    assert targets == [
-        *("glossary.html", "results.html#how", "09_testing.html", copy),
-        *("https://arxiv.org", "#here", "gone.md"),
+    image = "docs/images/robustness.png"
+    assert (tmp_path / image).read_bytes() == (ROOT / image).read_bytes()
+    assert (tmp_path / "api" / "divergences.rst").is_file() and not (tmp_path / "api" / "attacks.rst").exists()
+    assert (tmp_path / "docs" / "glossary.md").read_text("utf-8") == (ROOT / "docs" / "glossary.md").read_text("utf-8")
+
+
+def test_a_figure_takes_the_alternative_text_of_its_output():
+    figure = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": "A curve."}}}
+    text = {"output_type": "stream", "name": "stdout", "text": "1"}
+    cells = [{"metadata": {}, "outputs": [text, figure]}, {"metadata": {}, "outputs": [text]}, {"metadata": {}}]
+    prepared = json.loads(sources.prepare_notebook(json.dumps({"cells": cells})))["cells"]
+    assert [cell["metadata"] for cell in prepared] == [{"mystnb": {"image": {"alt": "A curve."}}}, {}, {}]
+
+
+def test_every_module_stands_on_one_page_of_the_reference(tmp_path):
+    reference.write(tmp_path)
+    text = "".join(path.read_text("utf-8") for path in tmp_path.glob("*.rst"))
+    listed = re.findall(r"^\.\. automodule:: (\S+)$", text, re.MULTILINE)
+    assert sorted(listed) == sorted(reference.list_documented()) and len(listed) > 150
+    assert {path.stem for path in tmp_path.glob("*.rst")} == {"index", *itertools.chain(*rooms.read_floors())}
+    assert ":py:obj:`pairwise <anrot_lib.divergences.measures.pairwise>`" in text
+    assert not any("exercises" in name for name in listed)
+
+
+def test_aligned_names_of_a_docstring_become_a_list():
+    lines = [
+        "What it does.",
+        "",
+        "norm      which ball,",
+        "          and how.",
+        "eps, step  its sizes",
+        "",
+        "Raises it.",
     ]
-    assert (tmp_path / copy).read_bytes() == (ROOT / "docs" / "images" / "robustness.png").read_bytes()
+    lines += ["", "```", "a  b", "```", "| a  b |", "- a  b"]
+    text = "\n".join(reference.prepare_docstring(lines))
+    assert "\n`norm`\n: which ball,\n  and how.\n" in text and "\n`eps, step`\n: its sizes\n" in text
+    assert text.endswith("Raises it.\n\n```\na  b\n```\n| a  b |\n- a  b")
+
+
+def test_formulas_are_mathml_and_a_slip_is_an_error():
+    pytest.importorskip("latex2mathml")
+    drawn = formulas.convert(r"\operatorname{arg\,min}_k H(p, q_k)", "block")
+    assert drawn.startswith("<math") and 'display="block"' in drawn and "\\" not in drawn
+    for wrong in (r"\nosuchcommand x", r"\left( x"):
+        with pytest.raises(UserError, match="cannot be drawn"):
+            formulas.convert(wrong)
 
 
 @pytest.mark.slow
-def test_every_link_of_the_site_leads_to_a_file_of_the_site(tmp_path, monkeypatch):
-    """Without the API reference, which takes longest; tests/browser opens that, too."""
+def test_a_warning_of_sphinx_is_an_error(tmp_path, monkeypatch):
+    pytest.importorskip("sphinx")
 
-    def write_reference(folder):
+    def gather(folder, rooms):
         folder.mkdir()
-        (folder / "index.html").touch()
+        (folder / "index.md").write_text("# A page\n\n[nowhere](gone.md)\n", "utf-8")
 
-    monkeypatch.setattr(website, "_write_reference", write_reference)
-    site = website.build(tmp_path / "site").parent
-    assert len(list(site.glob("*.html"))) == len(pages.PAGES) + len(catalogue.list_ready())
-    anchors = {page.name: re.findall(r'id="([^"]+)"', page.read_text("utf-8")) for page in site.glob("*.html")}
-    for page in site.glob("*.html"):
-        for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text("utf-8")):
-            if "://" in link or link.startswith("data:"):
+    monkeypatch.setattr(website, "gather", gather)
+    with pytest.raises(UserError, match=r"gone\.md"):
+        website.build(tmp_path / "site")
+
+
+def test_another_folder_is_not_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(UserError, match="no site of this kit"):
+        website.build(tmp_path)
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+@pytest.mark.slow
+def test_every_link_of_the_site_leads_to_a_place_of_the_site(site):
+    found = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
+    assert len(found) > len(pages.PAGES) + len(catalogue.list_ready())
+    anchors = {path: set(re.findall(r'\sid="([^"]+)"', text)) for path, text in found.items()}
+    for path, text in found.items():
+        for link in LINK.findall(text):
+            if re.match(r"[a-z]+:", link):
                 continue
             target, _, anchor = link.partition("#")
-            target = target or page.name
-            assert (site / target).is_file(), f"{page.name}: the link to {target} leads nowhere"
-            assert not anchor or anchor in anchors[target], f"{page.name}: there is no {link}"
-    assert (site / "06_hellinger_distance.html").read_text("utf-8").count("<math") > 10, "formulas are MathML"
+            there = (path.parent / target.partition("?")[0]).resolve() if target else path
+            assert there.is_file(), f"{path.relative_to(site)}: {link} leads nowhere"
+            if anchor and there in anchors:
+                assert anchor in anchors[there], f"{path.relative_to(site)}: there is no {link}"
+
+
+@pytest.mark.slow
+def test_no_page_loads_anything_from_elsewhere(site):
+    for path in site.rglob("*.html"):
+        loaded = ["".join(pair) for pair in LOADED.findall(path.read_text("utf-8"))]
+        assert loaded and not [link for link in loaded if re.match(r"(https?:)?//", link)], path
+    for path in site.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", path.read_text("utf-8")), path
+
+
+@pytest.mark.slow
+def test_the_pages_hold_formulas_solutions_and_the_whole_library(site):
+    hellinger = (site / "notebooks" / "06_hellinger_distance.html").read_text("utf-8")
+    assert hellinger.count("<math") > 10 and hellinger.count("<details") >= 4 and "$$" not in hellinger
+    assert 'id="anrot_lib.divergences.measures.pairwise"' in (site / "api" / "divergences.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", catalogue.list_ready(), ids=lambda n: n.stem)
+def test_every_figure_of_a_notebook_has_its_text_on_the_site(site, notebook):
+    text = (site / "notebooks" / f"{notebook.stem}.html").read_text("utf-8")
+    images = re.findall(r'<img [^>]*src="\.\./_images/[^>]*>', text)
+    assert images and all(len(re.search(r'alt="([^"]*)"', image)[1]) > 20 for image in images)

@@ -1,0 +1,53 @@
+"""What Sphinx reads of a page or a notebook: the same text, with contents, alternative texts and citations added."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from anrot_lib.course import catalogue
+from anrot_lib.publish import citations, pages
+
+TARGET = re.compile(r"\]\((?P<page>[^)\s:#]+)(?:#[^)\s]*)?\)")
+HOME, RESULTS = "README.md", "docs/results/"
+ANCHOR = re.compile(r"(?<=\.ipynb)#[^)]+(?=\))")  # in JupyterLab as the heading is spelled, elsewhere in lower case
+MERMAID = re.compile(r"^```mermaid$", re.MULTILINE)
+
+
+def find_targets(text: str) -> list[str]:
+    """The relative paths to which a text links or which it shows, without anchors."""
+    return [match["page"] for match in TARGET.finditer(text)]
+
+
+def prepare_page(text: str) -> str:
+    """A Markdown page for Sphinx. Its pictures in Mermaid stay text, as no highlighter knows their language."""
+    return citations.attach_links(MERMAID.sub("```text", text))
+
+
+def prepare_notebook(text: str) -> str:
+    """A notebook (JSON) for myst-nb: each figure's alternative text, which its output holds, stands at its cell."""
+    book = json.loads(ANCHOR.sub(lambda anchor: anchor[0].lower(), text))
+    for cell in book["cells"]:
+        pictures = [output.get("metadata", {}).get("image/png", {}) for output in cell.get("outputs", ())]
+        if texts := [picture["alt"] for picture in pictures if "alt" in picture]:
+            cell["metadata"]["mystnb"] = {"image": {"alt": " ".join(texts)}}
+    return json.dumps(book)
+
+
+def list_contents() -> str:
+    """Tables of contents for the sidebar, as directives that end the first page."""
+    course = [(f"{n.number:02d} {n.title}", f"notebooks/{n.stem}") for n in catalogue.list_ready()]
+    texts = [(page.title, str(PurePosixPath(page.path).with_suffix(""))) for page in pages.PAGES if page.path != HOME]
+    results = [entry for entry in texts if entry[1].startswith(RESULTS)]
+    groups = {
+        "Course": course,
+        "Results": results,
+        "Guides": [entry for entry in texts if entry not in results],
+        "Reference": [("API reference", "api/index")],
+    }
+    return "".join(_write_contents(name, entries) for name, entries in groups.items())
+
+
+def _write_contents(name: str, entries: Iterable[tuple[str, str]]) -> str:
+    lines = "\n".join(f"{title} <{document}>" for title, document in entries)
+    return f"\n```{{toctree}}\n:hidden:\n:caption: {name}\n\n{lines}\n```\n"
