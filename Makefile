@@ -11,7 +11,7 @@ LAB_ARGS ?=
 NUMBERS ?=
 EXTRAS := course,dev,judges,heic,site
 
-.PHONY: help setup run lab check test notebooks nbval faults site lock clean
+.PHONY: help setup run lab check test notebooks nbval faults frames site lock clean
 
 help:
 	@echo 'make run    the whole pipeline, small: a table of clean and robust accuracies (ARGS="..." is passed on)'
@@ -22,6 +22,7 @@ help:
 	@echo 'make nbval  the committed notebooks against a fresh run; part of make test'
 	@echo 'make faults every planted fault against its test: do the tests bite? (takes half an hour)'
 	@echo 'make site   notebooks, pages and API reference as a site that reads offline, in site/'
+	@echo 'make frames what the sliders of the site show, drawn beforehand; before make site'
 	@echo 'make setup  only the virtual environment that the others make for themselves'
 	@echo 'make lock   write the installed versions to requirements-lock.txt'
 	@echo 'make clean  remove the virtual environment, caches and build products; data and results stay'
@@ -65,6 +66,10 @@ nbval: $(READY)
 # Every fault of tests/faults, planted one at a time: which of them does a test see? ("make faults ARGS=--changed")
 faults: $(READY)
 	$(PY) tests/faults --workers $(JOBS) $(ARGS)
+
+# The states of the notebooks' sliders, for the site (some minutes): make frames site
+frames: $(READY)
+	OMP_NUM_THREADS=1 ANROT_PRESET=smoke ANROT_HEADLESS=1 ANROT_DATA=embedded $(PY) notebooks/sweep.py --frames $(NUMBERS)
 
 site: $(READY)
 	$(PY) -m anrot_lib report --site

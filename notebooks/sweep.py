@@ -1,7 +1,8 @@
 """Move every slider of every notebook through all its places: `python notebooks/sweep.py [NUMBER ...]`.
 
-Runs the sources in this process with `nb.explore` replaced by a loop over all combinations of the choices, renders each
-figure as a notebook would, and writes the seconds of the redraws to data/results/bench/sliders.json.
+Runs the sources in this process with `lesson.explore` replaced by a loop over all combinations of the choices, renders
+each figure as a notebook would, and writes the seconds of the redraws to data/results/bench/sliders.json. With --frames
+the figures are written to data/frames instead, or to the folder of --to=FOLDER; the site finds them there.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from anrot_lib.course import catalogue, lesson
+from anrot_lib.publish import frames, website
 from anrot_lib.records import timing
 
 HERE = Path(__file__).resolve().parent
@@ -41,9 +43,13 @@ def combinations(choices: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*values)]
 
 
-def sweep(notebook: catalogue.Notebook) -> dict[str, list[float]]:
-    """Seconds of every redraw, by the name of the draw function. AssertionError if one shows no single figure."""
+def sweep(notebook: catalogue.Notebook, folder: Path | None = None) -> dict[str, list[float]]:
+    """Seconds of every redraw, by the name of the draw function. AssertionError if one shows no single figure.
+
+    folder  where the figures are written as frames of the site; then only as many states are drawn as it shows.
+    """
     seconds: dict[str, list[float]] = {}
+    numbers = itertools.count()
 
     def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: Any) -> None:
         plt.close("all")
@@ -53,6 +59,9 @@ def sweep(notebook: catalogue.Notebook) -> dict[str, list[float]]:
             assert value in [v for _, v in lesson.options(choices[name])], (
                 f"{draw.__name__}: {name} starts off its slider"
             )
+        if folder is not None:
+            write_frames(folder / str(next(numbers)), draw, start or {}, choices)
+            return
         for values in combinations(choices):
             before = time.perf_counter()
             draw(**values)
@@ -73,7 +82,29 @@ def sweep(notebook: catalogue.Notebook) -> dict[str, list[float]]:
     return seconds
 
 
-def main(numbers: list[str]) -> int:
+def write_frames(folder: Path, draw: Callable[..., None], start: dict[str, Any], choices: dict[str, Any]) -> None:
+    """Draw the states of one figure and write them as frames."""
+    places = {name: lesson.options(choice) for name, choice in choices.items()}
+    first = {name: options[0][1] for name, options in places.items()} | start
+    thinned = frames.thin_choices(places, first)
+    writer = frames.FrameWriter(folder, thinned, first)
+    for state in frames.list_states(thinned):
+        draw(**(first | state))
+        writer.add(plt.gcf())
+        plt.close("all")
+    writer.close()
+
+
+def main(arguments: list[str]) -> int:
+    numbers = [argument for argument in arguments if not argument.startswith("--")]
+    if "--frames" in arguments:
+        to = next((Path(a.partition("=")[2]) for a in arguments if a.startswith("--to=")), website.FRAMES)
+        for notebook in catalogue.list_ready():
+            if not numbers or f"{notebook.number:02d}" in numbers:
+                with contextlib.redirect_stdout(io.StringIO()):
+                    sweep(notebook, to / notebook.stem)
+                print(notebook.stem, flush=True)
+        return 0
     found: dict[str, dict[str, float]] = {}
     for notebook in catalogue.list_ready():
         if numbers and f"{notebook.number:02d}" not in numbers:

@@ -3,14 +3,16 @@
 import json
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from anrot_lib.course import catalogue
 from anrot_lib.publish import citations, pages
+from anrot_lib.publish.frames import attach_frames
 
 TARGET = re.compile(r"\]\((?P<page>[^)\s:#]+)(?:#[^)\s]*)?\)")
-HOME, RESULTS = "README.md", "docs/results/"
+HOME, RESULTS, FRAMES = "README.md", "docs/results/", "_static/frames"
 ANCHOR = re.compile(r"(?<=\.ipynb)#[^)]+(?=\))")  # in JupyterLab as the heading is spelled, elsewhere in lower case
+PLOTS = "plt.subplots("  # in the source of a cell that shows a figure: what is folded
 MERMAID = re.compile(r"^```mermaid$", re.MULTILINE)
 
 
@@ -24,13 +26,21 @@ def prepare_page(text: str) -> str:
     return citations.attach_links(MERMAID.sub("```text", text))
 
 
-def prepare_notebook(text: str) -> str:
-    """A notebook (JSON) for myst-nb: each figure's alternative text, which its output holds, stands at its cell."""
+def prepare_notebook(text: str, frames: Path) -> str:
+    """A notebook (JSON) for myst-nb.
+
+    Each figure's alternative text, which its output holds, stands at its cell. The code that draws a figure is folded.
+    Behind a figure of which `frames` holds other states stand their controls.
+    """
     book = json.loads(ANCHOR.sub(lambda anchor: anchor[0].lower(), text))
     for cell in book["cells"]:
-        pictures = [output.get("metadata", {}).get("image/png", {}) for output in cell.get("outputs", ())]
+        outputs = cell.get("outputs", ())
+        if PLOTS in "".join(cell["source"]) and any("image/png" in output.get("data", {}) for output in outputs):
+            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", ()), "hide-input"]
+        pictures = [output.get("metadata", {}).get("image/png", {}) for output in outputs]
         if texts := [picture["alt"] for picture in pictures if "alt" in picture]:
             cell["metadata"]["mystnb"] = {"image": {"alt": " ".join(texts)}}
+    attach_frames(book, frames, f"../{FRAMES}/{frames.name}")
     return json.dumps(book)
 
 

@@ -17,14 +17,16 @@ from anrot_lib.publish import pages, reference, sources
 
 ROOT = pages.CHECKOUT
 SETTINGS = ROOT / "docs" / "site"
+FRAMES = ROOT / "data" / "frames"  # of sliders; `make frames` writes them
 MARK = ".anrot-site"  # a folder that holds it may be replaced
 PACKAGES = ("sphinx", "myst_nb", "furo", "a11y_pygments", "latex2mathml")
 
 
-def build(out: Path, rooms: Sequence[str] | None = None) -> Path:
+def build(out: Path, rooms: Sequence[str] | None = None, frames: Path = FRAMES) -> Path:
     """Write the site to the folder `out`, which is made anew; returns its first page.
 
-    rooms  of the library that the API reference describes; None: all.
+    rooms   of the library that the API reference describes; None: all.
+    frames  folder with the frames of sliders; where there are none, figures stand still.
 
     UserError outside a checkout, when `out` holds something else than a site, when a package is missing, and when
     Sphinx warns of anything, a link that leads nowhere for example.
@@ -39,10 +41,12 @@ def build(out: Path, rooms: Sequence[str] | None = None) -> Path:
     problems = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, docutils_namespace():
         source, kept = Path(folder, "source"), Path(folder, "doctrees")
-        gather(source, rooms)
+        gather(source, rooms, frames)
         Sphinx(source, SETTINGS, out, kept, "html", status=None, warning=problems).build(force_all=True)
     if problems.getvalue():
         raise UserError(f"the site is not whole: {problems.getvalue().strip()}")
+    if frames.is_dir():
+        shutil.copytree(frames, out / sources.FRAMES)
     return out / "index.html"
 
 
@@ -58,7 +62,7 @@ def list_sources() -> list[Path]:
     return listed + [ROOT / "notebooks" / f"{notebook.stem}.ipynb" for notebook in catalogue.list_ready()]
 
 
-def gather(folder: Path, rooms: Sequence[str] | None = None) -> None:
+def gather(folder: Path, rooms: Sequence[str] | None = None, frames: Path = FRAMES) -> None:
     """Write to `folder` what Sphinx reads: pages, notebooks, the files that they show or link to, and the reference."""
     known = list_sources()
     for source in known:
@@ -71,7 +75,7 @@ def gather(folder: Path, rooms: Sequence[str] | None = None) -> None:
         place = folder / name_page(source)
         _make_room(place)
         if source.suffix == ".ipynb":
-            place.with_suffix(".ipynb").write_text(sources.prepare_notebook(text), "utf-8")
+            place.with_suffix(".ipynb").write_text(sources.prepare_notebook(text, frames / source.stem), "utf-8")
         else:
             contents = sources.list_contents() if place.stem == "index" else ""
             place.with_suffix(".md").write_text(sources.prepare_page(text) + contents, "utf-8")

@@ -1,5 +1,9 @@
 """The static site in a real browser, opened from its folder: offline, light and dark, wide and narrow, accessible."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
@@ -70,6 +74,30 @@ def test_nothing_is_cut_off_on_a_telephone(open_page, site, screenshots):
     table.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """A site with the frames of one notebook's sliders, and with the smallest reference."""
+    folder = tmp_path_factory.mktemp("played")
+    environment = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "embedded"}
+    command = [sys.executable, "notebooks/sweep.py", "--frames", f"--to={folder / 'frames'}", "06"]
+    subprocess.run(command, cwd=website.ROOT, env=os.environ | environment, check=True)
+    return website.build(folder / "site", ["settings"], folder / "frames").parent
+
+
+def test_a_slider_plays_by_keyboard_from_a_folder(open_page, played):
+    page = open_page(played / "notebooks" / "06_hellinger_distance.html")
+    controls = page.locator(".play").first
+    slider, shown = controls.locator("input").first, controls.locator("output").first
+    figure = page.locator(".cell:has(+ .play) img").last
+    before, text = figure.get_attribute("src"), figure.get_attribute("alt")
+    slider.focus()
+    slider.press("ArrowRight")
+    assert shown.text_content() == slider.get_attribute("aria-valuetext") == "3"
+    assert figure.get_attribute("src") != before and figure.get_attribute("alt") != text
+    page.wait_for_function("e => e.complete && e.naturalWidth > 0", arg=figure.element_handle())
+    assert not Axe().run(page, options=OPTIONS).response["violations"]
 
 
 def test_solutions_fold(open_page, site):

@@ -47,12 +47,21 @@ def test_the_sources_are_pages_notebooks_and_what_they_show(tmp_path):
     assert (tmp_path / "docs" / "glossary.md").read_text("utf-8") == (ROOT / "docs" / "glossary.md").read_text("utf-8")
 
 
-def test_a_figure_takes_the_alternative_text_of_its_output():
+def test_a_figure_takes_the_alternative_text_of_its_output(tmp_path):
     figure = {"output_type": "display_data", "data": {"image/png": ""}, "metadata": {"image/png": {"alt": "A curve."}}}
     text = {"output_type": "stream", "name": "stdout", "text": "1"}
-    cells = [{"metadata": {}, "outputs": [text, figure]}, {"metadata": {}, "outputs": [text]}, {"metadata": {}}]
-    prepared = json.loads(sources.prepare_notebook(json.dumps({"cells": cells})))["cells"]
+    cells = [{"outputs": [text, figure]}, {"outputs": [text]}, {}]
+    cells = [{"cell_type": "code", "source": "", "metadata": {}} | cell for cell in cells]
+    prepared = json.loads(sources.prepare_notebook(json.dumps({"cells": cells}), tmp_path))["cells"]
     assert [cell["metadata"] for cell in prepared] == [{"mystnb": {"image": {"alt": "A curve."}}}, {}, {}]
+
+
+def test_the_code_of_a_figure_is_folded(tmp_path):
+    figure, text = {"output_type": "display_data", "data": {"image/png": ""}}, {"output_type": "stream", "text": "1"}
+    cells = [("fig, axes = plt.subplots()\n", figure), ("fig, axes = plt.subplots()\n", text), ("print(1)", figure)]
+    cells = [{"cell_type": "code", "source": [s], "metadata": {"tags": ["t"]}, "outputs": [o]} for s, o in cells]
+    prepared = json.loads(sources.prepare_notebook(json.dumps({"cells": cells}), tmp_path))["cells"]
+    assert [cell["metadata"]["tags"] for cell in prepared] == [["t", "hide-input"], ["t"], ["t"]]
 
 
 def test_every_module_stands_on_one_page_of_the_reference(tmp_path):
@@ -94,7 +103,7 @@ def test_formulas_are_mathml_and_a_slip_is_an_error():
 def test_a_warning_of_sphinx_is_an_error(tmp_path, monkeypatch):
     pytest.importorskip("sphinx")
 
-    def gather(folder, rooms):
+    def gather(folder, rooms, frames):
         folder.mkdir()
         (folder / "index.md").write_text("# A page\n\n[nowhere](gone.md)\n", "utf-8")
 

@@ -1,5 +1,8 @@
 """Figures show the numbers of the records: points, bands, chance, one colour a method, equal files."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -156,3 +159,13 @@ def test_the_matrix_of_records_holds_what_was_measured_at_the_radius_of_the_prot
     )
     with pytest.raises(UserError, match="no attack at the radius"):
         figures.draw_attack_matrix([record("anrot") | {"protocol": first["protocol"], "transductive": False}])
+
+
+def test_letters_have_at_least_nine_points_on_a_page():
+    """A page shows a figure with 96 pixels an inch where it was drawn with more; none asks for smaller letters."""
+    smallest = 8
+    assert smallest * figures.STYLE["figure.dpi"] / 96 >= 9 and figures.STYLE["font.size"] >= smallest
+    root = Path(figures.__file__).resolve().parents[2]
+    for path in [*root.glob("notebooks/src/*.py"), *root.glob("anrot_lib/reports/*.py")]:
+        letters = re.findall(r"fontsize=(\d+(?:\.\d+)?)", path.read_text("utf-8"))
+        assert all(float(size) >= smallest for size in letters), f"{path.name}: {letters}"
