@@ -1,5 +1,6 @@
 """A net is never tested on what it was trained on, unnoticed."""
 
+import importlib
 from dataclasses import replace
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import splits
 from anrot_lib.data.image_set import build_image_set
 from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen
+from anrot_lib.data.leakage.synsets import WORDS
 
 SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
 
@@ -124,6 +127,8 @@ def test_one_changed_pixel_makes_another_image():
     ("trained", "tested"),
     [
         ("n01532829_house_finch", "n01532829"),
+        ("lion", "n02129165"),
+        ("n02457408", "three_toed sloth"),
         ("birds/owl", "owl"),
         ("Owl", "night birds/owl"),
         ("001.Black_footed_Albatross", "Black footed Albatross"),
@@ -146,6 +151,7 @@ def test_a_class_is_known_again_under_a_usual_other_spelling(trained, tested):
         ("train/12", "test/12"),
         ("wing", "swing"),
         ("n01532829", "n01532828"),
+        ("lion", "n02129166"),
         ("owl", "owls"),
     ],
 )
@@ -153,6 +159,16 @@ def test_other_classes_are_not_taken_for_known_ones(trained, tested):
     first = make(names=[trained, *"bcdefg"])
     second = make(names=[*"tuvwxy", tested], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
     assert not find_seen(describe_origin(first), second)
+
+
+def test_the_words_of_synsets_are_those_of_all_classes_of_mini_imagenet_in_the_order_of_imagenet():
+    """torchvision has the words of the thousand classes, in the order of their ids."""
+    assert sorted(WORDS) == sorted(name for names in splits.load_standard("mini-imagenet").values() for name in names)
+    load_torchvision()
+    known = [text.casefold() for text in importlib.import_module("torchvision.models._meta")._IMAGENET_CATEGORIES]
+    at = -1
+    for synset in sorted(WORDS):
+        at = known.index(WORDS[synset].casefold(), at + 1)
 
 
 def test_a_last_word_that_two_classes_share_names_neither():

@@ -162,6 +162,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('if mode == "quarantine" else np.empty(0, np.int64)', 'if mode == "other" else np.empty(0, np.int64)', "data/test_guard.py::test_a_copy_across_splits_is_an_error_that_names_both_images"),
     ],
     "data/leakage/seen.py": [
+        ("for key in some if key in WORDS", "for key in some if key in WORDS and not some", "data/test_seen.py::test_a_class_is_known_again_under_a_usual_other_spelling"),
         ('"" if origin.data == image_set.name else', '"" if origin.data else', "data/test_seen.py::test_a_set_that_was_split_anew_is_not_recommended_to_its_own_net"),
         ('for split in ("train", "val") if split', 'for split in ("train",) if split', "data/test_seen.py::test_another_split_of_the_same_images_is_refused_with_numbers_and_names"),
         ("if seen and not allow_seen:", "if not allow_seen and seen.trained:", "data/test_seen.py::test_a_net_is_refused_on_the_classes_that_only_selected_it"),

@@ -16,6 +16,7 @@ from torch import nn
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.image_set import ImageSet
+from anrot_lib.data.leakage.synsets import WORDS
 from anrot_lib.data.packed import digest_rows
 from anrot_lib.data.splits import list_spellings, make_name_key
 
@@ -157,10 +158,14 @@ def check_unseen(
 def _name_keys(names: Iterable[str]) -> dict[str, set[str]]:
     """{name: the keys by which a class is known again}, whatever set it is in: case, synset id, group, number aside.
 
-    "n01532829_house_finch" is "n01532829", "birds/owl" is "owl", "001.Black_footed_Albatross" is without its number.
-    A key that two of the names share stands for neither, and a number alone (character01) for no class.
+    "n01532829_house_finch" is "n01532829" and "house finch", and so is the id alone of a class of mini-ImageNet;
+    "birds/owl" is "owl", "001.Black_footed_Albatross" is without its number. A key that two of the names share stands
+    for neither, and a number alone (character01) for no class.
     """
     keys = {name: {make_name_key(name), *list_spellings(name)} for name in names}
+    for some in keys.values():
+        words = [WORDS[key] for key in some if key in WORDS]
+        some.update(key for text in words for key in (make_name_key(text), *list_spellings(text)))
     counts = Counter(key for some in keys.values() for key in some)
     return {
         name: {
