@@ -14,6 +14,7 @@ from anrot_lib.cli.main import build_parser
 from anrot_lib.core import configs
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.fewshot import row_names
 from anrot_lib.publish import hero, marks, pages, rooms
 from anrot_lib.ranking import recipe
 from anrot_lib.ranking.attacks import names
@@ -340,3 +341,31 @@ def test_a_set_that_is_called_like_a_study_is_none(tmp_path):
         for row in ("robust-classes", "robust-trades"):
             results.write(tmp_path / name / f"{row}.json", test_tables.record(row))
         assert ("recipes.png" in pages.choose_figures(tmp_path / name)) == is_study
+
+
+def test_every_row_says_where_pgd_is_far_above_the_strong_attacks(committed):
+    """In every table of README and pages that shows accuracies under PGD: from the counts, episode by episode."""
+    marked = 0
+    for path in pages.list_pages():
+        for mark in marks.MARK.finditer(path.read_text("utf-8")):
+            kind, _, rest = mark["what"].partition(" ")
+            name = rest.split()[0] if kind in ("rows", "defences", "suites") else kind
+            if mark["sort"] != "table" or not (ROOT / "data" / "results" / name).is_dir():
+                continue
+            lines = mark["old"].splitlines()
+            for record in results.read_all(ROOT / "data" / "results" / name):
+                columns = record["columns"]
+                worst = [c for c in columns.values() if "suite" in c and c["threat"]["target"] == "query"]
+                pgd = columns.get(worst[0]["threat"]["name"]) if worst else None
+                gaps = []
+                for column in worst if pgd else []:
+                    n = min(len(pgd["correct"]), len(column["correct"]))
+                    strong, all_of = sum(column["correct"][:n]), n * column["queries"]
+                    assert pgd["queries"] == column["queries"], "the same queries of the same episodes"
+                    gaps.append(100 * (sum(pgd["correct"][:n]) - strong) / all_of)
+                title = row_names.title_method(record["row"])
+                of_row = [line for line in lines if re.match(rf"\| {re.escape(title)}( \([^|]*\))* \|", line)]
+                if max(gaps, default=0) > 3:
+                    marked += len(of_row)
+                    assert all("PGD overstates by" in line.split("|")[1] for line in of_row), (path.name, title)
+    assert marked >= 8
