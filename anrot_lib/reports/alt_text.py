@@ -126,6 +126,9 @@ def _describe_line(axes: Axes, line: Line2D) -> str:
     if not fine.any():
         return ""
     x, y = x[fine], y[fine]
+    if axes.get_yscale() == "linear":  # what cannot be told from the axis is 0
+        low, high = axes.get_ylim()
+        y = np.where(np.abs(y) < abs(high - low) / 1000, 0, y)
     if line.get_transform() == axes.get_yaxis_transform():
         return f"{name}: level at {_format(y[0])}"
     if line.get_transform() == axes.get_xaxis_transform():

@@ -32,6 +32,7 @@ myst_dmath_double_inline = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_use_type_comments = False  # there are none, and looking for them takes a third of the time
 add_module_names = False
 
 html_theme = "furo"

@@ -55,5 +55,8 @@ def test_a_slider_moves_the_figure(browser, lab, screenshots, name):
     handle.focus()
     handle.press("ArrowRight")
     page.wait_for_function(f"old => {{ const now = ({figure})(); return now && now !== old }}", arg=before)
+    figures = page.locator(".jp-OutputArea-output img")
+    texts = figures.evaluate_all("all => all.map(figure => figure.alt)")
+    assert len(texts) > 2 and all(len(text) > 20 for text in texts), "a figure without an alternative text"
     page.screenshot(path=screenshots / f"{name}.png")
     page.close()

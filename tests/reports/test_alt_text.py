@@ -23,6 +23,14 @@ def test_lines_are_told_from_their_ends_and_extremes(figure):
     assert "clean: from 90 to 3, highest 95 at 0.1; a line: from 80 to 60; chance: level at 20." in text
 
 
+def test_a_tail_that_nobody_sees_is_zero_but_on_a_logarithmic_axis(figure):
+    for axes, scale in zip(figure.subplots(1, 2), ("linear", "log"), strict=True):
+        axes.plot([0, 1, 2], [1e-9, 1, 3e-5], label="density")
+        axes.set_yscale(scale)
+    text = describe_figure(figure)
+    assert "density: from 0 to 0, highest 1 at 1" in text and "density: from 1e-09 to 3e-05, highest 1 at 1" in text
+
+
 def test_bars_have_the_names_of_their_ticks(figure):
     left, right = figure.subplots(1, 2)
     left.bar(["x", "y"], [1, 2.5], label="times")
