@@ -107,12 +107,12 @@ def attach_links(text: str) -> str:
     head, mark, tail = text.partition("## References")
     if mark:
         items = re.split(r"(?m)^(?=- )", tail)
-        tail = "".join(_link_title(item) for item in items)
+        tail = "".join(attach_link(item) for item in items)
     return _link_any(head) + mark + tail
 
 
-def _link_title(item: str) -> str:
-    """An item of a list of references with its title as a link; where the title is not known, what else can be one."""
+def attach_link(item: str) -> str:
+    """One reference with its title as a link; where the title is not known, what else can be one."""
     for pattern, address in _list_phrases():
         if (match := pattern.search(item)) and "](" not in item:
             return f"{item[: match.start()]}[{match[0]}]({address}){item[match.end() :]}"

@@ -176,7 +176,8 @@ def draw_methods() -> str:
         shares = {"clean": recipe.clean, "attacked": recipe.adversarial, "noisy": recipe.noisy}
         queries = " + ".join(kind for kind, share in shares.items() if share)
         loss = f"cross-entropy + {recipe.hesim:g} Hesim" if recipe.hesim else "cross-entropy"
-        rows.append([method.title, f"`{method.name}`", queries, loss, method.publication])
+        publication = citations.attach_link(method.publication)
+        rows.append([method.title, f"`{method.name}`", queries, loss, publication])
     return tables.format_markdown(["row", "name", "queries in training", "loss", "published in"], rows, numbers=False)
 
 
