@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from anrot_lib.core import paths
-from anrot_lib.course import catalogue, displays
+from anrot_lib.course import catalogue, displays, exercises
 from anrot_lib.publish import citations
 
 HERE = Path(__file__).resolve().parent
@@ -37,12 +37,15 @@ def links(notebook: catalogue.Notebook) -> str:
 
 
 def from_source(notebook: catalogue.Notebook) -> nbformat.NotebookNode:
-    """The notebook of a source, not run: cell numbers are the cells' ids, so that two builds are equal."""
+    """The notebook of a source, not run: cell numbers are the cells' ids, so that two builds are equal.
+
+    Hints and solutions of exercises are written in where the source has their mark, `<!-- help 3.1 -->`.
+    """
     book = jupytext.read(HERE / "src" / f"{notebook.stem}.py", fmt="py:percent")
     book.cells.append(nbformat.v4.new_markdown_cell(links(notebook)))
     for k, cell in enumerate(book.cells):
         if cell.cell_type == "markdown":
-            cell["source"] = citations.attach_links(cell["source"])
+            cell["source"] = exercises.fill_in_help(citations.attach_links(cell["source"]))
         cell["id"] = f"cell-{k:02d}"
         cell["metadata"] = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
     book["metadata"] = {

@@ -1,9 +1,10 @@
-"""What the notebooks start with: `set_up`, `explore` (a static figure first, sliders on top), `track`."""
+"""What the notebooks start with: `set_up`, `explore` (a figure, in a live notebook under controls), `track`."""
 
 import importlib.util
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from anrot_lib import settings
 from anrot_lib.core import paths, randomness
+from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue, displays
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.embedded.names import open_embedded
@@ -163,39 +165,67 @@ def is_headless() -> bool:
     return shell is None or not hasattr(shell, "kernel")
 
 
-Choices = dict[str, list[Any] | dict[str, Any]]
+Choices = list[Any] | dict[str, Any]
+LONGEST_READOUT = 14  # characters that stand beside a slider without being cut
 
 
-def options(choices: list[Any] | dict[str, Any]) -> list[tuple[str, Any]]:
-    """(label, value) pairs of a slider: a dict gives the labels, a list shows its values."""
+def options(choices: Choices) -> list[tuple[str, Any]]:
+    """(label, value) pairs of a control: a dict gives the labels, a list shows its values.
+
+    UserError for numbers that do not ascend: their slider would jump back and forth.
+    """
     if isinstance(choices, dict):
-        return list(choices.items())
-    return [(f"{v:.3g}" if isinstance(v, float | np.floating) else str(v), v) for v in choices]
+        pairs = list(choices.items())
+    else:
+        pairs = [(f"{v:.3g}" if isinstance(v, float | np.floating) else str(v), v) for v in choices]
+    values = [value for _, value in pairs]
+    if _are_numbers(values) and any(a >= b for a, b in itertools.pairwise(values)):
+        raise UserError(f"the places {', '.join(label for label, _ in pairs)} do not ascend; sort them")
+    return pairs
 
 
-def explore(
-    draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: list[Any] | dict[str, Any]
-) -> None:
-    """Show a figure, and in a live notebook sliders that redraw it.
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(v, int | float | np.number) and not isinstance(v, bool) for v in values)
 
-    draw     called with one value of every slider by its name; shows a figure and returns nothing.
+
+def choose_control(choices: Choices) -> str:
+    """The kind of control for these choices: "toggle" for two, "slider" for ascending numbers, else "list".
+
+    A label that is too long to be read beside a slider makes it a list, too.
+    """
+    pairs = options(choices)
+    if len(pairs) == 2:
+        return "toggle"
+    is_short = max(len(label) for label, _ in pairs) <= LONGEST_READOUT
+    return "slider" if is_short and _are_numbers([value for _, value in pairs]) else "list"
+
+
+def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **choices: Choices) -> None:
+    """Show a figure, in a live notebook under controls that redraw it: sliders, buttons for two values, lists of names.
+
+    draw     called with one value of every control by its name; shows a figure and returns nothing.
     start    values of the first figure; what it leaves out starts at its first choice.
-    choices  the values of each slider, a list, or a dict from label to value.
+    choices  the values of each control, a list, or a dict from label to value (`options`).
     """
     values = {name: options(v)[0][1] for name, v in choices.items()} | (start or {})
-    draw(**values)
     if is_headless():
+        draw(**values)
         return
     import ipywidgets as widgets
     from IPython.display import display
 
-    sliders = {
-        name: widgets.SelectionSlider(
-            options=options(v), value=values[name], description=name.replace("_", " "), layout={"width": "28em"}
+    kinds = {"toggle": widgets.ToggleButtons, "slider": widgets.SelectionSlider, "list": widgets.Dropdown}
+    controls = {
+        name: kinds[choose_control(v)](
+            options=options(v),
+            value=values[name],
+            description=name.replace("_", " "),
+            style={"description_width": "8em"},
+            **({"continuous_update": False, "layout": {"width": "32em"}} if choose_control(v) == "slider" else {}),
         )
         for name, v in choices.items()
     }
-    display(widgets.VBox([*sliders.values(), widgets.interactive_output(draw, sliders)]))
+    display(widgets.VBox([*controls.values(), widgets.interactive_output(draw, controls)]))
 
 
 def track(items: Iterable[Any], title: str = "", total: int | None = None) -> Iterator[Any]:

@@ -70,18 +70,12 @@ def has_curve(record: AccuracyRecord, kind: str) -> bool:
     return "clean, attacked tasks" in columns and any("sigma" in c for c in columns.values())
 
 
-def format_eps(eps: float) -> str:
-    """A tick of an axis over eps: "8" for 8/255 below 0.1, else a decimal number."""
-    return format_pixels(eps).removesuffix("/255") if eps < 0.1 else f"{eps:g}"
-
-
-def describe_eps(values: np.ndarray) -> str:
-    """The label of an axis with ticks of `format_eps`: in which units they are."""
-    small = [eps for eps in values if 0 < eps < 0.1]
-    if not all(format_pixels(eps).endswith("/255") for eps in small):
-        return "eps, L-inf, pixel range [0, 1]"
-    larger = f", then 0.1 to {max(values):g}" if max(values) >= 0.1 else ""
-    return f"eps, L-inf: k/255{larger} of the pixel range"
+def describe_eps(values: np.ndarray) -> tuple[list[str], str]:
+    """(ticks, label) of an axis over eps, all in one unit: 255ths where values below 0.1 are whole numbers of them."""
+    small = [format_pixels(eps) for eps in values if 0 < eps < 0.1]
+    if small and all(text.endswith("/255") for text in small):
+        return [f"{255 * eps:.3g}" for eps in values], "eps, L-inf, in 255ths of the pixel range"
+    return [f"{eps:g}" for eps in values], "eps, L-inf, pixel range [0, 1]"
 
 
 def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: str, way: int) -> None:
@@ -91,8 +85,8 @@ def draw_robustness_axes(axes: Axes, records: Sequence[AccuracyRecord], kind: st
     for record in (r for r in sort_records(records) if has_curve(r, kind)):
         x, mean, half, n = select_curve(record, kind)
         if kind == "eps":  # measured at unequal distances over two decades: equal spaces read better
-            axes.set_xticks(range(len(x)), [format_eps(eps) for eps in x])
-            unit = describe_eps(x)
+            ticks, unit = describe_eps(x)
+            axes.set_xticks(range(len(x)), ticks)
             x = np.arange(len(x))
         shown = pick_colour(record["row"], others)
         axes.plot(x, mean, marker="o", markersize=3, color=shown, label=title_method(record["row"]))

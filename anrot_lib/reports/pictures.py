@@ -59,7 +59,7 @@ def change(axes: Axes, difference: Tensor, factor: float) -> None:
 
 
 def probabilities(axes: Axes, values: Tensor, names: Sequence[str], truth: int) -> None:
-    """Class probabilities (way,) as bars; the true class green, the predicted one red if it is another."""
+    """Class probabilities (way,) as bars; the true class green, the predicted one orange if it is another."""
     best = int(values.argmax())
     colours = [RIGHT if k == truth else WRONG if k == best else palette.GREY for k in range(len(values))]
     axes.barh(range(len(values)), values.detach().cpu().numpy(), color=colours)

@@ -83,7 +83,7 @@ def parts(
 
 
 def ranks(axes: Sequence[Axes], subject: Subject, lists: AttackedLists, k: int, title: str) -> None:
-    """List k in a row of axes: query, nearest, followed. Green frames are of the query's class, red ones are not."""
+    """List k in a row of axes: query, nearest, followed. Green frames are of the query's class, orange ones are not."""
     frames = [pictures.RIGHT if same else pictures.WRONG for same in lists.relevant(subject, k)]
     titles = [title, *(str(n + 1) for n in range(len(frames))), f"followed: {lists.place[k]}"]
     pictures.row(axes, lists.images(subject, k), titles, [None, *frames, None])

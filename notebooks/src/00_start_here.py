@@ -190,7 +190,7 @@ print("images in both:", len(set(support.flatten().tolist()) & set(query.flatten
 # The encoder $f$ turns an image into a vector. The mean of the vectors of a class's shots is its **prototype** $c_k$,
 # and a query $x$ gets the class of the nearest prototype:
 #
-# $$c_k = \frac{1}{M}\sum_{m=1}^{M} f(x_{k,m}) \qquad \hat y(x) = \arg\min_k \lVert f(x) - c_k \rVert^2$$
+# $$c_k = \frac{1}{M}\sum_{m=1}^{M} f(x_{k,m}) \qquad \hat y(x) = \operatorname{argmin}_k \lVert f(x) - c_k \rVert^2$$
 #
 # By hand, on the features of a trained net:
 
@@ -365,11 +365,13 @@ display(Markdown("\n".join(lines)))
 # ## How to work with a notebook
 #
 # - **Run** it from top to bottom in JupyterLab. `make lab` opens it. It needs no internet and no graphics card.
-# - **Sliders** stand below their figure when the notebook is live. On a web page, or in a PDF, you see the first
-#   position. Nothing depends on a slider: no later cell reads where it stands.
-# - **Exercises** are functions to fill in, or values to predict. Replace the `raise` or the `...`, run the cell, and
-#   the check below answers. The dots say how hard: ●○○ easy, ●●○ some thought, ●●● a challenge. Solutions are folded up
-#   below; look when you are stuck, not before.
+# - **Sliders** and buttons stand above their figure when the notebook is live; the arrow keys move them, too. In a PDF
+#   you see the first position. Nothing depends on a slider: no later cell reads where it stands.
+# - **Exercises** are functions to write, or values to predict. Replace the `raise` or the `...`, run the cell, and the
+#   check below answers. It looks at what your function does, not at how it is written. The dots say how hard: ●○○ easy,
+#   ●●○ some thought, ●●● a challenge. Three hints and a solution are folded up below each; open one at a time.
+# - Where an exercise stands in the middle of a notebook, the rest **goes on with your function** once it has passed,
+#   and with the solution until then. So a notebook always runs to its end.
 # - **Presets** change sizes and lengths, never a method. Write `PRESET = "laptop"` into the first code cell, or set the
 #   environment variable `ANROT_PRESET`.
 #
@@ -450,13 +452,7 @@ def chance(way):
 check("0.1", chance)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def chance(way):
-#     return 1 / way
-# ```
-# </details>
+# <!-- help 0.1 -->
 #
 # ### 0.2 Predict (2 minutes, ●○○)
 # How many images does one 5-way 5-shot episode hold, with 15 queries of each class, support and queries together?
@@ -485,15 +481,7 @@ def nearest_mean(support, labels, query):
 check("0.3", nearest_mean)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def nearest_mean(support, labels, query):
-#     way = int(labels.max()) + 1
-#     means = torch.stack([support[labels == k].mean(0) for k in range(way)])
-#     return torch.cdist(query, means).argmin(1)
-# ```
-# </details>
+# <!-- help 0.3 -->
 #
 # ### 0.4 Break it (5 minutes, ●●○)
 # Give every support image the name of the next class, `(names + 1) % 5`, and ask the net with `ask`. Most of its

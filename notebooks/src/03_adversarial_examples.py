@@ -12,7 +12,7 @@
 # - tell a white-box attack from a transferred one, and query, support and joint attacks from each other,
 # - test an attack so that one that does nothing is caught.
 #
-# **Time**: 50 minutes of reading and exercises; running takes about half a minute at smoke, minutes beyond.
+# **Time**: 65 minutes of reading and exercises; running takes about half a minute at smoke, minutes beyond.
 # **Needs**: nothing but this notebook. 06 explains the distance that the classifier uses.
 
 # %% tags=["parameters"]
@@ -21,6 +21,7 @@ PRESET = None
 # %%
 import copy
 import itertools
+from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
@@ -30,6 +31,7 @@ from IPython.display import Markdown, display
 from anrot_lib.attacks import ThreatModel, attack_episodes, gradient, transfer
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import check, lesson
+from anrot_lib.course.exercises import use_answer
 from anrot_lib.reports import figures, pictures, tables
 
 P = lesson.set_up("03", preset=PRESET, images="omniglot-300")
@@ -113,26 +115,36 @@ plt.show()
 # $$x' = \mathrm{clip}_{[0,1]}\left(x + \varepsilon\, \mathrm{sign}\, \nabla_x\, \ell(x, y)\right)$$
 #
 # The gradient goes to the pixels, not to the weights.
+#
+# ### 3.1 FGSM (12 minutes, ●●○)
+# Write it. `model(images)` gives logits (n, way); `images` are (n, C, H, W) in [0, 1], `labels` (n,) the true classes,
+# and the loss is the cross-entropy. Return the changed images.
 
 
 # %%
-def slope(model, x):
-    """The gradient of the loss with respect to the pixels of the queries x."""
-    x = x.detach().requires_grad_()
-    loss = F.cross_entropy(model(x, index), labels, reduction="sum")
-    return torch.autograd.grad(loss, x)[0]
+def fgsm(model, images, labels, eps):
+    raise NotImplementedError
 
 
-def fgsm(model, x, eps):
-    return (x + eps * slope(model, x).sign()).clamp(0, 1)
+check("3.1", fgsm)
 
+# %% [markdown]
+# <!-- help 3.1 -->
+#
+# From here on the notebook uses your attack if it has passed, and the solution if not. Our queries belong to several
+# episodes, and `victims` are classifiers that know which query belongs to which.
 
 # %%
+my_fgsm = use_answer("3.1", fgsm)
+victims = {name: partial(model, index=index) for name, model in models.items()}
+points = images.clone().requires_grad_()
+(g,) = torch.autograd.grad(F.cross_entropy(victims["clean"](points), labels, reduction="sum"), points)
+
 eps = 0.10
-mine, one_step = fgsm(models["clean"], images, eps), gradient.fgsm(eps, target="query")
+mine, one_step = my_fgsm(victims["clean"], images, labels, eps), gradient.fgsm(eps, target="query")
 library = gradient.attack(models["clean"], images, labels, one_step, index=index).images
-torch.testing.assert_close(mine, library)
-print(f"equal to the library; the largest change of a pixel is {(mine - images).abs().max():.2f}")
+torch.testing.assert_close(mine[g != 0], library[g != 0])
+print(f"equal to the library's; the largest change of a pixel is {(mine - images).abs().max():.2f}")
 
 # %% [markdown]
 # Where does the gradient look? Below is one query: the image, the size of the gradient at each pixel, the change that
@@ -140,7 +152,7 @@ print(f"equal to the library; the largest change of a pixel is {(mine - images).
 
 # %%
 shown = (named["clean"] & named["mixture"]).nonzero().flatten()[:3].tolist()
-q, g = shown[0], slope(models["clean"], images)
+q = shown[0]
 fig, axes = plt.subplots(1, 4, figsize=(7, 2), layout="constrained")
 pictures.show(axes[0], images[q], "image")
 pictures.heat(axes[1], g[q].abs().sum(0), "size of the gradient")
@@ -159,24 +171,27 @@ plt.show()
 # **projects** back into the ball and into [0, 1]:
 #
 # $$x_{t+1} = \Pi_{\varepsilon}\left(x_t + a\, \mathrm{sign}\, \nabla_x\, \ell(x_t, y)\right)$$
+#
+# ### 3.2 PGD (15 minutes, ●●○)
+# Write it, from the clean images on and without chance: `steps` steps of length `step`, each with a gradient of its own
+# and projected into the ball of radius `eps` around the **clean** images and into [0, 1]. Return the last images.
 
 
 # %%
-def pgd(model, x, eps, step, steps):
-    """The images after each step, the first of them x itself."""
-    low, high = (x - eps).clamp(min=0), (x + eps).clamp(max=1)
-    path = [x]
-    for _ in range(steps):
-        path.append(torch.clamp(path[-1] + step * slope(model, path[-1]).sign(), low, high))
-    return path
+def pgd(model, images, labels, eps, step, steps):
+    raise NotImplementedError
 
+
+check("3.2", pgd)
+
+# %% [markdown]
+# <!-- help 3.2 -->
 
 # %%
-path = pgd(models["mixture"], images, eps, step=eps, steps=8)  # steps of length eps: too long, on purpose
+my_pgd = use_answer("3.2", pgd)
+path = [my_pgd(victims["mixture"], images, labels, eps, eps, k) for k in range(9)]  # too long steps, on purpose
 threat = gradient.pgd(eps, steps=8, step=eps, restarts=1, target="query", random_start=False)
-last = gradient.attack(models["mixture"], images, labels, threat, index=index, keep="last")
-torch.testing.assert_close(path[-1], last.images)
-print("images on the path:", len(path), " the last is the library's")
+print("images on the path:", len(path), f" none farther from the first than {(path[-1] - images).abs().max():.2f}")
 
 # %% [markdown]
 # Does the loss climb at each step? We look at the loss of three queries along the path, and beside it at what the
@@ -184,11 +199,10 @@ print("images on the path:", len(path), " the last is the library's")
 
 # %%
 with torch.no_grad():
-    losses = torch.stack([F.cross_entropy(models["mixture"](p, index), labels, reduction="none") for p in path])
+    losses = torch.stack([F.cross_entropy(victims["mixture"](p), labels, reduction="none") for p in path])
 best = gradient.attack(models["mixture"], images, labels, threat, index=index).loss
 seen = losses.max(0).values
-assert (best >= seen - 1e-4 * (1 + seen)).all(), "what is kept is never below any candidate"
-assert (losses[-1] < seen - 0.01).any(), "the last iterate is not always the best one"
+assert (best >= losses[0] - 1e-4).all(), "what is kept is never below the clean image"
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
@@ -200,9 +214,9 @@ plt.show()
 
 # %% [markdown]
 # The first step does most. With steps this long the loss then goes up and down, and some queries end below what they
-# had reached before. So the attack **keeps the best candidate** of each image. The clean image and its FGSM point are
-# candidates too, hence PGD that keeps its best is never weaker than FGSM. Without this rule a table may show a
-# "stronger" attack that does less harm, and that is a bug of the attack.
+# had reached before (unless yours keeps the best already). So the attack **keeps the best candidate** of each image.
+# The clean image and its FGSM point are candidates too, hence PGD that keeps its best is never weaker than FGSM.
+# Without this rule a table may show a "stronger" attack that does less harm, and that is a bug of the attack.
 #
 # **Random start.** At the clean image the gradient can be small or misleading. A run may instead start at a random
 # point of the ball; several runs, called restarts, keep the best of all. More runs can only help.
@@ -219,23 +233,19 @@ print("queries on which PGD is weaker than FGSM:", int((one < single - 1e-3).sum
 # %% [markdown]
 # ## The epsilon slider
 #
-# Now the question of the title. Everything is computed first: two nets, two attacks, seven radii. The last one, 0.30,
-# is the largest in the publication. Both nets answer to the same queries, each attacked through its own gradient.
+# Now the question of the title. Everything is computed first: two nets, your two attacks, seven radii. The last one,
+# 0.30, is the largest in the publication. Both nets answer to the same queries, each attacked through its own gradient.
 
 # %%
 EPS = [0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30]
-ATTACKS = {
-    "FGSM": lambda eps: gradient.fgsm(eps, target="query"),
-    "PGD-10": lambda eps: gradient.pgd(eps, steps=10, step=eps / 4, restarts=1, target="query"),
-}
+ATTACKS = {"FGSM": my_fgsm, "PGD-10": lambda *given: my_pgd(*given, step=given[-1] / 4, steps=10)}
 
 
 def attacked(net, attack, eps):
     """The images under an attack, and the net's probabilities for them."""
-    threat = ATTACKS[attack](eps)
-    x = gradient.attack(models[net], images, labels, threat, P.generator("pgd"), index).images
+    x = ATTACKS[attack](victims[net], images, labels, eps)
     with torch.no_grad():
-        return x, models[net](x, index).softmax(-1)
+        return x, victims[net](x).softmax(-1)
 
 
 grid = list(itertools.product(nets, ATTACKS, EPS))
@@ -294,15 +304,16 @@ lesson.explore(
 # clean net are grain all over the paper; in those against the mixture net the places around the strokes stand out.
 # Where mere grain no longer works, an adversary has to change the character itself.
 #
-# Switch the attack to FGSM: its curves stay higher. One big step lands beyond the place where the loss is largest, it
-# overshoots, and on some images its curve even rises with eps. That is a weaker attack, not a stronger net: the curve
-# of PGD shows what is left. **A curve that rises with eps is a sign of an attack that is too weak.**
+# Switch the attack to FGSM: its curves stay higher, and that of the clean net even *rises* again at the end. One big
+# step lands beyond the place where the loss is largest: it overshoots, the more the longer it is. That is a weaker
+# attack, not a stronger net: the curve of PGD shows what is left. **A curve that rises with eps is a sign of an attack
+# that is too weak.**
 
 # %%
 gap = {attack: accuracy["mixture", attack, 0.10] - accuracy["clean", attack, 0.10] for attack in ATTACKS}
 assert min(gap.values()) > 20, "at 0.10 the mixture survives where the clean net breaks"
 assert accuracy["clean", "PGD-10", 0.10] < 100 / 3 and max(accuracy[n, "PGD-10", 0.30] for n in nets) < 40
-assert all(accuracy[n, "PGD-10", k] <= accuracy[n, "FGSM", k] + 1e-6 for n in nets for k in EPS), "the stronger attack"
+assert all(accuracy[n, "PGD-10", k] <= accuracy[n, "FGSM", k] + 5 for n in nets for k in EPS), "the stronger attack"
 
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.7), sharey=True, layout="constrained")
 for place, attack in zip(axes, ATTACKS, strict=True):
@@ -499,41 +510,7 @@ except RuntimeError as error:
 #
 # ## Exercises
 #
-# ### 3.1 The projection (8 minutes, ●○○)
-# Bring `points` back into the $L_\infty$ ball of radius `eps` around `clean`, and into [0, 1]. Tensors of equal shape.
-
-
-# %%
-def project(points, clean, eps):
-    raise NotImplementedError
-
-
-check("3.1", project)
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def project(points, clean, eps):
-#     inside_the_ball = torch.maximum(torch.minimum(points, clean + eps), clean - eps)
-#     return inside_the_ball.clamp(0, 1)
-# ```
-# </details>
-#
-# ### 3.2 Predict (3 minutes, ●○○)
-# Pixels are uniform in [0, 1]. A step of eps = 0.20 along random signs is not clipped. Which share of the pixels ends
-# outside [0, 1]?
-
-# %%
-answer = ...
-check("3.2", answer)
-
-# %% [markdown]
-# <details><summary>Solution</summary>
-#
-# 0.20. Half of the pixels move up, and a share 0.20 of those was above 0.80; half move down, and a share 0.20 of those
-# was below 0.20.
-# </details>
+# 3.1 and 3.2 stand above, where they are needed.
 #
 # ### 3.3 Where accuracy halves (12 minutes, ●●○)
 # One number for a curve: the eps at which accuracy has fallen to half of its clean value, on straight lines between the
@@ -549,19 +526,7 @@ def halving_eps(eps, accuracy):
 check("3.3", halving_eps)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def halving_eps(eps, accuracy):
-#     half = accuracy[0] / 2
-#     for k in range(1, len(eps)):
-#         if accuracy[k] <= half:
-#             share = (accuracy[k - 1] - half) / (accuracy[k - 1] - accuracy[k])
-#             return eps[k - 1] + share * (eps[k] - eps[k - 1])
-#     return float("inf")
-# ```
-# Try it on `[accuracy[name, "PGD-10", k] for k in EPS]` for either net.
-# </details>
+# <!-- help 3.3 -->
 #
 # ### 3.4 Test an attack (12 minutes, ●●○)
 # Given `images`, the `changed` images, the losses `before` and `after` (one a query) and `eps`, return a list of the
@@ -577,20 +542,7 @@ def faults(images, changed, before, after, eps):
 check("3.4", faults)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def faults(images, changed, before, after, eps):
-#     names = []
-#     if (changed - images).abs().max() > eps + 1e-6:
-#         names.append("too far")
-#     if changed.min() < 0 or changed.max() > 1:
-#         names.append("out of range")
-#     if not after.mean() > before.mean():
-#         names.append("no effect")
-#     return names
-# ```
-# </details>
+# <!-- help 3.4 -->
 #
 # ### 3.5 Predict (3 minutes, ●●○)
 # A defence reports 70 % under white-box PGD and 30 % under a transferred attack, at the same eps on the same queries.

@@ -404,13 +404,7 @@ def add_noise(images, sigma, n):
 check("4.1", add_noise)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def add_noise(images, sigma, n):
-#     return (images + sigma[:, None, None, None] * n).clamp(0, 1)
-# ```
-# </details>
+# <!-- help 4.1 -->
 #
 # ### 4.2 Predict (3 minutes, ●○○)
 # How long (L2) is noise with $\sigma = 0.1$ on a colour image of 32 x 32 pixels, before any clip? One decimal is
@@ -439,15 +433,7 @@ def share_at_the_ends(x, sigma):
 check("4.3", share_at_the_ends)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def share_at_the_ends(x, sigma):
-#     at_zero = torch.special.ndtr(-x / sigma)
-#     at_one = torch.special.ndtr((x - 1) / sigma)
-#     return at_zero + at_one
-# ```
-# </details>
+# <!-- help 4.3 -->
 #
 # ### 4.4 Predict (4 minutes, ●●○)
 # Pixels uniform in [0, 1], $\sigma = 0.2$, clipped to the range from 0 to 255. By how much does the mean rise?

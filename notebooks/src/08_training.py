@@ -12,7 +12,7 @@
 # - resume a training so exactly that nobody can tell it was stopped,
 # - notice when a training against a weak attack has learnt to beat only that attack.
 #
-# **Time**: 60 minutes of reading and exercises. Running takes less than a minute at smoke and ten to fifteen minutes at
+# **Time**: 75 minutes of reading and exercises. Running takes less than a minute at smoke and ten to fifteen minutes at
 # laptop on two cores, for two real trainings with their tests; paper is longer, meant for a GPU and not timed. The
 # full-length trainings of a table are hours of work for the command `anrot run`, not for a notebook.
 # **Needs**: 03 and 04 explain the attack and the noise, 06 and 07 the distance and Hesim.
@@ -279,9 +279,8 @@ axes.axhline(20, color="black", linewidth=1, alpha=0.4)
 axes.set(xlabel="training step", ylabel="validation accuracy, %", ylim=(0, 100), xlim=(0, 1.1 * steps))
 axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.05, 1))
 plt.show()
-if P.smoke:
-    last = {name: looks[-1][2] for name, (_, looks) in runs.items()}
-    assert last["mixture"] > 45 and last["mixture"] > last["clean"] + 20, "robust within a minute"
+last = {name: looks[-1][2] for name, (_, looks) in runs.items()}
+assert not P.smoke or last["mixture"] > max(45, last["clean"] + 20), "robust within a minute"
 
 # %% [markdown]
 # Solid lines: clean images; dotted ones: the same images under attack. The thin line is chance, 20 %. On clean images
@@ -625,6 +624,7 @@ print("batches:", len(joined), " first one:", tuple(images.shape), tuple(labels.
 
 # %%
 print("as published, a step sees:", list(episode_loss.make_query_versions(net, episode, Recipe(), P.generator)))
+
 # %% [markdown]
 # The published loop follows the clean recipe. How that one falls, and when the mixture does, stands in the figures of
 # the live training above, and over all radii in notebooks 03 and 09. Whether the published numbers came from exactly
@@ -686,15 +686,7 @@ def cosine_rate(full, step, n_steps):
 check("8.2", cosine_rate)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def cosine_rate(full, step, n_steps):
-#     return full * 0.5 * (1 + math.cos(math.pi * step / n_steps))
-# ```
-#
-# With `import math` above it.
-# </details>
+# <!-- help 8.2 -->
 #
 # ### 8.3 The alarm (15 minutes, ●●○)
 # `fgsm` and `pgd` are lists of validation accuracies in [0, 1], oldest first. Return `True` if the last PGD accuracy is
@@ -709,29 +701,24 @@ def overfits(fgsm, pgd, drop):
 check("8.3", overfits)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
+# <!-- help 8.3 -->
 #
-# ```python
-# def overfits(fgsm, pgd, drop):
-#     best = max(range(len(pgd) - 1), key=lambda k: pgd[k])
-#     return pgd[-1] <= pgd[best] - drop and fgsm[-1] >= fgsm[best]
-# ```
-# </details>
-#
-# ### 8.4 Break it and mend it (3 minutes, ●○○)
-# Three sets of 600 images each stand in a list. How many batches of 64 does a loader over all their images have, if the
-# list is joined properly?
+# ### 8.4 A step on the mixture (20 minutes, ●●●)
+# Take one training step. `attack(model, images, labels)` gives the attacked images; it may leave gradients in the
+# model. Noisy images are the images plus `sigma` times the normal numbers `n`, clipped to [0, 1]. `shares` are three
+# numbers, clean, adversarial, noisy: the loss is the mean of the three cross-entropies with these weights. Let the
+# `optimizer` make one step, and return the loss.
+
 
 # %%
-answer = ...
-check("8.4", answer)
+def mixture_step(model, optimizer, images, labels, attack, n, sigma, shares):
+    raise NotImplementedError
+
+
+check("8.4", mixture_step)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# 29: 1,800 images are 28 full batches and a last one of 8. The loader over the list itself says 1, and cannot be
-# iterated.
-# </details>
+# <!-- help 8.4 -->
 #
 # ### 8.5 One step from noise (12 minutes, ●●○)
 # Write the attack of N-FGSM. `images` are in [0, 1], `u` is uniform noise in [-1, 1] of the same shape, `gradient(x)`
@@ -747,14 +734,7 @@ def n_fgsm(images, u, gradient, eps):
 check("8.5", n_fgsm)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def n_fgsm(images, u, gradient, eps):
-#     start = (images + 2 * eps * u).clamp(0, 1)
-#     return (start + eps * gradient(start).sign()).clamp(0, 1)
-# ```
-# </details>
+# <!-- help 8.5 -->
 
 # %% [markdown]
 # ## Recorded results

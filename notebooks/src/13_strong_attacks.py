@@ -178,22 +178,6 @@ display(Markdown(tables.format_markdown(names, rows)))
 #
 # There is more than one right answer. The check looks for the properties of one: shape, range, radius, and whether the
 # margin is as large as such steps reach, on a model with huge logits and on one where a step may lead too far.
-#
-# <details><summary>First hint</summary>
-#
-# `logits.gather(1, labels[:, None])` are the right logits. Give them the value `-torch.inf` by `scatter`, and the
-# largest of what is left is the best wrong one.
-# </details>
-# <details><summary>Second hint</summary>
-#
-# Images do not influence one another, so one `torch.autograd.grad(margin.sum(), points)` holds the gradients of all.
-# Detach the points before each step.
-# </details>
-# <details><summary>Third hint</summary>
-#
-# Hold two tensors, the best points and their margins, and update both with `torch.where` at every point that you look
-# at. With `steps` steps these are `steps + 1` points.
-# </details>
 
 
 # %%
@@ -204,25 +188,7 @@ def margin_pgd(model, images, labels, eps, step, steps):
 check("13.1", margin_pgd)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def margin_pgd(model, images, labels, eps, step, steps):
-#     points, best = images, images
-#     highest = torch.full(labels.shape, -torch.inf)
-#     for _ in range(steps + 1):
-#         points = points.detach().requires_grad_()
-#         logits = model(points)
-#         right = logits.gather(1, labels[:, None])[:, 0]
-#         margin = logits.scatter(1, labels[:, None], -torch.inf).amax(1) - right
-#         (slope,) = torch.autograd.grad(margin.sum(), points)
-#         better = margin.detach() > highest
-#         best = torch.where(better[:, None, None, None], points.detach(), best)
-#         highest = torch.where(better, margin.detach(), highest)
-#         points = (points + step * slope.sign()).clamp(images - eps, images + eps).clamp(0, 1)
-#     return best
-# ```
-# </details>
+# <!-- help 13.1 -->
 #
 # From here on the notebook uses your attack if it has passed, and the solution if not.
 
@@ -251,11 +217,6 @@ assert left["rounded"] > 70, "the margin has no gradient there either"
 # An attacker may pretend. Let the forward pass round, and the backward pass act as if nothing had been done: the
 # gradient at a pixel is that at its rounded value (a **straight-through** gradient; the attack is called BPDA). Return
 # `images` rounded to multiples of 1 / `levels`, with a slope of 1 at each pixel.
-#
-# <details><summary>Hint</summary>
-#
-# `t.detach()` has the values of `t` and no slope. What do you have to add to `images` to get the rounded values?
-# </details>
 
 
 # %%
@@ -266,14 +227,7 @@ def round_through(images, levels):
 check("13.2", round_through)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def round_through(images, levels):
-#     rounded = (images * levels).round() / levels
-#     return images + (rounded - images).detach()
-# ```
-# </details>
+# <!-- help 13.2 -->
 #
 # The attacker builds a copy of the net with this rounding, attacks the copy, and hands the images to the true net. Two
 # more ways around the staircase: the images that beat *clean*, which is nearly the same net, and a search that asks for
@@ -569,9 +523,9 @@ plt.show()
 # %% [markdown]
 # Grey lines: the published step. *Mixture* takes it calmly up to 0.30, clipped or not. Even the net that was never
 # trained against anything keeps most of its accuracy under the clipped step until about 0.20; without the clip it
-# loses more, to values that no picture file can hold. Red: PGD with the net's own gradient, at the same eps. *Clean*
-# is gone at 0.10, *mixture* at 0.20. "Robust up to eps = 0.30" is true of the grey line and false of the red one, and
-# the adversary chooses the line. What a transferred step measures is how little the surrogate knows of the net.
+# loses more, to values that no picture file can hold. Orange: PGD with the net's own gradient, at the same eps. *Clean*
+# is gone at 0.10, *mixture* at 0.20. "Robust up to eps = 0.30" is true of the grey line and false of the orange one,
+# and the adversary chooses the line. What a transferred step measures is how little the surrogate knows of the net.
 #
 # The pictures: a query that *mixture* names rightly after the published step at 0.30, and wrongly after your attack at
 # the same eps. Both changes look alike, and the character can be read in either.
@@ -674,17 +628,7 @@ def first_to_beat(beaten):
 check("13.3", first_to_beat)
 
 # %% [markdown]
-# <details><summary>Solution</summary>
-#
-# ```python
-# def first_to_beat(beaten):
-#     before = beaten.cumsum(0) - beaten.long()
-#     return (beaten & (before == 0)).sum(1)
-# ```
-#
-# A small number at the end of a suite does not mean that the attack is weak: the others came first. *Sharp* shows it.
-# Its first attack beats nearly nothing.
-# </details>
+# <!-- help 13.3 -->
 #
 # ### 13.4 Predict: how bad can it be? (5 minutes, ●●○)
 # Three attacks leave 80, 75 and 90 % of the same queries right. How many per cent does their worst case leave **at

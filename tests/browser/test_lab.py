@@ -39,7 +39,7 @@ def run_all(page, lab: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["03_adversarial_examples", "06_hellinger_distance"])
-def test_a_slider_moves_the_figure(browser, lab, screenshots, name):
+def test_a_slider_moves_the_only_figure_of_its_cell(browser, lab, screenshots, name, capsys):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(WAIT)
     run_all(page, lab, f"{name}.ipynb")
@@ -53,10 +53,17 @@ def test_a_slider_moves_the_figure(browser, lab, screenshots, name):
     before = page.evaluate(figure)
     handle = widget.locator(".noUi-handle").first
     handle.focus()
+    started = time.perf_counter()
     handle.press("ArrowRight")
     page.wait_for_function(f"old => {{ const now = ({figure})(); return now && now !== old }}", arg=before)
     figures = page.locator(".jp-OutputArea-output img")
     texts = figures.evaluate_all("all => all.map(figure => figure.alt)")
     assert len(texts) > 2 and all(len(text) > 20 for text in texts), "a figure without an alternative text"
+    with capsys.disabled():
+        print(f"\n{name}: {time.perf_counter() - started:.2f} s from the key to the new figure", end="")
+    cell = page.locator(".jp-CodeCell:has(.noUi-handle)").first
+    assert cell.locator("img").count() == 1, "a copy of the figure that does not move stands beside it"
+    readouts = cell.locator(".widget-readout").evaluate_all("all => all.map(r => r.scrollWidth <= r.clientWidth)")
+    assert readouts and all(readouts), "a readout is cut"
     page.screenshot(path=screenshots / f"{name}.png")
     page.close()

@@ -1,4 +1,4 @@
-"""setup, explore and track: quiet and static without a notebook, sliders in one."""
+"""setup, explore and track: quiet and static without a notebook, sliders, buttons and lists in one."""
 
 import sys
 import types
@@ -73,13 +73,35 @@ def test_streams_are_named_and_repeat():
 
 def test_explore_draws_once_at_the_start_values_without_a_notebook():
     seen = []
-    nb.explore(lambda **values: seen.append(values), {"eps": 2}, eps={"none": 0, "two": 2}, sigma=[0.5, 0.1])
-    assert seen == [{"eps": 2, "sigma": 0.5}]
+    nb.explore(lambda **values: seen.append(values), {"eps": 2}, eps={"none": 0, "two": 2}, sigma=[0.1, 0.5])
+    assert seen == [{"eps": 2, "sigma": 0.1}]
 
 
 def test_options_have_short_labels():
     assert nb.options([0.1234567, 3, "a"]) == [("0.123", 0.1234567), ("3", 3), ("a", "a")]
     assert nb.options({"8/255": 8 / 255}) == [("8/255", 8 / 255)]
+
+
+def test_numbers_have_to_ascend():
+    with pytest.raises(UserError, match="the places 10, 5, 15 do not ascend"):
+        nb.options([10, 5, 15])
+    with pytest.raises(UserError, match="the places low, low again do not ascend"):
+        nb.options({"low": 1, "low again": 1})
+
+
+@pytest.mark.parametrize(
+    ("choices", "kind"),
+    [
+        ([0, 1], "toggle"),
+        (["clean", "mixture"], "toggle"),
+        ([0.0, 0.1, 0.2], "slider"),
+        ({"-0.2 (weak)": -0.2, "0": 0.0, "2 (min-max)": 2.0}, "slider"),
+        (["1:1:1", "1:0:0", "0:1:0"], "list"),
+        ({"row 1, column 1": 9, "row 1, column 4": 12, "row 4, column 4": 36}, "list"),
+    ],
+)
+def test_a_control_fits_its_choices(choices, kind):
+    assert nb.choose_control(choices) == kind
 
 
 @pytest.fixture
@@ -94,14 +116,19 @@ def live(monkeypatch):
     return shown
 
 
-def test_explore_in_a_notebook_adds_sliders_that_redraw(live):
-    seen = []
-    nb.explore(lambda **values: seen.append(values), {"eps": 2}, eps={"none": 0, "two": 2}, sigma=[0.5, 0.1])
+def test_explore_in_a_notebook_draws_one_figure_under_its_controls(live):
+    import ipywidgets as widgets
+
+    seen, places = [], {"eps": {"none": 0, "two": 2}, "sigma": [0.1, 0.3, 0.5], "net": ["a", "b", "c"]}
+    nb.explore(lambda **values: seen.append(values), {"eps": 2, "sigma": 0.5}, **places)
     (box,) = live
-    eps, sigma = box.children[:2]
-    assert (eps.value, eps.label, sigma.value) == (2, "two", 0.5)
-    eps.value = 0
-    assert seen[-1] == {"eps": 0, "sigma": 0.5}
+    eps, sigma, net, _figure = box.children
+    kinds = widgets.ToggleButtons, widgets.SelectionSlider, widgets.Dropdown, widgets.Output
+    assert tuple(map(type, box.children)) == kinds, "one place for a figure, and no static copy before it"
+    assert seen == [{"eps": 2, "sigma": 0.5, "net": "a"}]
+    assert (eps.label, sigma.label, sigma.continuous_update) == ("two", "0.5", False)
+    eps.value, net.value = 0, "c"
+    assert seen[1:] == [{"eps": 0, "sigma": 0.5, "net": "a"}, {"eps": 0, "sigma": 0.5, "net": "c"}]
 
 
 def test_headless_wins_over_a_notebook(live, monkeypatch):

@@ -666,14 +666,29 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("point[\"step\"] == about[\"best_step\"]", "point is about[\"history\"][0]", "cli/test_main.py::test_the_printed_accuracy_is_of_the_net_that_is_written"),
         ("100 * share:.1f} %", "share:.1f} %", "cli/test_main.py::test_predict_names_photos"),
     ],
+    "course/lesson.py": [
+        ("any(a >= b for a, b", "any(a > b for a, b", "course/test_lesson.py::test_numbers_have_to_ascend"),
+        ("is_short and _are_numbers", "_are_numbers", "course/test_lesson.py::test_a_control_fits_its_choices"),
+    ],
+    "course/capstone.py": [
+        ("self.robust.mean - self.robust.half_width <= 0", "self.robust.mean <= 0", "course/test_capstone.py::test_a_verdict_asks_for_a_sure_gain_at_a_small_price"),
+        ("if net.origin is None:", "if False:", "course/test_capstone.py::test_who_has_seen_a_test_class_or_hides_its_origin_is_not_admitted"),
+    ],
     "course/exercises/checking.py": [
-        ('judge(number, answer).startswith("passed")', 'judge(number, answer)', "notebooks/test_exercises.py::test_a_notebook_goes_on_with_a_right_answer_and_else_with_the_solution"),
-        ("if fault := exercise.find_fault(got, *case):", "if fault := exercise.find_fault(expected, *case):", "notebooks/test_exercises.py::test_an_attack_is_checked_by_its_promises"),
+        ('judge(number, answer).startswith("passed") else', 'judge(number, answer) else', "notebooks/test_exercises.py::test_a_notebook_goes_on_with_a_right_answer_and_else_with_the_solution"),
+        ("exercise.find_fault(got, *exercise.cases()[k])", "exercise.find_fault(exercise.solution(*exercise.cases()[k]), *exercise.cases()[k])", "notebooks/test_exercises.py::test_an_attack_is_checked_by_its_promises"),
+        ("got = answer(*exercise.cases()[k])", "got = answer(*shown[k])", "notebooks/test_answers.py::test_an_unusual_right_answer_passes"),
+        ("if _agree(exercise, answer, mistake):", "if True:", "notebooks/test_exercises.py::test_wrong_answers_do_not_pass_and_are_told_why"),
+    ],
+    "course/exercises/toys.py": [
+        ("> eps + SLACK", "> 10 * eps", "notebooks/test_exercises.py::test_an_attack_is_checked_by_its_promises"),
     ],
     "course/exercises/strong_attacks.py": [
-        ("> eps + 1e-6:", "> 10 * eps:", "notebooks/test_exercises.py::test_an_attack_is_checked_by_its_promises"),
         ("margins < wanted - 1e-3", "margins < wanted - 1e9", "notebooks/test_exercises.py::test_wrong_answers_do_not_pass_and_are_told_why"),
         ("slope is None or (slope - 1).abs().max() > 1e-6", "slope is None", "notebooks/test_exercises.py::test_wrong_answers_do_not_pass_and_are_told_why"),
+    ],
+    "course/exercises/training.py": [
+        ("if off > 1e-4:", "if off > 1e4:", "notebooks/test_exercises.py::test_wrong_answers_do_not_pass_and_are_told_why"),
     ],
     "reports/figures.py": [
         (' or "objective" in column', ' or True', "reports/test_figures.py::test_the_matrix_of_records_holds_what_was_measured_at_the_radius_of_the_protocol"),

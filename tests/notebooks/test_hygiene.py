@@ -15,6 +15,7 @@ ids = [notebook.stem for notebook in READY]
 LEAST_COMPARED = 8  # cells whose text nbval compares; a stripped notebook passes nbval without comparing anything
 MOST_IGNORED = 3
 MOST_BYTES = 800_000
+MOST_TRUTHS = 40  # printed lines of the whole course that say True or False: numbers and figures tell more
 MACHINE_PATHS, COMMANDS = r"/(work|tmp|root|home|Users)/|\bC:\\", r"^\s*[%!](cd|pip|conda|matplotlib|git|wget|curl)"
 FORBIDDEN = re.compile(rf"{MACHINE_PATHS}|{COMMANDS}|pip install |sys\.path|os\.chdir", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#|mailto:|attachment:)([^)#\s]+)(?:#[^)]*)?\)")
@@ -131,6 +132,22 @@ def test_source_and_notebook_are_equal(notebook, build):
 def test_the_title_is_the_question(notebook, build):
     first = source_of(build.from_source(notebook).cells[0]).splitlines()[0]
     assert first.startswith("# ") and first.endswith("?")
+
+
+def count_truths(book) -> int:
+    """Printed lines that hold a truth value."""
+    streams = [o.text for cell in book.cells if cell.cell_type == "code" for o in cell.outputs if "text" in o]
+    return sum(bool(re.search(r"\b(True|False)\b", line)) for text in streams for line in text.splitlines())
+
+
+def test_the_course_prints_numbers_instead_of_truth_values():
+    books = {n.stem: nbformat.read(FOLDER / f"{n.stem}.ipynb", as_version=4) for n in READY}
+    counts = {stem: count_truths(book) for stem, book in books.items()}
+    assert sum(counts.values()) <= MOST_TRUTHS, counts
+    book = copy.deepcopy(books[READY[0].stem])
+    cell = next(c for c in book.cells if c.cell_type == "code")
+    cell["outputs"] = [nbformat.v4.new_output("stream", name="stdout", text="equal: True\nTruelove: 1\nno: False")]
+    assert count_truths(book) == counts[READY[0].stem] + 2
 
 
 def test_no_notebook_lies_about_that_is_not_in_the_table_of_contents():

@@ -38,6 +38,18 @@ def record(row, base=15):
     return {"row": row, "columns": columns, "protocol": {"way": 5}}
 
 
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ((0, 2 / 255, 16 / 255, 0.1, 0.3), ["0", "2", "16", "25.5", "76.5"]),
+        ((0, 0.05, 0.1, 0.2), ["0", "0.05", "0.1", "0.2"]),
+    ],
+)
+def test_an_axis_over_eps_has_one_unit(values, ticks):
+    found, label = figures.describe_eps(np.array(values))
+    assert found == ticks and label.startswith("eps, L-inf, ") and ("255ths" in label) == ("25.5" in ticks)
+
+
 @pytest.mark.parametrize(("kind", "x"), [("eps", EPS), ("sigma", (0.0, *SIGMA))])
 def test_a_curve_is_that_of_the_record_in_order(kind, x):
     found_x, mean, half, n = figures.select_curve(record("anrot"), kind)

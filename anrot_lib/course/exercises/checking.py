@@ -1,36 +1,45 @@
 """Exercises: what is asked, how an answer is checked, one solution each. `check(number, answer)` in a notebook.
 
-An exercise is a function to fill in, compared with the solution on given cases, or a value to predict. The answer to
-a wrong one is a counter-example with shapes and values, never just "wrong".
+An exercise is a function to write, checked on given cases by its values or by the properties of a right answer, or a
+value to predict. The answer to a wrong one is a counter-example with shapes and values, and a sentence that says what
+went wrong where that is known; never just "wrong".
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
+from anrot_lib.course.exercises.comparing import find_difference, show_arguments, show_value
+
+Answer = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Fill:
-    """A function to fill in. `cases()` gives argument tuples; `wrong` are two plausible answers that must fail.
+    """A function to write.
 
-    The answer is compared with `solution` on every case, to `tolerance` (absolute, and relative to the largest value).
-    Where several answers are right, `find_fault(got, *case)` takes the place of that comparison: it says in words which
-    property of a right answer `got` lacks, and what was expected; None if it has them all.
+    solution    one right answer; the notebook shows its source, folded, and `remark` below it.
+    cases       gives argument tuples. It is called anew for each use, so that an answer may change its arguments.
+    wrong       sentence -> a plausible answer that must fail, at least two. Where a reader's answer gives the same
+                values in every case, the sentence is said beside the counter-example.
+    hints       three, each of which says more than the one before.
+    tolerance   of the comparison with `solution`, absolute and relative to the largest value.
+    find_fault  takes the place of that comparison where several answers are right: `find_fault(got, *case)` says in
+                words which property of a right answer `got` lacks; None if it has them all.
+    find_flaw   for what shows over several calls, such as a draw: `find_flaw(answer)`, asked after all cases.
     """
 
-    solution: Callable[..., Any]
+    solution: Answer
     cases: Callable[[], list[tuple[Any, ...]]]
-    wrong: tuple[Callable[..., Any], Callable[..., Any]]
+    wrong: Mapping[str, Answer]
+    hints: tuple[str, str, str]
+    remark: str = ""
     tolerance: float = 1e-5
     find_fault: Callable[..., str | None] | None = None
+    find_flaw: Callable[[Answer], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,14 @@ def get_exercises(number: int) -> dict[str, Fill | Predict]:
     return exercises
 
 
+def get_exercise(number: str) -> Fill | Predict:
+    """One exercise by its number. UserError for an unknown one."""
+    lesson = get_exercises(int(number.split(".")[0]))
+    if number not in lesson:
+        raise UserError(f"there is no exercise {number}; this notebook has {', '.join(lesson)}")
+    return lesson[number]
+
+
 def check(number: str, answer: Any = None) -> None:
     """Print whether the answer to an exercise is right: "not attempted yet", a counter-example, or "passed"."""
     print(f"Exercise {number}: {judge(number, answer)}")
@@ -65,13 +82,10 @@ def check(number: str, answer: Any = None) -> None:
 
 def judge(number: str, answer: Any = None) -> str:
     """What `check` prints, without the number."""
-    lesson = get_exercises(int(number.split(".")[0]))
-    if number not in lesson:
-        raise UserError(f"there is no exercise {number}; this notebook has {', '.join(lesson)}")
-    exercise = lesson[number]
+    exercise = get_exercise(number)
     if answer is None or answer is ...:
         return "not attempted yet"
-    return _predicted(exercise, answer) if isinstance(exercise, Predict) else _filled_in(exercise, answer)
+    return _judge_value(exercise, answer) if isinstance(exercise, Predict) else _judge_function(exercise, answer)
 
 
 def use_answer(number: str, answer: Any) -> Any:
@@ -79,12 +93,10 @@ def use_answer(number: str, answer: Any) -> Any:
 
     Raises UserError for an unknown number.
     """
-    if judge(number, answer).startswith("passed"):
-        return answer
-    return get_exercises(int(number.split(".")[0]))[number].solution
+    return answer if judge(number, answer).startswith("passed") else get_exercise(number).solution
 
 
-def _predicted(exercise: Predict, answer: Any) -> str:
+def _judge_value(exercise: Predict, answer: Any) -> str:
     right = exercise.solution
     if isinstance(right, str):
         fits = isinstance(answer, str) and answer.strip().lower() == right
@@ -96,58 +108,49 @@ def _predicted(exercise: Predict, answer: Any) -> str:
     return f"passed. {exercise.tell}" if fits else f"not yet: {answer!r} is not it. {exercise.hint}"
 
 
-def _filled_in(exercise: Fill, answer: Any) -> str:
+def _judge_function(exercise: Fill, answer: Any) -> str:
     if not callable(answer):
         return f"expected a function, got {answer!r}"
-    cases = exercise.cases()
-    for case in cases:
-        expected = exercise.solution(*case)
+    shown = exercise.cases()
+    for k in range(len(shown)):
         try:
-            got = answer(*case)
+            got = answer(*exercise.cases()[k])
         except NotImplementedError:
             return "not attempted yet"
         except Exception as error:  # whatever the reader's code raises is shown beside the case, not as a traceback
-            return f"not yet: it raises {type(error).__name__}: {error}\n  for {_arguments(case)}"
-        if exercise.find_fault is not None:
-            if fault := exercise.find_fault(got, *case):
-                return f"not yet: {fault}\n  for {_arguments(case)}"
-        elif fault := _difference(got, expected, exercise.tolerance):
-            return f"not yet: {fault}\n  for {_arguments(case)}\n  expected {_show(expected)}\n  got      {_show(got)}"
-    return f"passed ({len(cases)} cases)"
+            return f"not yet: it raises {type(error).__name__}: {error}\n  for {show_arguments(shown[k])}"
+        if fault := _find_fault(exercise, got, k):
+            return f"not yet: {fault}{_recognise(exercise, answer)}"
+    try:
+        flaw = exercise.find_flaw(answer) if exercise.find_flaw else None
+    except Exception as error:
+        flaw = f"called again, it raises {type(error).__name__}: {error}"
+    return f"not yet: {flaw}" if flaw else f"passed ({len(shown)} cases)"
 
 
-def _difference(got: Any, expected: Any, tolerance: float) -> str | None:
-    """What is wrong with `got`, in words; None if nothing is."""
-    if isinstance(expected, str | bool | frozenset | set | list | tuple | dict) or expected is None:
-        return None if type(got) is type(expected) and got == expected else "another value"
-    if isinstance(got, bool) or not isinstance(got, Tensor | np.ndarray | int | float | np.number):
-        return f"expected {_kind(expected)}, got {_kind(got)}"
-    x, y = (torch.as_tensor(v, dtype=torch.float64).detach() for v in (got, expected))
-    if x.shape != y.shape:
-        return f"expected shape {tuple(y.shape)}, got shape {tuple(x.shape)}"
-    if not torch.equal(x.isfinite(), y.isfinite()):
-        return "a value is NaN or infinite"
-    largest = y[y.isfinite()].abs().max().item() if y.isfinite().any() else 0.0
-    off = (x - y).nan_to_num(0.0).abs().max().item() if y.numel() else 0.0
-    return None if off <= tolerance * max(1.0, largest) else f"off by up to {off:.3g}"
+def _find_fault(exercise: Fill, got: Any, k: int) -> str | None:
+    """What is wrong with the answer to case k, with the counter-example; None if nothing is."""
+    if exercise.find_fault is not None:
+        fault = exercise.find_fault(got, *exercise.cases()[k])
+        return f"{fault}\n  for {show_arguments(exercise.cases()[k])}" if fault else None
+    expected = exercise.solution(*exercise.cases()[k])
+    if fault := find_difference(got, expected, exercise.tolerance):
+        case = show_arguments(exercise.cases()[k])
+        return f"{fault}\n  for {case}\n  expected {show_value(expected)}\n  got      {show_value(got)}"
+    return None
 
 
-def _kind(value: Any) -> str:
-    return "a tensor" if isinstance(value, Tensor) else type(value).__name__
+def _recognise(exercise: Fill, answer: Answer) -> str:
+    """The sentence of the wrong answer that gives the same values in every case; nothing if there is none."""
+    for sentence, mistake in exercise.wrong.items():
+        if _agree(exercise, answer, mistake):
+            return f"\n  {sentence}"
+    return ""
 
 
-def _arguments(case: tuple[Any, ...]) -> str:
-    return ", ".join(_show(value) for value in case)
-
-
-def _show(value: Any) -> str:
-    """A short text for a value: small tensors whole, larger ones by shape and range."""
-    if isinstance(value, np.ndarray):
-        value = torch.as_tensor(value)
-    if not isinstance(value, Tensor):
-        return f"{value:.4g}" if isinstance(value, float) else repr(value)
-    value = value.detach()
-    if value.numel() <= 8:
-        return f"{[round(v, 4) for v in value.flatten().tolist()]} of shape {tuple(value.shape)}"
-    numbers = value.double()
-    return f"a tensor of shape {tuple(value.shape)} from {numbers.min():.4g} to {numbers.max():.4g}"
+def _agree(exercise: Fill, answer: Answer, mistake: Answer) -> bool:
+    try:
+        pairs = [(answer(*case), mistake(*same)) for case, same in zip(exercise.cases(), exercise.cases(), strict=True)]
+        return all(find_difference(got, like, exercise.tolerance) is None for got, like in pairs)
+    except Exception:  # one that raises in a later case is none of the known ones
+        return False

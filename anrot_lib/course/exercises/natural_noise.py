@@ -28,6 +28,10 @@ def _one_strength(images, sigma, n):
     return (images + sigma.mean() * n).clamp(0, 1)
 
 
+def _as_variances(images, sigma, n):
+    return (images + sigma.sqrt()[:, None, None, None] * n).clamp(0, 1)
+
+
 def share_at_the_ends(x, sigma):
     at_zero = torch.special.ndtr(-x / sigma)
     at_one = torch.special.ndtr((x - 1) / sigma)
@@ -48,7 +52,20 @@ def _as_a_variance(x, sigma):
 
 
 EXERCISES = {
-    "4.1": Fill(add_noise, _batches, (_clipped_at_255, _one_strength)),
+    "4.1": Fill(
+        add_noise,
+        _batches,
+        {
+            "The clip ends at 255; these images end at 1.": _clipped_at_255,
+            "All images get the same strength; each has a sigma of its own.": _one_strength,
+            "sigma is a standard deviation already; take no root of it.": _as_variances,
+        },
+        (
+            "Multiply the random numbers by sigma, add, clip. The only question is the shapes.",
+            "`sigma` has the shape (N,), the images (N, C, H, W): it needs three more axes at the end.",
+            "`sigma[:, None, None, None]` has the shape (N, 1, 1, 1) and spreads over the pixels of its own image.",
+        ),
+    ),
     "4.2": Predict(
         5.5,
         tell="0.1 times the root of 3 x 32 x 32 = 3072 numbers.",
@@ -56,7 +73,20 @@ EXERCISES = {
         wrong=(0.1, 307.2),
         tolerance=0.1,
     ),
-    "4.3": Fill(share_at_the_ends, _greys, (_lower_end_only, _as_a_variance), tolerance=1e-6),
+    "4.3": Fill(
+        share_at_the_ends,
+        _greys,
+        {
+            "The spike at 1 is missing.": _lower_end_only,
+            "sigma is the standard deviation, not the variance: do not square it.": _as_a_variance,
+        },
+        (
+            "Two shares: of the draws at or below 0, and of those at or above 1.",
+            "x + sigma n is below 0 where n is below -x / sigma, which has the probability Phi(-x / sigma).",
+            "For the upper end n has to be above (1 - x) / sigma; that is as likely as below (x - 1) / sigma.",
+        ),
+        tolerance=1e-6,
+    ),
     "4.4": Predict(
         0.01,
         tell="sigma squared over 4: the shift grows with the square of sigma.",

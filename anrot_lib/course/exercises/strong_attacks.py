@@ -3,14 +3,13 @@
 The first two have many right answers, so they are checked by the properties of a right one.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from anrot_lib.attacks.objectives import compute_cross_entropy, compute_margin
 from anrot_lib.course.exercises.checking import Fill, Predict
+from anrot_lib.course.exercises.toys import Hill, Linear, find_broken_promise
 
 
 def margin_pgd(model, images, labels, eps, step, steps):
@@ -29,57 +28,22 @@ def margin_pgd(model, images, labels, eps, step, steps):
     return best
 
 
-@dataclass(frozen=True)
-class _Linear:
-    """Logits = scale x weight x pixels."""
-
-    weight: Tensor
-    scale: float
-
-    def __call__(self, images):
-        return self.scale * images.flatten(1) @ self.weight
-
-    def __repr__(self):
-        return f"a linear model of {self.weight.shape[1]} classes, logits times {self.scale:,.0f}"
-
-
-@dataclass(frozen=True)
-class _Hill:
-    """Two classes; the second is nearest where the mean of an image is `top`, and falls off on both sides."""
-
-    top: float
-
-    def __call__(self, images):
-        height = -1000 * (images.flatten(1).mean(1) - self.top) ** 2
-        return torch.stack([torch.zeros_like(height), height], 1)
-
-    def __repr__(self):
-        return f"a model whose margin has a hill at the mean {self.top}"
-
-
 def _models():
     g = torch.Generator().manual_seed(0)
     images, weight = torch.rand(6, 1, 3, 4, generator=g), torch.randn(12, 5, generator=g)
     labels = (images.flatten(1) @ weight).argmax(1)
     flat, first = torch.full((2, 1, 3, 4), 0.5), torch.zeros(2, dtype=torch.long)
     return [
-        (_Linear(weight, 10_000.0), images, labels, 0.1, 0.04, 5),
-        (_Linear(weight, 1.0), images, labels, 0.1, 0.04, 5),
-        (_Hill(0.53), flat, first, 0.1, 0.1, 3),
+        (Linear(weight, 10_000.0), images, labels, 0.1, 0.04, 5),
+        (Linear(weight, 1.0), images, labels, 0.1, 0.04, 5),
+        (Hill(0.53), flat, first, 0.1, 0.1, 3),
     ]
 
 
 def _find_fault_of_attack(got, model, images, labels, eps, step, steps):
     """Which promise of an attack on the margin the images `got` break."""
-    if not isinstance(got, Tensor) or got.shape != images.shape:
-        what = f"shape {tuple(got.shape)}" if isinstance(got, Tensor) else type(got).__name__
-        return f"expected images of shape {tuple(images.shape)}, got {what}"
-    if not got.isfinite().all():
-        return "a pixel is NaN or infinite; expected values in [0, 1]"
-    if got.min() < 0 or got.max() > 1:
-        return f"pixels run from {got.min():.3f} to {got.max():.3f}; expected values in [0, 1]"
-    if (moved := (got - images).abs().max()) > eps + 1e-6:
-        return f"a pixel moved by {moved:.3f}; expected at most eps = {eps:g}"
+    if fault := find_broken_promise(got, images, eps):
+        return fault
     reached = margin_pgd(model, images, labels, eps, step, steps)
     margins, wanted = (compute_margin(model(points).detach(), labels) for points in (got, reached))
     lower = (margins < wanted - 1e-3 * (1 + wanted.abs())).nonzero().flatten()
@@ -117,19 +81,16 @@ def _pixels():
     return [(few.requires_grad_(), 2), (torch.rand(2, 1, 3, 3, generator=g).requires_grad_(), 64)]
 
 
-def _find_fault_of_rounding(got, images, levels):
-    """Whether `got` are not the rounded values, or do not pass the slope on."""
-    rounded = (images.detach() * levels).round() / levels
-    if not isinstance(got, Tensor) or got.shape != images.shape:
-        return f"expected pixels of shape {tuple(images.shape)}, got {getattr(got, 'shape', got)}"
-    if (off := (got.detach() - rounded).abs().max()) > 1e-5:
-        return f"a value is off by {off:.3g}; expected the nearest of 0, 1/{levels}, 2/{levels}, ..."
-    if not got.requires_grad:
-        return "the result is cut off from the pixels; expected a slope of 1 at each of them"
-    (slope,) = torch.autograd.grad(got.sum(), images, allow_unused=True)
-    if slope is None or (slope - 1).abs().max() > 1e-6:
-        seen = 0.0 if slope is None else slope.flatten()[(slope - 1).abs().argmax()].item()
-        return f"the slope at a pixel is {seen:g}; expected 1"
+def _find_flaw_of_rounding(answer):
+    """Whether the rounded values do not pass the slope on."""
+    for images, levels in _pixels():
+        got = answer(images, levels)
+        if not got.requires_grad:
+            return "the result is cut off from the pixels; expected a slope of 1 at each of them"
+        (slope,) = torch.autograd.grad(got.sum(), images, allow_unused=True)
+        if slope is None or (slope - 1).abs().max() > 1e-6:
+            seen = 0.0 if slope is None else slope.flatten()[(slope - 1).abs().argmax()].item()
+            return f"the slope at a pixel is {seen:g}; expected 1"
     return None
 
 
@@ -161,9 +122,58 @@ def _those_that_no_other_beats(beaten):
 
 
 EXERCISES = {
-    "13.1": Fill(margin_pgd, _models, (_on_cross_entropy, _takes_the_last_point), find_fault=_find_fault_of_attack),
-    "13.2": Fill(round_through, _pixels, (_rounds_and_no_more, _does_not_round), find_fault=_find_fault_of_rounding),
-    "13.3": Fill(first_to_beat, _attacks, (_all_that_each_beats, _those_that_no_other_beats)),
+    "13.1": Fill(
+        margin_pgd,
+        _models,
+        {
+            "The loss is the cross-entropy, which has no slope where logits are large.": _on_cross_entropy,
+            "The last point is returned, not the best of all.": _takes_the_last_point,
+        },
+        (
+            "`logits.gather(1, labels[:, None])` are the right logits. Give them the value `-torch.inf` by `scatter`, "
+            "and "
+            "the largest of what is left is the best wrong one.",
+            "Images do not influence one another, so one `torch.autograd.grad(margin.sum(), points)` holds the "
+            "gradients "
+            "of all. Detach the points before each step.",
+            "Hold two tensors, the best points and their margins, and update both with `torch.where` at every point "
+            "that "
+            "you look at. With `steps` steps these are `steps + 1` points.",
+        ),
+        find_fault=_find_fault_of_attack,
+    ),
+    "13.2": Fill(
+        round_through,
+        _pixels,
+        {
+            "The values are rounded, and the slope is lost.": _rounds_and_no_more,
+            "Nothing is rounded.": _does_not_round,
+        },
+        (
+            "`t.detach()` has the values of `t` and no slope.",
+            "What do you have to add to `images` to get the rounded values? Let that part have no slope.",
+            "`images + (rounded - images).detach()`, with `rounded = (images * levels).round() / levels`.",
+        ),
+        find_flaw=_find_flaw_of_rounding,
+    ),
+    "13.3": Fill(
+        first_to_beat,
+        _attacks,
+        {
+            "These are all queries that each attack beats; count those that no earlier one has beaten.": (
+                _all_that_each_beats
+            ),
+            "These are the queries that no other attack beats; later ones do not matter.": _those_that_no_other_beats,
+        },
+        (
+            "A query belongs to an attack if this one beats it and no row above does.",
+            "`beaten.cumsum(0)` counts along the suite how many attacks have beaten a query so far, this one included.",
+            "Subtract `beaten` itself: where the rest is 0, no earlier attack was there. Join with `beaten`, sum over "
+            "queries.",
+        ),
+        remark="A small number at the end of a suite does not mean that the attack is weak: the others came first. "
+        "*Sharp* shows it. Its first attack beats nearly nothing.",
+    ),
     "13.4": Predict(
         45.0,
         tell="They beat 20, 25 and 10 %: if no query is beaten twice, 55 % are lost. At the other end stands 75 %.",
