@@ -12,7 +12,7 @@ and a search by squares. Its FAB part is left out. Queries that are beaten leave
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from anrot_lib.core.trees import pick
 from anrot_lib.data.episodes import Episode
 
 LENGTHS = {"aa-lite": (20, 300), "aa": (100, 5000)}  # adaptive steps, squares
-RULES = {"aa-lite": "hasty", "aa": "adaptive"}  # of the adaptive steps
+RULES: dict[str, Literal["adaptive", "hasty"]] = {"aa-lite": "hasty", "aa": "adaptive"}  # of the adaptive steps
 TITLES = {"aa-lite": "AA-lite", "aa": "AA"}
 QueryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits (n, way), labels (n,), targets (n,)) -> (n,)
 

@@ -74,6 +74,7 @@ class ColumnAbout(TypedDict, total=False):
     sigma: float
     surrogate: SurrogateRecord
     suite: str  # of strong attacks, whose worst case was counted
+    rule: Literal["adaptive", "hasty"]  # of its adaptive steps; older records lack it
     images: Hash  # of the file of its adversarial queries, where they were stored
     kinds: dict[str, list[float]]  # of corruptions: accuracy in per cent by severity; counts are sums over all of them
     changed: Literal["query", "support", "both"]  # which images were corrupted

@@ -472,6 +472,7 @@ def test_strong_attacks_are_columns_of_their_own(setting):
     for target in ("query", "support", "both"):
         worst, pgd = columns[f"AA-lite 8/255 {target}"], columns[f"PGD-3 8/255 {target}"]
         assert worst["suite"] == "aa-lite" and worst["threat"]["target"] == target
+        assert worst["rule"] == ("adaptive" if target == "support" else "hasty")
         n = len(worst["correct"])
         assert sum(worst["correct"]) <= sum(pgd["correct"][:n])
     before = path.read_bytes()
