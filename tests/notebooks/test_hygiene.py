@@ -90,6 +90,8 @@ def _outputs(code: list) -> list[str]:
                 found.append(f"code cell {k} ends in an error or a warning")
             if any("widget" in mime or mime in ("image/svg+xml", "application/javascript") for mime in mimes):
                 found.append(f"code cell {k} shows {sorted(mimes)}; only text and PNG can be compared everywhere")
+            if "image/png" in mimes and not output.metadata.get("image/png", {}).get("alt"):
+                found.append(f"code cell {k} shows a figure without an alternative text")
     return found
 
 
@@ -194,6 +196,13 @@ def _warn(book):
     cell["outputs"].append(nbformat.v4.new_output("stream", name="stderr", text="UserWarning: hm"))
 
 
+def _show_a_mute_figure(book):
+    outputs = [
+        output for cell in book.cells for output in cell.get("outputs", ()) if "image/png" in output.get("data", {})
+    ]
+    outputs[0]["metadata"] = {}
+
+
 def _store_widgets(book):
     book.metadata["widgets"] = {"state": {}}
 
@@ -213,7 +222,17 @@ def _ignore_everything(book):
 
 @pytest.mark.parametrize(
     "spoil",
-    [_strip, _clear_outputs_only, _run_twice, _warn, _store_widgets, _say_a_path, _link_nowhere, _ignore_everything],
+    [
+        _strip,
+        _clear_outputs_only,
+        _run_twice,
+        _warn,
+        _show_a_mute_figure,
+        _store_widgets,
+        _say_a_path,
+        _link_nowhere,
+        _ignore_everything,
+    ],
 )
 def test_a_spoiled_notebook_is_found_out(spoil, tmp_path):
     assert _spoiled(lambda book: None, tmp_path) == []
