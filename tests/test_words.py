@@ -18,16 +18,15 @@ PREPOSITIONS = {"after", "as", "at", "by", "for", "from", "in", "of", "on", "per
 USUAL = {"from_dict", "to", "to_batch", "to_dict", "to_episode", "to_standard", "with_images", "with_queries"}
 PRIVATE_WORDS = {"found", "in_all", "own", "told"}
 VERBS = """
-accumulate add adjust advance align ascend assign attach attack augment average begin blur bootstrap broadcast build
-change check choose classify climb compare compute concatenate convert copy count create cut decode describe detect
-digest disable bound certify
-download draw embed encode escape estimate evaluate explain explore extract extrapolate find finish fit flatten flush
-fold format gather get group halve has hash interleave interpolate is join keep lay list load make manipulate
-map mark match matches maximise measure mine name normalise note number open pack parse perturb pick plan pool predict
-prepare pretrain print publish pull push quantise quarantine read recompute redraw reduce refresh refuse
-register remove render repeat report rescore resolve retrieve round run save scale score screen select set shorten show
-sort split start step store summarise take test time title track train transfer unpack unwrap use validate verify
-walk weigh wrap write
+accumulate add adjust advance align ascend assign attach attack augment average begin blur bootstrap bound broadcast
+build certify change check choose classify climb compare compute concatenate convert copy count create cut decode
+describe detect digest disable download draw embed encode escape estimate evaluate explain explore extract extrapolate
+fill find finish fit flatten flush fold format gather get grade group halve has hash interleave interpolate is join
+judge keep lay list load make manipulate map mark match matches maximise measure mine name normalise note number open
+pack parse perturb pick plan pool predict prepare pretrain print publish pull push quantise quarantine read recompute
+redraw reduce refresh refuse register remove render repeat report rescore resolve retrieve round run save scale score
+screen select set shorten show sort split start step store summarise take test time title track train transfer unpack
+unwrap use validate verify walk weigh wrap write
 """.split()  # noqa: SIM905  # read as lines, not as 130 strings
 # Nouns by custom: quantities and attacks by the names that formulas and papers have for them, commands by their words
 # on the command line, folders, and the two ends of a program.

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from anrot_lib.cli.options import audit, fewshot, studies
 from anrot_lib.cli.options.certify import CERTIFY
+from anrot_lib.cli.options.course import COURSE
 from anrot_lib.cli.options.prepare import PREPARE
 from anrot_lib.cli.options.reconstruct import RECONSTRUCT
 from anrot_lib.cli.options.report import BENCH, REPORT
@@ -31,6 +32,7 @@ VERBS = (
     *audit.VERBS,
     REPORT,
     BENCH,
+    COURSE,
 )
 WITHOUT_TORCH = ("recompute",)  # verbs that also work where torch is not installed
 

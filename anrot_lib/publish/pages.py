@@ -48,6 +48,7 @@ PAGES = (
     Page("docs/results/smoke.md", "Smoke run"),
     Page("docs/your_own.md", "Your own images, head, loss"),
     Page("docs/teaching.md", "Teaching"),
+    Page("docs/lesson_plans.md", "Lesson plans"),
     Page("docs/glossary.md", "Glossary"),
     Page("docs/design.md", "Design"),
     Page("docs/errata.md", "Errata"),

@@ -51,6 +51,7 @@ VERBS = (
     "consequences",
     "report",
     "bench",
+    "course",
 )
 SMALL = ("--data", "small", "--size", "16", "--device", "cpu")
 SHORT = (*SMALL, "--encoder", "tiny", "--episodes", "3")  # a training

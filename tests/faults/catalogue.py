@@ -538,6 +538,14 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "ranking/attacks/hinge.py": [
         ("weights.sum(1, keepdim=True) * rows - weights @ gallery.centred", "weights.sum(1, keepdim=True) * rows + weights @ gallery.centred", "ranking/test_rank_attacks.py::test_losses_and_gradients_are_those_of_the_formulas"),
     ],
+    "course/grading.py": [
+        ("if isinstance(statement, DEFINITIONS)]", "if False]", "notebooks/test_class.py::test_each_kind_of_submission_gets_its_verdict"),
+        ('return self.said.startswith("passed")', 'return not self.said.startswith("not yet")', "notebooks/test_class.py::test_each_kind_of_submission_gets_its_verdict"),
+    ],
+    "course/copies.py": [
+        ('return SOLUTION.sub("\\n\\n", text)', "return text", "notebooks/test_class.py::test_students_get_every_exercise_and_hint_and_no_solution"),
+        ("any(folder.iterdir()))", "False)", "notebooks/test_class.py::test_nothing_of_a_student_is_overwritten"),
+    ],
     "reconstruction/frechet.py": [
         ("torch.linalg.svdvals(p.factor.T @ q.factor).sum()", "torch.linalg.svdvals(p.factor.T @ q.factor).square().sum()", "reconstruction/test_frechet.py::test_closed_form_of_gaussians"),
         ("- 2 * roots)", "- roots)", "reconstruction/test_frechet.py::test_closed_form_of_gaussians"),

@@ -33,13 +33,13 @@ __all__ = [
 
 def find_versions(*libraries: str) -> dict[str, str]:
     """Versions of the libraries that are installed."""
-    found = {}
+    versions = {}
     for library in libraries:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 class Pooled(nn.Module):

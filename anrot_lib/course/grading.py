@@ -1,0 +1,222 @@
+"""Grading: the answers of many submissions, each in a process of its own with a limit of time.
+
+A submission is a notebook of the course as a student hands it in. Of its cells only what an answer needs is run:
+imports and definitions of the whole notebook, and the cells that end in `check("3.1", answer)`. Figures, trainings and
+printed lines are not run again, so that a class is graded in a minute or two.
+
+A student's code runs with the rights of whoever grades: use an account or a container that has nothing to lose.
+"""
+
+import ast
+import contextlib
+import io
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from anrot_lib.core.errors import UserError
+from anrot_lib.course.exercises.checking import get_exercises, judge
+
+START_SECONDS = 60.0  # for a process to import what it needs, on a busy machine
+NOT_HANDED_IN, NOT_ATTEMPTED = "not handed in", "not attempted yet"
+DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What became of one exercise of a submission. said: what `check` would print, without the number."""
+
+    submission: str
+    exercise: str
+    said: str
+
+    @property
+    def passed(self) -> bool:
+        return self.said.startswith("passed")
+
+
+@dataclass(frozen=True)
+class AnswerCell:
+    """A cell that answers an exercise: its statements without the check, and the expression that was checked."""
+
+    exercise: str
+    statements: list[ast.stmt]
+    expression: ast.expr
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A notebook that was handed in: definitions of all its cells, and its answers by exercise."""
+
+    name: str
+    definitions: list[ast.stmt]
+    answers: dict[str, AnswerCell]
+    faults: tuple[str, ...]
+
+
+def find_submissions(folder: Path) -> list[Path]:
+    """Notebooks in a folder and in folders within it, in order. UserError if there are none."""
+    books = [path for path in sorted(folder.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts]
+    if not books:
+        raise UserError(f"there are no notebooks in {folder}; a submission is a file NAME.ipynb")
+    return books
+
+
+def read_submission(path: Path, name: str) -> Submission:
+    """The parts of a notebook that are run. UserError if the file is no notebook, or answers no exercise."""
+    import nbformat
+
+    try:
+        book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    except Exception as error:  # a cut file makes the reader raise nearly anything
+        raise UserError(f"{path} is not a readable notebook ({type(error).__name__})") from error
+    definitions: list[ast.stmt] = []
+    answers: dict[str, AnswerCell] = {}
+    faults = []
+    for k, cell in enumerate(book.cells):
+        if cell.cell_type != "code":
+            continue
+        try:
+            statements = ast.parse(_drop_magics(cell.source)).body
+        except SyntaxError as error:
+            faults.append(f"cell {k + 1} is no Python: {error.msg} in line {error.lineno}")
+            continue
+        checks = list(filter(None, map(_read_check, statements)))
+        rest = [statement for statement in statements if _read_check(statement) is None]
+        definitions += [statement for statement in rest if isinstance(statement, DEFINITIONS)]
+        answers |= {number: AnswerCell(number, rest, expression) for number, expression in checks}
+    if not answers and not faults:
+        raise UserError(f'{path} answers no exercise: no cell has check("...", ...)')
+    return Submission(name, definitions, answers, tuple(faults))
+
+
+def _drop_magics(source: str) -> str:
+    return "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
+
+
+def _read_check(statement: ast.stmt) -> tuple[str, ast.expr] | None:
+    """(exercise, expression) of a statement check("3.1", expression)."""
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "check"):
+        return None
+    match call.args:
+        case [ast.Constant(value=str(number)), expression]:
+            return number, expression
+    return None
+
+
+def judge_answers(submission: Submission, exercises: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """(exercise, what `check` says) in order; runs the code of the submission in this process."""
+    space: dict[str, Any] = {"__name__": "submission"}
+    for statement in submission.definitions:
+        with contextlib.suppress(Exception):  # a definition that fails is missed where an answer needs it
+            _run([statement], space)
+    for number in exercises:
+        answer = submission.answers[number]
+        try:
+            _run(answer.statements, space)
+            value = eval(compile(ast.Expression(answer.expression), "<answer>", "eval"), space)
+            said = judge(number, value)
+        except NotImplementedError:
+            said = NOT_ATTEMPTED
+        except NameError as error:
+            said = f"not yet: {error}; an answer may use what other cells import and define, but no values of theirs"
+        except Exception as error:
+            said = f"not yet: the cell raises {type(error).__name__}: {error}"
+        yield number, said
+
+
+def _run(statements: list[ast.stmt], space: dict[str, Any]) -> None:
+    exec(compile(ast.Module(list(statements), []), "<submission>", "exec"), space)
+
+
+def _work(connection: Connection, submission: Submission, exercises: Sequence[str]) -> None:
+    """In the process of a submission: every verdict as soon as it is known."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.chdir(tempfile.mkdtemp(prefix="anrot-grading-"))
+    connection.send(None)  # the imports are done: the clock starts
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for verdict in judge_answers(submission, exercises):
+            connection.send(verdict)
+    connection.close()
+
+
+def grade_submission(submission: Submission, seconds: float, context: BaseContext) -> list[Grade]:
+    """The verdict of every exercise of the submission's notebooks, answered or not.
+
+    seconds  that an answer may take. One that takes longer, or ends the process, fails; the others are judged.
+    """
+    said: dict[str, str] = {}
+    left = list(submission.answers)
+    while left:
+        for number, text in _judge_in_process(submission, left, seconds, context):
+            said[number] = text
+        left = [number for number in left if number not in said]
+    notebooks = sorted({int(number.split(".")[0]) for number in submission.answers})
+    expected = [number for notebook in notebooks for number in get_exercises(notebook)]
+    missing = "; ".join((NOT_HANDED_IN, *submission.faults))
+    return [Grade(submission.name, number, said.get(number, missing)) for number in expected]
+
+
+def _judge_in_process(
+    submission: Submission, exercises: list[str], seconds: float, context: BaseContext
+) -> Iterator[tuple[str, str]]:
+    """Verdicts until one takes too long or the process ends; that one is said to have."""
+    here, there = context.Pipe()
+    process = context.Process(target=_work, args=(there, submission, exercises), daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    there.close()
+    done = 0
+    try:
+        if not here.poll(START_SECONDS):
+            raise UserError(f"a process for {submission.name} did not start within {START_SECONDS:.0f} s")
+        here.recv()
+        while done < len(exercises):
+            if not here.poll(seconds):
+                yield exercises[done], f"not yet: it takes longer than {seconds:g} s"
+                return
+            yield here.recv()
+            done += 1
+    except EOFError:
+        yield exercises[done], "not yet: it ends the process that runs it"
+    finally:
+        process.kill()
+        process.join()
+
+
+def grade(
+    folder: Path, seconds: float = 20.0, workers: int | None = None, progress: Callable[[int], None] | None = None
+) -> tuple[list[Grade], list[str]]:
+    """Verdicts of all submissions in a folder, and a sentence for each file that could not be read.
+
+    A submission is called as its file, from that folder on. workers: submissions at a time; None: one a core.
+    """
+    submissions, unread = [], []
+    for path in find_submissions(folder):
+        try:
+            submission = read_submission(path, path.relative_to(folder).as_posix().removesuffix(".ipynb"))
+            for number in {int(number.split(".")[0]) for number in submission.answers}:
+                get_exercises(number)  # UserError for a notebook that the course does not have
+            submissions.append(submission)
+        except UserError as error:
+            unread.append(str(error))
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(["torch", __name__])  # imported once, for all submissions
+    verdicts: list[Grade] = []
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for k, part in enumerate(pool.map(lambda s: grade_submission(s, seconds, context), submissions), 1):
+            verdicts += part
+            if progress is not None:
+                progress(k)
+    return verdicts, unread

@@ -1,0 +1,144 @@
+"""A class: copies for students and teachers, and the grading of what comes back."""
+
+import csv
+import re
+import time
+
+import nbformat
+import pytest
+
+from anrot_lib.cli import main
+from anrot_lib.core.errors import UserError
+from anrot_lib.course import catalogue, copies, grading
+from anrot_lib.course.exercises.checking import Fill, Predict, get_exercises
+
+CHECKING = "anrot_lib.course.exercises.checking"
+NUMBERS = [number for notebook in catalogue.list_ready() for number in get_exercises(notebook.number)]
+
+
+def write_notebook(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+
+
+def read_cells(folder):
+    return {path.stem: nbformat.read(path, as_version=4).cells for path in sorted(folder.glob("*.ipynb"))}
+
+
+@pytest.fixture(scope="module")
+def handout(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("class")
+    assert main.main(["course", "build", "--student", str(folder / "s"), "--teacher", str(folder / "t")]) == 0
+    return folder
+
+
+def test_students_get_every_exercise_and_hint_and_no_solution(handout):
+    books = read_cells(handout / "s")
+    assert list(books) == [notebook.stem for notebook in catalogue.list_ready()]
+    texts = "\n".join(cell.source for cells in books.values() for cell in cells)
+    assert all(f'check("{number}", ' in texts for number in NUMBERS)
+    assert "Solution</summary>" not in texts and texts.count("Hint 3</summary>") > 10
+    fills = [e for n in catalogue.list_ready() for e in get_exercises(n.number).values() if isinstance(e, Fill)]
+    assert not any(e.remark and e.remark in texts for e in fills)
+    outputs = [cell.outputs for cells in books.values() for cell in cells if cell.cell_type == "code"]
+    assert not any(outputs) and (handout / "s" / "README.md").is_file()
+
+
+def test_what_the_teachers_copies_answer_passes(handout):
+    verdicts, unread = grading.grade(handout / "t" / "notebooks", seconds=120)
+    assert not unread and [v.exercise for v in verdicts if not v.passed] == []
+    assert sorted(v.exercise for v in verdicts) == sorted(NUMBERS)
+
+
+def test_a_key_names_each_answer_and_the_usual_mistakes(handout):
+    key = (handout / "t" / "keys" / "03_adversarial_examples.md").read_text()
+    for number, exercise in get_exercises(3).items():
+        assert f"## {number}\n" in key
+        if isinstance(exercise, Predict):
+            assert f"**{exercise.solution}**" in key
+        else:
+            assert all(sentence in key for sentence in exercise.wrong)
+    assert (handout / "t" / "lesson_plans.md").read_text().count("90 minutes")
+
+
+def test_nothing_of_a_student_is_overwritten(handout, capsys):
+    assert main.main(["course", "build", "--student", str(handout / "s")]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert main.main(["course", "build"]) == 2
+
+
+def test_each_kind_of_submission_gets_its_verdict(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    number = next(k for k, exercise in get_exercises(3).items() if isinstance(exercise, Fill))
+    others = [k for k in get_exercises(3) if k != number]
+    home, check = tmp_path / "in", f'check("{number}", f)'
+    helper = f"from {CHECKING} import get_exercise\n\ndef helper():\n    return get_exercise('{number}').solution"
+    write_notebook(home / "ada" / "03.ipynb", f"%matplotlib inline\n{helper}", "1 / 0", f"f = helper()\n{check}")
+    write_notebook(home / "ben" / "03.ipynb", f"f = lambda *values: values[0]\n{check}")
+    endless = f"def f(*values):\n    while True:\n        pass\n\n{check}"
+    write_notebook(home / "cyd.ipynb", endless, f'check("{others[0]}", ...)')
+    write_notebook(home / "dot.ipynb", f"import os\n\ndef f(*values):\n    os._exit(0)\n\n{check}")
+    write_notebook(home / "eve.ipynb", f'check("{number}", value_of_another_cell)', "def f(:")
+    (tmp_path / "in" / "fay.ipynb").write_text("{")
+    code = main.main(["course", "grade", "in", "--seconds", "5", "--feedback", "words"])
+    printed = capsys.readouterr().out
+    assert code == 1 and "fay.ipynb is not a readable notebook" in printed
+    with open("grades.csv") as file:
+        rows = list(csv.DictReader(file))
+    said = {row["submission"]: row for row in rows if row["exercise"] == number}
+    assert said["ada/03"]["passed"] == "1" and sum(row["passed"] == "1" for row in rows) == 1
+    assert said["ben/03"]["said"].startswith("not yet: ")
+    assert "longer than 5 s" in said["cyd"]["said"] and "ends the process" in said["dot"]["said"]
+    assert "value_of_another_cell" in said["eve"]["said"] and "values of theirs" in said["eve"]["said"]
+    missing = {row["submission"]: row["said"] for row in rows if row["exercise"] == others[1]}
+    assert missing["ada/03"] == "not handed in" and "cell 2 is no Python" in missing["eve"]
+    assert next(row["said"] for row in rows if row["submission"] == "cyd" and row["exercise"] == others[0]) == (
+        "not attempted yet"
+    )
+    assert "ada/03: 1 of" in (tmp_path / "words" / "ada" / "03.md").read_text()
+    assert main.main(["course", "grade", "in"]) == 2 and "name it with --out" in capsys.readouterr().err
+
+
+def test_plans_fill_90_minutes_and_name_exercises_with_the_minutes_of_their_titles():
+    root = copies.find_notebooks()
+    titles = "\n".join(cell.source for cells in read_cells(root).values() for cell in cells)
+    minutes = {number: int(m) for number, m in re.findall(r"^### (\d+\.\d+) .*\((\d+) minutes", titles, re.MULTILINE)}
+    lessons = (root.parent / "docs" / "lesson_plans.md").read_text().split("\n## ")[1:]
+    assert len(lessons) == 4
+    for lesson in lessons:
+        rows = re.findall(r"^\| (\d+) \| .* \|(.*)\|$", lesson, re.MULTILINE)
+        assert sum(int(given) for given, _ in rows) == 90
+        for given, where in rows:
+            named = re.findall(r"\d+\.\d+", where)
+            assert sum(minutes[number] for number in named) <= int(given), where
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "file"])
+def test_mistakes_are_one_sentence(tmp_path, capsys, what):
+    if what == "empty":
+        (tmp_path / what).mkdir()
+    elif what == "file":
+        (tmp_path / what).write_text("")
+    assert main.main(["course", "grade", str(tmp_path / what), "--out", str(tmp_path / "g.csv")]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_notebook_of_something_else_is_named(tmp_path):
+    write_notebook(tmp_path / "a.ipynb", "x = 1")
+    write_notebook(tmp_path / "b.ipynb", 'check("77.1", 1)')
+    verdicts, unread = grading.grade(tmp_path)
+    assert verdicts == [] and "answers no exercise" in unread[0] and "there is no notebook 77" in unread[1]
+    with pytest.raises(UserError, match="no notebooks"):
+        grading.find_submissions(tmp_path / "nothing")
+
+
+@pytest.mark.slow
+def test_a_class_of_forty_is_graded(handout, tmp_path):
+    """Time is recorded by whoever runs it; what is asserted is that nothing is lost on the way."""
+    source = (handout / "t" / "notebooks" / "03_adversarial_examples.ipynb").read_text()
+    for k in range(40):
+        (tmp_path / f"student-{k:02}.ipynb").write_text(source)
+    started = time.perf_counter()
+    verdicts, unread = grading.grade(tmp_path, seconds=120)
+    print(f"40 submissions graded in {time.perf_counter() - started:.0f} s")
+    assert not unread and len(verdicts) == 40 * len(get_exercises(3)) and all(v.passed for v in verdicts)
