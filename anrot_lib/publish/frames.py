@@ -24,7 +24,7 @@ PLAN = "plan.json"
 Choices = Mapping[str, Sequence[tuple[str, Any]]]  # slider -> (label, value) of each of its places
 
 
-def thin_choices(choices: Choices, start: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
+def reduce_choices(choices: Choices, start: Mapping[str, Any]) -> dict[str, list[tuple[str, Any]]]:
     """The same sliders, the last ones fixed at their start until at most MOST_FRAMES states are left."""
     kept = {name: list(places) for name, places in choices.items()}
     for name in reversed(kept):

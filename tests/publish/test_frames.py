@@ -17,17 +17,17 @@ def places(**choices):
 
 def test_few_states_are_all_drawn_the_last_slider_fastest():
     choices = places(eps=[0.0, 0.1], net=["a", "b", "c"])
-    assert frames.thin_choices(choices, {"eps": 0.1, "net": "b"}) == choices
+    assert frames.reduce_choices(choices, {"eps": 0.1, "net": "b"}) == choices
     states = list(frames.list_states(choices))
     assert states[:4] == [{"eps": 0.0, "net": n} for n in "abc"] + [{"eps": 0.1, "net": "a"}] and len(states) == 6
 
 
 def test_of_many_states_the_last_sliders_keep_their_start():
     choices = places(eps=range(20), step=range(5), image=range(3))
-    thinned = frames.thin_choices(choices, {"eps": 4, "step": 2, "image": 1})
+    thinned = frames.reduce_choices(choices, {"eps": 4, "step": 2, "image": 1})
     assert thinned == {name: choices[name] for name in ("eps", "step")}  # 300 states become 100
     choices = places(eps=range(40), step=range(5))
-    assert frames.thin_choices(choices, {"eps": 4, "step": 2}) == {"eps": choices["eps"]}
+    assert frames.reduce_choices(choices, {"eps": 4, "step": 2}) == {"eps": choices["eps"]}
 
 
 @pytest.fixture

@@ -85,8 +85,8 @@ def measure_leak(experiment: str) -> Measurement | None:
     folders = [paths.results_dir() / name for name in (experiment, f"{experiment}-released")]
     if not all(folder.is_dir() for folder in folders):
         return None
-    own, released = ({r["row"]: r["columns"]["clean"]["mean"] for r in results.read_all(f)} for f in folders)
-    gains = [released[row] - own[row] for row in sorted(own.keys() & released.keys())]
+    true, released = ({r["row"]: r["columns"]["clean"]["mean"] for r in results.read_all(f)} for f in folders)
+    gains = [released[row] - true[row] for row in sorted(true.keys() & released.keys())]
     if len(gains) < 2:
         return None
     gain = interval(np.array(gains) / 100, bootstrap=False)
