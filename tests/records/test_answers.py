@@ -97,7 +97,7 @@ def test_a_record_holds_the_answers_of_clean_images_and_of_pgd(measured):
     )
     expected = measure_open_interval(right.mean(1), manifest.rows.classes, variance)
     assert column["open_half_width"] == pytest.approx(expected.half_width, abs=1e-4)
-    assert column["open_half_width"] > measure_open_interval(right.mean(1), manifest.rows.classes).half_width
+    assert column["open_half_width"] > 1.001 * measure_open_interval(right.mean(1), manifest.rows.classes).half_width
     kept = answers.measure_open(column, record["manifest"])
     assert kept.half_width == pytest.approx(expected.half_width), "from the record alone"
 
