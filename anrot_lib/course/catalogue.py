@@ -49,7 +49,7 @@ NOTEBOOKS = (
     Notebook(11, "multi_level_metrics", "Do pixels, parts and distributions see different things?"),
     Notebook(12, "robust_metric_learning", "How do you make a ranking robust?"),
     Notebook(13, "strong_attacks", "Which attacks does a claim of robustness have to survive?"),
-    Notebook(14, "review", "Which published claims hold?", ready=False),
+    Notebook(14, "review", "Which published claims hold?"),
 )
 
 

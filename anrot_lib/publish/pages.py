@@ -35,6 +35,7 @@ PAGES = (
     Page("docs/results/cifar-fs.md", "CIFAR-FS"),
     Page("docs/results/recipes.md", "Recipes"),
     Page("docs/results/defences.md", "Defences"),
+    Page("docs/results/ablation.md", "Ablation"),
     Page("docs/results/attacks.md", "Attacks"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),

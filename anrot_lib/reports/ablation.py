@@ -98,16 +98,22 @@ def compute_part_differences(records: Sequence[AccuracyRecord], column: str) -> 
     return differences
 
 
+def count_unmoved(group: BySeed) -> str:
+    """ "1 of 3": nets that validation selected before their first episode; "-" where a record does not say it."""
+    steps = [record["training"].get("best_step") for record in group.values()]
+    return "-" if None in steps else f"{steps.count(0)} of {len(steps)}"
+
+
 def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
     """One line a variant: mean accuracies over seeds, and differences to the whole or to clean queries alone."""
     groups, columns = group_variants(records), list_columns(records)
     compared = {heading: compute_part_differences(records, name) for heading, name in columns.items()}
-    headings = ["what is changed", *columns, *(f"{heading}, difference" for heading in columns)]
+    headings = ["what is changed", *columns, *(f"{heading}, difference" for heading in columns), "of step 0"]
     rows = []
     for variant, group in groups.items():
         means = [np.mean([record["columns"][name]["mean"] for record in group.values()]) for name in columns.values()]
         differences = [str(column[variant]) if variant in column else "-" for column in compared.values()]
-        rows.append([title_method(variant), *(f"{mean:.1f}" for mean in means), *differences])
+        rows.append([title_method(variant), *(f"{mean:.1f}" for mean in means), *differences, count_unmoved(group)])
     return headings, rows
 
 
@@ -120,7 +126,8 @@ def write_caption(records: Sequence[AccuracyRecord]) -> str:
         f"{tables.write_caption(records[0])}; means over {number} seeds; differences to {title_method(WHOLE)!r}, of "
         f"rows that begin with clean, to {title_method(CLEAN_ALONE)!r}, on the same episodes ± 95 % interval over "
         "episodes, in brackets the least and the greatest of single seeds; * p < 0.05 after Holm's correction for all "
-        "in the column, and of one sign in all seeds"
+        "in the column, and of one sign in all seeds; of step 0: nets that were best on the validation classes before "
+        "their first episode, with the pre-trained encoder and the head as it was drawn"
     )
 
 

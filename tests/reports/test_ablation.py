@@ -78,7 +78,10 @@ def test_rows_of_the_clean_group_are_compared_with_clean_queries_alone():
     headings, rows = ablation.make_table([WHOLES[0], clean, *same])
     assert headings[:4] == ["what is changed", "clean", "FGSM 8/255", "PGD-20 8/255"]
     assert [row[0] for row in rows] == [v.title for v in ABLATION if v.name in (WHOLE, CLEAN_ALONE, CONSTANT, NO_HESIM)]
-    assert rows[0][4:] == ["-", "-", "-"]
+    assert rows[0][4:] == ["-", "-", "-", "-"]
+    for expected, steps in (("1 of 2", (0, 5)), ("2 of 2", (0, 0))):
+        selected = [r | {"training": {"best_step": step}} for r, step in zip(WHOLES, steps, strict=True)]
+        assert ablation.make_table(selected)[1][0][-1] == expected
 
 
 def test_the_figure_has_a_line_for_each_difference_and_a_dot_for_each_seed():

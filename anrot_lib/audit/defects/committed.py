@@ -14,7 +14,7 @@ from anrot_lib.records.schema import AccuracyRecord
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
 CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
-SPLIT = f"{CHARACTERS}-consequences-split"
+ABLATION, SPLIT = f"{CHARACTERS}-ablation", f"{CHARACTERS}-consequences-split"
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -102,6 +102,8 @@ _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),
     "D10": partial(compare_columns, CONSEQUENCES, "clean-classes", "clean", "clean, training augmentation"),
     "D13": partial(compare_rows, CIFAR, "published", "prototypes", "clean"),
+    "D15": partial(compare_rows, ABLATION, "ablation-clean-constant-hesim", "ablation-clean-no-hesim", "clean"),
+    "D16": partial(compare_rows, ABLATION, "ablation-clean", "ablation-clean-no-hesim", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
 }
