@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,18 @@ def refuse_filled(folder: Path) -> None:
         raise UserError(f"{folder} exists and is not empty; name a new folder, nothing is overwritten")
 
 
+def read_notebook(path: Path) -> Any:
+    """A notebook file as nbformat has it. UserError if that is not installed, or the file is no notebook."""
+    try:
+        import nbformat
+    except ImportError as error:
+        raise UserError("notebooks need an optional part of this kit: pip install 'anrot_lib[course]'") from error
+    try:
+        return nbformat.read(path, 4)  # type: ignore[no-untyped-call]
+    except Exception as error:  # a cut file makes the reader raise nearly anything
+        raise UserError(f"{path} is not a readable notebook ({type(error).__name__})") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,17 +99,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write_notebooks(folder: Path, change: Callable[[Any], None]) -> None:
-    import nbformat
-
     source = find_notebooks()
     for notebook in catalogue.list_ready():
-        book: Any = nbformat.read(source / f"{notebook.stem}.ipynb", 4)  # type: ignore[no-untyped-call]
+        book = read_notebook(source / f"{notebook.stem}.ipynb")
         for cell in book.cells:
             if cell.cell_type == "code":
                 cell["outputs"], cell["execution_count"] = [], None
             change(cell)
-        text: str = nbformat.writes(book)  # type: ignore[no-untyped-call]
-        write_text(folder / f"{notebook.stem}.ipynb", f"{text}\n")
+        write_text(folder / f"{notebook.stem}.ipynb", f"{json.dumps(book, indent=1, ensure_ascii=False)}\n")
 
 
 def build_student(folder: Path) -> None:

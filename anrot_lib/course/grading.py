@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.course.copies import read_notebook
 from anrot_lib.course.exercises.checking import get_exercises, judge
 
 START_SECONDS = 60.0  # for a process to import what it needs, on a busy machine
@@ -71,12 +72,7 @@ def find_submissions(folder: Path) -> list[Path]:
 
 def read_submission(path: Path, name: str) -> Submission:
     """The parts of a notebook that are run. UserError if the file is no notebook, or answers no exercise."""
-    import nbformat
-
-    try:
-        book = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-    except Exception as error:  # a cut file makes the reader raise nearly anything
-        raise UserError(f"{path} is not a readable notebook ({type(error).__name__})") from error
+    book = read_notebook(path)
     definitions: list[ast.stmt] = []
     answers: dict[str, AnswerCell] = {}
     faults = []

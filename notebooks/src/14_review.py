@@ -389,7 +389,7 @@ def draw_closed(episodes):
     blocks = 100 * accuracies[: len(accuracies) // episodes * episodes].reshape(-1, episodes).mean(1)
     closed = interval(accuracies[:episodes], bootstrap=False)
     _, axes = plt.subplots(figsize=(6, 1.9), layout="constrained")
-    axes.plot(blocks, np.zeros(len(blocks)), "|", color="#999999", markersize=18, label=f"means of {episodes} episodes")
+    axes.plot(blocks, np.zeros(len(blocks)), "|", color="#767676", markersize=18, label=f"means of {episodes} episodes")
     axes.errorbar(
         closed.mean, 0.4, xerr=closed.half_width, fmt="o", capsize=4, color="#D55E00", label="closed interval"
     )
