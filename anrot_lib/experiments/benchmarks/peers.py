@@ -241,12 +241,19 @@ def time_reading(size: int = 84, images: int = 600, repeats: int = 5) -> Path:
 
 
 def time_imports(repeats: int = 5) -> Path:
-    """A fresh Python that imports a library and ends; write data/runs/bench/peers-imports.json."""
-    names = ("torch", "anrot_lib", "easyfsl.methods", "pytorch_metric_learning")
-    lines = {"nothing": "pass", **{name: f"import {name}" for name in names}}
-    lines["easyfsl.methods"] = (
-        "from anrot_lib.core.torchvision_compat import load_torchvision as load; load(); import easyfsl.methods"
-    )
+    """A fresh Python that imports a library and ends; write data/runs/bench/peers-imports.json.
+
+    `import anrot_lib` loads nothing before a name is used, so that using one is timed, too.
+    """
+    load = "from anrot_lib.core.torchvision_compat import load_torchvision as load; load(); "
+    lines = {
+        "nothing": "pass",
+        "torch": "import torch",
+        "anrot_lib": "import anrot_lib",
+        "anrot_lib.evaluate": "from anrot_lib import evaluate",
+        "easyfsl.methods": f"{load}import easyfsl.methods",
+        "pytorch_metric_learning.losses": f"{load}import pytorch_metric_learning.losses",
+    }
 
     def start(line: str, k: int) -> None:
         subprocess.run([sys.executable, "-c", line], check=True, env=os.environ)
