@@ -86,7 +86,7 @@ def write_frames(folder: Path, draw: Callable[..., None], start: dict[str, Any],
     """Draw the states of one figure and write them as frames."""
     places = {name: lesson.options(choice) for name, choice in choices.items()}
     first = {name: options[0][1] for name, options in places.items()} | start
-    thinned = frames.thin_choices(places, first)
+    thinned = frames.reduce_choices(places, first)
     writer = frames.FrameWriter(folder, thinned, first)
     for state in frames.list_states(thinned):
         draw(**(first | state))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -189,11 +190,12 @@ def _test_column(
             keep = None if store is None else store.keep(start, part)
             marks: Marks = [] if _keeps_answers(setting, column) else None
             correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep, marks)
-            journal[key] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
+            piece: dict[str, Any] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
             if marks:
-                journal[key] |= {"answers": answers.pack_answers(np.concatenate(marks))}
+                piece["answers"] = answers.pack_answers(np.concatenate(marks))
             if column.name == "clean":
-                journal[key] |= {"calibration_error": round(evaluator.measure_calibration(part), 5)}
+                piece["calibration_error"] = round(evaluator.measure_calibration(part), 5)
+            journal[key] = piece  # at once: a kill between two parts of it would leave a record without the second
             if setting.pause():
                 raise Paused
         progress(count_passes(setting, column) * (start + len(part)) // len(rows))

@@ -66,7 +66,7 @@ def _describe_pictures(pictures: Sequence[Axes]) -> str:
     if names and number == 1:
         return f"A picture: {names}"
     count = "A picture" if number == 1 else f"{number} pictures"
-    return f"{count}: {names}" if names else count
+    return f"{count}: {names}" if names else f"{count} without a title"
 
 
 def _describe_chart(axes: Axes) -> str:

@@ -106,7 +106,7 @@ def test_a_slider_plays_by_keyboard_from_a_folder(open_page, played):
 
 def test_solutions_fold(open_page, site):
     page = open_page(site / "notebooks" / "06_hellinger_distance.html")
-    solution = page.locator("details").first
+    solution = page.locator("details:has(> summary:text-is('Solution'))").first
     inside = solution.locator("pre").first
     assert not inside.is_visible()
     solution.locator("summary").click()
