@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anrot_lib.core import checkpoints
-from anrot_lib.core.configs import check_type, list_differences
+from anrot_lib.core.configs import add_defaults, check_type, list_differences
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.errors import Paused as Paused
 
@@ -43,6 +43,7 @@ class ResumableTraining(ABC):
     """
 
     recipe_key: ClassVar[str] = "recipe"  # the entry of `settings` whose fields are compared one by one
+    recipe_type: ClassVar[Any] = None  # its dataclass; fields that an older checkpoint does not know had their defaults
     title = ""  # what is trained, for messages: " of pre-training"
     optimizers: Sequence[torch.optim.Optimizer]
 
@@ -156,7 +157,7 @@ class ResumableTraining(ABC):
     def resume(self, checkpoint: Path, restart: bool = False) -> bool:
         """Go on from a checkpoint file. UserError if it is one of other settings, or False if `restart` allows it."""
         state = checkpoints.load(checkpoint)
-        settings = state.get("settings") or {}
+        settings = self._add_newer_fields(state.get("settings") or {})
         if settings != self.settings:
             if restart:
                 return False
@@ -172,6 +173,16 @@ class ResumableTraining(ABC):
                 f"{checkpoint} is damaged ({type(error).__name__}); delete it to start this training anew"
             ) from error
         return True
+
+    def _add_newer_fields(self, settings: Any) -> Any:
+        """The settings of a checkpoint; its recipe with all fields of today, unless it is no recipe of that type."""
+        stored = settings.get(self.recipe_key) if isinstance(settings, dict) else None
+        if self.recipe_type is None or not isinstance(stored, dict):
+            return settings
+        try:
+            return settings | {self.recipe_key: add_defaults(self.recipe_type, stored)}
+        except UserError:  # a comparison says what differs
+            return settings
 
 
 def run_resumable(

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import add_defaults, list_differences, make_key, to_dict
+from anrot_lib.core.configs import add_defaults, list_differences, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import shorten
@@ -18,7 +18,7 @@ from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
+from anrot_lib.fewshot.first_stage import make_stage_key, pretrain_encoder
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import save_net
 from anrot_lib.fewshot.pretraining import Pretrained
@@ -285,7 +285,7 @@ def check_rows(names: list[str]) -> list[str]:
 
 def pretrain_once(setting: Setting, recipe: Recipe) -> Pretrained:
     """Pre-train for a setting, once for all rows whose recipes agree in all that the first stage depends on."""
-    path = setting.work / f"pretraining-{make_key(to_dict(choose_stage(recipe)))}.pt"
+    path = setting.work / f"pretraining-{make_stage_key(recipe)}.pt"
     with setting.progress("pre-train", setting.budget.pretrain_steps) as bar:
         return pretrain_encoder(
             setting.image_set,

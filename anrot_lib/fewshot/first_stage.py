@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from anrot_lib.core.configs import change
+from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import copy_weights
 from anrot_lib.data.image_set import ImageSet
@@ -33,6 +33,15 @@ def choose_stage(recipe: Recipe) -> Recipe:
         )
     stage = replace(stage, **{name: getattr(recipe, name) for name in KEPT})
     return reduce_recipe(stage) if stage.pretrain else stage
+
+
+def make_stage_key(recipe: Recipe) -> str:
+    """A name for the first stage: equal stages, equal name.
+
+    `pretrain_as`, which no stage has, is no part of it: encoders that were trained before this field came are found.
+    """
+    stage = to_dict(choose_stage(recipe))
+    return make_key({name: value for name, value in stage.items() if name != "pretrain_as"})
 
 
 def pretrain_encoder(

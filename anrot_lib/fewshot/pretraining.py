@@ -83,6 +83,7 @@ class BaseClassTraining(ResumableTraining):
     """One training of an encoder as a classifier of the base classes; see `pretrain`."""
 
     title = " of pre-training"
+    recipe_type = Recipe
 
     def __init__(self, image_set: ImageSet, recipe: Recipe, budget: Budget, device: torch.device, precision: str):
         recipe = reduce_recipe(recipe)

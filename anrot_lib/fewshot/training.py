@@ -102,6 +102,8 @@ def check_metric_loss(loss: MetricLoss, recipe: Recipe) -> str:
 class FewShotTraining(ResumableTraining):
     """One training in progress."""
 
+    recipe_type = Recipe
+
     def __init__(
         self,
         image_set: ImageSet,
@@ -115,19 +117,14 @@ class FewShotTraining(ResumableTraining):
     ):
         episodes = recipe.episodic * budget.episodes
         n_steps = max(1, int(episodes) // budget.episodes_per_step) if episodes else 0
-        settings = {
-            "recipe": to_dict(recipe),
-            "data": image_set.sha256,
+        settings: dict[str, Any] = {"recipe": to_dict(recipe), "data": image_set.sha256}
+        settings |= {
             "split": image_set.split_hash,
-            "way": protocol.way,
-            "shot": protocol.shot,
-            "encoder": budget.encoder,
-            "steps": n_steps,
             "query": budget.train_query,
-            "episodes_per_step": budget.episodes_per_step,
             "validate_every": budget.validate_every,
-            "precision": precision,
         }
+        settings |= {"way": protocol.way, "shot": protocol.shot, "encoder": budget.encoder, "steps": n_steps}
+        settings |= {"episodes_per_step": budget.episodes_per_step, "precision": precision}
         if encoder_state is not None:
             settings["pre-trained encoder"] = checkpoints.hash_content(encoder_state)
         if metric_loss is not None:

@@ -102,6 +102,7 @@ class VaeTraining(ResumableTraining):
     """One training in progress. Every random number of a step comes from a stream named after it."""
 
     recipe_key = "vae"
+    recipe_type = VaeRecipe
 
     def __init__(self, image_set: ImageSet, recipe: VaeRecipe, device: torch.device, precision: str):
         self.image_set, self.recipe, self.device, self.precision = image_set, recipe, device, precision

@@ -1,12 +1,14 @@
 """The loop of all long trainings: kills, pauses and slices change no bit; what it refuses, and when it saves."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
 from anrot_lib.core import checkpoints, randomness, resumable
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.resumable import Paused, ResumableTraining, run_resumable
 from tests.helpers import Killed, kill_at
@@ -122,6 +124,33 @@ def test_a_checkpoint_of_other_settings_is_refused_or_replaced(tmp_path):
     run_resumable(fresh, tmp_path / "a.pt", restart=True)
     run_resumable(plain)
     assert fresh.begun == 1 and outcome(fresh) == outcome(plain)
+
+
+@dataclass(frozen=True)
+class LineRecipe:
+    rate: float = 0.1
+    newer: float = 0.5
+
+
+class NewerLine(Line):
+    """The same training in a release whose recipe has one more field."""
+
+    recipe_type = LineRecipe
+
+    def __init__(self, newer=0.5):
+        super().__init__()
+        self.settings["recipe"] = to_dict(LineRecipe(newer=newer))
+
+
+def test_a_checkpoint_from_before_a_field_of_the_recipe_goes_on_where_that_has_its_default(tmp_path):
+    run_resumable(Line(), tmp_path / "a.pt", max_steps=4)
+    newer, plain = NewerLine(), Line()
+    run_resumable(newer, tmp_path / "a.pt")
+    run_resumable(plain)
+    assert newer.begun == 0 and outcome(newer) == outcome(plain)
+    run_resumable(Line(), tmp_path / "b.pt", max_steps=4)
+    with pytest.raises(UserError, match=r"another training \(different newer\)"):
+        run_resumable(NewerLine(0.7), tmp_path / "b.pt")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from anrot_lib.core import checkpoints, errors
 from anrot_lib.core.configs import change
 from anrot_lib.core.resumable import run_resumable
 from anrot_lib.fewshot import pretraining, training
-from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
+from anrot_lib.fewshot.first_stage import choose_stage, make_stage_key, pretrain_encoder
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.recipes import ABLATION, WHOLE
 from anrot_lib.settings import Protocol, Recipe
@@ -213,3 +213,9 @@ def test_a_first_stage_is_that_of_the_named_method(small_set, small_budget):
     classes = pretrain_encoder(small_set, Recipe(pretrain=True, pretrain_as="clean-classes"), budget, protocol)
     recipe = replace(get_method("clean-classes").recipe, eps=Recipe.eps)
     assert equal(classes.encoder, pretraining.pretrain(small_set, recipe, budget).encoder)
+
+
+@pytest.mark.parametrize(("method", "key"), [("robust-classes", "647ec9f9440c"), ("clean-classes", "5e82cdeb7954")])
+def test_an_encoder_is_found_by_the_name_that_former_releases_gave_it(method, key):
+    """A longer name of the first stage would train for most of an hour what lies there already."""
+    assert make_stage_key(get_method(method).recipe) == key

@@ -19,15 +19,15 @@ from torch.utils.data import DataLoader
 
 from anrot_lib.attacks.episode import attack_episodes
 from anrot_lib.attacks.judges import ADV_LIB, ART, PGD, STEPS, list_judges, make_pgd
-from anrot_lib.core import devices, randomness
+from anrot_lib.core import randomness
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments.benchmarks import easyfsl_parts
 from anrot_lib.experiments.benchmarks.easyfsl_parts import FewShotClassifier, FewShotDataset
 from anrot_lib.experiments.benchmarks.limits import prepare_convolutions, prepare_passes
-from anrot_lib.experiments.benchmarks.steps import lay_out_as_published
-from anrot_lib.fewshot import episode_loss, evaluation
+from anrot_lib.experiments.benchmarks.steps import lay_out_as_published, prepare_training_step
+from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
 from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records.parts import TimingSettingsRecord
@@ -47,31 +47,19 @@ def measure(repeats: int | None = None) -> list[Path]:
 def time_steps(size: int = 84, repeats: int = 6) -> Path:
     """Training steps on a 5-way 5-shot episode of 10 queries a class; write data/runs/bench/peers-step-SIZEpx.json.
 
-    All draw and load their episode and take an Adam step. "convolutions alone" is forward and backward of the
-    encoder's convolutions on tensors that are in memory, in channels_last and the precision named: what no step
+    All draw and load their episode and take an Adam step. "this encoder" is the network of this kit with its weights
+    laid out as torch has them by default, and its gates written as usual. "convolutions alone" is forward and backward
+    of the encoder's convolutions on tensors that are in memory, in channels_last and the precision named: what no step
     with this encoder can do without.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     sampler = EpisodeSampler(image_set.labels, WAY, SHOT, 10, 10_000, rows=image_set.rows("train"))
 
-    def build(method: str) -> FewShotNet:
-        return create_net("resnet12_anrot", method, generator=randomness.make_generator(0, "init"))
+    def build() -> FewShotNet:
+        return create_net("resnet12_anrot", "prototypes", generator=randomness.make_generator(0, "init"))
 
     def step(recipe: Recipe, precision: str) -> Callable[[int], None]:
-        net = build(recipe.method)
-        optimizer, hesim = torch.optim.Adam(net.parameters(), fused=True), episode_loss.build_hesim(recipe, net.head)
-
-        def once(k: int) -> None:
-            episode = sampler.draw(1, start=k).to_episode(image_set, CPU)
-            optimizer.zero_grad(set_to_none=True)
-            with devices.autocast(CPU, precision):
-                loss = episode_loss.compute_episode_loss(
-                    net.train(), episode, recipe, hesim, lambda name: randomness.make_generator(0, f"{name}/{k}")
-                )
-            torch.autograd.backward(loss)
-            optimizer.step()
-
-        return once
+        return prepare_training_step(image_set, sampler, recipe, precision, CPU)
 
     def peer_step(model: FewShotClassifier) -> Callable[[int], None]:
         optimizer = torch.optim.Adam(model.parameters())
@@ -87,7 +75,7 @@ def time_steps(size: int = 84, repeats: int = 6) -> Path:
         return once
 
     prototypes = Recipe(method="prototypes", hesim=0.0)
-    images, plain = WAY * (SHOT + 10), lay_out_as_published(build("prototypes")).backbone
+    images, plain = WAY * (SHOT + 10), lay_out_as_published(build()).backbone
     fast, alone = "prototypes, bf16", "convolutions alone, bf16"
     seconds = interleave(
         {
@@ -96,8 +84,8 @@ def time_steps(size: int = 84, repeats: int = 6) -> Path:
             "prototypes, fp32": step(prototypes, "fp32"),
             fast: step(prototypes, "bf16"),
             "ANROT, bf16": step(Recipe(), "bf16"),
-            "convolutions alone, fp32": prepare_convolutions(build("prototypes").backbone, images, size, "fp32"),
-            alone: prepare_convolutions(build("prototypes").backbone, images, size, "bf16"),
+            "convolutions alone, fp32": prepare_convolutions(build().backbone, images, size, "fp32"),
+            alone: prepare_convolutions(build().backbone, images, size, "bf16"),
         },
         repeats,
     )

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from anrot_lib.core import devices, randomness
 from anrot_lib.core.trees import map_tree
 from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import episode_loss, evaluation
 from anrot_lib.fewshot.attention import Attention
@@ -54,6 +55,26 @@ def lay_out_as_published(net: FewShotNet) -> FewShotNet:
     return net
 
 
+def prepare_training_step(
+    image_set: ImageSet, sampler: EpisodeSampler, recipe: Recipe, precision: str, device: torch.device
+) -> Callable[[int], None]:
+    """A training step of resnet12_anrot on the episode of a number: drawing, loading, loss, gradients, Adam."""
+    net = create_net("resnet12_anrot", recipe.method, generator=randomness.make_generator(0, "init")).to(device)
+    optimizer, hesim = torch.optim.Adam(net.parameters(), fused=True), episode_loss.build_hesim(recipe, net.head)
+
+    def once(k: int) -> None:
+        episode = sampler.draw(1, start=k).to_episode(image_set, device)
+        optimizer.zero_grad(set_to_none=True)
+        with devices.autocast(device, precision):
+            loss = episode_loss.compute_episode_loss(
+                net.train(), episode, recipe, hesim, lambda name: randomness.make_generator(0, f"{name}/{k}")
+            )
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return once
+
+
 def time_training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -> Path:
     """Time training steps of resnet12_anrot (5-way 5-shot, 10 queries) and write data/results/bench/step-SIZEpx.json.
 
@@ -64,32 +85,25 @@ def time_training_step(size: int = 32, repeats: int = 12, device: str = "cpu") -
     sampler = EpisodeSampler(image_set.labels, 5, 5, 10, 10_000, rows=image_set.rows("train"))
     where = torch.device(device)
 
-    def step(recipe: Recipe, precision: str, published: bool = False) -> Callable[[int], None]:
-        net = create_net("resnet12_anrot", recipe.method, generator=randomness.make_generator(0, "init")).to(where)
-        net = lay_out_as_published(net) if published else net
-        optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=not published)
-        hesim = episode_loss.build_hesim(recipe, net.head)
+    def step(recipe: Recipe, precision: str) -> Callable[[int], None]:
+        return prepare_training_step(image_set, sampler, recipe, precision, where)
 
-        def once(k: int) -> None:
-            episode = sampler.draw(1, start=k).to_episode(image_set, where)
-            optimizer.zero_grad(set_to_none=True)
-            if published:
-                support, query = (net.backbone(x.flatten(0, -4)) for x in (episode.support, episode.query))
-                model = net.head.fit(support[None], episode.support_labels)
-                loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
-            else:
-                with devices.autocast(where, precision):
-                    loss = episode_loss.compute_episode_loss(
-                        net.train(), episode, recipe, hesim, lambda name: randomness.make_generator(0, f"{name}/{k}")
-                    )
-            torch.autograd.backward(loss)
-            optimizer.step()
+    net = create_net("resnet12_anrot", "published", generator=randomness.make_generator(0, "init")).to(where)
+    net = lay_out_as_published(net)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
 
-        return once
+    def take_published_step(k: int) -> None:
+        episode = sampler.draw(1, start=k).to_episode(image_set, where)
+        optimizer.zero_grad(set_to_none=True)
+        support, query = (net.backbone(x.flatten(0, -4)) for x in (episode.support, episode.query))
+        model = net.head.fit(support[None], episode.support_labels)
+        loss = nn.functional.cross_entropy(net.head.score(model, query[None]).logits[0], episode.labels[0])
+        torch.autograd.backward(loss)
+        optimizer.step()
 
     clean, robust = Recipe(), Recipe(clean=1.0, adversarial=1.0, noisy=1.0)
     variants = {
-        "published way, fp32": step(Recipe(method="published", hesim=0.0), "fp32", published=True),
+        "published way, fp32": take_published_step,
         "clean step, fp32": step(clean, "fp32"),
         "clean step, bf16": step(clean, "bf16"),
         "robust step, fp32": step(robust, "fp32"),

@@ -82,6 +82,7 @@ def train(
 class RankingTraining(ResumableTraining):
     """One training in progress. `net` and `optimizers` are there after `begin` or `load_state_dict`."""
 
+    recipe_type = RankingRecipe
     net: Embedder
     start: str  # where the weights came from
 
