@@ -169,7 +169,12 @@ def _lock(handle: int) -> bool | None:
     return True
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text, atomically, in UTF-8."""
+    with write_atomically(path) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically, with a final newline (the files are tracked by git)."""
-    with write_atomically(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

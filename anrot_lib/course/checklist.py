@@ -66,8 +66,7 @@ class Checklist:
         text = self.write_markdown()
         if path.suffix == ".json":
             text = json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
-        with paths.write_atomically(path) as temporary:
-            temporary.write_text(text, "utf-8")
+        paths.write_text(path, text)
         return path
 
 

@@ -91,13 +91,6 @@ def read_notebook(path: Path) -> Any:
         raise UserError(f"{path} is not a readable notebook ({type(error).__name__})") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with paths.write_atomically(path) as file:
-        file.write_text(text, "utf-8")
-
-
 def _write_notebooks(folder: Path, change: Callable[[Any], None]) -> None:
     source = find_notebooks()
     for notebook in catalogue.list_ready():
@@ -106,7 +99,7 @@ def _write_notebooks(folder: Path, change: Callable[[Any], None]) -> None:
             if cell.cell_type == "code":
                 cell["outputs"], cell["execution_count"] = [], None
             change(cell)
-        write_text(folder / f"{notebook.stem}.ipynb", f"{json.dumps(book, indent=1, ensure_ascii=False)}\n")
+        paths.write_text(folder / f"{notebook.stem}.ipynb", f"{json.dumps(book, indent=1, ensure_ascii=False)}\n")
 
 
 def build_student(folder: Path) -> None:
@@ -119,7 +112,7 @@ def build_student(folder: Path) -> None:
 
     _write_notebooks(folder, change)
     first = f"{catalogue.list_ready()[0].stem}.ipynb"
-    write_text(folder / "README.md", STUDENT_PAGE.format(first=first))
+    paths.write_text(folder / "README.md", STUDENT_PAGE.format(first=first))
 
 
 def build_teacher(folder: Path) -> None:
@@ -134,6 +127,6 @@ def build_teacher(folder: Path) -> None:
 
     _write_notebooks(folder / "notebooks", change)
     for notebook in catalogue.list_ready():
-        write_text(folder / "keys" / f"{notebook.stem}.md", write_key(notebook))
+        paths.write_text(folder / "keys" / f"{notebook.stem}.md", write_key(notebook))
     plans = find_notebooks().parent / "docs" / "lesson_plans.md"
-    write_text(folder / "lesson_plans.md", plans.read_text("utf-8"))
+    paths.write_text(folder / "lesson_plans.md", plans.read_text("utf-8"))

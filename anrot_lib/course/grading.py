@@ -26,6 +26,7 @@ from anrot_lib.course.copies import read_notebook
 from anrot_lib.course.exercises.checking import get_exercises, judge
 
 START_SECONDS = 60.0  # for a process to import what it needs, on a busy machine
+FOLDER = "anrot-grading-"  # where a submission runs: the beginning of its name
 NOT_HANDED_IN, NOT_ATTEMPTED = "not handed in", "not attempted yet"
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -133,12 +134,12 @@ def _run(statements: list[ast.stmt], space: dict[str, Any]) -> None:
     exec(compile(ast.Module(list(statements), []), "<submission>", "exec"), space)
 
 
-def _work(connection: Connection, submission: Submission, exercises: Sequence[str]) -> None:
-    """In the process of a submission: every verdict as soon as it is known."""
+def _work(connection: Connection, submission: Submission, exercises: Sequence[str], folder: str) -> None:
+    """In the process of a submission: every verdict as soon as it is known. It works in a folder that goes after it."""
     import torch
 
     torch.set_num_threads(1)
-    os.chdir(tempfile.mkdtemp(prefix="anrot-grading-"))
+    os.chdir(folder)
     connection.send(None)  # the imports are done: the clock starts
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         for verdict in judge_answers(submission, exercises):
@@ -168,25 +169,28 @@ def _judge_in_process(
 ) -> Iterator[tuple[str, str]]:
     """Verdicts until one takes too long or the process ends; that one is said to have."""
     here, there = context.Pipe()
-    process = context.Process(target=_work, args=(there, submission, exercises), daemon=True)  # type: ignore[attr-defined]
-    process.start()
-    there.close()
-    done = 0
-    try:
-        if not here.poll(START_SECONDS):
-            raise UserError(f"a process for {submission.name} did not start within {START_SECONDS:.0f} s")
-        here.recv()
-        while done < len(exercises):
-            if not here.poll(seconds):
-                yield exercises[done], f"not yet: it takes longer than {seconds:g} s"
-                return
-            yield here.recv()
-            done += 1
-    except EOFError:
-        yield exercises[done], "not yet: it ends the process that runs it"
-    finally:
-        process.kill()
-        process.join()
+    with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
+        process = context.Process(  # type: ignore[attr-defined]
+            target=_work, args=(there, submission, exercises, folder), daemon=True
+        )
+        process.start()
+        there.close()
+        done = 0
+        try:
+            if not here.poll(START_SECONDS):
+                raise UserError(f"a process for {submission.name} did not start within {START_SECONDS:.0f} s")
+            here.recv()
+            while done < len(exercises):
+                if not here.poll(seconds):
+                    yield exercises[done], f"not yet: it takes longer than {seconds:g} s"
+                    return
+                yield here.recv()
+                done += 1
+        except EOFError:
+            yield exercises[done], "not yet: it ends the process that runs it"
+        finally:
+            process.kill()
+            process.join()
 
 
 def grade(

@@ -82,8 +82,7 @@ def write_images(file: BinaryIO, images: np.ndarray, rows: np.ndarray | None = N
 
 def write_description(description: Mapping[str, Any], folder: Path) -> None:
     """Write set.json, atomically and in one line: it holds a label and a name for every image."""
-    with paths.write_atomically(Path(folder) / "set.json") as temporary:
-        temporary.write_text(json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    paths.write_text(Path(folder) / "set.json", json.dumps(description, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -63,8 +63,7 @@ class FrameWriter:
         self.texts.append(describe_figure(figure))
 
     def close(self) -> None:
-        with paths.write_atomically(self.folder / PLAN) as temporary:
-            temporary.write_text(json.dumps({"sliders": self.sliders, "texts": self.texts}), "utf-8")
+        paths.write_text(self.folder / PLAN, json.dumps({"sliders": self.sliders, "texts": self.texts}))
 
 
 def attach_frames(book: dict[str, Any], folder: Path, address: str) -> None:

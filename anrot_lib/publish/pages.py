@@ -72,8 +72,7 @@ def refresh(path: Path) -> bool:
     drawn = marks.redraw(text)
     if drawn == text:
         return False
-    with paths.write_atomically(path) as temporary:
-        temporary.write_text(drawn, "utf-8")
+    paths.write_text(path, drawn)
     return True
 
 

@@ -54,8 +54,7 @@ def _write_json(path: Path, content: Any) -> None:
     """Keys are sorted and lists of numbers stand on one line, so that a difference between two files is readable."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False)
     text = _NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
-    with paths.write_atomically(path) as temporary:
-        temporary.write_text(text + "\n", "utf-8")
+    paths.write_text(path, text + "\n")
 
 
 def _read_json(path: Path) -> dict[str, Record]:

@@ -94,6 +94,5 @@ def write_intervals() -> str:
 def save_review(path: Path, progress: Callable[[int], None] | None = None) -> Path:
     """Write the report to a file, whole or not at all."""
     text = write_review(progress)
-    with paths.write_atomically(path) as temporary:
-        temporary.write_text(text, "utf-8")
+    paths.write_text(path, text)
     return path

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tempfile
 import time
 
 import nbformat
@@ -80,7 +81,9 @@ def test_each_kind_of_submission_gets_its_verdict(tmp_path, monkeypatch, capsys)
     write_notebook(home / "dot.ipynb", f"import os\n\ndef f(*values):\n    os._exit(0)\n\n{check}")
     write_notebook(home / "eve.ipynb", f'check("{number}", value_of_another_cell)', "def f(:")
     (tmp_path / "in" / "fay.ipynb").write_text("{")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     code = main.main(["course", "grade", "in", "--seconds", "5", "--feedback", "words"])
+    assert not list(tmp_path.glob(f"{grading.FOLDER}*")), "a folder of a submission is left"
     printed = capsys.readouterr().out
     assert code == 1 and "fay.ipynb is not a readable notebook" in printed
     with open("grades.csv") as file:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anrot_lib.cli.commands.arguments import read_options
 from anrot_lib.cli.options.course import BuildOptions, GradeOptions
+from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.course import copies, grading
@@ -55,7 +56,7 @@ def grade(arguments: argparse.Namespace) -> int:
     print(f"grades: {shorten(options.out)}")
     if options.feedback is not None:
         for name, group in groups.items():
-            copies.write_text(options.feedback / f"{name}.md", write_feedback(group))
+            paths.write_text(options.feedback / f"{name}.md", write_feedback(group))
         print(f"feedback: {shorten(options.feedback)}")
     for sentence in unread:
         print(sentence)
@@ -71,7 +72,7 @@ def _write_grades(path: Path, verdicts: list[Grade]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["submission", "exercise", "passed", "said"])
     writer.writerows([v.submission, v.exercise, int(v.passed), v.said] for v in verdicts)
-    copies.write_text(path, text.getvalue())
+    paths.write_text(path, text.getvalue())
 
 
 def write_feedback(group: list[Grade]) -> str:
