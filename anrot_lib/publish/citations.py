@@ -92,7 +92,7 @@ def _spell(name: str) -> re.Pattern[str]:
     words = [re.escape(word) for word in name.split()]
     if re.fullmatch(r"\d{4}", words[-1]):
         words[-1] = rf"\(?{words[-1]}\)?"
-    joined = r",?\s+".join(words[:-1] + words[-1:]).replace(r"\&", r"(?:\&|and)")
+    joined = r",?\s+".join(words).replace(r"\&", r"(?:\&|and)")
     return re.compile(rf"(?<!\w){joined}(?![\w-])(?!,?\s+\(?\d{{4}})")
 
 
