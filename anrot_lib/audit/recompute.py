@@ -188,7 +188,7 @@ def recompute_page(page: Path, folder: Path, again: Recomputation) -> None:
 def _subtract(rows: Mapping[str, Any], row: str, reference: str, column: str) -> str:
     name = find_column(rows[reference], column)
     mean, half = compute_difference(rows[reference]["columns"][name], rows[row]["columns"][name])
-    return f"{mean:+.1f} ± {half:.1f}"
+    return f"{mean:+z.1f} ± {half:.1f}"
 
 
 def _list_parts(text: str, arguments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
@@ -214,7 +214,7 @@ def _subtract_seeds(rows: Mapping[str, Any], variant: str, column: str) -> str:
         counts = zip(before["correct"], after["correct"], strict=True)
         seeds.append([100 * (b / after["queries"] - a / before["queries"]) for a, b in counts])
     mean, half = compute_mean([math.fsum(episode) / len(episode) for episode in zip(*seeds, strict=True)])
-    return f"{mean:+.1f} ± {half:.1f}"
+    return f"{mean:+z.1f} ± {half:.1f}"
 
 
 def find_column(record: Mapping[str, Any], heading: str) -> str:

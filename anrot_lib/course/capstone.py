@@ -39,7 +39,7 @@ class Standing:
         """Whether the given net is beaten, or what is missing, in a sentence."""
         if self.clean.mean < -MOST_LOST:
             return f"not yet: clean accuracy is {-self.clean.mean:.1f} points lower; at most {MOST_LOST:g} may go"
-        gain = f"{self.robust.mean:+.1f} ± {self.robust.half_width:.1f} points"
+        gain = f"{self.robust.mean:+z.1f} ± {self.robust.half_width:.1f} points"
         if self.robust.mean - self.robust.half_width <= 0:
             return f"not yet: under attack the difference is {gain}, which may be chance"
         return f"beaten, by {gain} under attack"

@@ -68,14 +68,14 @@ def format_part(name: str, variant: str, column: str) -> str:
     differences = ablation.compute_part_differences(records, chosen)
     if variant not in differences:
         raise UserError(f"there is no variant {variant!r} beside its reference in {name}")
-    return f"{differences[variant].mean:+.1f} ± {differences[variant].half_width:.1f}"
+    return f"{differences[variant].mean:+z.1f} ± {differences[variant].half_width:.1f}"
 
 
 def format_judge_gap(file: str, attack: str, library: str) -> str:
     """ "+0.2 ± 0.4": what a judge's attack leaves more than ours of that name, on the same queries."""
     judges = results.read(_locate(file), "judges")["judges"]
     gap = _take_only([j["difference"] for j in judges if (j["attack"], j["library"]) == (attack, library)], attack)
-    return f"{gap['value']:+.1f} ± {gap['half_width']:.1f}"
+    return f"{gap['value']:+z.1f} ± {gap['half_width']:.1f}"
 
 
 def format_suite_gap(name: str, row: str) -> str:
@@ -83,7 +83,7 @@ def format_suite_gap(name: str, row: str) -> str:
     gap = suites.compare_suites(find_row(name, row))
     if gap is None:
         raise UserError(f"the record of {row!r} in {name} was not tested by both suites")
-    return f"{gap.mean:+.1f} ± {gap.half_width:.1f}"
+    return f"{gap.mean:+z.1f} ± {gap.half_width:.1f}"
 
 
 def format_halving(name: str, row: str, kind: str) -> str:
@@ -107,7 +107,7 @@ def count_left_out(name: str) -> str:
 def format_level_gain(name: str, row: str) -> str:
     """ "+0.24 ± 0.08": accuracy of a combination of levels minus that of pixels alone, on the same episodes."""
     gain, _ = levels.compute_differences(levels.group_by_row(read_experiment(name)))[row]
-    return f"{gain.mean:+.2f} ± {gain.half_width:.2f}"
+    return f"{gain.mean:+z.2f} ± {gain.half_width:.2f}"
 
 
 def format_checked_score(file: str, which: str) -> str:

@@ -45,9 +45,9 @@ class PartDifference:
 
     def __str__(self) -> str:
         """ "-1.6 ± 0.4 (-2.1 to -1.0) *": the range is that of single seeds, the star stands where it is clear."""
-        text = f"{self.mean:+.1f} ± {self.half_width:.1f}"
+        text = f"{self.mean:+z.1f} ± {self.half_width:.1f}"
         if len(self.by_seed) > 1:
-            text += f" ({min(self.by_seed):+.1f} to {max(self.by_seed):+.1f})"
+            text += f" ({min(self.by_seed):+z.1f} to {max(self.by_seed):+z.1f})"
         return f"{text} *" if self.is_clear else text
 
 

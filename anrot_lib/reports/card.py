@@ -48,8 +48,8 @@ def describe_check(name: str, check: CheckRecord) -> str:
         return ", ".join(f"{score:.1f} % at {eps}" for eps, score in check["scores"].items())
     if name == "eot":
         against = f"one draw in place of {check['draws']}"
-        return f"{check['score']:.1f} %, {check['difference']:+.1f} ± {check['half_width']:.1f} to {against}"
-    return f"{check['score']:.1f} %, {check['difference']:+.1f} ± {check['half_width']:.1f} to the attack of the table"
+        return f"{check['score']:.1f} %, {check['difference']:+z.1f} ± {check['half_width']:.1f} to {against}"
+    return f"{check['score']:.1f} %, {check['difference']:+z.1f} ± {check['half_width']:.1f} to the attack of the table"
 
 
 def write_caption(record: CardRecord) -> str:

@@ -36,7 +36,7 @@ def make_table(record: AccuracyRecord) -> Table:
         first, second = (record["columns"][name] for name in (right, as_published))
         difference = _compare(record, right, as_published)
         changed = float(np.mean(np.not_equal(first["correct"], second["correct"])))
-        cells = [format_column(first), format_column(second), f"{difference.mean:+.1f} ± {difference.half_width:.1f}"]
+        cells = [format_column(first), format_column(second), f"{difference.mean:+z.1f} ± {difference.half_width:.1f}"]
         rows.append([title, *cells, f"{100 * changed:.0f} %"])
     return [title_row(record), "right, %", "as published, %", "difference, points", "tasks whose count changes"], rows
 

@@ -16,7 +16,7 @@ def make_table(record: JudgesRecord) -> Table:
             f"{judged['library']} {judged['version']}",
             format_column(judged["ours"]),
             format_column(judged["judge"]),
-            f"{judged['difference']['value']:+.1f} ± {judged['difference']['half_width']:.1f}",
+            f"{judged['difference']['value']:+z.1f} ± {judged['difference']['half_width']:.1f}",
             str(judged["ours_alone"]),
             str(judged["judge_alone"]),
         ]

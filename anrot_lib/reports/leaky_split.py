@@ -54,10 +54,10 @@ def make_split_table(pairs: dict[int, Pair]) -> tables.Table:
         first, second = _clean(split), _clean(released)
         known = [f"{seen['trained_classes']} of {n}", f"{seen['selected_classes']}"]
         cells = [tables.format_column(record["columns"]["clean"]) for record in (split, released)]
-        rows.append([str(seed), *known, *cells, f"{second['mean'] - first['mean']:+.1f}"])
+        rows.append([str(seed), *known, *cells, f"{second['mean'] - first['mean']:+z.1f}"])
     if (gain := measure_gain(pairs)) is not None:
         means = [np.mean([_clean(pair[k])["mean"] for pair in pairs.values()]) for k in (0, 1)]
-        rows.append(["mean", "", "", *(f"{mean:.1f}" for mean in means), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
+        rows.append(["mean", "", "", *(f"{mean:.1f}" for mean in means), f"{gain.mean:+z.1f} ± {gain.half_width:.1f}"])
     return headings, rows
 
 

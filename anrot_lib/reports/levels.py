@@ -115,7 +115,7 @@ def make_table(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
     lines = []
     for name, group in rows.items():
         gain, p = gains.get(name, (None, None))
-        cells = [_format_accuracy(group, CLEAN), "-" if gain is None else f"{gain.mean:+.2f} ± {gain.half_width:.2f}"]
+        cells = [_format_accuracy(group, CLEAN), "-" if gain is None else f"{gain.mean:+z.2f} ± {gain.half_width:.2f}"]
         cells += ["-" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", _format_shares(group)]
         lines.append([title_method(name), *cells, *(_format_accuracy(group, column) for column in attacks)])
     return headings, lines
@@ -201,7 +201,7 @@ def _describe_differences(rows: dict[str, list[Record]], kind: str, column: str 
         return f"{text}."
     best = max(better, key=lambda name: better[name].mean)
     gain = better[best]
-    return f"{text}; the best is {title_method(best)}, {gain.mean:+.2f} ± {gain.half_width:.2f} points."
+    return f"{text}; the best is {title_method(best)}, {gain.mean:+z.2f} ± {gain.half_width:.2f} points."
 
 
 def _describe_attacks(rows: dict[str, list[Record]], attacks: list[str]) -> str:

@@ -35,7 +35,7 @@ def make_table(pairs: Sequence[Pair]) -> tables.Table:
                 both[0]["data"]["name"],
                 title_method(robust),
                 *map(tables.format_column, clean),
-                f"{gain.mean:+.1f} ± {gain.half_width:.1f}",
+                f"{gain.mean:+z.1f} ± {gain.half_width:.1f}",
                 describe_attack(both),
             ]
         )

@@ -140,4 +140,4 @@ def _describe_check(name: str, check: CheckRecord) -> str:
         return f"no gradient at {max(check['dead'].values()):.1f} % of images"
     if name == "eps":
         return "score " + ", ".join(f"{score:.1f} at {eps}" for eps, score in check["scores"].items())
-    return f"score {check['score']:.1f}, {check['difference']:+.1f} ± {check['half_width']:.1f} to PGD"
+    return f"score {check['score']:.1f}, {check['difference']:+z.1f} ± {check['half_width']:.1f} to PGD"

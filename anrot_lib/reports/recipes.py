@@ -49,7 +49,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
         cells = [tables.format_column(column) for column in get_columns(record)]
         for (base, changed), marks in zip(pair, stars, strict=True) if pair else ():
             gain = compare_paired(base, changed, bootstrap=False)
-            cells.append(f"{gain.mean:+.1f} ± {gain.half_width:.1f}{next(marks)}")
+            cells.append(f"{gain.mean:+z.1f} ± {gain.half_width:.1f}{next(marks)}")
         rows.append(
             [
                 title_method(record["row"]),

@@ -114,7 +114,7 @@ def compute_differences(records: Sequence[Record], decoding: str) -> tuple[list[
         difference = compare_distances(models, by.get((beta, "kl"), []), decoding)
         if divergence != "kl" and difference is not None:
             mean, half, n = difference
-            rows.append([TITLES[divergence], f"{beta:.3g}", str(n), f"{mean:+.3f} ± {half:.3f}"])
+            rows.append([TITLES[divergence], f"{beta:.3g}", str(n), f"{mean:+z.3f} ± {half:.3f}"])
     return [f"Frechet distance minus {TITLES['kl']}'s", "beta", "seeds", "difference"], rows
 
 
@@ -221,7 +221,7 @@ def _describe_smallest(chosen: dict[str, list[Record]], decoding: str) -> str:
     first, *others = sorted(chosen, key=lambda name: average_over_seeds(chosen[name], decoding, "frechet")[0])
     gaps = {name: compare_distances(chosen[first], chosen[name], decoding) for name in others}
     others_text = [
-        f"{gap[0]:+.1f} ± {gap[1]:.1f} to {TITLES[name]} ({gap[2]} seed{'s' if gap[2] > 1 else ''})"
+        f"{gap[0]:+z.1f} ± {gap[1]:.1f} to {TITLES[name]} ({gap[2]} seed{'s' if gap[2] > 1 else ''})"
         for name, gap in gaps.items()
         if gap is not None
     ]
@@ -244,7 +244,7 @@ def _describe_equal_pressure(records: Sequence[Record], decoding: str) -> str:
     texts = []
     for name in others:
         difference, resampled = distances[first][0] - distances[name][0], distances[first][1] - distances[name][1]
-        texts.append(f"{difference:+.1f} ± {1.96 * np.std(resampled, ddof=1):.1f} to {TITLES[name]}")
+        texts.append(f"{difference:+z.1f} ± {1.96 * np.std(resampled, ddof=1):.1f} to {TITLES[name]}")
     return (
         f"At equal pressure, {nats:.0f} nats to the prior, by lines between the betas of seed {seed}: the smallest "
         f"distance is that of {TITLES[first]}, {', '.join(texts)} (± over images)."

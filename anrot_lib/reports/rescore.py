@@ -21,7 +21,7 @@ def make_table(records: Sequence[RescoreRecord]) -> Table:
                 format_column(columns["clean"]),
                 format_column(columns["recorded"]),
                 format_column(columns["challenged"]),
-                f"{gap['value']:+.1f} ± {gap['half_width']:.1f}",
+                f"{gap['value']:+z.1f} ± {gap['half_width']:.1f}",
                 "falls" if record["falls"] else "stands",
             ]
         )
@@ -40,7 +40,7 @@ def write_verdict(record: RescoreRecord) -> str:
     same = "; they are the images of the record itself" if record["from_record"] else ""
     seen = "SEEN CLASSES, no few-shot accuracy; " if "seen" in record else ""
     return (
-        f"{seen}the column {record['column']!r} of {record['row']} {how}, paired {gap['value']:+.2f} ± "
+        f"{seen}the column {record['column']!r} of {record['row']} {how}, paired {gap['value']:+z.2f} ± "
         f"{gap['half_width']:.2f} points on {len(record['tasks'])} episodes of {columns['clean']['queries']} queries; "
         f"all images lie in the ball {ball}; {record['ties']} answers are ties and count as right{same}"
     )

@@ -48,7 +48,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> Table:
                 format_column(strong),
                 format_column(lite),
                 format_column(whole),
-                f"{gap.mean:+.1f} ± {gap.half_width:.1f}",
+                f"{gap.mean:+z.1f} ± {gap.half_width:.1f}",
                 f"{lite['seconds']:.0f}, {whole['seconds']:.0f}",
             ]
         )

@@ -228,7 +228,7 @@ def compute_differences(records: Sequence[Record], reference: str) -> Table:
                 continue
             n = min(len(first["correct"]), len(second["correct"]))  # the first tasks of a manifest are the same
             difference = compare_paired(compute_accuracies(first)[:n], compute_accuracies(second)[:n], bootstrap=False)
-            cells.append(f"{difference.mean:+.1f} ± {difference.half_width:.1f}")
+            cells.append(f"{difference.mean:+z.1f} ± {difference.half_width:.1f}")
         rows.append([title_method(record["row"]), *cells])
     return headings, rows
 

@@ -15,6 +15,7 @@ from anrot_lib.cli import main
 from anrot_lib.core.statistics import compare_paired
 from anrot_lib.publish import marks
 from anrot_lib.records import results
+from anrot_lib.reports.ablation import PartDifference
 from tests.reports.test_ablation import CHANGED, WHOLES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,10 +89,15 @@ def test_scores_of_rankings_follow_from_their_queries(tmp_path):
 PAGE = ROOT / "docs" / "results" / "mini-imagenet.md"
 
 
-def test_what_a_page_prints_is_computed_too(home_with_results):
+def test_what_pages_print_is_computed_too(home_with_results):
     found = recompute.Recomputation()
-    recompute.recompute_page(PAGE, home_with_results / "results", found)
-    assert found.counts["printed number"] > 10 and not found.deviations
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        recompute.recompute_page(page, home_with_results / "results", found)
+    assert found.counts["printed number"] > 150 and found.deviations == []
+
+
+def test_a_difference_that_rounds_to_nothing_has_one_sign():
+    assert str(PartDifference(-1e-17, 0.5, (0.0,), 1.0)) == "+0.0 ± 0.5"
 
 
 def test_an_altered_page_is_named(home_with_results, tmp_path):

@@ -33,7 +33,7 @@ def compare_rows(experiment: str, row: str, reference: str, column: str) -> Meas
     n = min(len(first), len(second))
     difference = compare_paired(first[:n], second[:n], bootstrap=False)
     name = f"{row} - {reference}, {column}, points"
-    text = f"{difference.mean:+.1f} +/- {difference.half_width:.1f}"
+    text = f"{difference.mean:+z.1f} +/- {difference.half_width:.1f}"
     return Measurement({name: text}, (f"{experiment}/{reference}", f"{experiment}/{row}"))
 
 
@@ -45,7 +45,7 @@ def compare_columns(experiment: str, row: str, right: str, as_published: str) ->
         return None
     first, second = (results.compute_accuracies(columns[name]) for name in (right, as_published))
     difference = compare_paired(first, second, bootstrap=False)
-    text = f"{difference.mean:+.1f} +/- {difference.half_width:.1f}"
+    text = f"{difference.mean:+z.1f} +/- {difference.half_width:.1f}"
     return Measurement({f"{row}, {as_published} - {right}, points": text}, (f"{experiment}/{row}",))
 
 
@@ -91,7 +91,7 @@ def measure_leak(experiment: str) -> Measurement | None:
         return None
     gain = interval(np.array(gains) / 100, bootstrap=False)
     name = f"classes of the release - unseen classes, {len(gains)} nets, points"
-    return Measurement({name: f"{gain.mean:+.1f} +/- {gain.half_width:.1f}"}, (experiment, f"{experiment}-released"))
+    return Measurement({name: f"{gain.mean:+z.1f} +/- {gain.half_width:.1f}"}, (experiment, f"{experiment}-released"))
 
 
 WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query")
