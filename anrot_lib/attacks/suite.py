@@ -33,6 +33,11 @@ TITLES = {"aa-lite": "AA-lite", "aa": "AA"}
 QueryLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # (logits (n, way), labels (n,), targets (n,)) -> (n,)
 
 
+def choose_rule(suite: str, target: str) -> Literal["adaptive", "hasty"]:
+    """The adaptive steps of a suite on what `target` names: poisoned support sets are searched by the usual ones."""
+    return "adaptive" if target == "support" else RULES[suite]
+
+
 @dataclass(frozen=True)
 class StrongAttack:
     """One attack of a suite.

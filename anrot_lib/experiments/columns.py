@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from anrot_lib.attacks.gradient import fgsm, pgd
-from anrot_lib.attacks.suite import RULES, TITLES, list_attacks
+from anrot_lib.attacks.suite import TITLES, choose_rule, list_attacks
 from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import measure_surrogate
 from anrot_lib.core.configs import to_dict
@@ -216,7 +216,7 @@ def _test_column(
             about["objective"] = "beaten queries"
         if column.suite:
             about["suite"] = column.suite
-            about["rule"] = "adaptive" if column.threat.target == "support" else RULES[column.suite]
+            about["rule"] = choose_rule(column.suite, column.threat.target)
     if column.sigma is not None:
         about["sigma"] = column.sigma
     if column.name == "clean" and "calibration_error" in (whole := journal[f"{column.name} / 0"]):

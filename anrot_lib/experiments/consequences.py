@@ -20,7 +20,8 @@ from anrot_lib.core.errors import Paused
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.columns import name_noise_column
-from anrot_lib.experiments.rows import check_former, make_record
+from anrot_lib.experiments.former import check_former
+from anrot_lib.experiments.rows import make_record
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import (

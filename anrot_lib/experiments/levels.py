@@ -23,6 +23,7 @@ from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import Column, evaluate_row
+from anrot_lib.experiments.former import matches
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
@@ -139,7 +140,7 @@ def find_finished(
         for row in rows
         if (record := study.get(row)) is not None
         and record["kind"] == "accuracy"
-        and pipeline.matches(record, setting, recipe, manifest, trained)
+        and matches(record, setting, recipe, manifest, trained)
         and columns <= record["columns"].keys()
     }
 

@@ -7,13 +7,12 @@ from typing import Any, cast
 import numpy as np
 
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import add_defaults, list_differences, to_dict
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import make_file_stem
-from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen
 from anrot_lib.experiments.columns import choose_stored, evaluate_row, list_left_out, select_columns
+from anrot_lib.experiments.former import check_former, find_record, get_current_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
 from anrot_lib.fewshot import training
@@ -35,7 +34,7 @@ from anrot_lib.records.describe import (
 from anrot_lib.records.measures import SeenRecord, TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
-from anrot_lib.settings import Budget, Protocol, Recipe
+from anrot_lib.settings import Recipe
 
 NO_WORST_CASE = "the scores of a query depend on the other queries, so single queries have no worst case"
 
@@ -218,62 +217,6 @@ def run_row(
     if tests.protocol.shot != setting.protocol.shot:
         trained = {**trained, "shot": setting.protocol.shot}
     return finish_row(tests, row, recipe, net, trained, manifest)
-
-
-def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str | None = None) -> None:
-    """UserError if a record of other images, another split, recipe or net stands in the way: none is overwritten.
-
-    checkpoint: the hash of the net; None before it is trained.
-    """
-    if not path.is_file():
-        return
-    record = results.read(path, "accuracy")
-    image_set = setting.image_set
-    former = {
-        "images": record["data"]["sha256"],
-        "split": record["data"]["split_hash"],
-        "recipe": add_defaults(Recipe, record["recipe"]),
-    }
-    asked = {"images": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
-    if different := list_differences(cast(dict[str, Any], former), asked):
-        what = f"of another training (different {', '.join(different)})"
-    elif checkpoint is not None and record["training"].get("checkpoint") != checkpoint:
-        what = "of another net"
-    else:
-        return
-    raise UserError(f"{shorten(path)} is the record {what}; give another --tag to keep both, or delete it")
-
-
-def get_current_columns(record: AccuracyRecord) -> dict[str, ColumnRecord]:
-    """The columns that a test would measure in the same way today: not those of the former attacks on support sets."""
-    return {
-        name: column
-        for name, column in record["columns"].items()
-        if "objective" in column or "threat" not in column or column["threat"]["target"] == "query"
-    }
-
-
-def find_record(
-    path: Path, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
-) -> AccuracyRecord | None:
-    """The record of this very net, protocol and manifest, with any columns; None if there is none."""
-    if not path.is_file():
-        return None
-    record = results.read(path, "accuracy")
-    return record if matches(record, setting, recipe, manifest, trained) else None
-
-
-def matches(
-    record: AccuracyRecord, setting: Setting, recipe: Recipe, manifest: EpisodeManifest, trained: TrainingRecord
-) -> bool:
-    """Whether a record is of this very net, protocol and manifest."""
-    return (
-        record["training"].get("checkpoint") == trained["checkpoint"]
-        and record["manifest"]["hash"] == manifest.hash
-        and add_defaults(Protocol, record["protocol"]) == to_dict(setting.protocol)
-        and add_defaults(Recipe, record["recipe"]) == to_dict(recipe)
-        and add_defaults(Budget, record["budget"]) == to_dict(setting.budget)
-    )
 
 
 def check_rows(names: list[str]) -> list[str]:

@@ -309,6 +309,25 @@ def test_columns_of_the_former_attacks_on_support_sets_are_measured_again(settin
     assert "objective" in results.read(path)["columns"][name]
 
 
+def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted):
+    some = replace(setting, columns=("clean",), suites=("aa-lite",), targets=("query", "support"))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    record = results.read(path)
+    rules = {"AA-lite 8/255 query": "hasty", "AA-lite 8/255 support": "adaptive"}
+    assert {name: record["columns"][name].get("rule") for name in rules} == rules
+    for name, rule in rules.items():
+        counted.clear()
+        pipeline.run_row(some, "prototypes", RECIPE)
+        assert not counted, "they are those of today"
+        for former in ({}, {"rule": "adaptive" if rule == "hasty" else "hasty"}):
+            changed = {key: value for key, value in record["columns"][name].items() if key != "rule"} | former
+            results.write(path, {**record, "columns": record["columns"] | {name: changed}})
+            counted.clear()
+            pipeline.run_row(some, "prototypes", RECIPE)
+            assert {column for column, _ in counted} == {name}
+            assert results.read(path)["columns"][name]["rule"] == rule
+
+
 def test_a_record_of_another_split_recipe_or_net_is_never_overwritten(setting, counted, monkeypatch):
     some = replace(setting, columns=("clean",))
     path = pipeline.run_row(some, "prototypes", RECIPE)
