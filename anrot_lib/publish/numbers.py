@@ -9,7 +9,6 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
-from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
 from anrot_lib.reports import ablation, certificates, figures, levels, ranking, suites, tables
 
@@ -138,11 +137,6 @@ def format_speed(file: str, variant: str) -> str:
     return _take_only([cells[place] for cells in rows if cells[0] == variant], variant)
 
 
-def _choose_counted(column: ColumnRecord | None) -> ColumnRecord | None:
-    """A column of an attack on the support set, if it counted beaten queries; None for an older, weaker one."""
-    return column if column is not None and "objective" in column else None
-
-
 def draw_robustness_table(records: list[AccuracyRecord]) -> str:
     """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
     records = tables.sort_records(records)
@@ -153,9 +147,7 @@ def draw_robustness_table(records: list[AccuracyRecord]) -> str:
     rows = []
     for record in records:
         columns = record["columns"]
-        cells = [
-            tables.format_column(_choose_counted(columns.get(f"{attack} {target}"))) for target in ("support", "both")
-        ]
+        cells = [tables.format_column(columns.get(f"{attack} {target}")) for target in ("support", "both")]
         for kind in ("eps", "sigma"):
             if not figures.has_curve(record, kind):
                 cells += ["-", "-"]
@@ -169,12 +161,6 @@ def draw_robustness_table(records: list[AccuracyRecord]) -> str:
         f"Curves under attack on {records[0]['budget']['curve_tasks']} episodes, under noise on as many as the table "
         "above; means by trapezoids."
     )
-    attacked = [c for r in records for c in r["columns"].values() if "threat" in c]
-    if any(c["threat"]["target"] != "query" and "objective" not in c for c in attacked):
-        note += (
-            " Attacks on the support set and on both that were recorded before the correction of their objective are "
-            "left out: they overstate robustness."
-        )
     return f"{tables.format_markdown(headings, rows)}\n\n{note}"
 
 

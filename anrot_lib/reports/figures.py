@@ -17,7 +17,6 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.units import format_pixels
 from anrot_lib.fewshot.methods import list_methods
 from anrot_lib.fewshot.row_names import title_method
-from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports.tables import sort_records, title_row
 
@@ -146,8 +145,7 @@ def draw_matrix(
 def draw_attack_matrix(records: Sequence[AccuracyRecord]) -> Figure:
     """Accuracy of every row under every white-box attack at the radius of the protocol, on query, support and both.
 
-    Columns that no record has are left out, fields that were not measured stay blank. So do attacks on support and both
-    that did not count beaten queries: they were weaker (`attacks.episode.count_loss`). UserError if nothing is left.
+    Columns that no record has are left out, fields that were not measured stay blank. UserError if nothing is left.
     """
     records = sort_records(records)
     protocol = records[0]["protocol"]
@@ -155,7 +153,7 @@ def draw_attack_matrix(records: Sequence[AccuracyRecord]) -> Figure:
     eps = format_pixels(protocol["eps"])
     asked = [f"{attack} {eps} {target}" for target in TARGETS for attack in attacks]
     held = [[record["columns"].get(name) for name in asked] for record in records]
-    values = np.array([[c["mean"] if c and _is_strong(c) else np.nan for c in line] for line in held])
+    values = np.array([[c["mean"] if c else np.nan for c in line] for line in held])
     shown = np.isfinite(values).any(0)
     if not shown.any():
         raise UserError("these records hold no attack at the radius of their protocol; test them with all columns")
@@ -165,11 +163,6 @@ def draw_attack_matrix(records: Sequence[AccuracyRecord]) -> Figure:
         rows = [title_row(record) for record in records]
         draw_matrix(figure.subplots(), values[:, shown], rows, names, f"accuracy, %, eps {eps}")
     return figure
-
-
-def _is_strong(column: ColumnRecord) -> bool:
-    """Whether an attack on support or both counted beaten queries; those on queries need not."""
-    return column["threat"]["target"] == "query" or "objective" in column
 
 
 def draw_robustness(records: Sequence[AccuracyRecord]) -> Figure:

@@ -66,6 +66,21 @@ def test_a_record_comes_back_as_it_was_written(record, tmp_path):
         assert json.loads((tmp_path / name).read_text("utf-8")) == written
 
 
+def test_columns_of_the_former_weaker_attacks_on_support_sets_are_not_read(record, tmp_path):
+    counts = np.arange(5)
+
+    def column(target, **about):
+        threat = describe_threat(pgd(0.1, 20, 0.025, 1, target=target))
+        return results.make_column(counts, 25, 1.0, threat=threat, **about)
+
+    record["columns"] |= {"q": column("query"), "both": column("both", objective="beaten queries")}
+    kept = set(record["columns"])
+    record["columns"] |= {"old both": column("both"), "old support": column("support")}
+    results.write(tmp_path / "a.json", record)
+    assert set(results.read(tmp_path / "a.json")["columns"]) == kept
+    assert [set(r["columns"]) for r in results.read_all(tmp_path)] == [kept]
+
+
 def test_the_file_is_made_for_reading_and_for_diffs(record, tmp_path):
     results.write(tmp_path / "a.json", record)
     text = (tmp_path / "a.json").read_text("utf-8")
