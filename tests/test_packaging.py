@@ -37,13 +37,14 @@ USES_EXTRA = {
     "course/copies.py": "course",
     "course/displays.py": "course",
     "course/lesson.py": "course",
-    "publish/formulas.py": "site",
+    "publish/formulas.py": "course",
+    "publish/slides.py": "course",
     "publish/website.py": "site",
 }
 UNIX_ONLY = ["resource", "fcntl", "pwd", "grp", "termios"]
 JUPYTER = ["IPython", "ipykernel", "ipywidgets", "jupyter_client", "jupyter_core", "jupyterlab", "jupytext"]
 JUPYTER += ["nbclient", "nbconvert", "nbformat", "nbval", "traitlets", "matplotlib_inline", "latex2mathml"]
-JUPYTER += ["myst_nb", "furo", "art", "ot"]
+JUPYTER += ["myst_nb", "furo", "art", "ot", "sphinx_revealjs"]
 
 MACHINE_PATH = re.compile(r"(?<![\w.$}])/(work|root)/|(?<![\w.])/(home|Users)/[a-z]\w*/")
 REGISTRY_HOST = re.compile(r"\b(pypi\.org|pythonhosted\.org|npmjs\.org|debian\.org|crates\.io)\b")

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from anrot_lib.course.exercises.checking import get_exercises, judge
 
 START_SECONDS = 60.0  # for a process to import what it needs, on a busy machine
 FOLDER = "anrot-grading-"  # where a submission runs: the beginning of its name
-NOT_HANDED_IN, NOT_ATTEMPTED = "not handed in", "not attempted yet"
+NOT_HANDED_IN, NOT_ATTEMPTED, NOT_GRADED = "not handed in", "not attempted yet", "not graded"
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -82,8 +83,9 @@ def read_submission(path: Path, name: str) -> Submission:
             continue
         try:
             statements = ast.parse(_drop_magics(cell.source)).body
-        except SyntaxError as error:
-            faults.append(f"cell {k + 1} is no Python: {error.msg} in line {error.lineno}")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:  # the last two: nested too deeply
+            where = f"{error.msg} in line {error.lineno}" if isinstance(error, SyntaxError) else type(error).__name__
+            faults.append(f"cell {k + 1} is no Python: {where}")
             continue
         checks = list(filter(None, map(_read_check, statements)))
         rest = [statement for statement in statements if _read_check(statement) is None]
@@ -167,19 +169,20 @@ def grade_submission(submission: Submission, seconds: float, context: BaseContex
 def _judge_in_process(
     submission: Submission, exercises: list[str], seconds: float, context: BaseContext
 ) -> Iterator[tuple[str, str]]:
-    """Verdicts until one takes too long or the process ends; that one is said to have."""
+    """Verdicts until one takes too long or the process ends; that one is said to have.
+
+    A process that does not start tells nothing of an answer: none of them is graded, and that is said of each.
+    """
     here, there = context.Pipe()
     with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
         process = context.Process(  # type: ignore[attr-defined]
             target=_work, args=(there, submission, exercises, folder), daemon=True
         )
-        process.start()
-        there.close()
-        done = 0
+        done, fault = 0, _start(process, here, there)
         try:
-            if not here.poll(START_SECONDS):
-                raise UserError(f"a process for {submission.name} did not start within {START_SECONDS:.0f} s")
-            here.recv()
+            if fault:
+                yield from ((number, f"{NOT_GRADED}: {fault}") for number in exercises)
+                return
             while done < len(exercises):
                 if not here.poll(seconds):
                     yield exercises[done], f"not yet: it takes longer than {seconds:g} s"
@@ -189,18 +192,32 @@ def _judge_in_process(
         except EOFError:
             yield exercises[done], "not yet: it ends the process that runs it"
         finally:
-            process.kill()
-            process.join()
+            if process.pid is not None:
+                process.kill()
+                process.join()
+
+
+def _start(process: BaseProcess, here: Connection, there: Connection) -> str:
+    """Start a process and wait until it is ready to run answers; why it did not start, or nothing."""
+    try:
+        process.start()
+        there.close()
+        if not here.poll(START_SECONDS):
+            return f"the process that runs it did not start within {START_SECONDS:.0f} s"
+        here.recv()
+    except (OSError, EOFError, RecursionError) as error:  # no memory, no file handles, code nested too deeply
+        return f"the process that runs it did not start ({type(error).__name__}: {error})"
+    return ""
 
 
 def grade(
     folder: Path, seconds: float = 20.0, workers: int | None = None, progress: Callable[[int], None] | None = None
 ) -> tuple[list[Grade], list[str]]:
-    """Verdicts of all submissions in a folder, and a sentence for each file that could not be read.
+    """Verdicts of all submissions in a folder, and a sentence for each one that could not be read or graded.
 
     A submission is called as its file, from that folder on. workers: submissions at a time; None: one a core.
     """
-    submissions, unread = [], []
+    submissions, ungraded = [], list[str]()
     for path in find_submissions(folder):
         try:
             submission = read_submission(path, path.relative_to(folder).as_posix().removesuffix(".ipynb"))
@@ -208,7 +225,7 @@ def grade(
                 get_exercises(number)  # UserError for a notebook that the course does not have
             submissions.append(submission)
         except UserError as error:
-            unread.append(str(error))
+            ungraded.append(str(error))
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
@@ -217,6 +234,8 @@ def grade(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for k, part in enumerate(pool.map(lambda s: grade_submission(s, seconds, context), submissions), 1):
             verdicts += part
+            if said := next((verdict.said for verdict in part if verdict.said.startswith(NOT_GRADED)), ""):
+                ungraded.append(f"{part[0].submission}: {said}; grade it again")
             if progress is not None:
                 progress(k)
-    return verdicts, unread
+    return verdicts, ungraded

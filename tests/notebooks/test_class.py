@@ -1,9 +1,11 @@
 """A class: copies for students and teachers, and the grading of what comes back."""
 
 import csv
+import multiprocessing
 import re
 import tempfile
 import time
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -59,6 +61,8 @@ def test_a_key_names_each_answer_and_the_usual_mistakes(handout):
             assert f"**{exercise.solution}**" in key
         else:
             assert all(sentence in key for sentence in exercise.wrong)
+    for part in ("03_adversarial_examples.html", "reveal/dist/reveal.js", "reveal/LICENSE"):
+        assert (handout / "t" / "slides" / part).is_file()
     assert (handout / "t" / "lesson_plans.md").read_text().count("90 minutes")
 
 
@@ -114,6 +118,48 @@ def test_plans_fill_90_minutes_and_name_exercises_with_the_minutes_of_their_titl
         for given, where in rows:
             named = re.findall(r"\d+\.\d+", where)
             assert sum(minutes[number] for number in named) <= int(given), where
+
+
+def test_a_process_that_does_not_start_fails_its_own_submission_alone(tmp_path, monkeypatch, capsys):
+    """The others are graded; the run says of that one that nobody looked at it, and why."""
+    number = next(k for k, exercise in get_exercises(0).items() if isinstance(exercise, Predict))
+    for name in ("ada", "ben", "cyd"):
+        write_notebook(tmp_path / f"{name}.ipynb", f'check("{number}", {get_exercises(0)[number].solution!r})')
+    context = multiprocessing.get_context("forkserver")
+
+    class Refused(context.Process):
+        def start(self):
+            raise OSError("no more processes")
+
+    def make(target, args, daemon):
+        return (Refused if args[1].name == "ben" else context.Process)(target=target, args=args, daemon=daemon)
+
+    stand_in = SimpleNamespace(Pipe=context.Pipe, Process=make, set_forkserver_preload=context.set_forkserver_preload)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: stand_in)
+    assert main.main(["course", "grade", str(tmp_path), "--out", str(tmp_path / "grades.csv"), "--workers", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert f"ben: {grading.NOT_GRADED}: the process" in printed and "no more processes); grade it again" in printed
+    with open(tmp_path / "grades.csv") as file:
+        said = {row["submission"]: row["said"] for row in csv.DictReader(file) if row["exercise"] == number}
+    assert said["ada"].startswith("passed") and said["cyd"].startswith("passed")
+    assert said["ben"].startswith(f"{grading.NOT_GRADED}: the process")
+
+
+def test_a_process_that_is_late_is_said_to_be(tmp_path, monkeypatch):
+    write_notebook(tmp_path / "ada.ipynb", 'check("0.2", 100)')
+    submission = grading.read_submission(tmp_path / "ada.ipynb", "ada")
+    context = multiprocessing.get_context("fork")
+    asleep = context.Process(target=time.sleep, args=(60,), daemon=True)
+    late = SimpleNamespace(Pipe=context.Pipe, Process=lambda **options: asleep)
+    monkeypatch.setattr(grading, "START_SECONDS", 0.1)
+    verdicts = grading.grade_submission(submission, 5, late)
+    assert "did not start within 0 s" in next(v.said for v in verdicts if v.exercise == "0.2")
+
+
+def test_code_that_cannot_be_read_is_a_fault_of_its_cell(tmp_path):
+    write_notebook(tmp_path / "ada.ipynb", 'check("0.2", 100)', "-" * 100_000 + "1")
+    submission = grading.read_submission(tmp_path / "ada.ipynb", "ada")
+    assert list(submission.answers) == ["0.2"] and submission.faults[0].startswith("cell 2 is no Python: ")
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])

@@ -13,6 +13,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.course import copies, grading
 from anrot_lib.course.grading import Grade
+from anrot_lib.publish import slides
 from anrot_lib.reports import tables
 
 DEFAULT_GRADES = GradeOptions.out
@@ -23,6 +24,8 @@ def build(arguments: argparse.Namespace) -> int:
     options = read_options(BuildOptions, arguments)
     if options.student is None and options.teacher is None:
         raise UserError("say which copies: --student FOLDER, --teacher FOLDER, or both")
+    if options.teacher is not None:
+        slides.check_packages()
     for folder in filter(None, (options.student, options.teacher)):
         copies.refuse_filled(folder)
     if options.student is not None:
@@ -30,12 +33,13 @@ def build(arguments: argparse.Namespace) -> int:
         print(f"for students: {shorten(options.student)}")
     if options.teacher is not None:
         copies.build_teacher(options.teacher)
+        slides.write(options.teacher / "slides")
         print(f"for teachers: {shorten(options.teacher)}")
     return 0
 
 
 def grade(arguments: argparse.Namespace) -> int:
-    """Grade a folder, print a line a submission, write the grades; 1 if a file could not be read."""
+    """Grade a folder, print a line a submission, write the grades; 1 if one could not be read or graded."""
     options = read_options(GradeOptions, arguments)
     if options.folder is None or not options.folder.is_dir():
         raise UserError(f"there is no folder {options.folder}" if options.folder else "name the folder of submissions")
@@ -44,7 +48,7 @@ def grade(arguments: argparse.Namespace) -> int:
     if options.feedback is not None:
         copies.refuse_filled(options.feedback)
     with bar("grade", len(grading.find_submissions(options.folder))) as progress:
-        verdicts, unread = grading.grade(options.folder, options.seconds, options.workers, progress)
+        verdicts, ungraded = grading.grade(options.folder, options.seconds, options.workers, progress)
     groups: dict[str, list[Grade]] = defaultdict(list)
     for verdict in verdicts:
         groups[verdict.submission].append(verdict)
@@ -58,9 +62,9 @@ def grade(arguments: argparse.Namespace) -> int:
         for name, group in groups.items():
             paths.write_text(options.feedback / f"{name}.md", write_feedback(group))
         print(f"feedback: {shorten(options.feedback)}")
-    for sentence in unread:
+    for sentence in ungraded:
         print(sentence)
-    return int(bool(unread))
+    return int(bool(ungraded))
 
 
 def _name_open(group: list[Grade]) -> str:

@@ -17,7 +17,7 @@ class BuildOptions:
     ] = None
     teacher: Annotated[
         Path | None,
-        Option("write notebooks with every answer, keys and lesson plans into a new folder", metavar="FOLDER"),
+        Option("write notebooks with every answer, keys, slides and lesson plans into a new folder", metavar="FOLDER"),
     ] = None
 
 
