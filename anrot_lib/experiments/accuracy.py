@@ -20,9 +20,9 @@ from anrot_lib.experiments.columns import Column, count_column, name_noise_colum
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator
-from anrot_lib.fewshot.first_stage import pretrain_encoder
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
+from anrot_lib.ranking.training.first_stage import pretrain_encoder
 from anrot_lib.settings import Budget, Protocol, Recipe, get_radii, preset
 
 

@@ -12,7 +12,7 @@ from anrot_lib.core.resumable import copy_weights
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import pretraining, training
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.pretraining import Pretrained, reduce_recipe
+from anrot_lib.fewshot.pretraining import Pretrained, learns_ranking, reduce_recipe
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 KEPT = ("seed", "attention", "eps", "sigma_low", "sigma_high")  # of a recipe whose first stage is another method's
@@ -21,10 +21,11 @@ KEPT = ("seed", "attention", "eps", "sigma_low", "sigma_high")  # of a recipe wh
 def choose_stage(recipe: Recipe) -> Recipe:
     """The recipe by which the encoder of a recipe is pre-trained. Recipes of one stage and one seed share an encoder.
 
-    Its own, without what only its episodes depend on; or that of the method `pretrain_as`, with the seed, the gates and
-    the strengths of attack and noise of this one. UserError for a method that has two stages itself.
+    Its own, without what only its episodes depend on, and so it is for a ranking model (`learns_ranking`); or that of
+    the method `pretrain_as`, with the seed, the gates and the strengths of attack and noise of this one. UserError for
+    a method that has two stages itself.
     """
-    if recipe.pretrain_as is None:
+    if recipe.pretrain_as is None or learns_ranking(recipe):
         return reduce_recipe(recipe)
     stage = get_method(recipe.pretrain_as).recipe
     if stage.pretrain and stage.episodic:
@@ -38,10 +39,10 @@ def choose_stage(recipe: Recipe) -> Recipe:
 def make_stage_key(recipe: Recipe) -> str:
     """A name for the first stage: equal stages, equal name.
 
-    `pretrain_as`, which no stage has, is no part of it: encoders that were trained before this field came are found.
+    Without `pretrain_as` where a stage has none: encoders that were trained before this field came are found.
     """
     stage = to_dict(choose_stage(recipe))
-    return make_key({name: value for name, value in stage.items() if name != "pretrain_as"})
+    return make_key({name: value for name, value in stage.items() if name != "pretrain_as" or value is not None})
 
 
 def pretrain_encoder(
@@ -57,7 +58,8 @@ def pretrain_encoder(
 ) -> Pretrained:
     """The encoder of the first stage of a recipe, after the steps of pre-training of the budget; see `pretrain`.
 
-    A stage of episodes selects its net on the validation classes, as every training does.
+    A stage of episodes selects its net on the validation classes, as every training does. UserError for a ranking
+    model, whose room is above this one: `ranking.training.first_stage` has a function of this name for all stages.
     """
     stage = choose_stage(recipe)
     if stage.pretrain:

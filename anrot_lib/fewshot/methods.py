@@ -251,6 +251,18 @@ _add(
     )
 )
 
+_add(
+    Method(
+        "defence-hardness",
+        _COSINE,
+        recipes.HARDNESS,
+        "hardness manipulation of triplets",
+        publication="Zhou & Patel, arXiv 2203.01439",
+        studies=(DEFENCES,),
+        listed=False,
+    )
+)
+
 # The same with one part changed: what is each worth?
 for _name, _title, _recipe in recipes.ROBUST_VARIANTS:
     _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, studies=(RECIPES,), listed=False))

@@ -6,11 +6,12 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from anrot_lib.core.checkpoints import load, load_weights, save
-from anrot_lib.core.configs import check_type
+from anrot_lib.core.checkpoints import hash_content, load, load_weights, save
+from anrot_lib.core.configs import add_defaults, check_type, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.leakage.seen import Origin, set_origin
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
+from anrot_lib.settings import Recipe
 
 
 class NetArchitecture(TypedDict):
@@ -49,6 +50,21 @@ def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
     about = json.loads(json.dumps(about))
     content = {"net": describe_architecture(net, method), "state": net.state_dict(), "about": about}
     save(path, content if net.origin is None else content | {"origin": net.origin.to_dict()})
+
+
+def holds_net(path: Path, net: FewShotNet, method: str, recipe: Recipe) -> bool:
+    """Whether a file holds this very net of this recipe, as far as its recipe goes: older ones know fewer fields."""
+    if not path.is_file():
+        return False
+    try:
+        content = load(path)
+        stored = add_defaults(Recipe, content["about"]["recipe"])
+    except (KeyError, TypeError, UserError):  # another file, a damaged one, or a net without a recipe
+        return False
+    parts = {"net": describe_architecture(net, method), "state": dict(net.state_dict())}
+    parts["origin"] = None if net.origin is None else net.origin.to_dict()
+    former = {name: content.get(name) for name in parts} | {"state": dict(content["state"])}
+    return stored == to_dict(recipe) and hash_content(former) == hash_content(parts)
 
 
 def load_net(path: Path) -> tuple[FewShotNet, str, dict[str, Any]]:

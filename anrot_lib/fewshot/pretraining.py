@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
+from anrot_lib.core.errors import UserError
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
@@ -34,6 +35,7 @@ from anrot_lib.fewshot.episode_loss import (
     make_natural_version,
 )
 from anrot_lib.fewshot.optimization import build_average, build_optimizer, compute_rate_factor, set_rate
+from anrot_lib.fewshot.recipes import RANKING
 from anrot_lib.settings import Budget, Recipe
 
 SAVE_EVERY = 250
@@ -57,16 +59,28 @@ class Pretrained:
     steps: int
 
 
+def learns_ranking(recipe: Recipe) -> bool:
+    """Whether the first stage of a recipe is the training of a ranking model (`ranking.training.first_stage`)."""
+    return recipe.pretrain_as is not None and recipe.pretrain_as.startswith(RANKING)
+
+
 def reduce_recipe(recipe: Recipe) -> Recipe:
     """The recipe without what only its episodes depend on: recipes of equal reductions share one pre-training."""
     rate = recipe.learning_rate if recipe.pretrain_rate is None else recipe.pretrain_rate
     plain = Recipe(method="prototypes", hesim=0.0)
     unused = {name: getattr(plain, name) for name in ("method", "hesim", "temperature", "episodic", "heads")}
-    return replace(recipe, **unused, learning_rate=rate, pretrain_rate=None, pretrain_as=None)
+    stage = recipe.pretrain_as if learns_ranking(recipe) else None
+    return replace(recipe, **unused, learning_rate=rate, pretrain_rate=None, pretrain_as=stage)
 
 
 def count_passes(recipe: Recipe) -> float:
-    """Passes of the encoder over an image that a step of pre-training takes at least; see `compute_cost_limit`."""
+    """Passes of the encoder over an image that a step of pre-training takes at least; see `compute_cost_limit`.
+
+    At most, for a ranking model whose triplets are attacked: each image is looked at once to find two triplets for four
+    images, and all six of these are attacked and trained on. Triplets that are hard enough take fewer steps.
+    """
+    if learns_ranking(recipe):
+        return FORWARD + 1.5 * (TO_PIXELS * recipe.attack_steps + FULL)
     attacked = list_shares(recipe).get("adversarial", 0.0)
     passes = FULL + attacked * TO_PIXELS * recipe.attack_steps
     return passes + attacked * (FORWARD + FULL) if recipe.trades else passes
@@ -98,14 +112,18 @@ class BaseClassTraining(ResumableTraining):
         net = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init)
         assert isinstance(net.backbone, Encoder)
         self.encoder = net.backbone
-        layer = build_linear(self.encoder.out_channels, self.n_classes, init)
-        self.net = nn.Sequential(self.encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer).to(device)
+        self.net = self.build_net(init).to(device)
         self.rate = recipe.learning_rate
         self.optimizers = (build_optimizer(recipe, self.net, self.rate),)
         self.average = build_average(self.net, recipe.averaging)
         settings: dict[str, Any] = {"data": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
         settings |= {"encoder": budget.encoder, "steps": budget.pretrain_steps, "batch": self.batch}
         super().__init__(settings | {"precision": precision}, budget.pretrain_steps)
+
+    def build_net(self, generator: torch.Generator) -> nn.Module:
+        """What is trained: the encoder, and a linear layer on the means of its maps."""
+        layer = build_linear(self.encoder.out_channels, self.n_classes, generator)
+        return nn.Sequential(self.encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
 
     def draw_batch(self) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) of this step and their targets (B, classes). An epoch shows each image at most once."""
@@ -221,8 +239,10 @@ def pretrain(
     adversarial 0.6 four images of ten are as they are, and six are attacked through the classifier. Resumable like
     `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers); pause as there.
 
-    Raises NotFinite when the loss is no longer finite.
+    Raises NotFinite when the loss is no longer finite, UserError for a recipe that learns to rank.
     """
+    if learns_ranking(recipe):
+        raise UserError(f"the first stage {recipe.pretrain_as!r} trains a ranking model, not a classifier")
     training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     run_resumable(training, checkpoint, show, pause, restart=True)

@@ -5,6 +5,8 @@ from typing import Any
 
 from anrot_lib.settings import Recipe
 
+# A first stage that is the training of a ranking model: a defense and a loss of the grammar of `ranking.names` follow.
+RANKING = "ranking:"
 ROBUST = Recipe(
     method="cosine",
     clean=0.4,
@@ -54,6 +56,18 @@ _ATTACKS: list[tuple[str, str, dict[str, Any]]] = [
     ("defence-pgd-7", "ANROT, PGD-7 queries", {"attack_steps": 7}),
     ("defence-trades", "ANROT, TRADES of weight 6", {"trades": 6.0}),
 ]
+
+# The encoder learns to rank: hardness manipulation HM[S,LGA] of triplets, by as many steps as in `defence-pgd-7`.
+HARDNESS = Recipe(
+    method="cosine",
+    clean=0.0,
+    adversarial=1.0,
+    attack_steps=7,
+    hesim=0.0,
+    pretrain=True,
+    pretrain_as=f"{RANKING}ghmetsm:ptripletN",
+    episodic=0.0,
+)
 
 # (name, title, recipe) of each variant: ROBUST with one part changed; clean and attacked queries 1:1.
 ROBUST_VARIANTS = [(name, title, replace(ROBUST, **changes)) for name, title, changes in _PARTS]

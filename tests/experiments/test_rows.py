@@ -328,6 +328,22 @@ def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted
             assert results.read(path)["columns"][name]["rule"] == rule
 
 
+def test_a_net_that_is_taken_up_again_keeps_its_file(setting):
+    """A release that knows one more field of a recipe would write another file, and no record would be of its net."""
+    *_, path = pipeline.train_row(setting, "prototypes", RECIPE)
+    content = checkpoints.load(path)
+    del content["about"]["recipe"]["pretrain_as"]
+    for spoilt in (None, "state", "recipe"):
+        kept = content if spoilt != "recipe" else {**content, "about": content["about"] | {"recipe": {"clean": 0.5}}}
+        if spoilt == "state":
+            kept = {**content, "state": {name: value + 1 for name, value in content["state"].items()}}
+        checkpoints.save(path, kept)
+        before = path.read_bytes()
+        _, trained, _ = pipeline.train_row(setting, "prototypes", RECIPE)
+        assert (path.read_bytes() == before) == (spoilt is None)
+        assert trained["checkpoint"] == checkpoints.sha256(path)
+
+
 def test_a_record_of_another_split_recipe_or_net_is_never_overwritten(setting, counted, monkeypatch):
     some = replace(setting, columns=("clean",))
     path = pipeline.run_row(some, "prototypes", RECIPE)
