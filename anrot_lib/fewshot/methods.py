@@ -228,29 +228,21 @@ _CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
 _COSINE, _BOTH = partial(builders.build_prototypes, "cosine"), (RECIPES, DEFENCES)
 _HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _COSINE}
 _HEADS["cosine-mirror"] = builders.build_mirrored
-for _method in (
-    Method("robust-classes", _COSINE, recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES, studies=_BOTH),
-    Method(
-        "clean-classes",
-        _COSINE,
-        change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0),
-        "the same, trained clean",
-        palette.VIOLET,
-    ),
-):
-    _add(_method)
-
-_add(
-    Method(
+_UNATTACKED = change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0)
+_MIRROR = change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0)
+for _name, _recipe, _title, _colour, _publication, _studies in (
+    ("robust-classes", recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES, _BOTH),
+    ("clean-classes", _UNATTACKED, "the same, trained clean", palette.VIOLET, "", ()),
+    (
         "robust-attacked-mirror",
-        _HEADS["cosine-mirror"],
-        change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0),
+        _MIRROR,
         "robust classes, all attacked, mirrored features",
         palette.WINE,
         _CLASSES,
-    )
-)
-
+        (),
+    ),
+):
+    _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, _colour, _publication, studies=_studies))
 _add(
     Method(
         "defence-hardness",
