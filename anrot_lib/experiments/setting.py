@@ -16,6 +16,8 @@ from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.settings import Budget, Protocol
 
+FROM = "from-"  # the tag of records of nets that were trained on another set; its name follows
+
 
 @dataclass(frozen=True)
 class Setting:

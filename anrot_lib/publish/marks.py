@@ -219,6 +219,7 @@ TABLES: Kinds = {
     "commands": ("NAME", draw_commands),
     "consequences": ("NAME", draw_consequences),
     "course": ("", draw_course),
+    "cross-domain": ("", numbers.draw_cross_domain),
     "differences": ("NAME ROW", draw_differences),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),

@@ -6,11 +6,12 @@ from typing import TypeVar
 
 from anrot_lib.core import paths, statistics, units
 from anrot_lib.core.errors import UserError
+from anrot_lib.experiments.setting import FROM
 from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
-from anrot_lib.reports import ablation, certificates, figures, levels, ranking, suites, tables
+from anrot_lib.reports import ablation, certificates, cross_domain, figures, levels, ranking, suites, tables
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -214,3 +215,14 @@ def count_broken(file: str) -> str:
     """ "0 of 731": certified queries that an attack within their radius broke."""
     attack = results.read(paths.results_dir() / f"{file}.json", "smoothing")["attacks"][0]
     return f"{attack['broken']} of {attack['queries']}"
+
+
+def draw_cross_domain() -> str:
+    """Nets on another set than that of their training, or a line that there are none yet."""
+    folders = [path for path in sorted(paths.results_dir().glob(f"*-{FROM}*")) if path.is_dir()]
+    if not (foreign := [record for folder in folders for record in results.read_all(folder)]):
+        return "No net has been tested on another set yet."
+    at_home = dict.fromkeys(paths.results_dir() / folder.name.split(f"-{FROM}")[0] for folder in folders)
+    native = [record for folder in at_home if folder.is_dir() for record in results.read_all(folder)]
+    pairs = cross_domain.pair_nets(foreign, native)
+    return f"{tables.format_markdown(*cross_domain.make_table(pairs))}\n\n{cross_domain.write_caption(pairs)}."

@@ -39,6 +39,7 @@ PAGES = (
     Page("docs/results/attacks.md", "Attacks"),
     Page("docs/results/fc100.md", "FC100"),
     Page("docs/results/mini-imagenet.md", "mini-ImageNet"),
+    Page("docs/results/cross-domain.md", "Other images"),
     Page("docs/results/certificates.md", "Certificates"),
     Page("docs/results/levels.md", "Levels"),
     Page("docs/results/ranking.md", "Ranking"),

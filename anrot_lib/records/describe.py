@@ -103,6 +103,8 @@ def describe_data(image_set: ImageSet) -> DataRecord:
         record["licence"] = str(licence)
     if left_out := image_set.provenance.get("quarantine"):
         record["left_out"] = len(left_out)
+    if without := image_set.provenance.get("without"):
+        record["without"] = list(without)
     return record
 
 

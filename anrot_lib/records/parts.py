@@ -37,6 +37,7 @@ class DataRecord(TypedDict):
     classes: dict[str, int]
     licence: NotRequired[str]
     left_out: NotRequired[int]
+    without: NotRequired[list[str]]  # test classes that were left out, because the net has seen them
     rows_hash: NotRequired[Hash]
 
 

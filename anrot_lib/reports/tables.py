@@ -169,8 +169,10 @@ def write_caption(record: Record) -> str:
     )
     if record["manifest"]["split"] != "test":
         warning += f"classes of the split {record['manifest']['split']}, for a choice: no test; "
+    without = data.get("without", [])
+    left = f" without {', '.join(without)}, which the net has seen" if without else ""
     return (
-        f"{warning}{data['name']}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, "
+        f"{warning}{data['name']}{left}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, "
         f"preset {budget['preset']}; "
         f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
         f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "

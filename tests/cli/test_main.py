@@ -116,6 +116,26 @@ def test_a_net_is_refused_on_classes_that_trained_it_and_marked_where_that_is_as
     assert record["training"]["origin"]["split_hash"] == small_set.split_hash
 
 
+def test_a_net_is_tested_on_the_classes_of_another_set_that_it_has_not_seen(anrot, home, small_set):
+    """Two of its training classes are among the test classes of the other set, with other images."""
+    known = small_set.split_names["train"][:2]
+    names = [*known, *(f"new {k}" for k in range(len(small_set.class_names) - 2))]
+    images = 255 - small_set.images
+    splits = {"train": range(7, 20), "val": range(20, 25), "test": range(7)}
+    image_sets.save(build_image_set("others", images, small_set.labels, names, splits), paths.packed_dir() / "others")
+    words = ("evaluate", home / "net.pt", "--data", "others", "--columns", "clean", "--tasks", "2")
+    refused(anrot(*words), r"trained on 2 of the 7 test classes .*leave the seen ones out \(--unseen\)")
+    done = anrot(*words, "--unseen", "--tag", "again")
+    assert done.code == 0, done.err
+    assert f"without the test classes that the net has seen: {', '.join(sorted(known))}" in done.out
+    assert f"others without {', '.join(sorted(known))}, which the net has seen, 16 px" in done.out
+    (path,) = home.rglob("anrot-clean.json")
+    record = results.read(path)
+    assert path.parent.name == f"others-16px-5way-5shot-smoke-from-{small_set.name}-again"
+    assert record["data"]["classes"]["test"] == 5 and record["data"]["without"] == sorted(known)
+    assert "seen" not in record
+
+
 def test_a_net_of_another_size_is_tested_with_a_note_and_in_the_caption(anrot, home, small_set):
     doubled = small_set.images.repeat(2, 1).repeat(2, 2)
     larger = build_image_set("larger", doubled, small_set.labels, small_set.class_names, small_set.splits)

@@ -11,7 +11,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import splits
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen
+from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen, leave_out_seen
 from anrot_lib.data.leakage.synsets import WORDS
 
 SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
@@ -20,6 +20,33 @@ SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
 def make(names="abcdefg", split=SPLIT, seed=0, size=8):
     images = np.random.default_rng(seed).integers(0, 256, (4 * len(names), size, size, 3), dtype=np.uint8)
     return build_image_set("toys", images, np.repeat(np.arange(len(names)), 4), list(names), split)
+
+
+def test_seen_classes_are_left_out_by_name_and_by_their_images():
+    origin = describe_origin(make())
+    unchanged = make(names="tuvwxyz", seed=1)
+    left = leave_out_seen(origin, unchanged)
+    assert left.splits == unchanged.splits and left.provenance == unchanged.provenance
+    by_name = make(names="uAvwxyz", split={"train": (5,), "val": (6,), "test": (0, 1, 2, 3)}, seed=1, size=16)
+    left = leave_out_seen(origin, by_name)
+    assert left.splits["test"] == (0, 2, 3) and left.provenance["without"] == ["A"]
+    images = by_name.images.copy()
+    images[9] = make(names="abcdefg", size=16).images[1]  # one of class a, as an image of class v
+    copied = build_image_set("copied", images, by_name.labels, by_name.class_names, by_name.splits)
+    larger = describe_origin(make(size=16))
+    left = leave_out_seen(larger, copied)
+    assert left.provenance["without"] == ["A", "v"] and not check_unseen(larger, left)
+    assert left.split_hash != copied.split_hash and left.splits["train"] == copied.splits["train"]
+
+
+def test_what_is_known_again_only_beside_fewer_classes_is_left_out_too():
+    """ "owl" stands for neither of two owls; without the first, which its whole name gives away, it is the second."""
+    origin = replace(describe_origin(make()), trained=("n1/owl",))
+    names = ("n1/owl", "n2/owl", "c", "d", "e", "f", "g")
+    other = make(names=names, split={"train": (5,), "val": (6,), "test": (0, 1, 2, 3)}, seed=1)
+    assert find_seen(origin, other).trained == ("n1/owl",)
+    left = leave_out_seen(replace(origin, selected=()), other)
+    assert left.provenance["without"] == ["n1/owl", "n2/owl"] and not check_unseen(replace(origin, selected=()), left)
 
 
 def test_the_test_classes_of_its_set_are_unseen():
@@ -40,7 +67,7 @@ def test_another_split_of_the_same_images_is_refused_with_numbers_and_names():
 def test_a_set_that_was_split_anew_is_not_recommended_to_its_own_net():
     origin = describe_origin(make())
     other = make(split={"train": (5, 6), "val": (4,), "test": (0, 1, 2, 3)})
-    with pytest.raises(UserError, match="; test it on other classes, or"):
+    with pytest.raises(UserError, match="; test it on other classes, or allow"):
         check_unseen(origin, other)
     with pytest.raises(UserError, match=f"; test it on '{origin.data}' or on other classes"):
         check_unseen(origin, replace(other, name="another"))

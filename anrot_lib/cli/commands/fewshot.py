@@ -23,11 +23,11 @@ from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import escape_control
 from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
-from anrot_lib.data.leakage.seen import check_unseen
+from anrot_lib.data.leakage.seen import check_unseen, leave_out_seen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import choose_stored
 from anrot_lib.experiments.estimates import estimate_run
-from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest, plan_tasks
+from anrot_lib.experiments.setting import FROM, Setting, choose_folder, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import find_images
 from anrot_lib.experiments.testing_time import estimate_columns
 from anrot_lib.fewshot import nets, prediction
@@ -81,9 +81,14 @@ def read_recipes(
 
 def change_shot(setting: Setting, shot: int, run: RunOptions) -> Setting:
     """The setting with another number of support images a class, and with its folder."""
-    protocol = replace(setting.protocol, shot=shot)
-    folder = choose_folder(setting.image_set, protocol, setting.budget, run.tag, run.reference)
-    return replace(setting, protocol=protocol, folder=folder)
+    return change_tag(replace(setting, protocol=replace(setting.protocol, shot=shot)), run)
+
+
+def change_tag(setting: Setting, run: RunOptions, word: str = "") -> Setting:
+    """The setting with the folder that belongs to it, whose name ends in a word and in the tag of the command line."""
+    tag = "-".join(filter(None, (word, run.tag)))
+    folder = choose_folder(setting.image_set, setting.protocol, setting.budget, tag, run.reference)
+    return replace(setting, folder=folder)
 
 
 def show(files: list[Path], setting: Setting, seconds: float) -> None:
@@ -158,16 +163,24 @@ def open_net(
     path, allow_seen: those of the command line, for a verb whose options are not `EvaluateOptions`.
 
     Encoder and size are those of the net, and so are the images by default. Prints what the net has seen of the test
-    classes; UserError if that is not allowed.
+    classes; UserError if that is neither allowed nor left out. Records of a net that comes from another set have a
+    folder of their own, so that they stand beside those of the nets that were trained on this one.
     """
+    unseen = False
     if path is None or allow_seen is None:
         options = read_options(EvaluateOptions, arguments)
-        path, allow_seen = options.checkpoint, options.allow_seen
+        path, allow_seen, unseen = options.checkpoint, options.allow_seen, options.unseen
     net, method, about = nets.load_net(path)
     if net.origin is not None and not get_changes(DataOptions, arguments, "data"):
         setattr(arguments, "DataOptions.data", net.origin.data)
     size = get_changes(Budget, arguments, "size") or ({"size": about["size"]} if about.get("size") else {})
     setting = replace(open_setting(arguments, encoder=net.backbone.name, **size), allow_seen=allow_seen)
+    if net.origin is not None and net.origin.data != setting.image_set.name:
+        setting = change_tag(setting, read_options(RunOptions, arguments), f"{FROM}{net.origin.data}")
+    if net.origin is not None and unseen:
+        setting = replace(setting, image_set=leave_out_seen(net.origin, setting.image_set))
+        without = setting.image_set.provenance.get("without", ())
+        print(f"without the test classes that the net has seen: {', '.join(without) or 'there are none'}")
     if seen := check_unseen(net.origin, setting.image_set, str(path), allow_seen):
         print(f"SEEN CLASSES, no few-shot accuracy: {seen}")
     if net.origin is None:

@@ -66,6 +66,7 @@ class EvaluateOptions:
     allow_seen: Annotated[
         bool, Option("test even on classes or images that the net was trained on; every number is marked")
     ] = False
+    unseen: Annotated[bool, Option("leave out the test classes that the net has seen, and say which")] = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ reaches far more, and nothing in the number shows it. So a net carries an `Origi
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,22 @@ def find_seen(origin: Origin, image_set: ImageSet) -> Seen:
     )
 
 
+def leave_out_seen(origin: Origin, image_set: ImageSet) -> ImageSet:
+    """The set without the test classes that a net has seen, by their name or by one of their images.
+
+    Their names are in its provenance under "without", where there are any.
+    """
+    out: set[str] = set()
+    while seen := find_seen(origin, image_set):  # with fewer classes a name may become the only one of its kind
+        rows, names = image_set.rows("test"), image_set.class_names
+        known = np.isin(digest_rows(image_set.images, rows), origin.images)
+        out |= {*seen.trained, *seen.selected, *(names[c] for c in image_set.labels[rows[known]])}
+        kept = tuple(c for c in image_set.splits["test"] if names[c] not in out)
+        image_set = replace(image_set, splits={**image_set.splits, "test": kept})
+    provenance = {**image_set.provenance, "without": sorted(out)} if out else image_set.provenance
+    return replace(image_set, provenance=provenance)
+
+
 def check_unseen(
     origin: Origin | None, image_set: ImageSet, what: str = "the net", allow_seen: bool | None = False
 ) -> Seen | None:
@@ -147,7 +163,10 @@ def check_unseen(
         return None
     seen = find_seen(origin, image_set)
     if seen and not allow_seen:
-        choice = "" if allow_seen is None else ", or allow it (--allow-seen, allow_seen=True) and have it marked"
+        partly = len({*seen.trained, *seen.selected}) < seen.n_classes
+        choice = ", leave the seen ones out (--unseen)" if partly else ""
+        choice += ", or allow it (--allow-seen, allow_seen=True) and have it marked"
+        choice = "" if allow_seen is None else choice
         place = "" if origin.data == image_set.name else f"on {origin.data!r} or "  # a set of this name, split anew
         raise UserError(
             f"{what} knows the test classes of {image_set.name!r}: {seen}; test it {place}on other classes{choice}"

@@ -1,0 +1,55 @@
+"""Nets that were trained on one set and tested on another, beside those that were trained on the tested set."""
+
+from collections.abc import Sequence
+
+from anrot_lib.records.schema import AccuracyRecord
+from anrot_lib.reports import tables
+
+
+def pair_nets(
+    foreign: Sequence[AccuracyRecord], native: Sequence[AccuracyRecord]
+) -> list[tuple[AccuracyRecord, AccuracyRecord | None]]:
+    """Each record of a net from another set, with that of the same recipe trained on the tested set; None if there is
+    none of the same protocol and size."""
+    ordered = sorted(tables.sort_records(foreign), key=lambda record: (record["data"]["name"], find_origin(record)))
+    return [(record, next((r for r in native if _fits(r, record)), None)) for record in ordered]
+
+
+def _fits(native: AccuracyRecord, foreign: AccuracyRecord) -> bool:
+    same = native["row"] == foreign["row"] and find_origin(native) == native["data"]["name"] == foreign["data"]["name"]
+    return same and (native["protocol"], native["data"]["size"]) == (foreign["protocol"], foreign["data"]["size"])
+
+
+def find_origin(record: AccuracyRecord) -> str:
+    """The name of the set that trained the net of a record; that of the tested set where it is not known."""
+    origin = record["training"].get("origin")
+    return record["data"]["name"] if origin is None else origin["data"]
+
+
+def make_table(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]]) -> tables.Table:
+    """A line a net from another set, and below it the one of the same recipe that was trained on the tested set."""
+    columns = list(tables.list_main_columns(pairs[0][0]["protocol"]).items())[:3]
+    del columns[1]  # FGSM
+    columns += tables.list_suite_columns([record for record, _ in pairs]).items()
+    rows = []
+    for record in (one for pair in pairs for one in pair if one is not None):
+        cells = [tables.format_column(record["columns"].get(name)) for _, name in columns]
+        rows.append([record["data"]["name"], find_origin(record), tables.title_row(record), *cells])
+    return ["tested on", "trained on", "net", *(heading for heading, _ in columns)], rows
+
+
+def write_caption(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]]) -> str:
+    """On what the nets were tested, and which test classes were left out for which of them."""
+    first, columns = pairs[0][0], [c for pair in pairs for r in pair if r for c in r["columns"].values()]
+    left = {
+        f"{', '.join(without)} for nets of {find_origin(record)} on {record['data']['name']}": None
+        for record, _ in pairs
+        if (without := record["data"].get("without"))
+    }
+    protocol, budget = first["protocol"], first["budget"]
+    seen = f"test classes that the net has seen are left out: {'; '.join(left)}" if left else "no test class was seen"
+    return (
+        f"{first['data']['size']} px, {protocol['way']}-way {protocol['shot']}-shot; nets of another set attacked on "
+        f"{budget['attacked_tasks']} episodes of {budget['attacked_query']} queries a class, the others as their own "
+        f"page says; {seen}{tables.explain_bounds(columns)}"
+    )
