@@ -230,19 +230,14 @@ _HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _CO
 _HEADS["cosine-mirror"] = builders.build_mirrored
 _UNATTACKED = change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0)
 _MIRROR = change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0)
-for _name, _recipe, _title, _colour, _publication, _studies in (
-    ("robust-classes", recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES, _BOTH),
-    ("clean-classes", _UNATTACKED, "the same, trained clean", palette.VIOLET, "", ()),
-    (
-        "robust-attacked-mirror",
-        _MIRROR,
-        "robust classes, all attacked, mirrored features",
-        palette.WINE,
-        _CLASSES,
-        (),
-    ),
-):
-    _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, _colour, _publication, studies=_studies))
+_CLASSIFIERS: list[tuple[str, Recipe, str, str, str]] = [
+    ("robust-classes", recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES),
+    ("clean-classes", _UNATTACKED, "the same, trained clean", palette.VIOLET, ""),
+    ("robust-attacked-mirror", _MIRROR, "robust classes, all attacked, mirrored features", palette.WINE, _CLASSES),
+]
+for _name, _recipe, _title, _colour, _publication in _CLASSIFIERS:
+    _belongs = _BOTH if _name == "robust-classes" else ()
+    _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, _colour, _publication, studies=_belongs))
 _add(
     Method(
         "defence-hardness",

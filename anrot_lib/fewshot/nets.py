@@ -61,7 +61,7 @@ def holds_net(path: Path, net: FewShotNet, method: str, recipe: Recipe) -> bool:
         stored = add_defaults(Recipe, content["about"]["recipe"])
     except (KeyError, TypeError, UserError):  # another file, a damaged one, or a net without a recipe
         return False
-    parts = {"net": describe_architecture(net, method), "state": dict(net.state_dict())}
+    parts: dict[str, Any] = {"net": describe_architecture(net, method), "state": dict(net.state_dict())}
     parts["origin"] = None if net.origin is None else net.origin.to_dict()
     former = {name: content.get(name) for name in parts} | {"state": dict(content["state"])}
     return stored == to_dict(recipe) and hash_content(former) == hash_content(parts)
