@@ -15,6 +15,7 @@ from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import poisoning
 from anrot_lib.fewshot.classifier import FewShotNet, change_head
 from anrot_lib.fewshot.evaluation import Evaluator, make_support_labels
+from anrot_lib.fewshot.heads.prototypes import MirroredPrototypes
 from anrot_lib.fewshot.heads.shots import ShotHead, count_trimmed
 from anrot_lib.fewshot.passes import count_images_per_pass
 from anrot_lib.records import results
@@ -25,9 +26,12 @@ TASKS_PER_PART = 8  # episodes whose replaced shots are attacked together
 
 
 def choose_head(net: FewShotNet, method: str) -> str:
-    """The method whose head of shots stands for that of a net: its own, or the median over Gaussians or cosines."""
+    """The method whose head of shots stands for that of a net: its own, or the median over Gaussians or cosines, of
+    features that are averaged with those of mirror images where those of the net are."""
     if isinstance(net.head, ShotHead):
         return method
+    if isinstance(net.head, MirroredPrototypes):
+        return "median-cosine-mirror"
     return "median-gaussian" if net.head.embedding_kind == "gaussian" else "median-cosine"
 
 

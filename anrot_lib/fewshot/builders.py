@@ -32,6 +32,12 @@ def build_shots(metric: str, rule: str, channels: int) -> "Head":
     return CosineShots(channels, rule) if metric == "cosine" else GaussianShots(channels, rule)
 
 
+def build_mirrored_shots(channels: int) -> "Head":
+    from anrot_lib.fewshot.heads.shots import MirroredShots
+
+    return MirroredShots(channels, "median")
+
+
 def build_mirrored(channels: int) -> "Head":
     from anrot_lib.fewshot.heads.prototypes import MirroredPrototypes
 

@@ -272,6 +272,7 @@ _OTHERS: "list[tuple[str, Callable[[int], Head], str, str]]" = [
     ("cosine", partial(builders.build_prototypes, "cosine"), "prototypes (cosine)", ""),
     ("cosine-mirror", builders.build_mirrored, "prototypes (cosine, with mirror images)", ""),
     ("median-cosine", partial(builders.build_shots, "cosine", "median"), "median over shots (cosine)", ""),
+    ("median-cosine-mirror", builders.build_mirrored_shots, "median over shots (cosine, with mirror images)", ""),
     ("trimmed-cosine", partial(builders.build_shots, "cosine", "trimmed"), "trimmed mean over shots (cosine)", ""),
     ("median-gaussian", partial(builders.build_shots, "gaussian", "median"), "median over shots (Gaussians)", ""),
     ("variational", builders.build_variational, "variational, our reading", ""),

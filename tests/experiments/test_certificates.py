@@ -117,6 +117,8 @@ def test_a_poisoning_record_holds_certificates_that_its_attacks_do_not_break(set
 def test_the_head_of_shots_is_like_that_of_the_net(small_net):
     assert poisoning.choose_head(small_net, "anrot") == "median-gaussian"
     assert poisoning.choose_head(change_head(small_net, "cosine"), "cosine") == "median-cosine"
+    mirrored = change_head(small_net, "cosine-mirror")
+    assert poisoning.choose_head(mirrored, "robust-attacked-mirror") == "median-cosine-mirror"
     assert poisoning.choose_head(change_head(small_net, "trimmed-cosine"), "trimmed-cosine") == "trimmed-cosine"
 
 

@@ -385,8 +385,9 @@ def test_unknown_names_list_the_known_ones():
         build_head("euclid", C)
 
 
-def test_mirrored_features_do_not_change_in_a_mirror_and_are_means_of_both():
-    net = create_net("tiny", "cosine-mirror", 1, generator=rng(0)).eval()
+@pytest.mark.parametrize("method", ["cosine-mirror", "median-cosine-mirror"])
+def test_mirrored_features_do_not_change_in_a_mirror_and_are_means_of_both(method):
+    net = create_net("tiny", method, 1, generator=rng(0)).eval()
     images = torch.rand(3, 1, 16, 16, generator=rng(1))
     with torch.no_grad():
         described = net.head.describe(net.encode(images))

@@ -17,7 +17,7 @@ from anrot_lib.fewshot.evaluation import describe
 from anrot_lib.fewshot.methods import build_head
 from tests.helpers import rng
 
-HEADS = ("median-cosine", "trimmed-cosine", "median-gaussian")
+HEADS = ("median-cosine", "median-cosine-mirror", "trimmed-cosine", "median-gaussian")
 
 
 def middle_mean(values, rule):

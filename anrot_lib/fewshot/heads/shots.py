@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from anrot_lib.divergences import gaussian, measures
 from anrot_lib.divergences.gaussian import DiagonalGaussian, full_precision
 from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, mark_membership
+from anrot_lib.fewshot.heads.prototypes import look_mirrored
 
 
 class ShotModel(NamedTuple):
@@ -85,6 +86,16 @@ class CosineShots(ShotHead):
     def measure_shots(self, shots: Tensor, query: Tensor) -> Tensor:
         x, y = nn.functional.normalize(query, dim=-1), nn.functional.normalize(shots, dim=-1)
         return (1 - x @ y.mT).clamp(0, self.largest)
+
+
+class MirroredShots(CosineShots):
+    """`CosineShots` of features that are averaged with those of the mirror image, as `MirroredPrototypes` has them.
+
+    A replaced shot changes its own average alone, so what stands replaced shots is as exact as without mirror images.
+    """
+
+    def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
+        return look_mirrored(backbone, images)
 
 
 class GaussianShots(ShotHead):
