@@ -19,7 +19,7 @@ from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.first_stage import make_stage_key
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.nets import holds_net, save_net
+from anrot_lib.fewshot.nets import has_net, save_net
 from anrot_lib.fewshot.pretraining import Pretrained
 from anrot_lib.ranking.training.first_stage import pretrain_encoder
 from anrot_lib.records import results
@@ -83,7 +83,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
         about["heads"] = {name: round(score, 5) for name, score in trained.heads.items()}
     if loss is not None:
         about["loss"] = training.check_metric_loss(loss, recipe)
-    if not holds_net(path, trained.net, trained.method, recipe):  # a file that is written again may have another hash
+    if not has_net(path, trained.net, trained.method, recipe):  # a file that is written again may have another hash
         save_net(
             path, trained.net, trained.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
         )

@@ -12,7 +12,7 @@ from anrot_lib.core.resumable import copy_weights
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import pretraining, training
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.pretraining import Pretrained, learns_ranking, reduce_recipe
+from anrot_lib.fewshot.pretraining import Pretrained, is_ranking_stage, reduce_recipe
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 KEPT = ("seed", "attention", "eps", "sigma_low", "sigma_high")  # of a recipe whose first stage is another method's
@@ -21,11 +21,11 @@ KEPT = ("seed", "attention", "eps", "sigma_low", "sigma_high")  # of a recipe wh
 def choose_stage(recipe: Recipe) -> Recipe:
     """The recipe by which the encoder of a recipe is pre-trained. Recipes of one stage and one seed share an encoder.
 
-    Its own, without what only its episodes depend on, and so it is for a ranking model (`learns_ranking`); or that of
+    Its own, without what only its episodes depend on, and so it is for a ranking model (`is_ranking_stage`); or that of
     the method `pretrain_as`, with the seed, the gates and the strengths of attack and noise of this one. UserError for
     a method that has two stages itself.
     """
-    if recipe.pretrain_as is None or learns_ranking(recipe):
+    if recipe.pretrain_as is None or is_ranking_stage(recipe):
         return reduce_recipe(recipe)
     stage = get_method(recipe.pretrain_as).recipe
     if stage.pretrain and stage.episodic:

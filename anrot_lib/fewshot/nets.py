@@ -52,7 +52,7 @@ def save_net(path: Path, net: FewShotNet, method: str, **about: Any) -> None:
     save(path, content if net.origin is None else content | {"origin": net.origin.to_dict()})
 
 
-def holds_net(path: Path, net: FewShotNet, method: str, recipe: Recipe) -> bool:
+def has_net(path: Path, net: FewShotNet, method: str, recipe: Recipe) -> bool:
     """Whether a file holds this very net of this recipe, as far as its recipe goes: older ones know fewer fields."""
     if not path.is_file():
         return False

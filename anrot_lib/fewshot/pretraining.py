@@ -59,7 +59,7 @@ class Pretrained:
     steps: int
 
 
-def learns_ranking(recipe: Recipe) -> bool:
+def is_ranking_stage(recipe: Recipe) -> bool:
     """Whether the first stage of a recipe is the training of a ranking model (`ranking.training.first_stage`)."""
     return recipe.pretrain_as is not None and recipe.pretrain_as.startswith(RANKING)
 
@@ -69,7 +69,7 @@ def reduce_recipe(recipe: Recipe) -> Recipe:
     rate = recipe.learning_rate if recipe.pretrain_rate is None else recipe.pretrain_rate
     plain = Recipe(method="prototypes", hesim=0.0)
     unused = {name: getattr(plain, name) for name in ("method", "hesim", "temperature", "episodic", "heads")}
-    stage = recipe.pretrain_as if learns_ranking(recipe) else None
+    stage = recipe.pretrain_as if is_ranking_stage(recipe) else None
     return replace(recipe, **unused, learning_rate=rate, pretrain_rate=None, pretrain_as=stage)
 
 
@@ -79,7 +79,7 @@ def count_passes(recipe: Recipe) -> float:
     At most, for a ranking model whose triplets are attacked: each image is looked at once to find two triplets for four
     images, and all six of these are attacked and trained on. Triplets that are hard enough take fewer steps.
     """
-    if learns_ranking(recipe):
+    if is_ranking_stage(recipe):
         return FORWARD + 1.5 * (TO_PIXELS * recipe.attack_steps + FULL)
     attacked = list_shares(recipe).get("adversarial", 0.0)
     passes = FULL + attacked * TO_PIXELS * recipe.attack_steps
@@ -241,7 +241,7 @@ def pretrain(
 
     Raises NotFinite when the loss is no longer finite, UserError for a recipe that learns to rank.
     """
-    if learns_ranking(recipe):
+    if is_ranking_stage(recipe):
         raise UserError(f"the first stage {recipe.pretrain_as!r} trains a ranking model, not a classifier")
     training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)

@@ -224,5 +224,5 @@ def draw_cross_domain() -> str:
         return "No net has been tested on another set yet."
     at_home = dict.fromkeys(paths.results_dir() / folder.name.split(f"-{FROM}")[0] for folder in folders)
     native = [record for folder in at_home if folder.is_dir() for record in results.read_all(folder)]
-    pairs = cross_domain.pair_nets(foreign, native)
+    pairs = cross_domain.match_nets(foreign, native)
     return f"{tables.format_markdown(*cross_domain.make_table(pairs))}\n\n{cross_domain.write_caption(pairs)}."

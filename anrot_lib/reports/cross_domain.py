@@ -6,7 +6,7 @@ from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 
 
-def pair_nets(
+def match_nets(
     foreign: Sequence[AccuracyRecord], native: Sequence[AccuracyRecord]
 ) -> list[tuple[AccuracyRecord, AccuracyRecord | None]]:
     """Each record of a net from another set, with that of the same recipe trained on the tested set; None if there is

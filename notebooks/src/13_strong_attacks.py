@@ -47,7 +47,7 @@ P = lesson.set_up("13", preset=PRESET, images="omniglot-300")
 # ## Four nets, two of them fakes
 #
 # **clean** and **mixture** are the course's nets, trained on clean images and on clean, attacked and noisy ones. The
-# other two are made of *clean*, so none of them can be more robust than it:
+# other two are made of *clean* and answer nearly as it does, so they can hardly be more robust than it:
 #
 # - **sharp** multiplies the logits by 10,000. The order of the logits stays, so no prediction changes.
 # - **rounded** rounds every pixel to one of 65 grey levels first, as a picture file does. That moves a pixel by at most
@@ -599,6 +599,7 @@ plt.show()
 # anrot card NET                              # the card of this notebook, with its figure
 # anrot evaluate NET --attacks aa-lite        # the worst case beside PGD; also aa, and matrix: query, support and both
 # anrot evaluate NET --attacks aa-lite --norm l2 --eps 0.5 --restarts 3
+# anrot evaluate NET --data OTHER --unseen    # images of another set, without the classes that the net knows
 # anrot evaluate NET --corruptions            # fifteen kinds in five severities, on query, support and both
 # anrot evaluate NET --attacks aa-lite --store   # keeps the adversarial queries as a file
 # anrot rescore NET THEIRS.safetensors        # does a challenger's file of images bring the row down?
@@ -674,7 +675,8 @@ display(figures.draw_attack_matrix(records))
 # more than 3 points says so in its name; it stands on fewer episodes than the others, with an interval of some points.
 #
 # ## Summary
-# - A number under one attack is an upper bound. The worst case of several, query by query, is a lower one.
+# - A number under one attack is an upper bound on robustness. The worst case of several, query by query, is an upper
+#   bound, too, but a tighter one.
 # - Cross-entropy has no slope where logits are large; the margin has one. Where no loss has one, borrow it: from a
 #   copy, from another net, or search without it.
 # - An attack that knows less must not do more. Dead gradients, a blind search that wins, accuracy that does not fall

@@ -11,7 +11,7 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import splits
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen, leave_out_seen
+from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen, remove_seen
 from anrot_lib.data.leakage.synsets import WORDS
 
 SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
@@ -25,16 +25,16 @@ def make(names="abcdefg", split=SPLIT, seed=0, size=8):
 def test_seen_classes_are_left_out_by_name_and_by_their_images():
     origin = describe_origin(make())
     unchanged = make(names="tuvwxyz", seed=1)
-    left = leave_out_seen(origin, unchanged)
+    left = remove_seen(origin, unchanged)
     assert left.splits == unchanged.splits and left.provenance == unchanged.provenance
     by_name = make(names="uAvwxyz", split={"train": (5,), "val": (6,), "test": (0, 1, 2, 3)}, seed=1, size=16)
-    left = leave_out_seen(origin, by_name)
+    left = remove_seen(origin, by_name)
     assert left.splits["test"] == (0, 2, 3) and left.provenance["without"] == ["A"]
     images = by_name.images.copy()
     images[9] = make(names="abcdefg", size=16).images[1]  # one of class a, as an image of class v
     copied = build_image_set("copied", images, by_name.labels, by_name.class_names, by_name.splits)
     larger = describe_origin(make(size=16))
-    left = leave_out_seen(larger, copied)
+    left = remove_seen(larger, copied)
     assert left.provenance["without"] == ["A", "v"] and not check_unseen(larger, left)
     assert left.split_hash != copied.split_hash and left.splits["train"] == copied.splits["train"]
 
@@ -45,7 +45,7 @@ def test_what_is_known_again_only_beside_fewer_classes_is_left_out_too():
     names = ("n1/owl", "n2/owl", "c", "d", "e", "f", "g")
     other = make(names=names, split={"train": (5,), "val": (6,), "test": (0, 1, 2, 3)}, seed=1)
     assert find_seen(origin, other).trained == ("n1/owl",)
-    left = leave_out_seen(replace(origin, selected=()), other)
+    left = remove_seen(replace(origin, selected=()), other)
     assert left.provenance["without"] == ["n1/owl", "n2/owl"] and not check_unseen(replace(origin, selected=()), left)
 
 

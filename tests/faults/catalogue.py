@@ -389,7 +389,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("self.defense.finish_step()", "pass", "ranking/test_first_stage.py::test_a_killed_stage_ends_in_the_same_bytes"),
         ("eta=threat.steps", "eta=1", "ranking/test_first_stage.py::test_the_attack_is_that_of_the_recipe"),
         ('| {"defense": self.defense.state_dict()}', '| {"defense": defenses.build(self.ranking).state_dict()}', "ranking/test_first_stage.py::test_a_killed_stage_ends_in_the_same_bytes"),
-        ("if not learns_ranking(recipe):", "if recipe.pretrain:", "ranking/test_first_stage.py::test_the_encoder_learns_to_tell_unseen_classes_apart"),
+        ("if not is_ranking_stage(recipe):", "if recipe.pretrain:", "ranking/test_first_stage.py::test_the_encoder_learns_to_tell_unseen_classes_apart"),
     ],
     "reports/cross_domain.py": [
         ('native["row"] == foreign["row"] and', "", "reports/test_cross_domain.py::test_a_net_without_a_counterpart_stands_alone"),

@@ -26,7 +26,7 @@ def test_a_net_from_another_set_stands_above_the_one_that_was_trained_there():
         make_record("cifar", "cifar"),
     ]
     other = {**native[0], "protocol": native[0]["protocol"] | {"shot": 1}}
-    pairs = cross_domain.pair_nets(foreign, [other, *native])
+    pairs = cross_domain.match_nets(foreign, [other, *native])
     assert [(r["row"], n and n["row"], n and cross_domain.find_origin(n)) for r, n in pairs] == [
         ("robust-classes", "robust-classes", "mini"),
         ("clean-classes", "clean-classes", "mini"),
@@ -41,7 +41,7 @@ def test_a_net_from_another_set_stands_above_the_one_that_was_trained_there():
 
 
 def test_a_net_without_a_counterpart_stands_alone():
-    pairs = cross_domain.pair_nets(
+    pairs = cross_domain.match_nets(
         [make_record("mini", "cifar")], [make_record("mini", "cifar"), make_record("mini", "mini", "anrot")]
     )
     assert pairs[0][1] is None and len(cross_domain.make_table(pairs)[1]) == 1

@@ -23,7 +23,7 @@ from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import escape_control
 from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
-from anrot_lib.data.leakage.seen import check_unseen, leave_out_seen
+from anrot_lib.data.leakage.seen import check_unseen, remove_seen
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import choose_stored
 from anrot_lib.experiments.estimates import estimate_run
@@ -178,7 +178,7 @@ def open_net(
     if net.origin is not None and net.origin.data != setting.image_set.name:
         setting = change_tag(setting, read_options(RunOptions, arguments), f"{FROM}{net.origin.data}")
     if net.origin is not None and unseen:
-        setting = replace(setting, image_set=leave_out_seen(net.origin, setting.image_set))
+        setting = replace(setting, image_set=remove_seen(net.origin, setting.image_set))
         without = setting.image_set.provenance.get("without", ())
         print(f"without the test classes that the net has seen: {', '.join(without) or 'there are none'}")
     if seen := check_unseen(net.origin, setting.image_set, str(path), allow_seen):

@@ -135,7 +135,7 @@ def find_seen(origin: Origin, image_set: ImageSet) -> Seen:
     )
 
 
-def leave_out_seen(origin: Origin, image_set: ImageSet) -> ImageSet:
+def remove_seen(origin: Origin, image_set: ImageSet) -> ImageSet:
     """The set without the test classes that a net has seen, by their name or by one of their images.
 
     Their names are in its provenance under "without", where there are any.

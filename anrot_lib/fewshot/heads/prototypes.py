@@ -41,10 +41,10 @@ class MirroredPrototypes(Prototypes):
     """
 
     def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
-        return look_mirrored(backbone, images)
+        return average_mirrored(backbone, images)
 
 
-def look_mirrored(backbone: nn.Module, images: Tensor) -> Tensor:
+def average_mirrored(backbone: nn.Module, images: Tensor) -> Tensor:
     """Images (B, C, H, W) to the mean (B, C', h, w) of their maps and the turned maps of their mirror images."""
     maps: Tensor = backbone(images) + backbone(images.flip(-1)).flip(-1)
     return maps / 2

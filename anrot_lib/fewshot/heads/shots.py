@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from anrot_lib.divergences import gaussian, measures
 from anrot_lib.divergences.gaussian import DiagonalGaussian, full_precision
 from anrot_lib.fewshot.heads.contract import ScaledHead, Scores, mark_membership
-from anrot_lib.fewshot.heads.prototypes import look_mirrored
+from anrot_lib.fewshot.heads.prototypes import average_mirrored
 
 
 class ShotModel(NamedTuple):
@@ -95,7 +95,7 @@ class MirroredShots(CosineShots):
     """
 
     def look(self, backbone: nn.Module, images: Tensor) -> Tensor:
-        return look_mirrored(backbone, images)
+        return average_mirrored(backbone, images)
 
 
 class GaussianShots(ShotHead):

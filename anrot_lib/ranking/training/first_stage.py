@@ -19,7 +19,7 @@ from anrot_lib.fewshot import first_stage
 from anrot_lib.fewshot.encoders import Encoder
 from anrot_lib.fewshot.episode_loss import make_threat
 from anrot_lib.fewshot.optimization import compute_rate_factor, set_rate
-from anrot_lib.fewshot.pretraining import BaseClassTraining, Pretrained, learns_ranking
+from anrot_lib.fewshot.pretraining import BaseClassTraining, Pretrained, is_ranking_stage
 from anrot_lib.fewshot.recipes import RANKING
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.batches import Sampler
@@ -46,7 +46,7 @@ def make_ranking_recipe(recipe: Recipe, data: str = "images") -> RankingRecipe:
     The grammar asks for a backbone; it counts for nothing here. UserError for a name that is not of the grammar, or
     whose defense manipulates no hardness: `pretraining.count_passes` counts triplets.
     """
-    if recipe.pretrain_as is None or not learns_ranking(recipe):
+    if recipe.pretrain_as is None or not is_ranking_stage(recipe):
         raise UserError(f"the first stage {recipe.pretrain_as!r} names no ranking model; it begins with {RANKING}")
     defense, _, loss = recipe.pretrain_as.removeprefix(RANKING).partition(":")
     name = names.parse(f"{data}:rres18{defense}:{loss}")
@@ -112,7 +112,7 @@ def pretrain_encoder(
     pause: Callable[[], bool] | None = None,
 ) -> Pretrained:
     """The encoder of the first stage of a recipe, as `fewshot.first_stage.pretrain_encoder`, or of a ranking model."""
-    if not learns_ranking(recipe):
+    if not is_ranking_stage(recipe):
         return first_stage.pretrain_encoder(
             image_set, recipe, budget, protocol, checkpoint, device, precision, progress, pause
         )
