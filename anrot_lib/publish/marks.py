@@ -54,7 +54,7 @@ def draw_main_table(name: str, rows: str = "") -> str:
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*add_cards(tables.make_table(records), name, records))
     caption = tables.write_caption(records[0]) + tables.describe_pretraining(records)
-    return f"{table}\n\n{caption}{tables.describe_peak(records)}{bounds}."
+    return f"{table}\n\n{caption}{tables.describe_former_steps(records)}{tables.describe_peak(records)}{bounds}."
 
 
 def add_cards(table: tables.Table, name: str, records: list[AccuracyRecord]) -> tables.Table:
@@ -71,7 +71,7 @@ def draw_study(study: str, name: str) -> str:
     """The table of a study of few-shot recipes, and its caption."""
     records, report = read_experiment(name), REPORTS[study]
     table = tables.format_markdown(*add_cards(report.make_table(records), name, records))
-    return f"{table}\n\n{report.write_caption(records)}."
+    return f"{table}\n\n{report.write_caption(records)}{tables.describe_former_steps(records)}."
 
 
 def draw_differences(name: str, row: str) -> str:
@@ -154,7 +154,8 @@ def draw_card(file: str) -> str:
 def draw_suites(name: str) -> str:
     """AA beside AA-lite, of the rows of an experiment that have both."""
     records = read_experiment(name)
-    return tables.format_markdown(*add_cards(suites.make_table(records), name, records))
+    table = tables.format_markdown(*add_cards(suites.make_table(records), name, records))
+    return f"{table}\n\n{suites.write_caption(records)}{tables.describe_former_steps(records)}."
 
 
 def draw_challenges(name: str) -> str:

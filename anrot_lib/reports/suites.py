@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from anrot_lib.attacks.suite import TITLES
+from anrot_lib.attacks.suite import LENGTHS, RULES, TITLES
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, compare_paired
 from anrot_lib.records.parts import ColumnRecord
@@ -26,6 +26,17 @@ def compare_suites(record: AccuracyRecord) -> Interval | None:
     if len(suites) < len(TITLES):
         return None
     return compare_paired(compute_accuracies(suites["aa-lite"]), compute_accuracies(suites["aa"]))
+
+
+def write_caption(records: Sequence[AccuracyRecord]) -> str:
+    """What the attacks of the two suites are, and what they were run on."""
+    parts = []
+    for suite, title in TITLES.items():
+        steps, squares = LENGTHS[suite]
+        parts.append(f"{title}: {steps} {RULES[suite]} steps, {squares:,} squares")
+    first = records[0]
+    shots = f"{first['protocol']['way']}-way {first['protocol']['shot']}-shot"
+    return f"{'; '.join(parts)}; {shots}, manifest {first['manifest']['hash'][:10]}; {first['run']['device']}"
 
 
 def make_table(records: Sequence[AccuracyRecord]) -> Table:

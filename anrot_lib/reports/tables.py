@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from anrot_lib.attacks.suite import choose_rule
 from anrot_lib.attacks.transfer import Quality
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import compare_paired, describe_bound
@@ -201,6 +202,17 @@ def describe_pretraining(records: Sequence[Record]) -> str:
         if n and not first:
             steps.setdefault(n, []).append(title_method(record["row"]))
     return "".join(f"; pre-trained for {n} steps: {', '.join(rows)}" for n, rows in steps.items())
+
+
+def describe_former_steps(records: Sequence[Record]) -> str:
+    """Which rows of a table have a worst case by former adaptive steps, which found less; nothing if none has."""
+    rows = {
+        title_method(record["row"]): None
+        for record in sort_records(records)
+        for column in record["columns"].values()
+        if "suite" in column and column.get("rule") != choose_rule(column["suite"], column["threat"]["target"])
+    }
+    return f"; strong attacks by former adaptive steps, which found less: {', '.join(rows)}" if rows else ""
 
 
 def describe_peak(records: Sequence[Record]) -> str:

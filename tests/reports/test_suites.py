@@ -7,7 +7,7 @@ from anrot_lib.attacks.gradient import pgd
 from anrot_lib.core.errors import UserError
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import describe_threat
-from anrot_lib.reports import suites
+from anrot_lib.reports import suites, tables
 from tests.reports.test_tables import record
 
 
@@ -36,6 +36,18 @@ def test_a_row_whose_pgd_is_far_above_the_strong_attacks_says_so():
     for counts, mark in (([12, 14, 10], " (PGD overstates by 9.3)"), ([10, 12, 9], "")):
         made["columns"]["PGD-20 8/255 query"] = results.make_column(np.array(counts), 25, 60.0)
         assert suites.make_table([made])[1][0][0] == f"ANROT, trained on the mixture{mark}"
+
+
+def test_a_worst_case_by_former_steps_is_named_in_the_caption():
+    old, new = make_record("anrot", [10, 12, 8], [10, 11, 8]), make_record("anrot-clean", [10, 12, 8], [10, 11, 8])
+    for name, rule in (("aa-lite query", "hasty"), ("aa query", "adaptive")):
+        new["columns"][name]["rule"] = rule
+    assert tables.describe_former_steps([new]) == ""
+    said = tables.describe_former_steps([new, old])
+    assert said == "; strong attacks by former adaptive steps, which found less: ANROT, trained on the mixture"
+    new["columns"]["aa query"]["rule"] = "hasty"
+    assert "ANROT, trained clean, ANROT" in tables.describe_former_steps([new, old])
+    assert suites.write_caption([new]).startswith("AA-lite: 20 hasty steps, 300 squares; AA: 100 adaptive steps, 5,000")
 
 
 def test_suites_on_support_sets_are_no_suites_on_queries():
