@@ -15,7 +15,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.fewshot.methods import get_method, list_rows
-from anrot_lib.publish import citations, numbers, rooms
+from anrot_lib.publish import citations, courses, numbers, rooms
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
@@ -221,6 +221,7 @@ TABLES: Kinds = {
     "consequences": ("NAME", draw_consequences),
     "course": ("", draw_course),
     "cross-domain": ("", numbers.draw_cross_domain),
+    "courses": ("", courses.draw_courses),
     "differences": ("NAME ROW", draw_differences),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),

@@ -51,6 +51,7 @@ PAGES = (
     Page("docs/your_own.md", "Your own images, head, loss"),
     Page("docs/teaching.md", "Teaching"),
     Page("docs/lesson_plans.md", "Lesson plans"),
+    Page("docs/courses.md", "How it compares"),
     Page("docs/glossary.md", "Glossary"),
     Page("docs/design.md", "Design"),
     Page("docs/errata.md", "Errata"),

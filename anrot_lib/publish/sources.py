@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from anrot_lib.course import catalogue
 from anrot_lib.publish import citations, pages
 from anrot_lib.publish.frames import attach_frames
+from anrot_lib.publish.quizzes import attach_quizzes
 
 TARGET = re.compile(r"\]\((?P<page>[^)\s:#]+)(?:#[^)\s]*)?\)")
 HOME, RESULTS, FRAMES = "README.md", "docs/results/", "_static/frames"
@@ -30,7 +31,7 @@ def prepare_notebook(text: str, frames: Path) -> str:
     """A notebook (JSON) for myst-nb.
 
     Each figure's alternative text, which its output holds, stands at its cell. The code that draws a figure is folded.
-    Behind a figure of which `frames` holds other states stand their controls.
+    Behind a figure of which `frames` holds other states stand their controls, behind a question a form for its answer.
     """
     book = json.loads(ANCHOR.sub(lambda anchor: anchor[0].lower(), text))
     for cell in book["cells"]:
@@ -40,6 +41,7 @@ def prepare_notebook(text: str, frames: Path) -> str:
         pictures = [output.get("metadata", {}).get("image/png", {}) for output in outputs]
         if texts := [picture["alt"] for picture in pictures if "alt" in picture]:
             cell["metadata"]["mystnb"] = {"image": {"alt": " ".join(texts)}}
+    attach_quizzes(book)
     attach_frames(book, frames, f"../{FRAMES}/{frames.name}")
     return json.dumps(book)
 

@@ -7,7 +7,8 @@ import sys
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from anrot_lib.publish import website
+from anrot_lib.course.exercises.checking import get_exercise, judge
+from anrot_lib.publish import quizzes, website
 
 WAIT = 120_000  # milliseconds; the machine may be busy with other tests
 NAMES = [website.name_page(path) for path in website.list_sources()]
@@ -102,6 +103,44 @@ def test_a_slider_plays_by_keyboard_from_a_folder(open_page, played):
     assert shown.text_content() == slider.get_attribute("aria-valuetext") == "3"
     assert figure.get_attribute("src") != before and figure.get_attribute("alt") != text
     page.wait_for_function("e => e.complete && e.naturalWidth > 0", arg=figure.element_handle())
+    assert not Axe().run(page, options=OPTIONS).response["violations"]
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """A page with two questions as they stand on the site, with its script and style."""
+    static = website.SETTINGS / "static"
+    forms = [quizzes.write_form(k, get_exercise(k), ["hellinger", "kl", "wasserstein2"]) for k in ("6.2", "6.4")]
+    head = f'<title>questions</title><link rel="stylesheet" href="{(static / "site.css").as_uri()}">'
+    script = f'<script src="{(static / "site.js").as_uri()}"></script>'
+    page = f'<!DOCTYPE html><html lang="en"><head>{head}{script}</head><body><main><h1>6</h1>{"".join(forms)}</main>'
+    (tmp_path / "page.html").write_text(page, "utf-8")
+    return tmp_path / "page.html"
+
+
+def test_a_question_is_checked_in_the_page_by_keyboard(open_page, questions):
+    page = open_page(questions)
+    number, choice = page.locator(".quiz").all()
+    field, said = number.locator("input"), number.locator("[role=status]")
+    asked = get_exercise("6.2")
+    wrong = {f"{value}": judge("6.2", value) for value in asked.wrong}
+    refused = {"": "not attempted yet", "a lot": "expected a number, got a lot", "1/0": "expected a number, got 1/0"}
+    right = dict.fromkeys((f" {asked.solution} ", "0,99999", "99999/100000"), judge("6.2", asked.solution))
+    field.focus()
+    for answer, expected in (refused | wrong | right).items():
+        field.fill(answer)
+        field.press("Enter")
+        assert said.text_content() == expected
+    choice.locator("button").press("Enter")
+    assert choice.locator("[role=status]").text_content() == "not attempted yet"
+    choice.locator("input").first.focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    assert choice.locator("[role=status]").text_content() == judge("6.4", "kl").replace("'", "")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    assert choice.locator("[role=status]").text_content() == judge("6.4", "hellinger")
     assert not Axe().run(page, options=OPTIONS).response["violations"]
 
 

@@ -546,6 +546,14 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("if isinstance(statement, DEFINITIONS)]", "if False]", "notebooks/test_class.py::test_each_kind_of_submission_gets_its_verdict"),
         ('return self.said.startswith("passed")', 'return not self.said.startswith("not yet")', "notebooks/test_class.py::test_each_kind_of_submission_gets_its_verdict"),
     ],
+    "publish/quizzes.py": [
+        ('partition(f"### {number} ")[2]', 'partition(f"### {number} ")[0]', "publish/test_website.py::test_every_question_of_a_notebook_has_a_form_with_its_answers"),
+        ('"tolerance": exercise.tolerance', '"tolerance": 0.0', "publish/test_website.py::test_every_question_of_a_notebook_has_a_form_with_its_answers"),
+    ],
+    "publish/courses.py": [
+        ("described=len(described)", "described=len(figures)", "publish/test_courses.py::test_a_notebook_is_counted_by_hand"),
+        ("{\"longest_cell\": max(", "{\"words\": max(", "publish/test_courses.py::test_counts_add_up_and_the_longest_cell_stays"),
+    ],
     "publish/slides.py": [
         ("if EXERCISE.match(rest):", "if False:", "publish/test_slides.py::test_an_exercise_is_shown_whole_and_its_solution_is_noted"),
         ("any(RESULTS & set(", "all(RESULTS & set(", "publish/test_slides.py::test_figures_come_without_code_and_setting_up_not_at_all"),

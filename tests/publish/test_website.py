@@ -8,6 +8,7 @@ import pytest
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
+from anrot_lib.course.exercises.checking import Predict, get_exercises, judge
 from anrot_lib.publish import formulas, pages, reference, rooms, sources, website
 
 ROOT = pages.CHECKOUT
@@ -62,6 +63,33 @@ def test_the_code_of_a_figure_is_folded(tmp_path):
     cells = [{"cell_type": "code", "source": [s], "metadata": {"tags": ["t"]}, "outputs": [o]} for s, o in cells]
     prepared = json.loads(sources.prepare_notebook(json.dumps({"cells": cells}), tmp_path))["cells"]
     assert [cell["metadata"]["tags"] for cell in prepared] == [["t", "hide-input"], ["t"], ["t"]]
+
+
+QUESTIONS = [
+    (number, exercise)
+    for notebook in catalogue.list_ready()
+    for number, exercise in get_exercises(notebook.number).items()
+    if isinstance(exercise, Predict)
+]
+
+
+@pytest.mark.parametrize("notebook", catalogue.list_ready(), ids=lambda n: n.stem)
+def test_every_question_of_a_notebook_has_a_form_with_its_answers(notebook, tmp_path):
+    text = (ROOT / "notebooks" / f"{notebook.stem}.ipynb").read_text("utf-8")
+    cells = json.loads(sources.prepare_notebook(text, tmp_path))["cells"]
+    forms = ["".join(cell["source"]) for cell in cells if "".join(cell["source"]).startswith('<form class="quiz"')]
+    asked = {number: exercise for number, exercise in QUESTIONS if number.startswith(f"{notebook.number}.")}
+    assert len(forms) == len(asked)
+    for form, (number, exercise) in zip(forms, asked.items(), strict=True):
+        assert f"<legend>Your answer to {number}</legend>" in form
+        known = json.loads(re.search(r'json">(.*)</script>', form)[1])
+        assert (known["solution"], known["tolerance"]) == (exercise.solution, exercise.tolerance)
+        assert known["passed"] == judge(number, exercise.solution)
+        choices = re.findall(r'type="radio" name="[^"]*" value="([^"]*)"', form)
+        if isinstance(exercise.solution, str):
+            assert len(choices) >= 3 and {exercise.solution, *exercise.wrong} <= set(choices)
+        else:
+            assert not choices and 'inputmode="decimal"' in form
 
 
 def test_every_module_stands_on_one_page_of_the_reference(tmp_path):

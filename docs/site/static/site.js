@@ -22,7 +22,31 @@ const play = (controls) => {
     });
   });
 };
+// Questions: the answer is compared as the notebooks compare it, a number within its tolerance.
+const readNumber = (text) => {
+  const [above, below = "1", ...more] = text.replace(",", ".").replace("\u2212", "-").replace(/\s*%$/, "").split("/");
+  return above.trim() === "" || below.trim() === "" || more.length ? NaN : Number(above) / Number(below);
+};
+const judge = (answer, { solution, tolerance, passed, hint }) => {
+  if (answer === "") return "not attempted yet";
+  const isNumber = typeof solution === "number";
+  if (isNumber && !Number.isFinite(readNumber(answer))) return `expected a number, got ${answer}`;
+  const fits = isNumber ? Math.abs(readNumber(answer) - solution) <= tolerance : answer === solution;
+  return fits ? passed : `not yet: ${answer} is not it. ${hint}`;
+};
+const ask = (form) => {
+  const known = JSON.parse(form.querySelector("script").textContent);
+  const said = form.querySelector("[role=status]");
+  form.hidden = false;
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const field = form.querySelector("input[type=text], input:checked");
+    said.textContent = judge(field ? field.value.trim() : "", known);
+    form.dataset.passed = said.textContent === known.passed;
+  });
+};
 document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".quiz").forEach(ask);
   document.querySelectorAll(".play").forEach(play);
   const reach = () => {
     for (const part of document.querySelectorAll("pre, .table-wrapper, .math-wrapper, div.math"))
