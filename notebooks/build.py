@@ -16,7 +16,7 @@ from nbclient.exceptions import CellExecutionError
 
 from anrot_lib.core import paths
 from anrot_lib.course import catalogue, displays, exercises
-from anrot_lib.publish import citations
+from anrot_lib.publish import citations, sources
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = {"ANROT_PRESET": "smoke", "ANROT_HEADLESS": "1", "ANROT_DATA": "embedded"}
@@ -48,12 +48,19 @@ def from_source(notebook: catalogue.Notebook) -> nbformat.NotebookNode:
             cell["source"] = exercises.fill_in_help(citations.attach_links(cell["source"]))
         cell["id"] = f"cell-{k:02d}"
         cell["metadata"] = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code" and only_plots(cell["source"]):
+            cell["metadata"]["jupyter"] = {"source_hidden": True}
     book["metadata"] = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     book["nbformat"], book["nbformat_minor"] = 4, 5
     return book
+
+
+def only_plots(source: str) -> bool:
+    """Whether a cell of code does nothing but draw a figure: JupyterLab shows it folded."""
+    return sources.PLOTS in source and "plt.show()" in source and "print(" not in source
 
 
 def merged_streams(outputs: list) -> list:

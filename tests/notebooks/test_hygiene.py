@@ -125,9 +125,21 @@ def test_a_committed_notebook_has_no_faults(notebook):
 def test_source_and_notebook_are_equal(notebook, build):
     book = nbformat.read(FOLDER / f"{notebook.stem}.ipynb", as_version=4)
     fresh = build.from_source(notebook)
-    assert [(c.cell_type, source_of(c), c.metadata.get("tags")) for c in book.cells] == [
-        (c.cell_type, source_of(c), c.metadata.get("tags")) for c in fresh.cells
+    assert [(c.cell_type, source_of(c), c.metadata) for c in book.cells] == [
+        (c.cell_type, source_of(c), c.metadata) for c in fresh.cells
     ]
+
+
+def test_code_that_only_draws_is_folded_in_jupyterlab(build):
+    folded = [
+        source_of(cell)
+        for notebook in READY
+        for cell in nbformat.read(FOLDER / f"{notebook.stem}.ipynb", as_version=4).cells
+        if cell.metadata.get("jupyter", {}).get("source_hidden")
+    ]
+    assert len(folded) > 60 and not any("check(" in source or "print(" in source for source in folded)
+    drawn = "fig, axes = plt.subplots()\naxes.plot(x)\nplt.show()"
+    assert build.only_plots(drawn) and not build.only_plots(f"{drawn}\nprint(1)") and not build.only_plots("x = 1")
 
 
 @pytest.mark.parametrize("notebook", READY, ids=ids)
