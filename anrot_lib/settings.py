@@ -60,9 +60,9 @@ class Recipe:
     sigma is drawn uniformly from [sigma_low, sigma_high] per image.
 
     With `pretrain` the encoder first learns to classify the training classes, or what the method `pretrain_as` trains
-    on: shares of classification are parts of a batch, each image in one version. `episodic` is the part of the budget's
-    episodes that follows; 0 leaves them out, and the head stays as it was drawn. `heads` are tried in its place on the
-    validation classes, when all training is over.
+    on, or to rank, if that begins with "ranking:". Shares of classification are parts of a batch, each image in one
+    version. `episodic` is the part of the budget's episodes that follows; 0 leaves them out, and the head stays as it
+    was drawn. `heads` are tried in its place on the validation classes, when all training is over.
     """
 
     method: str = "anrot"
