@@ -155,6 +155,7 @@ def test_any_difference_of_setting_is_seen(cifar, place, key, value, said):
         ("data", "name", "fc100"),
         (None, "row", "prototypes"),
         (None, "seen", {"trained_classes": 5, "selected_classes": 0, "images": 0}),
+        ("training", "origin", {"data": "mini-imagenet"}),
     ],
 )
 def test_what_is_another_question_is_no_measurement_of_the_claim(cifar, place, key, value):

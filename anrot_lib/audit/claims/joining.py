@@ -120,6 +120,9 @@ def _look_accuracy(setting: ClaimSetting, where: str, record: Record) -> _Candid
     protocol, budget, column = record["protocol"], record["budget"], record["columns"].get(setting.column)
     if column is None or record["manifest"]["split"] != "test" or "seen" in record:
         return None
+    origin = record["training"].get("origin")
+    if origin is not None and origin["data"] != record["data"]["name"]:  # the net was trained on another set
+        return None
     if (protocol["way"], protocol["shot"]) != (setting.way, setting.shot):
         return None
     differences = _differ(setting.rows[0], record["row"], f"the row {record['row']}, not {setting.rows[0]}")
