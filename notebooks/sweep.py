@@ -1,8 +1,9 @@
-"""Move every slider of every notebook through all its places: `python notebooks/sweep.py [NUMBER ...]`.
+"""Move the sliders of every notebook: `python notebooks/sweep.py [NUMBER ...]`.
 
-Runs the sources in this process with `lesson.explore` replaced by a loop over all combinations of the choices, renders
-each figure as a notebook would, and writes the seconds of the redraws to data/results/bench/sliders.json. With --frames
-the figures are written to data/frames instead, or to the folder of --to=FOLDER; the site finds them there.
+Runs the sources in this process with `lesson.explore` replaced: each slider is moved to both ends, the others at their
+start, and each figure is rendered as a live notebook renders it. The processor time of the redraws goes to
+data/runs/bench/sliders.json, and the exit code is 1 if the median of a figure is above LONGEST. With --frames the
+figures are written to data/frames instead, or to the folder of --to=FOLDER; the site finds them there.
 """
 
 import contextlib
@@ -22,18 +23,20 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import torch
 
-from anrot_lib.course import catalogue, lesson
+from anrot_lib.course import catalogue, displays, lesson
 from anrot_lib.publish import frames, website
 from anrot_lib.records import timing
 
 HERE = Path(__file__).resolve().parent
+LONGEST = 0.150  # seconds of a redraw
+REPEATS = 3  # of a redraw whose time is recorded
 
 
 def rendered() -> int:
-    """Render all open figures to PNG as a notebook does, close them, and count them."""
+    """Render all open figures as a live notebook does, close them, and count them."""
     numbers = plt.get_fignums()
     for number in numbers:
-        plt.figure(number).savefig(io.BytesIO(), format="png", bbox_inches="tight")
+        displays.render_figure(plt.figure(number), live=True)
     plt.close("all")
     return len(numbers)
 
@@ -43,9 +46,17 @@ def combinations(choices: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(choices, combination, strict=True)) for combination in itertools.product(*values)]
 
 
-def sweep(notebook: catalogue.Notebook, folder: Path | None = None) -> dict[str, list[float]]:
-    """Seconds of every redraw, by the name of the draw function. AssertionError if one shows no single figure.
+def find_ends(choices: dict[str, Any], start: dict[str, Any]) -> list[dict[str, Any]]:
+    """The states with one slider at an end and the others at their start, each REPEATS times."""
+    values = {name: [value for _, value in lesson.options(choice)] for name, choice in choices.items()}
+    first = {name: places[0] for name, places in values.items()} | start
+    return [first | {name: end} for name, places in values.items() for end in (places[0], places[-1])] * REPEATS
 
+
+def sweep(notebook: catalogue.Notebook, folder: Path | None = None, ends: bool = False) -> dict[str, list[float]]:
+    """Processor seconds of every redraw, by the draw function. AssertionError if one shows no single figure.
+
+    ends    only the ends of each slider are drawn, instead of all combinations of places.
     folder  where the figures are written as frames of the site; then only as many states are drawn as it shows.
     """
     seconds: dict[str, list[float]] = {}
@@ -62,11 +73,11 @@ def sweep(notebook: catalogue.Notebook, folder: Path | None = None) -> dict[str,
         if folder is not None:
             write_frames(folder / str(next(numbers)), draw, start or {}, choices)
             return
-        for values in combinations(choices):
-            before = time.perf_counter()
+        for values in find_ends(choices, start or {}) if ends else combinations(choices):
+            before = time.process_time()
             draw(**values)
             shown = rendered()
-            seconds.setdefault(draw.__name__, []).append(time.perf_counter() - before)
+            seconds.setdefault(draw.__name__, []).append(time.process_time() - before)
             assert shown == 1, f"{draw.__name__}({values}) shows {shown} figures instead of one"
 
     namespace = {"__name__": "__main__"}
@@ -110,7 +121,7 @@ def main(arguments: list[str]) -> int:
         if numbers and f"{notebook.number:02d}" not in numbers:
             continue
         with contextlib.redirect_stdout(io.StringIO()):
-            seconds = sweep(notebook)
+            seconds = sweep(notebook, ends=True)
         for name, values in seconds.items():
             low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
             found[f"{notebook.number:02d} {name}"] = {
@@ -119,10 +130,14 @@ def main(arguments: list[str]) -> int:
                 "high": high,
                 "largest": max(values),
             }
-            print(f"{notebook.number:02d} {name}: {len(values)} places, median {1000 * median:.0f} ms")
+            print(f"{notebook.number:02d} {name}: {len(values)} redraws, median {1000 * median:.0f} ms", flush=True)
     if not numbers:
-        timing.write_timing("sliders", "redraw of a slider's figure", {}, found, torch.device("cpu"))
-    return 0
+        what = "redraw of a slider's figure at the ends of its sliders, processor time"
+        timing.write_timing("sliders", what, {}, found, torch.device("cpu"))
+    slow = [name for name, times in found.items() if times["median"] > LONGEST]
+    if slow:
+        print(f"above {1000 * LONGEST:.0f} ms: {', '.join(slow)}")
+    return int(bool(slow))
 
 
 if __name__ == "__main__":

@@ -282,6 +282,7 @@ def draw_augmentation(kind, strength):
         low, high = values.quantile(torch.tensor([0.25, 0.75])).tolist()
         place.axhspan(low, high, color=colour, alpha=0.25, label=name)
     place.set(yscale="log", ylim=(8e-4, 2), xlabel=f"strength of {KINDS[kind]}", ylabel="moved, $D_B/C$")
+    place.minorticks_off()  # they take a third of the time of a redraw
     place.legend(fontsize=8, loc="lower right")
     plt.show()
 

@@ -4,9 +4,14 @@ import pytest
 
 from anrot_lib.course import catalogue
 
-pytestmark = pytest.mark.slow
+
+def test_each_slider_is_timed_at_both_ends_with_the_others_at_their_start(sweep):
+    states = sweep.find_ends({"eps": [0, 1, 2], "net": {"one": "a", "two": "b"}}, {"eps": 1})
+    ends = [{"eps": 0, "net": "a"}, {"eps": 2, "net": "a"}, {"eps": 1, "net": "a"}, {"eps": 1, "net": "b"}]
+    assert states == ends * sweep.REPEATS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("notebook", catalogue.list_ready(), ids=lambda n: n.stem)
 def test_all_places_of_all_sliders(notebook, sweep, home_with_results, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_PRESET", "smoke")
