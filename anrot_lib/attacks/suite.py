@@ -163,6 +163,7 @@ def count_by_suite(
     generator: torch.Generator,
     max_images: int | None = None,
     keep: Callable[[Tensor], None] | None = None,
+    beaten: dict[str, int] | None = None,
 ) -> Tensor:
     """Right queries (E,) of each episode under the worst attack of a suite on what `threat.target` names.
 
@@ -170,6 +171,7 @@ def count_by_suite(
     support  poisoned support sets by fixed and by adaptive steps; of each episode the one with the fewest right.
     both     both kinds of poisoned sets with their queries, and then the suite on those queries that are still right.
     keep     of target "query" only: called with the queries (E, n, C, H, W) of the worst case.
+    beaten   of target "query" only: gets how many queries each attack was the first to beat, as in `WorstCase`.
     """
     way = episode.mask.shape[1]
     attacks = list_attacks(suite, threat.eps, way, threat.norm, threat.restarts)
@@ -177,6 +179,8 @@ def count_by_suite(
         case = attack_queries_by_suite(net, episode, attacks, generator, max_images)
         if keep is not None:
             keep(case.images)
+        if beaten is not None:
+            beaten.update({name: beaten.get(name, 0) + n for name, n in case.beaten.items()})
         return case.right.sum(1)
     steps = LENGTHS[suite][0]
     fewest = None

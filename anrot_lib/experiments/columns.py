@@ -189,8 +189,11 @@ def _test_column(
             started = time.perf_counter()
             keep = None if store is None else store.keep(start, part)
             marks: Marks = [] if _keeps_answers(setting, column) else None
-            correct = _count_correct(evaluator, part, column, setting.protocol.seed, start, progress, keep, marks)
+            asked, beaten = (column, setting.protocol.seed, start, progress), dict[str, int]()
+            correct = _count_correct(evaluator, part, *asked, keep, marks, beaten)
             piece: dict[str, Any] = {"correct": correct.tolist(), "seconds": time.perf_counter() - started}
+            if beaten:
+                piece["beaten"] = beaten
             if marks:
                 piece["answers"] = answers.pack_answers(np.concatenate(marks))
             if column.name == "clean":
@@ -217,6 +220,9 @@ def _test_column(
         if column.suite:
             about["suite"] = column.suite
             about["rule"] = choose_rule(column.suite, column.threat.target)
+            counted = [journal[f"{column.name} / {start}"].get("beaten", {}) for start, _ in _split_tasks(rows, column)]
+            if all(counted):  # parts of an older journal do not say it
+                about["beaten"] = {name: sum(part[name] for part in counted) for name in counted[0]}
     if column.sigma is not None:
         about["sigma"] = column.sigma
     if column.name == "clean" and "calibration_error" in (whole := journal[f"{column.name} / 0"]):
@@ -256,13 +262,14 @@ def _count_correct(
     progress: Callable[[int], None] = lambda done: None,
     keep: Keep = None,
     marks: Marks = None,
+    beaten: dict[str, int] | None = None,
 ) -> np.ndarray:
     """Correct queries of each task; `start` numbers the first task for the attack's random stream."""
     images_done = accumulate(progress)
     if column.surrogate and column.threat is not None:
         return evaluator.count_transferred(rows, column.threat, seed, images_done)
     if column.suite and column.threat is not None:
-        return evaluator.count_worst(rows, column.suite, column.threat, seed, start, keep)
+        return evaluator.count_worst(rows, column.suite, column.threat, seed, start, keep, beaten)
     if column.threat is not None and column.threat.eps > 0:
         return evaluator.count_attacked(rows, column.threat, seed, start, keep, marks)
     if column.sigma is not None:

@@ -284,10 +284,17 @@ class Evaluator:
         return count_attacked(self.net, self.image_set, rows, threat, seed, self.device, first_task, keep, marks)
 
     def count_worst(
-        self, rows: EpisodeRows, suite: str, threat: ThreatModel, seed: int, first_task: int = 0, keep: Keep = None
+        self,
+        rows: EpisodeRows,
+        suite: str,
+        threat: ThreatModel,
+        seed: int,
+        first_task: int = 0,
+        keep: Keep = None,
+        beaten: dict[str, int] | None = None,
     ) -> np.ndarray:
         """Correct queries of each task (E,) under the worst attack of a suite; see `attacks.suite.count_by_suite`."""
         episode = rows.to_episode(self.image_set, self.device)
         generator = randomness.make_generator(seed, f"attack/{suite}/{threat.name}/{first_task}")
         max_images = count_images_per_pass(episode.query.shape[-1], self.device)
-        return count_by_suite(self.net, episode, suite, threat, generator, max_images, keep).cpu().numpy()
+        return count_by_suite(self.net, episode, suite, threat, generator, max_images, keep, beaten).cpu().numpy()

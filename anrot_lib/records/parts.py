@@ -76,6 +76,9 @@ class ColumnAbout(TypedDict, total=False):
     surrogate: SurrogateRecord
     suite: str  # of strong attacks, whose worst case was counted
     rule: Literal["adaptive", "hasty"]  # of its adaptive steps; older records lack it
+    beaten: dict[
+        str, int
+    ]  # queries that each attack of it was the first to beat, in their order; older records lack it
     images: Hash  # of the file of its adversarial queries, where they were stored
     kinds: dict[str, list[float]]  # of corruptions: accuracy in per cent by severity; counts are sums over all of them
     changed: Literal["query", "support", "both"]  # which images were corrupted

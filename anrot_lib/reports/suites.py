@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from anrot_lib.attacks.suite import LENGTHS, RULES, TITLES
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.statistics import Interval, compare_paired
+from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
@@ -36,7 +37,26 @@ def write_caption(records: Sequence[AccuracyRecord]) -> str:
         parts.append(f"{title}: {steps} {RULES[suite]} steps, {squares:,} squares")
     first = records[0]
     shots = f"{first['protocol']['way']}-way {first['protocol']['shot']}-shot"
-    return f"{'; '.join(parts)}; {shots}, manifest {first['manifest']['hash'][:10]}; {first['run']['device']}"
+    firsts = [count_first(record) for record in records if compare_suites(record) is not None]
+    return (
+        f"{'; '.join(parts)}{''.join(f'; {text}' for text in firsts if text)}; {shots}, manifest "
+        f"{first['manifest']['hash'][:10]}; {first['run']['device']}"
+    )
+
+
+def count_first(record: AccuracyRecord) -> str:
+    """How many queries of a row each kind of attack was the first to beat, suite by suite; "" where it is not known."""
+    texts = []
+    for suite, column in select_suites(record).items():
+        kinds: dict[str, int] = {}
+        for name, n in column.get("beaten", {}).items():
+            kind = name.split(" target ")[0]
+            kinds[kind] = kinds.get(kind, 0) + n
+        if kinds:
+            order = sorted(kinds, key=lambda kind: (kind != "clean", kind))  # the suites' own, too
+            counts = ", ".join(f"{kind} {kinds[kind]}" for kind in order)
+            texts.append(f"{TITLES[suite]} beats {title_method(record['row'])} first by {counts}")
+    return "; ".join(texts)
 
 
 def make_table(records: Sequence[AccuracyRecord]) -> Table:

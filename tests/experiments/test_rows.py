@@ -315,6 +315,10 @@ def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted
     record = results.read(path)
     rules = {"AA-lite 8/255 query": "hasty", "AA-lite 8/255 support": "adaptive"}
     assert {name: record["columns"][name].get("rule") for name in rules} == rules
+    worst = record["columns"]["AA-lite 8/255 query"]
+    asked = worst["queries"] * len(worst["correct"])
+    assert sum(worst["beaten"].values()) == asked - sum(worst["correct"]) and len(worst["beaten"]) == 7
+    assert "beaten" not in record["columns"]["AA-lite 8/255 support"]
     for name, rule in rules.items():
         counted.clear()
         pipeline.run_row(some, "prototypes", RECIPE)

@@ -50,6 +50,15 @@ def test_a_worst_case_by_former_steps_is_named_in_the_caption():
     assert suites.write_caption([new]).startswith("AA-lite: 20 hasty steps, 300 squares; AA: 100 adaptive steps, 5,000")
 
 
+def test_the_caption_says_which_attack_was_the_first_to_beat_so_many_queries():
+    made = make_record("anrot", [10, 12, 8], [10, 11, 8])
+    assert suites.count_first(made) == ""
+    first = {"clean": 4, "APGD-CE-20": 30, "APGD-DLR-20 target 1": 2, "APGD-DLR-20 target 2": 1, "Square-300": 0}
+    made["columns"]["aa-lite query"]["beaten"] = first
+    said = "AA-lite beats ANROT, trained on the mixture first by clean 4, APGD-CE-20 30, APGD-DLR-20 3, Square-300 0"
+    assert suites.count_first(made) == said and said in suites.write_caption([made])
+
+
 def test_suites_on_support_sets_are_no_suites_on_queries():
     with pytest.raises(UserError, match="no record has columns of AA-lite and AA"):
         suites.make_table([make_record("anrot", [10, 12, 8], [10, 11, 8], target="support")])
