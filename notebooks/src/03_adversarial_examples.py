@@ -574,7 +574,7 @@ display(Markdown(tables.format_markdown(*tables.make_table(run)) + "\n\n" + tabl
 
 # %%
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
-COLUMNS = ["transfer FGSM 8/255 query", "FGSM 8/255 query", *(f"PGD-20 8/255 {t}" for t in TARGETS)]
+COLUMNS = ["transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query"]
 rows = []
 for name in (*COLUMNS, "curve PGD-10 0.3 query"):
     columns = [records[row]["columns"][name] for row in ("anrot-clean", "anrot")]
