@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from anrot_lib.attacks.suite import TITLES
 from anrot_lib.core import paths, statistics, units
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.setting import FROM
@@ -142,13 +143,15 @@ def draw_robustness_table(records: list[AccuracyRecord]) -> str:
     """Attacks on the support set and on both sets; of each curve, its mean and the point where it has halved."""
     records = tables.sort_records(records)
     protocol = records[0]["protocol"]
-    attack = f"PGD-{protocol['steps']} {units.format_pixels(protocol['eps'])}"
-    headings = ["", f"{attack} on support", "on both", "mean over eps to 16/255", "eps that halves"]
-    headings += ["mean over sigma", "sigma that halves"]
+    radius = units.format_pixels(protocol["eps"])
+    attacks = [f"PGD-{protocol['steps']} {radius}", f"{TITLES['aa-lite']} {radius}"]
+    wanted = [f"{attack} {target}" for attack in attacks for target in ("support", "both")]
+    wanted = [name for name in wanted if any(name in record["columns"] for record in records)]
+    headings = ["", *(name.replace(" support", " on support").replace(" both", " on both") for name in wanted)]
+    headings += ["mean over eps to 16/255", "eps that halves", "mean over sigma", "sigma that halves"]
     rows = []
     for record in records:
-        columns = record["columns"]
-        cells = [tables.format_column(columns.get(f"{attack} {target}")) for target in ("support", "both")]
+        cells = [tables.format_column(record["columns"].get(name)) for name in wanted]
         for kind in ("eps", "sigma"):
             if not figures.has_curve(record, kind):
                 cells += ["-", "-"]
