@@ -430,7 +430,9 @@ def test_a_robustness_table_integrates_the_curves(tmp_path, monkeypatch):
         one["columns"].pop("noise 0.10 query")
         results.write(tmp_path / "results" / "exp" / f"{one['row']}.json", one)
     text = marks.draw("robustness exp").splitlines()
-    assert text[0].startswith("|  | PGD-20 8/255 on support | on both | mean over eps to 16/255 | eps that halves |")
+    assert text[0].startswith(
+        "|  | PGD-20 8/255 on support | PGD-20 8/255 on both | mean over eps to 16/255 | eps that halves |"
+    )
     assert text[2] == "| ANROT, trained on the mixture | 20.0 ± 0.0 | 10.0 ± 0.0 | 45.0 | 8.0/255 | - | - |"
     assert text[3] == "", "a row with nothing to show is left out"
     whole = record("hela-vfa")
