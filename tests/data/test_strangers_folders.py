@@ -73,6 +73,8 @@ def tree(folder, *patterns, images=2, suffix="png"):
         (("TrainIJCNN2013", "TestIJCNN2013"), ("train", "test")),
         (("trainA", "testA"), ("train", "test")),
         (("trn", "tst"), ("train", "test")),
+        (("Xtrain", "Xval", "Xtest"), ("train", "val", "test")),
+        (("trainimages", "testimages"), ("train", "test")),
         (("seen", "unseen"), ("train", "test")),
         (("训练集", "测试集"), ("train", "test")),
     ],
@@ -118,6 +120,8 @@ def test_classes_on_both_sides_of_a_split_are_refused_not_counted_twice(tmp_path
         (("train", "val", "test"), "look like the parts of a split, but hold no folder for each class"),
         (("train/a|b|c", "test"), "only train has images with classes.*--split random"),
         (("train/a|b|c", "test/images"), "only train has images with classes.*--split random"),
+        (("train_cat|train_dog|val_owl|test_cow",), "'test_cow' and 'val_owl', say a part of a split"),
+        (("cat train|dog train|cow test",), "'cat train' and 'dog train', say a part of a split"),
     ],
 )
 def test_a_split_that_cannot_be_read_is_refused_and_not_drawn(tmp_path, patterns, message):
@@ -321,6 +325,7 @@ FORMS = {
     "called after the set": ("shop_{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
     "camel case": ("shop{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
     "numbered lists": ("{part}list01.txt", "", "{name}/{i}.png {name}\n"),
+    "joined words": ("{part}images.txt", "", "{name}/{i}.png {name}\n"),
     "in some folder": ("by hand/2024/{part}.csv", "filename,label\n", "{name}/{i}.png,{name}\n"),
     "other words": ("meta_{part}.csv", "file,category\n", "{name}/{i}.png,{name}\n"),
 }
@@ -340,9 +345,10 @@ def test_the_split_files_of_the_owner_are_read_in_every_usual_form(tmp_path, for
 
 
 def write_lists(folder, kind):
-    if kind == "class lists":
+    if kind in ("class lists", "classes in one word"):
         for part, names in OWN.items():
-            (folder / f"{part}.txt").write_text("\n".join(names) + "\n")
+            file = f"{part}.txt" if kind == "class lists" else f"{part}classes.txt"
+            (folder / file).write_text("\n".join(names) + "\n")
     elif kind == "class,split":
         lines = [f"{name},{part}" for part, names in OWN.items() for name in names]
         (folder / "split.csv").write_text("\n".join(["class,split", *lines]))
@@ -401,7 +407,7 @@ def test_one_list_of_a_split_that_is_not_understood_is_not_left_out(tmp_path):
         read_split(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["class lists", "class,split", "one table", "json"])
+@pytest.mark.parametrize("kind", ["class lists", "classes in one word", "class,split", "one table", "json"])
 def test_lists_of_classes_tables_and_json_are_read_too(tmp_path, kind):
     write_lists(tree(tmp_path, f"images/{'|'.join(KINDS)}"), kind)
     assert read_split(tmp_path) == OWN and len(layouts.read(tmp_path).items) == 12
@@ -434,6 +440,15 @@ def test_a_split_file_that_is_not_understood_is_named_with_the_split_that_would_
         prepare(tmp_path, size=8, out=tmp_path / "out")
     drawn = prepare(tmp_path, size=8, split="random", out=tmp_path.parent / f"{tmp_path.name}-out")
     assert drawn.split_names == splits.draw_split(KINDS, 0)
+
+
+def test_folders_of_a_system_are_no_classes_and_those_without_images_are_named(tmp_path):
+    tree(tmp_path, "|".join(KINDS), "@eaDir", "$RECYCLE.BIN", "kind0/@eaDir/0.png")
+    (tmp_path / "kind9").mkdir()
+    (tmp_path / "kind9" / "notes.txt").write_text("no photo yet")
+    listed = layouts.read(tmp_path)
+    assert listed.class_names == KINDS and len(listed.items) == 12
+    assert "passed over without images: kind9:" in listed.summary
 
 
 def test_a_csv_that_is_no_list_is_said_to_be_passed_over(tmp_path):

@@ -8,7 +8,7 @@ from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.data.readers.annotations import read_annotations
 from anrot_lib.data.readers.class_folders import PLAIN, Parts, name_classes, refuse_twins
 from anrot_lib.data.readers.items import Item, Source, is_image, list_subfolders, make_plain_name, name_folder, walk
-from anrot_lib.data.readers.split_names import find_alike, name_parts, read_part
+from anrot_lib.data.readers.split_names import find_alike, list_begun_parts, name_parts, read_part
 
 OMNIGLOT_SIDES = ("images_background", "images_evaluation")
 Naming = Callable[[Iterable[Parts], object], dict[Parts, Parts]]
@@ -122,7 +122,10 @@ def _read_folders(folder: Path, naming: Naming | None) -> Source:
             f"{folder} holds images, but no folder for each class and no csv file that names their "
             "classes; put the images of every class into a folder of its own"
         )
-    return _source(folder, "folders", "a folder for each class", list_classes(folder, folder, naming=naming))
+    what = "a folder for each class"
+    if empty := [path.name for path in list_subfolders(folder) if not any(walk_images(path))]:
+        what += f"; passed over without images: {', '.join(empty[:8])}"
+    return _source(folder, "folders", what, list_classes(folder, folder, naming=naming))
 
 
 def _refuse_unread_split(folder: Path) -> None:
@@ -141,6 +144,12 @@ def _refuse_unread_split(folder: Path) -> None:
         raise UserError(
             f"{folder}: {parts[0].name!r} looks like a part of a split, and {other!r} beside it does not; call the "
             "parts train, val and test, or choose --layout folders, which takes every folder of images for a class"
+        )
+    if len(inside) > len(begun := list_begun_parts([path.name for path in inside])) > 1:
+        raise UserError(
+            f"{folder}: the names of all folders, such as {inside[0].name!r} and {inside[-1].name!r}, say a part of a "
+            "split; put those of each part into a folder train, val or test, or choose --layout folders, which takes "
+            "every folder of images for a class"
         )
     _refuse_alike_parts(folder, inside)
 

@@ -17,6 +17,7 @@ from anrot_lib.data.readers.decode import BadImage
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
 IMAGE_SUFFIXES |= {".webp", ".ppm", ".pgm", ".pbm", ".jp2", ".avif", ".heic", ".heif", ".hif"}
 MOST_BYTES = 1 << 30  # of an image file
+SYSTEM_FOLDERS = {"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
 class Item(NamedTuple):
@@ -141,7 +142,7 @@ def name_folder(folder: Path, root: Path) -> str:
 
 def is_hidden(name: str) -> bool:
     """System files and folders, such as .DS_Store, ._photo.jpg and __MACOSX, hold no images."""
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in SYSTEM_FOLDERS
 
 
 def is_image(name: str) -> bool:

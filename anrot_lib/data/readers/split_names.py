@@ -14,7 +14,8 @@ PART_OF = {
     **dict.fromkeys(("test", "testing", "tst", "novel", "unseen", "测试"), "test"),
     **dict.fromkeys(("eval", "evaluation"), "evaluation"),  # the test part, or the validation part beside a test part
 }
-JOINED = re.compile(rf"(?:meta|seg)?({'|'.join(sorted(PART_OF, key=len, reverse=True))})(?:sets?|data|list|ing|集)?")
+AFTER = "sets?|data|lists?|ing|classes|class|labels?|names|ids|files|images|imgs|split|集"  # words that are joined on
+JOINED = re.compile(rf"(?:meta|seg|x)?({'|'.join(sorted(PART_OF, key=len, reverse=True))})(?:{AFTER})?")
 AROUND = {"meta", "seg", "set", "sets", "split", "splits", "data", "dataset", "images", "image", "imgs", "img", "list"}
 AROUND |= {"lists", "labels", "label", "annotations", "classes", "class", "files", "file", "phase", "folder", "samples"}
 AROUND |= {"fold"}
@@ -106,6 +107,12 @@ def find_alike(names: Iterable[str]) -> list[str]:
         if part or len(kinds) == 1:
             alike[name] = part or str(kinds.pop())
     return list(alike) if len(set(alike.values())) > 1 else []
+
+
+def list_begun_parts(names: Sequence[str]) -> set[str]:
+    """The parts of a split that begin or end all of some names, such as train_cat and test_dog; {} for other names."""
+    parts = {_part_and_others(name)[0] for name in names}
+    return set() if None in parts else {part for part in parts if part}
 
 
 def _refuse_two_of_a_part(parts: Mapping[str, str], where: object) -> None:
