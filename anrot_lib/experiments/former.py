@@ -1,7 +1,8 @@
 """Records that lie there already: what of them stands, and what must not be overwritten."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from anrot_lib.attacks.suite import choose_rule
 from anrot_lib.core.configs import add_defaults, list_differences, to_dict
@@ -9,7 +10,9 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shorten
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.ranking.recipe import RankingRecipe
 from anrot_lib.records import results
+from anrot_lib.records.describe import describe_data
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.schema import AccuracyRecord
@@ -21,23 +24,57 @@ def check_former(path: Path, setting: Setting, recipe: Recipe, checkpoint: str |
 
     checkpoint: the hash of the net; None before it is trained.
     """
-    if not path.is_file():
-        return
-    record = results.read(path, "accuracy")
-    image_set = setting.image_set
-    former = {
-        "images": record["data"]["sha256"],
-        "split": record["data"]["split_hash"],
-        "recipe": add_defaults(Recipe, record["recipe"]),
-    }
-    asked = {"images": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
-    if different := list_differences(cast(dict[str, Any], former), asked):
+    if path.is_file():
+        _check_accuracy(results.read(path, "accuracy"), shorten(path), setting, recipe, checkpoint)
+
+
+def check_former_rows(
+    study: Path, rows: Iterable[str], setting: Setting, recipe: Recipe, checkpoint: str | None = None
+) -> None:
+    """The same of the rows of a study."""
+    records = results.read_rows(study)
+    for row in rows:
+        if (record := records.get(row)) is not None and record["kind"] == "accuracy":
+            _check_accuracy(record, f"{row} in {shorten(study)}", setting, recipe, checkpoint)
+
+
+def _check_accuracy(
+    record: AccuracyRecord, place: str, setting: Setting, recipe: Recipe, checkpoint: str | None
+) -> None:
+    former = describe_training(record["data"], add_defaults(Recipe, record["recipe"]))
+    refuse_other(place, former, describe_training(describe_data(setting.image_set), to_dict(recipe)))
+    if checkpoint is not None and record["training"].get("checkpoint") != checkpoint:
+        refuse_other(place)
+
+
+def check_former_ranking(path: Path, data: Mapping[str, Any], recipe: RankingRecipe | None, checkpoint: str) -> None:
+    """The same of the record of a ranking model: of its training, or of a test, whose record tells the net.
+
+    recipe: None for a test; checkpoint: the hash of the net, "" before it is trained.
+    """
+    record = results.read(path) if path.is_file() else None
+    if record is not None and record["kind"] == "ranking-training" and recipe is not None:
+        former = describe_training(record["data"], add_defaults(RankingRecipe, record["recipe"]))
+        refuse_other(shorten(path), former, describe_training(data, to_dict(recipe)))
+    elif record is not None and (record["kind"] == "ranking" or record["kind"] == "ranking-checks"):
+        refuse_other(shorten(path), describe_training(record["data"], {}), describe_training(data, {}))
+        if record["checkpoint"]["sha256"] != checkpoint:
+            refuse_other(shorten(path))
+
+
+def describe_training(data: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be equal in two records of one name: the images, their split, and the recipe of the net."""
+    return {"images": data["sha256"], "split": data["split_hash"], "recipe": dict(recipe)}
+
+
+def refuse_other(place: str, former: dict[str, Any] | None = None, asked: dict[str, Any] | None = None) -> None:
+    """UserError unless two of `describe_training` are equal; without them, for a record of another net."""
+    what = "of another net"
+    if former is not None and asked is not None:
+        if not (different := list_differences(former, asked)):
+            return
         what = f"of another training (different {', '.join(different)})"
-    elif checkpoint is not None and record["training"].get("checkpoint") != checkpoint:
-        what = "of another net"
-    else:
-        return
-    raise UserError(f"{shorten(path)} is the record {what}; give another --tag to keep both, or delete it")
+    raise UserError(f"{place} is the record {what}; give another --tag to keep both, or delete it")
 
 
 def get_current_columns(record: AccuracyRecord) -> dict[str, ColumnRecord]:

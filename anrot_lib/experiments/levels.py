@@ -23,7 +23,7 @@ from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import Column, evaluate_row
-from anrot_lib.experiments.former import matches
+from anrot_lib.experiments.former import check_former_rows, matches
 from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
@@ -102,9 +102,11 @@ def run(setting: Setting, seed: int, variants: list[str]) -> list[AccuracyRecord
     A kill loses at most a level's divergences, or a part of a column; the same call goes on.
     """
     manifest, recipe = make_manifest(setting), make_recipe(seed)
+    rows = {variant: f"{variant}-seed-{seed}" for variant in variants}
+    check_former_rows(get_study_file(setting), rows.values(), setting, recipe)
     net, trained, _ = pipeline.train_row(setting, f"encoder-seed-{seed}", recipe)
     net = fold_net(net.to(setting.device))
-    rows = {variant: f"{variant}-seed-{seed}" for variant in variants}
+    check_former_rows(get_study_file(setting), rows.values(), setting, recipe, trained["checkpoint"])
     records = find_finished(setting, rows.values(), recipe, manifest, trained)
     wanted = [variant for variant, row in rows.items() if row not in records]
     needed = [name for name in LEVELS if any(name in variant.split("+") for variant in wanted)]

@@ -14,16 +14,18 @@ import torch
 from torch import Tensor
 
 from anrot_lib.core import checkpoints, devices
-from anrot_lib.core.configs import check_type, make_key, to_dict
-from anrot_lib.core.errors import NotFinite
+from anrot_lib.core.configs import add_defaults, check_type, make_key, to_dict
+from anrot_lib.core.progress import shorten
 from anrot_lib.core.resumable import Paused
 from anrot_lib.divergences.measures import to_standard
 from anrot_lib.divergences.names import NAMES
+from anrot_lib.experiments.former import describe_training, refuse_other
 from anrot_lib.experiments.reconstruction_plan import DECODINGS, Experiment, name_row
 from anrot_lib.reconstruction import autoencoders, frechet, training
 from anrot_lib.reconstruction.autoencoders import Vae, compute_terms
 from anrot_lib.reconstruction.extractors import quantise
 from anrot_lib.reconstruction.recipe import VaeRecipe
+from anrot_lib.reconstruction.refusals import check_finite, refuse_alike, refuse_collapsed
 from anrot_lib.reconstruction.training import pick
 from anrot_lib.records import results
 from anrot_lib.records.describe import count_parameters, describe_data, describe_run
@@ -48,16 +50,29 @@ def get_study_file(experiment: Experiment) -> Path:
 
 def run(experiment: Experiment) -> list[ReconstructionRecord]:
     """Train, test and record every model that has no record yet; the records of all models. Raises Paused."""
+    check_former_models(experiment)
     finished = find_finished(experiment)
     for recipe in experiment.recipes:
         if name_row(recipe) not in finished:
             net, training_record = train_model(experiment, recipe)
+            refuse_collapsed(net, experiment.image_set, recipe, name_row(recipe))
             record = make_record(experiment, recipe, net, training_record)
             results.write_row(get_study_file(experiment), record["row"], record)
             for decoding in DECODINGS:
                 _name_tested_file(experiment, recipe, decoding).unlink(missing_ok=True)
     finished = find_finished(experiment)
     return [finished[name_row(recipe)] for recipe in experiment.recipes]
+
+
+def check_former_models(experiment: Experiment) -> None:
+    """UserError if a record of other images, another split or recipe lies under the name of a model."""
+    study, file = results.read_rows(get_study_file(experiment)), get_study_file(experiment)
+    for recipe in experiment.recipes:
+        record = study.get(name_row(recipe))
+        if record is not None and record["kind"] == "reconstruction":
+            former = describe_training(record["data"], add_defaults(VaeRecipe, record["vae"]))
+            asked = describe_training(describe_data(experiment.image_set), to_dict(recipe))
+            refuse_other(f"{name_row(recipe)} in {shorten(file)}", former, asked)
 
 
 def find_finished(experiment: Experiment) -> dict[str, ReconstructionRecord]:
@@ -128,13 +143,13 @@ def load_real_features(experiment: Experiment) -> tuple[Tensor, list[FloorPointR
     path = experiment.work / f"real-{key}.pt"
     if path.is_file():
         content = checkpoints.load(path)
-        return content["features"], content["floors"]
+        return refuse_alike(content["features"], extractor.name), content["floors"]
     rows = pick(image_set, "test", count, experiment.seed)
     with experiment.progress("features of the originals", count) as bar:
         done = itertools.count(training.IMAGES_PER_PASS, training.IMAGES_PER_PASS)
         batches = (quantise(image_set.batch(r, experiment.device)) for r in torch.split(rows, training.IMAGES_PER_PASS))
         features = frechet.extract_features(extractor, batches, lambda n: bar(min(next(done), count)))
-    floors = measure_floors(experiment, features)
+    floors = measure_floors(experiment, refuse_alike(features, extractor.name))
     checkpoints.save(path, {"features": features, "floors": floors})
     return features, floors
 
@@ -175,15 +190,6 @@ def measure_reconstructions(experiment: Experiment, recipe: VaeRecipe, net: Vae,
     measures = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     checkpoints.save(path, {"asked": asked, "measures": measures})
     return measures
-
-
-def check_finite(measures: dict[str, Tensor], path: Path) -> None:
-    """NotFinite for a NaN or an infinity among measures of reconstructed images; names the net's file."""
-    if broken := [name for name, values in measures.items() if not values.isfinite().all()]:
-        raise NotFinite(
-            f"the autoencoder in {path} reconstructs images whose {broken[0]} is not finite, so no distance of them "
-            "means anything; remove the file and train it again, at a smaller rate"
-        )
 
 
 @torch.no_grad()

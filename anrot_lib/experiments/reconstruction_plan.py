@@ -69,7 +69,9 @@ def check_plan(
         raise UserError(f"unknown decoding {sorted(unknown)[0]!r}; choose from {', '.join(DECODINGS)}")
     if resamples < 2:
         raise UserError(f"a bootstrap interval needs at least 2 resamples, got {resamples}")
-    first = recipes[0]
+    first, rows = recipes[0], [name_row(recipe) for recipe in recipes]
+    if repeated := [row for row in rows if rows.count(row) > 1]:
+        raise UserError(f"two models would be called {repeated[0]}; give each beta, to three digits, and seed once")
     for split, count in (
         ("train", first.train_images),
         ("val", first.validation_images),

@@ -83,7 +83,10 @@ def predict(net: FewShotNet, support: Path, query: Path, size: int) -> list[Pred
     labels = torch.tensor([k for k, members in enumerate(classes.values()) for _ in members])
     channels = net.backbone.in_channels
     net.process_support_set(read_images(files, size, channels), labels)
-    probabilities = net(read_images(queries, size, channels)).softmax(-1)
+    logits = net(read_images(queries, size, channels))
+    if (logits == logits[:, :1]).all():
+        raise UserError("the net gives all classes the same logit, so it names none; train it again, at a smaller rate")
+    probabilities = logits.softmax(-1)
     predictions = []
     for file, row in zip(queries, probabilities, strict=True):
         order = row.argsort(descending=True).tolist()

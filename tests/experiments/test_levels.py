@@ -18,6 +18,7 @@ from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot import evaluation
+from anrot_lib.fewshot import training as fewshot_training
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.levels import combine
 from anrot_lib.fewshot.levels.head import MultiLevelHead
@@ -150,6 +151,27 @@ def test_finished_variants_are_kept_and_a_new_one_reuses_the_levels(study, monke
     assert more[:-1] == records and more[-1]["row"] == "levels:pixel+kl"
     assert list(results.read_rows(file)) == sorted(f"{variant}-seed-0" for variant in [*SOME, "pixel+kl"])
     file.write_bytes(before)
+
+
+def test_a_variant_of_another_split_recipe_or_net_is_never_overwritten(study, monkeypatch):
+    setting, _ = study
+    file = levels.get_study_file(setting)
+    before = file.read_bytes()
+    turned = {**setting.image_set.splits, "train": setting.image_set.splits["train"][:-1]}
+    other = replace(setting, image_set=replace(setting.image_set, splits=turned))
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"\(different split\); give another --tag"):
+        patch.setattr(pipeline, "train_row", never)  # refused before hours of training
+        levels.run(other, 0, SOME)
+    train_row = pipeline.train_row
+
+    def train_anew(*words):
+        net, trained, path = train_row(*words)
+        return net, {**trained, "checkpoint": "0" * 64}, path
+
+    monkeypatch.setattr(pipeline, "train_row", train_anew)
+    with pytest.raises(UserError, match=r"pixel-seed-0 in .*study\.json is the record of another net"):
+        levels.run(setting, 0, SOME)
+    assert file.read_bytes() == before
 
 
 def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_path):
@@ -373,12 +395,20 @@ def home(tmp_path, monkeypatch, small_set):
 
 
 def test_the_verb_prints_a_table_and_a_verdict(home, capsys):
-    assert main.main(words("--variants", "pixel+part", "--tag", "try")) == 0
+    assert main.main(words("--variants", "pixel+part", "--tag", "try", "--seeds", "0", "0")) == 0
     said = capsys.readouterr().out
-    assert "pixels + parts" in said and "Of 1 other combinations" in said
+    assert "pixels + parts" in said and "Of 1 other combinations" in said and "on 1 encoder(s)" in said
     folder = home / "runs" / "small-16px-5way-1shot-smoke-levels-try"
     assert [p.name for p in folder.iterdir()] == ["study.json"]
     assert list(results.read_rows(folder / "study.json")) == ["pixel+part-seed-0", "pixel-seed-0"]
+
+
+def test_the_verb_stops_after_its_minutes_and_says_what_training_noticed(home, capsys, monkeypatch):
+    assert main.main(words("--variants", "part", "--tag", "slices", "--minutes", "0")) == 3
+    assert "the time of --minutes is over" in capsys.readouterr().out
+    monkeypatch.setattr(fewshot_training, "describe_chance", lambda *_: "the net is not above chance")
+    assert main.main(words("--variants", "part", "--tag", "slices")) == 0
+    assert capsys.readouterr().out.count("the net is not above chance") == 1
 
 
 def test_a_dry_run_says_how_long_and_writes_nothing(home, capsys):

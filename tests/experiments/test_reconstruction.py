@@ -26,7 +26,7 @@ from anrot_lib.reconstruction.recipe import VaeRecipe
 from anrot_lib.records import results, schema
 from anrot_lib.reports import reconstruction as reconstruct_report
 from anrot_lib.reports import reconstruction_figures
-from tests.helpers import kill_when, silent
+from tests.helpers import kill_when, never, silent
 
 BASE = VaeRecipe(model="small", batch=64, train_images=192, validation_images=32, epochs=2)
 
@@ -134,6 +134,50 @@ def test_a_test_split_without_a_floor_is_refused_before_training(experiment, ima
         replace(experiment, image_set=few)
 
 
+def test_an_autoencoder_that_decodes_one_picture_whatever_it_sees_has_no_record(experiment, finished):
+    """Its divergence is bounded, so the loss of a training that died is neither infinite nor beyond all sense."""
+    dead = replace(experiment, recipes=[replace(BASE, divergence="hellinger2", learning_rate=1.0)])
+    with pytest.raises(NotFinite, match=r"hellinger2-beta-0\.1-seed-0 decodes the same picture whatever image it sees"):
+        reconstruction.run(dead)
+    assert not reconstruction.get_study_file(dead).exists()
+    with pytest.raises(NotFinite, match="decodes the same picture"):
+        reconstruction.run(dead)  # nor when the net is read from its file
+    assert finished[1]  # nets that see something have theirs
+
+
+def test_an_extractor_that_sees_nothing_measures_nothing(experiment):
+    encoder = encoders.build("tiny", generator=torch.Generator().manual_seed(0)).eval()
+    torch.nn.init.zeros_(next(p for p in encoder.parameters() if p.ndim == 4))
+    for norm in encoder.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.zeros_(norm.weight)
+    blind = replace(experiment, extractor=extractors.wrap_encoder(encoder, "blind"))
+    with pytest.raises(UserError, match="the extractor blind gives all images the same features"):
+        reconstruction.load_real_features(blind)
+    assert not list(blind.work.glob("real-*.pt"))
+
+
+def test_models_of_one_name_are_refused_before_training(experiment):
+    recipes = list_recipes(BASE, ("kl",), (0,), (0.1, 0.1001))
+    with pytest.raises(UserError, match=r"two models would be called kl-beta-0\.1-seed-0"):
+        replace(experiment, recipes=recipes)
+
+
+def test_the_record_of_a_model_of_another_recipe_or_split_is_never_overwritten(finished, images, monkeypatch):
+    run, _, home = finished
+    monkeypatch.setenv("ANROT_HOME", str(home))
+    before = reconstruction.get_study_file(run).read_bytes()
+    monkeypatch.setattr(reconstruction, "train_model", never)
+    turned = replace(images, splits={**images.splits, "train": images.splits["train"][1:]})
+    for changed, named in (
+        (replace(run, recipes=[replace(run.recipes[0], epochs=3)]), "epochs"),
+        (replace(run, image_set=turned), "split"),
+    ):
+        with pytest.raises(UserError, match=rf"another training \(different {named}\); give another --tag"):
+            reconstruction.run(changed)
+    assert reconstruction.get_study_file(run).read_bytes() == before
+
+
 def test_a_floor_between_measured_numbers_is_on_the_line():
     points = [{"images": n, "value": 1 + 100 / n, "half_width": 0.1} for n in (200, 100)]
     found = reconstruction._find_floor(400, points)
@@ -213,7 +257,7 @@ def test_a_net_whose_numbers_are_not_finite_is_refused_and_the_records_stay(expe
     for name in content["weights"]:
         content["weights"][name] = torch.full_like(content["weights"][name], value)
     checkpoints.save(net, content)
-    with pytest.raises(NotFinite, match="not finite"):
+    with pytest.raises(NotFinite, match=r"not finite|the same picture"):
         reconstruction.run(replace(experiment, test_images=230))
     assert study.read_bytes() == before
 

@@ -44,6 +44,15 @@ def test_easy_photos_of_unequal_shots_are_named(photos, small_net):
         assert min(shares) >= 0
 
 
+def test_a_net_that_gives_all_classes_the_same_logit_names_none(photos):
+    net = create_net("tiny", "prototypes", generator=randomness.make_generator(0, "init")).eval()
+    with torch.no_grad():
+        for weight in net.backbone.parameters():
+            weight.zero_()
+    with pytest.raises(UserError, match="gives all classes the same logit, so it names none"):
+        predict(net, photos / "support", photos / "query", 16)
+
+
 def test_a_class_is_the_mean_of_all_its_shots(photos):
     net = create_net("tiny", "prototypes", generator=randomness.make_generator(0, "init")).eval()
     found = predict(net, photos / "support", photos / "query", 16)

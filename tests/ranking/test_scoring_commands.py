@@ -5,9 +5,11 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from anrot_lib.cli import main
 from anrot_lib.cli.options.retrieve import CHECKS, NUMBERS
+from anrot_lib.core import checkpoints
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.ranking import find_checkpoint
 from anrot_lib.ranking.attacks import suite
@@ -112,6 +114,27 @@ def test_parity_is_a_record_of_its_own_if_tagged(anrot, trained):
     record, _ = record_of(trained, "-parity.rob28.json")
     assert "GTM fixed" in record["numbers"] and "NMI" not in record["clean"]
     assert record["protocol"]["parity"] == "robrank"
+
+
+def test_the_record_of_another_net_or_training_is_never_overwritten(anrot, trained, tmp_path):
+    (net,) = (trained / "home" / "checkpoints").rglob("*.pt")
+    words = ("--queries", 6, "--steps", 1, "--no-nmi", "--tag", "twins")
+    twins = [tmp_path / name / "net.pt" for name in ("first", "second")]
+    for k, path in enumerate(twins):
+        path.parent.mkdir()
+        content = torch.load(net, weights_only=True)
+        content.pop("format")
+        checkpoints.save(path, content | {"seconds": float(k)})  # a file of its own
+    assert anrot("attack", "--checkpoint", twins[0], *words)[0] == 0
+    _, file = record_of(trained, "net-twins.rob28.json")
+    before = file.read_bytes()
+    code, said = anrot("attack", "--checkpoint", twins[1], *words)
+    assert code == 2 and "is the record of another net; give another --tag" in said
+    train = ("train", "-C", NAME, "--data", trained / "digits", "--device", "cpu", "--precision", "fp32")
+    code, said = anrot(*train, "--epochs", 1, "--batch", 20, "--out", tmp_path / "third.pt")
+    assert code == 2 and "is the record of another training (different batch); give another --tag" in said
+    assert file.read_bytes() == before and not (tmp_path / "third.pt").exists()
+    file.unlink()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from anrot_lib.cli.commands.arguments import get_changes, open_setting, read_options, read_recipe
-from anrot_lib.cli.commands.fewshot import open_net
+from anrot_lib.cli.commands.fewshot import open_net, print_alarms
 from anrot_lib.cli.options.audit import ConsequencesOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints
@@ -70,6 +70,7 @@ def measure_splits(arguments: argparse.Namespace, seeds: tuple[int, ...]) -> int
     run_splits(replace(setting, folder=folder), released, recipe, seeds)
     pairs = leaky_split.match_splits(results.read_all(folder), results.read_all(released))
     print(f"\n{tables.format_text(*leaky_split.make_split_table(pairs))}\n\n{leaky_split.write_split_caption(pairs)}")
+    print_alarms([right for right, _ in pairs.values()])
     print(f"figure: {shorten(figures.save(leaky_split.draw_splits(pairs), folder / leaky_split.FIGURE))}")
     print(f"records: {shorten(folder)} and {shorten(released)}")
     return 0

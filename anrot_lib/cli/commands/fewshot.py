@@ -37,7 +37,7 @@ from anrot_lib.fewshot.row_names import name_row
 from anrot_lib.fewshot.validation import describe_chance
 from anrot_lib.records import results
 from anrot_lib.records.measures import TrainingRecord
-from anrot_lib.records.schema import check_training
+from anrot_lib.records.schema import AccuracyRecord, check_training
 from anrot_lib.reports import tables
 from anrot_lib.settings import Budget, Recipe
 
@@ -101,12 +101,18 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     print(
         f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{tables.describe_pretraining(records)}{tables.describe_peak(records)}{bounds}"
     )
-    for record in records:
-        for alarm in record["training"].get("alarms", []):
-            print(f"{record['row']}: {alarm}")
+    print_alarms(records)
     for name, figure in pages.choose_figures(setting.folder).items():
         print(f"figure: {shorten(figures.save(figure(), setting.folder / name))}")
     print(f"records: {shorten(setting.folder)}   checkpoints: {shorten(setting.work)}   {seconds:.0f} s")
+
+
+def print_alarms(records: list[AccuracyRecord]) -> None:
+    """Print what was noticed in the trainings of some records, once for each net."""
+    trained = {record["training"].get("checkpoint", record["row"]): record for record in reversed(records)}
+    for record in reversed(trained.values()):
+        for alarm in record["training"].get("alarms", []):
+            print(f"{record['row']}: {alarm}")
 
 
 def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1, out: Path | None = None) -> int:

@@ -4,7 +4,15 @@ import argparse
 import time
 from dataclasses import replace
 
-from anrot_lib.cli.commands.arguments import get_changes, read_images, read_options, read_protocol, read_size
+from anrot_lib.cli.commands.arguments import (
+    get_changes,
+    read_images,
+    read_options,
+    read_pause,
+    read_protocol,
+    read_size,
+)
+from anrot_lib.cli.commands.fewshot import print_alarms
 from anrot_lib.cli.options.fewshot import LevelsOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices
@@ -27,14 +35,14 @@ def open_settings(arguments: argparse.Namespace) -> list[Setting]:
     )
     device = devices.resolve_device(run.device)
     precision = devices.resolve_precision(budget.precision, device)
-    protocols = [
-        replace(read_protocol(arguments), shot=shot) for shot in options.shots or level_study.SHOTS[budget.preset]
-    ]
+    shots = dict.fromkeys(options.shots or level_study.SHOTS[budget.preset])
+    protocols = [replace(read_protocol(arguments), shot=shot) for shot in shots]
     image_set = read_images(arguments, budget)
     tag = "-".join(word for word in ("levels", run.tag) if word)
+    pause = read_pause(arguments)
     folders = [choose_folder(image_set, protocol, budget, tag, run.reference) for protocol in protocols]
     return [
-        Setting(image_set, protocol, budget, device, precision, bar, folder)
+        Setting(image_set, protocol, budget, device, precision, bar, folder, pause=pause)
         for protocol, folder in zip(protocols, folders, strict=True)
     ]
 
@@ -45,19 +53,20 @@ def levels(arguments: argparse.Namespace) -> int:
 
     options = read_options(LevelsOptions, arguments)
     variants = level_study.check_variants(list(options.variants or level_study.VARIANTS))
-    settings = open_settings(arguments)
+    settings, seeds = open_settings(arguments), tuple(dict.fromkeys(options.seeds))  # one net a seed, each once
     first = settings[0]
     print(
-        f"{first.image_set.name}: {len(variants)} combinations of levels on {len(settings) * len(options.seeds)} "
+        f"{first.image_set.name}: {len(variants)} combinations of levels on {len(settings) * len(seeds)} "
         f"encoder(s) {first.budget.encoder}, training in {first.precision}, {devices.describe_device(first.device)}"
     )
     if read_options(RunOptions, arguments).dry_run:
-        return print_plan(settings, options.seeds, variants)
+        return print_plan(settings, seeds, variants)
     for setting in settings:
         started = time.perf_counter()
-        records = [record for seed in options.seeds for record in level_study.run(setting, seed, variants)]
+        records = [record for seed in seeds for record in level_study.run(setting, seed, variants)]
         print(f"\n{tables.format_text(*level_report.make_table(records))}\n\n{level_report.write_caption(records)}")
         print(f"\n{level_report.write_verdict(records)}")
+        print_alarms(records)
         print(f"records: {shorten(setting.folder)}   {time.perf_counter() - started:.0f} s")
     return 0
 

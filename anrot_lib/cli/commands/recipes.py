@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from anrot_lib.cli.commands.arguments import open_setting, read_options
-from anrot_lib.cli.commands.fewshot import print_plan, read_recipes
+from anrot_lib.cli.commands.fewshot import print_alarms, print_plan, read_recipes
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.cli.options.studies import AblationOptions, DefencesOptions, RecipesOptions
 from anrot_lib.core.errors import UserError
@@ -54,6 +54,7 @@ def run_study(
     run_rows(training, chosen, tested_in=setting)
     records = results.read_all(setting.folder)
     print(f"\n{tables.format_text(*report.make_table(records))}\n\n{report.write_caption(records)}")
+    print_alarms([record for record in records if record["row"] in chosen])
     if len(records) > 1:
         print(f"figure: {shorten(figures.save(report.draw(records), setting.folder / report.figure))}")
     print(f"records: {shorten(setting.folder)}   {time.perf_counter() - started:.0f} s")

@@ -24,6 +24,7 @@ from anrot_lib.core.configs import check_type, from_dict, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar, shorten
 from anrot_lib.core.units import format_minutes
+from anrot_lib.experiments.former import check_former_ranking
 from anrot_lib.experiments.ranking import (
     Tested,
     draw_episodes,
@@ -110,6 +111,7 @@ def attack(arguments: argparse.Namespace) -> int:
         return _print_plan(subject, protocol, rows)
     kind = profile if checks.checks is None else f"{profile}.checks"
     file = tested.record_path(kind, run.tag, run.reference)
+    check_former_ranking(file, tested.data.about, None, checkpoints.sha256(tested.path))
     belongs_to = {"checkpoint": checkpoints.sha256(tested.path), "data": tested.data.about} | protocol.describe()
     if checks.checks is None:
         belongs_to["few_shot"] = list(dataclasses.astuple(episodes))

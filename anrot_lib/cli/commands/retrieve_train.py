@@ -12,6 +12,7 @@ from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices, paths
 from anrot_lib.core.progress import bar, shorten
 from anrot_lib.core.units import format_minutes
+from anrot_lib.experiments.former import check_former_ranking
 from anrot_lib.experiments.ranking import describe_chance, evaluate, make_training_record, name_file
 from anrot_lib.experiments.ranking_time import estimate_ranking
 from anrot_lib.ranking import names
@@ -55,6 +56,8 @@ def train(arguments: argparse.Namespace) -> int:
     if run.dry_run:
         return _print_plan(recipe, data, device, precision, options.weights, every)
     stem = name_file(recipe, data, run.tag)
+    file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
+    check_former_ranking(file, data.about, recipe, "")
     checkpoint = options.out or paths.checkpoints_dir() / "ranking" / f"{stem}.pt"
     with bar(f"train {name.backbone}{name.defense}", 0) as update:
 
@@ -73,7 +76,6 @@ def train(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     record = make_training_record(recipe, data, trained, device, precision)
-    file = paths.records_dir(run.reference) / "ranking" / f"{stem}.train.json"
     results.write(file, record)
     _show(trained)
     if alarm := describe_chance(trained.history[-1]["R@1"], data.test.labels):

@@ -145,7 +145,7 @@ def _refuse_unread_split(folder: Path) -> None:
             f"{folder}: {parts[0].name!r} looks like a part of a split, and {other!r} beside it does not; call the "
             "parts train, val and test, or choose --layout folders, which takes every folder of images for a class"
         )
-    if len(inside) > len(begun := list_begun_parts([path.name for path in inside])) > 1:
+    if len(inside) > len(list_begun_parts([path.name for path in inside])) > 1:
         raise UserError(
             f"{folder}: the names of all folders, such as {inside[0].name!r} and {inside[-1].name!r}, say a part of a "
             "split; put those of each part into a folder train, val or test, or choose --layout folders, which takes "
