@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from anrot_lib.core.errors import UserError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -173,6 +175,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a text, atomically, in UTF-8."""
     with write_atomically(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def refuse_other_file(path: Path, start: str, what: str) -> None:
+    """UserError if a path is taken by anything but a file of the kind, which begins with `start`."""
+    if not path.exists():
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(start.encode())) == start.encode():
+                return
+    raise UserError(f"{path} is there already, holds no {what}, and is not overwritten; name another file")
 
 
 def write_json(path: Path, value: Any) -> None:

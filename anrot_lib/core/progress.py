@@ -9,6 +9,8 @@ from typing import Protocol as Interface
 
 from tqdm import tqdm
 
+from anrot_lib.core.errors import escape_control
+
 # Smooth in a terminal; in a log file one line every half minute.
 BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.isatty() else 30}
 
@@ -16,7 +18,7 @@ BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 0.1 if sys.stderr.i
 @contextmanager
 def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
     """A progress bar with an estimate; called with (done, numbers to show, another total where that changes)."""
-    with tqdm(total=total, desc=title, **BAR) as shown:
+    with tqdm(total=total, desc=escape_control(title), **BAR) as shown:
 
         def update(done: int, numbers: dict[str, Any] | None = None, total: int | None = None) -> None:
             shown.total = total or shown.total
@@ -42,9 +44,9 @@ def counting_bar(title: str) -> Iterator[Callable[..., None]]:
 
 
 def shorten(path: Path) -> str:
-    """The path relative to the current folder if it lies below, else whole."""
+    """The path relative to the current folder if it lies below, else whole; escaped, to be printed."""
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    return escape_control(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 class Progress(Interface):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from anrot_lib.core.errors import escape_control
 from anrot_lib.fewshot.levels.names import PREFIX
 from anrot_lib.fewshot.methods import get_method, is_registered, list_methods
 
@@ -21,10 +22,10 @@ def split_row(row: str) -> tuple[str, int | None]:
 
 
 def title_method(name: str) -> str:
-    """The title of a row's method; of a name that is not known here, as in another's record, the name itself."""
+    """The title of a row's method; of a name that is not known here, as in another's record, the name, escaped."""
     method, seed = split_row(name)
     title = get_method(method).title if is_registered(method) or method.startswith(PREFIX) else method
-    return title if seed is None else f"{title}, seed {seed}"
+    return escape_control(title if seed is None else f"{title}, seed {seed}")
 
 
 def sort_methods(names: Iterable[str]) -> list[str]:

@@ -33,11 +33,14 @@ QUESTIONS = (
 )
 
 
+TITLE = "# Review of ANROT-HELANet, MML and RobDML"
+
+
 def write_review(progress: Callable[[int], None] | None = None) -> str:
     """The report as Markdown. Demos of defects run for it; `progress` counts them."""
     verdicts = registry.join_claims(registry.list_claims(), registry.read_located())
     parts = [
-        "# Review of ANROT-HELANet, MML and RobDML",
+        TITLE,
         f"Written by `anrot report --review`, anrot_lib {__version__}. {defects.UNKNOWN}",
         "## Claims beside measurements",
         tables.format_markdown(*claims.count_statuses(verdicts)),
@@ -92,7 +95,8 @@ def write_intervals() -> str:
 
 
 def save_review(path: Path, progress: Callable[[int], None] | None = None) -> Path:
-    """Write the report to a file, whole or not at all."""
+    """Write the report to a file, whole or not at all. UserError for a file that is there and is no such report."""
+    paths.refuse_other_file(path, TITLE, "review")
     text = write_review(progress)
     paths.write_text(path, text)
     return path

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from anrot_lib.attacks.suite import choose_rule
 from anrot_lib.attacks.transfer import Quality
-from anrot_lib.core.errors import UserError
+from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.core.statistics import compare_paired, describe_bound
 from anrot_lib.core.units import format_pixels
 from anrot_lib.experiments.columns import name_noise_column
@@ -248,7 +248,8 @@ def compute_differences(records: Sequence[Record], reference: str) -> Table:
 
 
 def format_text(headings: list[str], rows: list[list[str]]) -> str:
-    """Plain text with aligned columns, for a terminal."""
+    """Plain text with aligned columns, for a terminal, which no name of a stranger's file can command."""
+    headings, *rows = ([escape_control(cell) for cell in line] for line in (headings, *rows))
     widths = [max(len(line[k]) for line in (headings, *rows)) for k in range(len(headings))]
     lines = [
         "  ".join(cell.ljust(width) if k == 0 else cell.rjust(width) for k, (cell, width) in enumerate(pairs))

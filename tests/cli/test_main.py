@@ -620,6 +620,15 @@ def test_what_was_typed_does_not_command_the_terminal(words, capsys):
     assert stopped.value.code == 2 and "\\x1b[31m" in printed and "\x1b" not in printed
 
 
+def test_the_name_of_a_strangers_row_does_not_command_the_terminal(anrot, home):
+    content = torch.load(home / "net.pt", weights_only=True)
+    content.pop("format")
+    content["about"]["row"] = "\x1b[31mrow\nanrot: done"
+    checkpoints.save(home / "other.pt", content)
+    done = anrot("evaluate", home / "other.pt", *QUICK, "--data", "small", "--columns", "clean")
+    assert done.code == 0 and "\\x1b[31mrow\\nanrot: done" in done.out and "\x1b" not in done.out + done.err
+
+
 def test_a_net_at_chance_on_the_test_classes_is_said_to_be(anrot, home):
     fog = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), np.uint8)  # there is nothing to tell apart
     parts = {"train": range(5), "val": range(5, 10), "test": range(10, 15)}

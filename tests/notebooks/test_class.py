@@ -172,6 +172,27 @@ def test_mistakes_are_one_sentence(tmp_path, capsys, what):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "in/ada.ipynb", "in"])
+def test_grades_replace_grades_and_nothing_else(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    write_notebook(tmp_path / "in" / "ada.ipynb", 'check("0.2", ...)')
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert main.main(["course", "grade", "in", "--out", name]) == 2
+    assert "holds no grades, and is not overwritten; name another file" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    (tmp_path / "g.csv").write_text("submission,exercise,passed,said\nold,0.2,1,passed\n")
+    assert main.main(["course", "grade", "in", "--out", "g.csv"]) == 0
+    assert "old" not in (tmp_path / "g.csv").read_text()
+
+
+def test_names_of_submissions_do_not_command_the_terminal(tmp_path, capsys):
+    write_notebook(tmp_path / "in" / "\x1b[31mada.ipynb", 'check("0.2", ...)')
+    assert main.main(["course", "grade", str(tmp_path / "in"), "--out", str(tmp_path / "\x1b[2Jg.csv")]) == 0
+    printed = "".join(capsys.readouterr())
+    assert "\\x1b[31mada" in printed and "\\x1b[2Jg.csv" in printed and "\x1b[31m" not in printed
+
+
 def test_a_notebook_of_something_else_is_named(tmp_path):
     write_notebook(tmp_path / "a.ipynb", "x = 1")
     write_notebook(tmp_path / "b.ipynb", 'check("77.1", 1)')

@@ -120,6 +120,10 @@ def test_the_report_is_written_whole(home_with_results, tmp_path, monkeypatch, c
         defects, "show_defect", lambda defect: defects.Shown(defect, {"shown": 1}, None, 0.0)
     )  # the demos have tests of their own
     path = tmp_path / "review.md"
+    path.write_text("a paper of somebody")
+    assert main.main(["report", "--review", str(path)]) == 2
+    assert "holds no review, and is not overwritten" in capsys.readouterr().err
+    path.write_text("# Review of ANROT-HELANet, MML and RobDML\n\nan older one")
     assert main.main(["report", "--review", str(path)]) == 0
     text = path.read_text("utf-8")
     assert "review.md" in capsys.readouterr().out and defects.UNKNOWN in text

@@ -16,7 +16,7 @@ from anrot_lib.course.grading import Grade
 from anrot_lib.publish import slides
 from anrot_lib.reports import tables
 
-DEFAULT_GRADES = GradeOptions.out
+DEFAULT_GRADES, HEADER = GradeOptions.out, "submission,exercise,passed,said"
 
 
 def build(arguments: argparse.Namespace) -> int:
@@ -43,6 +43,7 @@ def grade(arguments: argparse.Namespace) -> int:
     options = read_options(GradeOptions, arguments)
     if options.folder is None or not options.folder.is_dir():
         raise UserError(f"there is no folder {options.folder}" if options.folder else "name the folder of submissions")
+    paths.refuse_other_file(options.out, HEADER, "grades")
     if options.out == DEFAULT_GRADES and options.out.exists():
         raise UserError(f"{options.out} exists; name it with --out to replace it")
     if options.feedback is not None:
@@ -74,7 +75,7 @@ def _name_open(group: list[Grade]) -> str:
 def _write_grades(path: Path, verdicts: list[Grade]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["submission", "exercise", "passed", "said"])
+    writer.writerow(HEADER.split(","))
     writer.writerows([v.submission, v.exercise, int(v.passed), v.said] for v in verdicts)
     paths.write_text(path, text.getvalue())
 

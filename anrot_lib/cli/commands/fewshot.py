@@ -112,7 +112,7 @@ def print_alarms(records: list[AccuracyRecord]) -> None:
     trained = {record["training"].get("checkpoint", record["row"]): record for record in reversed(records)}
     for record in reversed(trained.values()):
         for alarm in record["training"].get("alarms", []):
-            print(f"{record['row']}: {alarm}")
+            print(escape_control(f"{record['row']}: {alarm}"))
 
 
 def print_plan(setting: Setting, recipes: dict[str, Recipe], tests: int = 1, out: Path | None = None) -> int:
