@@ -254,10 +254,9 @@ def test_a_net_whose_numbers_are_not_finite_is_refused_and_the_records_stay(expe
     reconstruction.run(experiment)
     study, net = reconstruction.get_study_file(experiment), next(experiment.work.glob("kl*.pt"))
     before, content = study.read_bytes(), checkpoints.load(net)
-    for name in content["weights"]:
-        content["weights"][name] = torch.full_like(content["weights"][name], value)
+    content["weights"]["mean.weight"] *= value
     checkpoints.save(net, content)
-    with pytest.raises(NotFinite, match=r"not finite|the same picture"):
+    with pytest.raises(NotFinite, match="not finite"):
         reconstruction.run(replace(experiment, test_images=230))
     assert study.read_bytes() == before
 
