@@ -128,6 +128,22 @@ def test_counts_are_those_of_a_net_with_that_head(study, records):
     assert record["training"]["fusion"]["weights"] == pytest.approx(weights, rel=1e-3)
 
 
+def test_fusions_are_fitted_to_episodes_of_the_validation_classes(study, records):
+    setting, _ = study
+    manifests = levels.make_manifests(setting, experiment.make_manifest(setting))
+    for split, manifest in manifests.items():
+        used = np.concatenate([manifest.rows.support.ravel(), manifest.rows.query.ravel()])
+        assert set(setting.image_set.labels[used]) == set(setting.image_set.splits[split])
+    kept = {
+        name: checkpoints.load(setting.work / f"levels-seed-0-val-{name}.pt")["divergences"]
+        for name in ("pixel", "part")
+    }
+    head = levels.fit_head("pixel+part", 32, kept, levels.make_query_labels(manifests["val"]))
+    (record,) = (r for r in records if r["row"] == "levels:pixel+part")
+    fitted = dict(zip(head.levels, (head.fusion.weights * head.fusion.log_scale.exp()).tolist(), strict=True))
+    assert record["training"]["fusion"]["weights"] == pytest.approx(fitted, rel=1e-4)
+
+
 def test_the_pixel_variant_is_the_trained_net_itself(study, records):
     """Fitting a scale changes no prediction."""
     setting, _ = study

@@ -763,6 +763,10 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "core/paths.py": [
         ("if file.read(len(start.encode())) == start.encode():", "if file:", "notebooks/test_class.py::test_grades_replace_grades_and_nothing_else"),
     ],
+    "experiments/levels.py": [
+        ('(setting.image_set, "val", *sizes)', '(setting.image_set, "test", *sizes)', "experiments/test_levels.py::test_fusions_are_fitted_to_episodes_of_the_validation_classes"),
+        ('scores["val"], make_query_labels(manifests["val"])', 'scores["test"], make_query_labels(manifests["test"])', "experiments/test_levels.py::test_fusions_are_fitted_to_episodes_of_the_validation_classes"),
+    ],
     "settings.py": [
         ('changes.get("eps", self.eps) / 4', 'changes.get("eps", self.eps) / 40', "cli/test_main.py::test_options_reach_budget_and_protocol"),
         ('flags=("--train-eps",))] = 8 / 255', 'flags=("--train-eps",))] = 4 / 255', "test_settings.py"),
