@@ -381,6 +381,8 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("return stored == to_dict(recipe) and hash", "return hash", "experiments/test_rows.py::test_a_net_that_is_taken_up_again_keeps_its_file"),
     ],
     "experiments/former.py": [
+        ("if not (different := list_differences(former, asked)):", "if (different := list_differences(former, asked)) or True:", "experiments/test_levels.py::test_a_variant_of_another_split_recipe_or_net_is_never_overwritten"),
+        ('if record["checkpoint"]["sha256"] != checkpoint:', "if False:", "ranking/test_scoring_commands.py::test_the_record_of_another_net_or_training_is_never_overwritten"),
         ('return column.get("rule") ==', 'return column.get("rule", "hasty") ==', "experiments/test_rows.py::test_worst_cases_of_other_adaptive_steps_are_measured_again"),
     ],
     "ranking/training/first_stage.py": [
@@ -742,10 +744,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     ],
     "experiments/reconstruction_plan.py": [
         ("if rows.count(row) > 1]", "if rows.count(row) > 9]", "experiments/test_reconstruction.py::test_models_of_one_name_are_refused_before_training"),
-    ],
-    "experiments/former.py": [
-        ("if not (different := list_differences(former, asked)):", "if (different := list_differences(former, asked)) or True:", "experiments/test_levels.py::test_a_variant_of_another_split_recipe_or_net_is_never_overwritten"),
-        ('if record["checkpoint"]["sha256"] != checkpoint:', "if False:", "ranking/test_scoring_commands.py::test_the_record_of_another_net_or_training_is_never_overwritten"),
     ],
     "fewshot/prediction.py": [
         ("if (logits == logits[:, :1]).all():", "if logits.isnan().any():", "fewshot/test_prediction.py::test_a_net_that_gives_all_classes_the_same_logit_names_none"),
