@@ -9,7 +9,7 @@ ARGS  ?=
 PIP_OPTIONS := --no-input --disable-pip-version-check -c requirements-lock.txt
 LAB_ARGS ?=
 NUMBERS ?=
-EXTRAS := course,dev,judges,heic,site
+EXTRAS := course,dev,judges,heic,ranks,site
 
 .PHONY: help setup run lab check test notebooks nbval faults frames site lock clean
 

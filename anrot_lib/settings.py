@@ -159,7 +159,6 @@ class Budget:
     encoder: Annotated[str, Option("resnet12_anrot, resnet12, conv4, conv64f or tiny")]
     episodes: Annotated[int, Option("length of the training in episodes")]
     train_query: int
-    episodes_per_step: Annotated[int, Option("episodes in a step of training")]
     pretrain_steps: Annotated[int, Option("length of pre-training in steps")]
     validate_every: int
     validation_tasks: int
@@ -168,22 +167,29 @@ class Budget:
     attacked_tasks: Annotated[int, Option("test episodes under attack")]
     attacked_query: int
     curve_tasks: int
-    surrogate_epochs: int
     precision: Annotated[
         str,
         Option("arithmetic of training; auto is bf16 where the hardware has it", choices=PRECISIONS),
-    ]
+    ] = "auto"
+    episodes_per_step: Annotated[int, Option("episodes in a step of training")] = 1
+    surrogate_epochs: int = 10
     classes: int = 100  # of the synthetic figures, as is the next
     per_class: int = 60
     pretrain_batch: Annotated[int, Option("images in a step of pre-training")] = 64
+    groups: Annotated[
+        int, Option("parts of a training step, each with batch-norm statistics of its own; processes share them")
+    ] = 1
 
     def __post_init__(self) -> None:
         check_types(self)
-        lengths = {"episodes_per_step": 1, "validate_every": 1, "pretrain_steps": 1, "pretrain_batch": 2}
+        lengths = {"episodes_per_step": 1, "validate_every": 1, "pretrain_steps": 1, "pretrain_batch": 2, "groups": 1}
         check_at_least(self, size=1, episodes=1, **lengths)
         check_at_most(self, episodes_per_step=MOST_TOGETHER, pretrain_batch=MOST_TOGETHER)
         check_at_least(self, attacked_tasks=2, curve_tasks=2, clean_tasks=2)  # an interval needs two episodes
         check_at_most(self, attacked_tasks=MOST_TASKS, clean_tasks=MOST_TASKS)
+        for what, together in (("episodes", self.episodes_per_step), ("images", self.pretrain_batch)):
+            if together % self.groups:
+                raise UserError(f"a step of {together} {what} cannot be cut into {self.groups} equal groups")
 
 
 @dataclass(frozen=True)
@@ -236,7 +242,6 @@ SMOKE = Budget(
     encoder="tiny",
     episodes=450,
     train_query=10,
-    episodes_per_step=1,
     pretrain_steps=100,
     validate_every=150,
     validation_tasks=50,
@@ -254,7 +259,6 @@ LAPTOP = Budget(
     encoder="resnet12_anrot",
     episodes=1500,
     train_query=10,
-    episodes_per_step=1,
     pretrain_steps=8000,
     validate_every=250,
     validation_tasks=100,
@@ -263,8 +267,6 @@ LAPTOP = Budget(
     attacked_tasks=200,
     attacked_query=5,
     curve_tasks=20,
-    surrogate_epochs=10,
-    precision="auto",
     per_class=200,
 )
 PAPER = Budget(
@@ -282,8 +284,6 @@ PAPER = Budget(
     attacked_tasks=600,
     attacked_query=15,
     curve_tasks=600,
-    surrogate_epochs=10,
-    precision="auto",
     per_class=600,
 )
 PRESETS = {budget.preset: budget for budget in (SMOKE, LAPTOP, PAPER)}

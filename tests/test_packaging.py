@@ -33,6 +33,7 @@ DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "art": "adversarial
 USES_EXTRA = {
     "attacks/external.py": "judges",
     "attacks/judges.py": "judges",
+    "core/ranks.py": "ranks",
     "course/checklist.py": "course",
     "course/copies.py": "course",
     "course/displays.py": "course",

@@ -32,6 +32,12 @@ def bar(title: str, total: int) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
+def no_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """What shows no progress: for processes beside the first."""
+    yield lambda done, numbers=None, total=None: None
+
+
+@contextmanager
 def counting_bar(title: str) -> Iterator[Callable[..., None]]:
     """A bar whose total is known with the first call: (done, total, ...)."""
     with tqdm(desc=title, unit="image", **BAR) as shown:

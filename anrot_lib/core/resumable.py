@@ -19,6 +19,8 @@ from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import add_defaults, check_type, list_differences
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.errors import Paused as Paused
+from anrot_lib.core.groups import average_groups
+from anrot_lib.core.ranks import ALONE
 
 SAVE_SECONDS = 300  # a kill loses at most so much work
 GREATEST = 1e4  # of a weight; those of trained nets stay below 100
@@ -40,12 +42,17 @@ class ResumableTraining(ABC):
     n_steps       the number of all steps; step: of those done
     optimizers    set by the subclass; each makes one update a step
     durations     of the steps so far, in seconds; seconds: their sum, and that of what ran under `timed`
+    groups        parts of a step, see `groups.average_groups`; the processes of `ranks` share them
+    group         of those, the one whose loss `compute_loss` is to compute
     """
 
+    groups, group = 1, 0
+    ranks = ALONE
     recipe_key: ClassVar[str] = "recipe"  # the entry of `settings` whose fields are compared one by one
     recipe_type: ClassVar[Any] = None  # its dataclass; fields that an older checkpoint does not know had their defaults
     title = ""  # what is trained, for messages: " of pre-training"
     optimizers: Sequence[torch.optim.Optimizer]
+    net: Any  # the module of a training whose steps can have groups
 
     def __init__(self, settings: dict[str, Any], n_steps: int):
         self.settings, self.n_steps = settings, n_steps
@@ -54,7 +61,9 @@ class ResumableTraining(ABC):
 
     @abstractmethod
     def compute_loss(self) -> Tensor:
-        """The loss of step number `step`, a scalar. An attack may raise FloatingPointError for a NaN."""
+        """The loss of step number `step`, a scalar, or that of its part number `group`.
+
+        An attack may raise FloatingPointError for a NaN."""
 
     def begin(self) -> None:  # noqa: B027 - not every training needs it
         """Called before the first step, unless the training goes on from a checkpoint."""
@@ -132,17 +141,12 @@ class ResumableTraining(ABC):
         started = time.perf_counter()
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        try:
-            loss = self.compute_loss()
-        except FloatingPointError as error:  # the attack met the NaN first
-            raise self.not_finite() from error
-        value = loss.item()
-        if not math.isfinite(value):
-            raise self.not_finite()
-        if abs(value) > GREATEST_LOSS:
-            raise self.exploded(f"the loss{self.title} is {value:.2g}")
-        if loss.requires_grad:
-            torch.autograd.backward(loss)
+        if self.groups == 1:
+            value, moves = self.compute_gradients()
+        else:
+            value, moves = average_groups(self.net, self.compute_group_loss, self.groups, self.ranks), True
+            self.check_loss(value)
+        if moves:
             self.prepare_update()
             for optimizer in self.optimizers:
                 optimizer.step()
@@ -153,6 +157,30 @@ class ResumableTraining(ABC):
         self.durations.append(time.perf_counter() - started)
         self.seconds += self.durations[-1]
         return value
+
+    def compute_gradients(self) -> tuple[float, bool]:
+        """Leave the gradients of the loss at the weights; returns (loss, whether it has any)."""
+        try:
+            loss = self.compute_loss()
+        except FloatingPointError as error:  # the attack met the NaN first
+            raise self.not_finite() from error
+        value = self.check_loss(loss.item())
+        if loss.requires_grad:
+            torch.autograd.backward(loss)
+        return value, loss.requires_grad
+
+    def compute_group_loss(self, group: int) -> Tensor:
+        """The loss of a group of this step."""
+        self.group = group
+        return self.compute_loss()
+
+    def check_loss(self, loss: float) -> float:
+        """The loss, unless it is NaN, infinite, or beyond any sense."""
+        if not math.isfinite(loss):
+            raise self.not_finite()
+        if abs(loss) > GREATEST_LOSS:
+            raise self.exploded(f"the loss{self.title} is {loss:.2g}")
+        return loss
 
     def resume(self, checkpoint: Path, restart: bool = False) -> bool:
         """Go on from a checkpoint file. UserError if it is one of other settings, or False if `restart` allows it."""
@@ -204,11 +232,20 @@ def run_resumable(
     Raises NotFinite for a loss that is not finite; the checkpoint stays as it was saved last.
     """
 
+    ranks = training.ranks
+    if training.groups % ranks.count:
+        raise UserError(
+            f"{ranks.count} processes cannot share the {training.groups} groups of a training step; give --groups "
+            f"{ranks.count}, and steps of as many episodes and images, or a multiple of that"
+        )
+
     def save() -> None:
-        if checkpoint is not None:
+        if checkpoint is not None and ranks.is_first:
             checkpoints.save(checkpoint, training.state_dict())
 
-    if checkpoint is None or not checkpoint.is_file() or not training.resume(checkpoint, restart):
+    resumed = checkpoint is not None and checkpoint.is_file() and training.resume(checkpoint, restart)
+    ranks.wait()  # until all have read the file
+    if not resumed:
         training.begin()
         if training.n_steps == 0:
             save()
@@ -221,6 +258,6 @@ def run_resumable(
             saved = time.monotonic()
         if progress is not None:
             progress(training.step, training.n_steps, {"loss": loss, **training.latest_numbers()})
-        if pause is not None and pause():
+        if pause is not None and ranks.agree(pause()):
             save()
             raise Paused

@@ -16,7 +16,8 @@ from anrot_lib.core.statistics import Interval, describe_bound, interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import Seen
-from anrot_lib.experiments.columns import Column, count_column, name_noise_column
+from anrot_lib.experiments.columns import Column, name_noise_column
+from anrot_lib.experiments.testing import count_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator

@@ -22,9 +22,10 @@ from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.progress import accumulate
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
-from anrot_lib.experiments.columns import Column, evaluate_row
+from anrot_lib.experiments.columns import Column
 from anrot_lib.experiments.former import check_former_rows, matches
 from anrot_lib.experiments.setting import Setting, make_manifest
+from anrot_lib.experiments.testing import evaluate_row
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.levels import combine

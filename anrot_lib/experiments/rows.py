@@ -11,15 +11,16 @@ from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen
-from anrot_lib.experiments.columns import choose_stored, evaluate_row, list_left_out, select_columns
+from anrot_lib.experiments.columns import choose_stored, list_left_out, select_columns
 from anrot_lib.experiments.former import check_former, find_record, get_current_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
+from anrot_lib.experiments.testing import evaluate_row, list_journals
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.first_stage import make_stage_key
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.nets import has_net, save_net
+from anrot_lib.fewshot.nets import has_net, load_net, save_net
 from anrot_lib.fewshot.pretraining import Pretrained
 from anrot_lib.ranking.training.first_stage import pretrain_encoder
 from anrot_lib.records import results
@@ -64,6 +65,7 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
             progress=lambda step, _, numbers: bar(step * size, numbers),
             pause=setting.pause,
             encoder_state=None if pretrained is None else pretrained.encoder,
+            ranks=setting.ranks,
         )
     loss = get_method(recipe.method).metric_loss
     about: TrainingRecord = {
@@ -83,11 +85,15 @@ def train_row(setting: Setting, row: str, recipe: Recipe) -> tuple[FewShotNet, T
         about["heads"] = {name: round(score, 5) for name, score in trained.heads.items()}
     if loss is not None:
         about["loss"] = training.check_metric_loss(loss, recipe)
-    if not has_net(path, trained.net, trained.method, recipe):  # a file that is written again may have another hash
-        save_net(
-            path, trained.net, trained.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
-        )
-    return trained.net, {**about, "checkpoint": checkpoints.sha256(path)}, path
+    net = trained.net
+    with setting.ranks.first():
+        if not setting.ranks.is_first:  # one net for all, whatever rounding did to the others' choice of a step
+            net = load_net(path)[0].to(setting.device)
+        elif not has_net(path, net, trained.method, recipe):  # a file that is written again may have another hash
+            save_net(
+                path, net, trained.method, size=setting.budget.size, row=row, recipe=to_dict(recipe), training=about
+            )
+    return net, {**about, "checkpoint": checkpoints.sha256(path)}, path
 
 
 def make_record(
@@ -105,7 +111,7 @@ def make_record(
         "schema": SCHEMA_VERSION,
         "kind": "accuracy",
         "row": row,
-        "run": describe_run(devices.describe_device(setting.device)),
+        "run": describe_run(setting.ranks.describe(devices.describe_device(setting.device))),
         "data": describe_data(setting.image_set),
         "protocol": describe_protocol(setting.protocol),
         "recipe": describe_recipe(recipe),
@@ -171,7 +177,8 @@ def finish_row(
     wanted = [c for c in select_columns(setting, manifest.n_tasks) if c.name not in kept and c.name not in left_out]
     if former is not None and not wanted:
         return path
-    left_out |= list_left_out(setting, wanted)
+    with setting.ranks.first():  # it trains the surrogate, the others find it
+        left_out |= list_left_out(setting, wanted)
     if net.is_transductive():
         left_out |= {c.name: NO_WORST_CASE for c in wanted if c.suite and c.threat and c.threat.target != "support"}
     wanted = [column for column in wanted if column.name not in left_out]
@@ -181,8 +188,11 @@ def finish_row(
         record["left_out"] = left_out
     if former is not None:
         record["run"] = join_runs(former["run"], record["run"])
-    results.write(path, record)
-    (setting.work / f"{make_file_stem(row)}-evaluation.jsonl").unlink(missing_ok=True)
+    if setting.ranks.is_first:
+        results.write(path, record)
+        for journal in list_journals(setting, row):
+            journal.unlink()
+    setting.ranks.wait()
     return path
 
 
@@ -242,4 +252,5 @@ def pretrain_once(setting: Setting, recipe: Recipe) -> Pretrained:
             setting.precision,
             bar,
             setting.pause,
+            setting.ranks,
         )

@@ -9,6 +9,7 @@ import torch
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import Progress
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.core.statistics import count_tasks, interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.data.image_set import ImageSet
@@ -38,6 +39,7 @@ class Setting:
     stores: bool = False  # whether the adversarial queries of the strongest attack are written to a file
     corrupted: tuple[str, ...] = ()  # which images get common corruptions: query, support, both
     split: str = "test"  # whose classes are tested: "val" for a study that chooses among recipes
+    ranks: Ranks = ALONE  # the processes that share trainings and tests
 
     def asks(self, column: str) -> bool:
         """Whether a column is to be tested: its name, or the first words of it, are asked for; any for None."""

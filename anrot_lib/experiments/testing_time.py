@@ -12,10 +12,11 @@ from anrot_lib.attacks.episode import attack_episodes
 from anrot_lib.core import randomness
 from anrot_lib.data.corruptions import SEVERITIES, STRENGTHS
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
-from anrot_lib.experiments.columns import Column, count_column, count_passes, select_columns
+from anrot_lib.experiments.columns import Column, count_passes, select_columns
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.experiments.stopwatch import time_work
 from anrot_lib.experiments.surrogate import has_surrogate
+from anrot_lib.experiments.testing import count_column
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.corrupted import make_corruption_change

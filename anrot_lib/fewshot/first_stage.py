@@ -8,6 +8,7 @@ import torch
 
 from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.core.resumable import copy_weights
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import pretraining, training
@@ -55,6 +56,7 @@ def pretrain_encoder(
     precision: str = "fp32",
     progress: Callable[[int, dict[str, float]], None] | None = None,
     pause: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Pretrained:
     """The encoder of the first stage of a recipe, after the steps of pre-training of the budget; see `pretrain`.
 
@@ -63,9 +65,11 @@ def pretrain_encoder(
     """
     stage = choose_stage(recipe)
     if stage.pretrain:
-        return pretraining.pretrain(image_set, stage, budget, checkpoint, device, precision, progress, pause)
+        return pretraining.pretrain(image_set, stage, budget, checkpoint, device, precision, progress, pause, ranks)
     lengths = change(budget, episodes=budget.pretrain_steps * budget.episodes_per_step)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
-    trained = training.train(image_set, stage, lengths, protocol, checkpoint, device, precision, show, pause=pause)
+    trained = training.train(
+        image_set, stage, lengths, protocol, checkpoint, device, precision, show, pause=pause, ranks=ranks
+    )
     weights = copy_weights(trained.net.backbone)
     return Pretrained(weights, trained.seconds, trained.seconds_per_step, budget.pretrain_steps)

@@ -19,6 +19,8 @@ from anrot_lib.attacks.ascent import frozen
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.groups import name_stream
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.core.resumable import ResumableTraining, copy_weights, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.image_set import ImageSet
@@ -106,7 +108,10 @@ class BaseClassTraining(ResumableTraining):
         classes, labels = np.unique(image_set.labels[self.rows], return_inverse=True)
         self.labels, self.n_classes = torch.from_numpy(labels), len(classes)
         self.batch = min(budget.pretrain_batch, len(self.rows))
-        self.sizes = split_batch(self.batch, list_shares(recipe))
+        if self.batch % budget.groups:
+            raise UserError(f"a step of {self.batch} images, all there are, cannot be cut into {budget.groups} groups")
+        self.groups = budget.groups
+        self.sizes = split_batch(self.batch // self.groups, list_shares(recipe))
         self.augment = augmentation.build_pipeline(("flip", *(name for name in recipe.augment if name != "flip")))
         init = randomness.make_generator(recipe.seed, "init")
         net = create_net(budget.encoder, "prototypes", image_set.images.shape[-1], recipe.attention, init)
@@ -118,6 +123,7 @@ class BaseClassTraining(ResumableTraining):
         self.average = build_average(self.net, recipe.averaging)
         settings: dict[str, Any] = {"data": image_set.sha256, "split": image_set.split_hash, "recipe": to_dict(recipe)}
         settings |= {"encoder": budget.encoder, "steps": budget.pretrain_steps, "batch": self.batch}
+        settings |= {"groups": self.groups} if self.groups > 1 else {}
         super().__init__(settings | {"precision": precision}, budget.pretrain_steps)
 
     def build_net(self, generator: torch.Generator) -> nn.Module:
@@ -126,10 +132,13 @@ class BaseClassTraining(ResumableTraining):
         return nn.Sequential(self.encoder, nn.AdaptiveAvgPool2d(1), nn.Flatten(), layer)
 
     def draw_batch(self) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) of this step and their targets (B, classes). An epoch shows each image at most once."""
+        """Images (B, C, H, W) of this step, or of its group, and their targets (B, classes). An epoch shows each image
+        at most once."""
         epoch, at = divmod(self.step, len(self.rows) // self.batch)
         generator = randomness.make_generator(self.recipe.seed, f"pretraining/epoch {epoch}")
-        order = torch.randperm(len(self.rows), generator=generator)[at * self.batch : (at + 1) * self.batch]
+        size = self.batch // self.groups
+        start = at * self.batch + self.group * size
+        order = torch.randperm(len(self.rows), generator=generator)[start : start + size]
         generator = self.make_generator("augmentation")
         images = self.augment(self.image_set.batch(self.rows[order.numpy()], self.device), generator)
         labels = self.labels[order].to(self.device)
@@ -139,7 +148,8 @@ class BaseClassTraining(ResumableTraining):
         return mixed.images, mixed.soft_labels(self.n_classes).float()
 
     def make_generator(self, name: str) -> torch.Generator:
-        return randomness.make_generator(self.recipe.seed, f"pretraining/{name}/{self.step}")
+        stream = name_stream(f"pretraining/{name}", self.step, self.group, self.groups)
+        return randomness.make_generator(self.recipe.seed, stream)
 
     def classify(self, images: Tensor) -> Tensor:
         """Logits (B, classes) in fp32."""
@@ -189,7 +199,7 @@ class BaseClassTraining(ResumableTraining):
             else:
                 goal = goals["adversarial" if version == "unattacked" else version]
                 loss = loss + self.compute_losses(part, goal).sum()
-        return loss / self.batch
+        return loss / len(targets)
 
     def prepare_update(self) -> None:
         if not math.isfinite(nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)):
@@ -232,18 +242,21 @@ def pretrain(
     precision: str = "fp32",
     progress: Callable[[int, dict[str, float]], None] | None = None,
     pause: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Pretrained:
     """Train the encoder to classify all base classes, by the recipe's optimizer, attack, noise and augmentation.
 
     Images are always mirrored at random. The shares of the recipe are parts of each batch: with clean 0.4 and
     adversarial 0.6 four images of ten are as they are, and six are attacked through the classifier. Resumable like
-    `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers); pause as there.
+    `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers); pause and ranks as
+    there.
 
     Raises NotFinite when the loss is no longer finite, UserError for a recipe that learns to rank.
     """
     if is_ranking_stage(recipe):
         raise UserError(f"the first stage {recipe.pretrain_as!r} trains a ranking model, not a classifier")
     training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
+    training.ranks = ranks
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     run_resumable(training, checkpoint, show, pause, restart=True)
     return training.finish()

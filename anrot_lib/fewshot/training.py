@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from anrot_lib.core import checkpoints, devices, randomness
 from anrot_lib.core.configs import check_type, to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.groups import name_stream
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.core.resumable import ResumableTraining, StepProgress, copy_weights, run_resumable
 from anrot_lib.data import augmentation
 from anrot_lib.data.episodes import Episode, EpisodeManifest, EpisodeSampler
@@ -64,6 +66,7 @@ def train(
     encoder_state: dict[str, Tensor] | None = None,
     metric_loss: MetricLoss | None = None,
     pause: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> TrainedNet:
     """Train on the "train" classes, select on the "val" classes, and return the selected net in eval mode.
 
@@ -77,6 +80,7 @@ def train(
                    pytorch-metric-learning, of (embeddings (B, D), labels (B,)) that returns a scalar. Embeddings of
                    heads with Gaussians are [mean, var]. A checkpoint knows it by its name, without its settings.
     pause          asked after every step; True saves and raises Paused.
+    ranks          the processes that share the groups of each step (`Budget.groups`); each calls this.
 
     Raises NotFinite when the loss is no longer finite (the best net so far stays in the checkpoint), UserError if
     the checkpoint belongs to other settings, the set has too few classes or images, or the loss cannot be used.
@@ -85,6 +89,7 @@ def train(
         metric_loss = get_method(recipe.method).metric_loss
     on = torch.device(device)
     training = FewShotTraining(image_set, recipe, budget, protocol, on, precision, encoder_state, metric_loss)
+    training.ranks = ranks
     run_resumable(training, checkpoint, progress, pause)
     return training.finish()
 
@@ -117,16 +122,14 @@ class FewShotTraining(ResumableTraining):
     ):
         episodes = recipe.episodic * budget.episodes
         n_steps = max(1, int(episodes) // budget.episodes_per_step) if episodes else 0
-        settings: dict[str, Any] = {"recipe": to_dict(recipe), "data": image_set.sha256}
-        settings |= {
-            "split": image_set.split_hash,
-            "query": budget.train_query,
-            "validate_every": budget.validate_every,
-        }
-        settings |= {"way": protocol.way, "shot": protocol.shot, "encoder": budget.encoder, "steps": n_steps}
-        settings |= {"episodes_per_step": budget.episodes_per_step, "precision": precision}
+        settings: dict[str, Any] = {"recipe": to_dict(recipe), "data": image_set.sha256, "split": image_set.split_hash}
+        settings |= {"way": protocol.way, "shot": protocol.shot, "query": budget.train_query, "encoder": budget.encoder}
+        settings |= {"steps": n_steps, "episodes_per_step": budget.episodes_per_step, "precision": precision}
+        settings |= {"validate_every": budget.validate_every}
         if encoder_state is not None:
             settings["pre-trained encoder"] = checkpoints.hash_content(encoder_state)
+        self.groups = budget.groups
+        settings |= {"groups": budget.groups} if budget.groups > 1 else {}
         if metric_loss is not None:
             settings["metric_loss"] = check_metric_loss(metric_loss, recipe)
         super().__init__(settings, n_steps)
@@ -166,27 +169,27 @@ class FewShotTraining(ResumableTraining):
         self.alarms: list[str] = []
         self.best: dict[str, Any] = {"score": -1.0, "step": 0, "state": copy_weights(self.net), "chance": None}
 
+    def make_generator(self, name: str) -> torch.Generator:
+        return randomness.make_generator(self.recipe.seed, name_stream(name, self.step, self.group, self.groups))
+
     def draw_episode(self) -> Episode:
-        size = self.budget.episodes_per_step
-        episode = self.sampler.draw(size, start=self.step * size).to_episode(self.image_set, self.device)
+        size = self.budget.episodes_per_step // self.groups
+        start = self.step * self.budget.episodes_per_step + self.group * size
+        episode = self.sampler.draw(size, start=start).to_episode(self.image_set, self.device)
         if self.augment is None:
             return episode
-        generator = randomness.make_generator(self.recipe.seed, f"augmentation/{self.step}")
+        generator = self.make_generator("augmentation")
         return replace(
             episode, support=self.augment(episode.support, generator), query=self.augment(episode.query, generator)
         )
 
     def compute_loss(self) -> Tensor:
-        step = self.step
-        factor = compute_rate_factor(self.recipe.schedule, step, self.n_steps)
+        factor = compute_rate_factor(self.recipe.schedule, self.step, self.n_steps)
         set_rate(self.optimizers, self.recipe.learning_rate * factor)
-
-        def draw(name: str) -> torch.Generator:
-            return randomness.make_generator(self.recipe.seed, f"{name}/{step}")
-
         self.net.train()
         with devices.autocast(self.device, self.precision):
-            return compute_episode_loss(self.net, self.draw_episode(), self.recipe, self.metric_loss, draw)
+            episode = self.draw_episode()
+            return compute_episode_loss(self.net, episode, self.recipe, self.metric_loss, self.make_generator)
 
     def prepare_update(self) -> None:
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip)

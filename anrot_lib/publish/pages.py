@@ -49,6 +49,7 @@ PAGES = (
     Page("docs/results/speed.md", "Speed"),
     Page("docs/results/smoke.md", "Smoke run"),
     Page("docs/your_own.md", "Your own images, head, loss"),
+    Page("docs/scale.md", "Several GPUs, several machines"),
     Page("docs/teaching.md", "Teaching"),
     Page("docs/lesson_plans.md", "Lesson plans"),
     Page("docs/courses.md", "How it compares"),

@@ -74,7 +74,8 @@ class BudgetRecord(TypedDict):
     precision: str
     classes: int
     per_class: int
-    pretrain_batch: NotRequired[int]  # older records lack it
+    pretrain_batch: NotRequired[int]  # older records lack it, and the next
+    groups: NotRequired[int]
 
 
 class ThreatRecord(TypedDict):

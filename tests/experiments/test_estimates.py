@@ -9,10 +9,10 @@ from anrot_lib.core.configs import change
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import testing_time
-from anrot_lib.experiments.columns import evaluate_row
 from anrot_lib.experiments.estimates import SHARE_PLAIN, SHARE_ROBUST, RunEstimate
 from anrot_lib.experiments.ranking_time import count_tests
 from anrot_lib.experiments.setting import Setting, make_manifest
+from anrot_lib.experiments.testing import evaluate_row
 from anrot_lib.fewshot import validation
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.settings import Protocol, Recipe

@@ -13,7 +13,7 @@ from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import image_set
-from anrot_lib.experiments import columns, levels
+from anrot_lib.experiments import levels, testing
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
@@ -194,7 +194,7 @@ def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_pa
     setting, _ = studied
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
     setting = replace(setting, folder=tmp_path / "results" / setting.folder.name)
-    real, left = columns._count_correct, [6]  # the attacks of one variant and a half
+    real, left = testing._count_correct, [6]  # the attacks of one variant and a half
 
     def counts(*rest):
         if not left[0]:
@@ -202,7 +202,7 @@ def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_pa
         left[0] -= 1
         return real(*rest)
 
-    monkeypatch.setattr(columns, "_count_correct", counts)
+    monkeypatch.setattr(testing, "_count_correct", counts)
     with pytest.raises(Killed):
         levels.run(setting, 0, ["pixel", "part"])
     assert [path.name for path in setting.folder.iterdir()] == ["study.json"]

@@ -14,8 +14,7 @@ from anrot_lib.attacks.stored import open_images, write_images
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
-from anrot_lib.experiments import columns as testing
-from anrot_lib.experiments import rescore
+from anrot_lib.experiments import columns, rescore, testing
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
 from anrot_lib.experiments.setting import Setting
@@ -90,8 +89,8 @@ def test_the_images_of_a_suite_beat_two_steps_of_pgd_and_are_kept_beside(place):
     _, setting = place
     before = (setting.folder / "anrot.json").read_bytes()
     weak, strong = setting, replace(setting, suites=("aa-lite",))
-    assert testing.choose_stored(weak).name == COLUMN
-    name = testing.choose_stored(strong).name
+    assert columns.choose_stored(weak).name == COLUMN
+    name = columns.choose_stored(strong).name
     assert name.startswith("AA-lite")
     former = setting.folder / "former.json"
     former.write_bytes(before)
@@ -271,7 +270,7 @@ def test_a_record_of_other_images_is_refused(place):
 def test_there_is_something_to_store(place):
     _, setting = place
     with pytest.raises(UserError, match="keeps the adversarial queries of PGD or of --attacks"):
-        testing.check_asked(replace(setting, columns=("clean",)))
-    testing.check_asked(replace(setting, columns=("clean",), suites=("aa-lite",)))
-    assert testing.choose_stored(replace(setting, stores=False)) is None
-    assert testing.choose_stored(replace(setting, targets=("support",), suites=("aa",))).name == COLUMN
+        columns.check_asked(replace(setting, columns=("clean",)))
+    columns.check_asked(replace(setting, columns=("clean",), suites=("aa-lite",)))
+    assert columns.choose_stored(replace(setting, stores=False)) is None
+    assert columns.choose_stored(replace(setting, targets=("support",), suites=("aa",))).name == COLUMN

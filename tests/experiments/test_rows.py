@@ -13,10 +13,12 @@ from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.configs import change, make_key, to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import corruptions
-from anrot_lib.experiments import columns as testing
+from anrot_lib.experiments import columns, testing
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments import setting as experiment
+from anrot_lib.experiments.columns import list_columns
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot import corrupted, evaluation, nets, pretraining, training
 from anrot_lib.fewshot.methods import get_method, list_rows
 from anrot_lib.records import results
@@ -86,8 +88,8 @@ def test_rows_are_checked_and_other_methods_train_clean():
 
 
 def test_the_columns_of_a_record():
-    columns = {c.name: c for c in testing.list_columns(Protocol(), SMOKE)}
-    assert len(columns) == len(testing.list_columns(Protocol(), SMOKE)), "a name stands twice"
+    columns = {c.name: c for c in list_columns(Protocol(), SMOKE)}
+    assert len(columns) == len(list_columns(Protocol(), SMOKE)), "a name stands twice"
     assert (columns["clean"].tasks, columns["clean"].query) == (200, 15)
     attacked = ("clean, attacked tasks", "FGSM 8/255 query", "PGD-20 8/255 query", "transfer FGSM 8/255 query")
     assert {(columns[n].tasks, columns[n].query) for n in (*attacked, "noise 0.10 query")} == {(20, 5)}
@@ -103,9 +105,9 @@ def test_the_columns_of_a_record():
 
 
 def test_the_protocols_sigma_has_a_column_of_its_own():
-    names = [c.name for c in testing.list_columns(Protocol(sigma=0.12), SMOKE, clean_tasks=321)]
+    names = [c.name for c in list_columns(Protocol(sigma=0.12), SMOKE, clean_tasks=321)]
     assert "noise 0.12 query" in names and "noise 0.10 query" in names
-    assert testing.list_columns(Protocol(), SMOKE, clean_tasks=321)[0].tasks == 321
+    assert list_columns(Protocol(), SMOKE, clean_tasks=321)[0].tasks == 321
 
 
 def test_equal_settings_have_equal_keys():
@@ -151,7 +153,7 @@ def test_the_number_of_episodes_follows_from_the_precision(setting, small_net):
 def test_a_row_has_every_column_and_they_are_what_evaluation_says(setting, small_net, counted):
     manifest = experiment.make_manifest(setting)
     columns = testing.evaluate_row(setting, "anrot", small_net, manifest, "key")
-    asked = testing.list_columns(PROTOCOL, setting.budget)
+    asked = list_columns(PROTOCOL, setting.budget)
     assert list(columns) == [c.name for c in asked]
     for c in asked:
         found = columns[c.name]
@@ -278,7 +280,7 @@ def test_a_kill_in_the_evaluation_of_a_run_keeps_net_and_journal(setting, counte
     monkeypatch.setattr(testing, "_count_correct", real)
     monkeypatch.setattr(training, "compute_episode_loss", never)
     pipeline.run_row(setting, "prototypes", RECIPE)
-    assert len(counted) == len(set(counted)) == len(testing.list_columns(PROTOCOL, setting.budget))
+    assert len(counted) == len(set(counted)) == len(list_columns(PROTOCOL, setting.budget))
 
 
 def test_what_is_asked_beyond_a_record_is_tested_again(setting, counted):
@@ -387,18 +389,18 @@ def test_a_row_with_pretraining_pretrains_once_for_all_rows(setting, monkeypatch
 
 
 def test_the_surrogate_is_trained_once_a_setting(setting, small_net, monkeypatch):
-    evaluator = evaluation.Evaluator(small_net, setting.image_set, "cpu", partial(testing.train_surrogate, setting))
+    evaluator = evaluation.Evaluator(small_net, setting.image_set, "cpu", partial(train_surrogate, setting))
     first = evaluator.get_surrogate()
     assert evaluator.get_surrogate() is first and not first.training
     monkeypatch.setattr(torch.optim.Adam, "step", never)
-    read = testing.train_surrogate(setting)  # the next net and the next command read it from disk
+    read = train_surrogate(setting)  # the next net and the next command read it from disk
     assert read is not first and all(torch.equal(v, read.state_dict()[k]) for k, v in first.state_dict().items())
 
 
 def test_a_transfer_column_says_how_good_its_surrogate_is(setting, small_net):
     some = replace(setting, columns=("transfer",))
     (column,) = testing.evaluate_row(some, "anrot", small_net, experiment.make_manifest(setting), "key").values()
-    quality = measure_surrogate(testing.train_surrogate(setting), setting.image_set)
+    quality = measure_surrogate(train_surrogate(setting), setting.image_set)
     about = column["surrogate"]
     assert (about["accuracy"], about["images"], about["classes"]) == (round(quality.accuracy, 4), *quality[1:])
     assert quality.images == len(split_base(setting.image_set)[1]) and quality.classes == 15
@@ -411,7 +413,7 @@ def test_a_surrogate_near_chance_gives_a_sentence_and_no_column(setting, monkeyp
         measured.append(surrogate)
         return Quality(0.12, 25, 10)
 
-    monkeypatch.setattr(testing, "measure_surrogate", measure)
+    monkeypatch.setattr(columns, "measure_surrogate", measure)
     record = results.read(pipeline.run_row(some, "prototypes", RECIPE))
     assert list(record["columns"]) == ["clean"]
     assert record["left_out"] == {
@@ -442,7 +444,7 @@ def test_other_columns_are_added_to_a_record_and_take_none_away(setting, counted
 
 def test_no_two_sigmas_share_a_column():
     protocol = Protocol(sigma=0.104)
-    names = {c.name: c.sigma for c in testing.list_columns(protocol, SMOKE) if c.sigma}
+    names = {c.name: c.sigma for c in list_columns(protocol, SMOKE) if c.sigma}
     assert names["noise 0.104 query"] == 0.104 and names["noise 0.10 query"] == 0.1
     assert len(names) == len({*protocol.curve_sigma, 0.104} - {0.0})
 
@@ -452,7 +454,7 @@ def test_every_seed_and_split_has_a_surrogate_of_its_own(setting):
     turned = replace(image_set, splits=dict(zip(image_set.splits, [*image_set.splits.values()][::-1], strict=True)))
     others = [replace(setting, protocol=replace(PROTOCOL, seed=1)), replace(setting, image_set=turned)]
     for some in (setting, *others):
-        testing.train_surrogate(some)
+        train_surrogate(some)
     assert len(list(setting.work.glob("surrogate-*.pt"))) == 3
 
 

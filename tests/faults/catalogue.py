@@ -4,6 +4,14 @@
 # fmt: off
 
 FAULTS: dict[str, list[tuple[str, ...]]] = {
+    "core/groups.py": [
+        ("buffer.copy_(start)", "pass", "core/test_ranks.py::test_a_step_is_the_mean_over_its_groups_each_with_its_own_batch_statistics"),
+        ("ranks.gather_rows(rows).mean(0)", "ranks.gather_rows(rows).sum(0)", "core/test_ranks.py::test_a_step_is_the_mean_over_its_groups_each_with_its_own_batch_statistics"),
+    ],
+    "core/ranks.py": [
+        ("torch.stack(parts, 1).flatten(0, 1)", "torch.stack(parts).flatten(0, 1)", "core/test_ranks.py::test_processes_take_the_groups_in_turns_and_gather_them_in_order"),
+        ("range(self.number, pieces, self.count)", "range(self.number, pieces)", "core/test_ranks.py::test_processes_take_the_groups_in_turns_and_gather_them_in_order"),
+    ],
     "core/statistics.py": [
         ("betaincinv(np.maximum(hits, 1), n - hits + 1, alpha)", "betaincinv(np.maximum(hits, 1), np.maximum(n - hits, 1), alpha)", "fewshot/test_smoothing.py::test_radii_by_hand"),
         ("level: float = 0.975", "level: float = 0.95", "core/test_statistics.py::test_the_interval_of_a_share_is_that_of_its_hits"),
@@ -65,7 +73,7 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("if self.recipe_type is None or", "if True or", "core/test_resumable.py::test_a_checkpoint_from_before_a_field_of_the_recipe_goes_on_where_that_has_its_default"),
         ("if settings != self.settings:", "if settings.keys() != self.settings.keys():", "core/test_resumable.py::test_a_checkpoint_of_other_settings_is_refused_or_replaced"),
         ("optimizer.zero_grad(set_to_none=True)", "pass", "core/test_resumable.py::test_a_kill_at_any_step_changes_no_bit"),
-        ("if not math.isfinite(value):", "if math.isinf(value):", "core/test_resumable.py::test_a_loss_that_is_not_finite_stops_before_the_weights"),
+        ("if not math.isfinite(loss):", "if math.isinf(loss):", "core/test_resumable.py::test_a_loss_that_is_not_finite_stops_before_the_weights"),
     ],
     "core/devices.py": [
         ('enabled=precision == "bf16"', "enabled=True", "core/test_devices.py::test_autocast_does_what_it_says"),
@@ -334,7 +342,8 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('if encoder_state is not None:\n            settings', 'if False:\n            settings', "fewshot/test_training.py::test_a_recipe_without_episodes_returns_the_encoder_as_it_came"),
         ('image_set, "val", protocol.way', 'image_set, "test", protocol.way', "fewshot/test_training.py::test_the_net_is_selected_on_the_validation_classes"),
         ('rows=image_set.rows("train"),', "", "fewshot/test_training.py::test_a_step_sees_its_own_episodes_of_the_training_classes"),
-        ("start=self.step * size", "start=0", "fewshot/test_training.py::test_a_step_sees_its_own_episodes_of_the_training_classes"),
+        ("+ self.group * size", "+ 0 * size", "core/test_ranks.py::test_the_groups_of_a_step_are_its_episodes_and_its_images"),
+        ("sampler.draw(size, start=start)", "sampler.draw(size, start=0)", "fewshot/test_training.py::test_a_step_sees_its_own_episodes_of_the_training_classes"),
         ("set_rate(self.optimizers, self.recipe.learning_rate * factor)", "pass", "fewshot/test_training.py::test_the_optimiser_uses_the_schedule"),
         ("if scores[name] > scores[method]:", "if False:", "fewshot/test_training.py::test_the_head_that_validates_best_is_chosen"),
         ("if self.starts_trained:", "if False:", "fewshot/test_training.py::test_a_trained_encoder_is_a_candidate_before_its_first_episode"),
@@ -631,11 +640,15 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("pgd(eps, CURVE_STEPS, eps / 4,", "pgd(eps, CURVE_STEPS, eps / 40,", "experiments/test_rows.py::test_the_columns_of_a_record"),
         ("protocol.steps, protocol.step, protocol.restarts", "protocol.steps, protocol.step / 10, protocol.restarts", "experiments/test_rows.py::test_the_columns_of_a_record"),
         ("replace(strong, target=target)", "strong", "experiments/test_rows.py::test_the_columns_of_a_record"),
+        ("clean_tasks or budget.clean_tasks, budget.clean_query", "clean_tasks or budget.clean_tasks, budget.clean_query // 2", "experiments/test_rows.py::test_the_columns_of_a_record"),
+    ],
+    "experiments/testing.py": [
         ("evaluator.count_attacked(rows, column.threat, seed, start, keep, marks)", "evaluator.count_attacked(rows, column.threat, seed, 0, keep, marks)", "experiments/test_rows.py::test_attacked_columns_go_in_parts_that_name_their_first_task"),
         ("rows.query.shape[1] * column.query, seconds", "rows.query.shape[1] * manifest.n_query, seconds", "experiments/test_rows.py::test_a_row_has_every_column_and_they_are_what_evaluation_says"),
-        ("rows = manifest.rows[: column.tasks].with_queries", "rows = manifest.rows[-column.tasks :].with_queries", "experiments/test_rows.py::test_a_row_has_every_column_and_they_are_what_evaluation_says"),
-        ("clean_tasks or budget.clean_tasks, budget.clean_query", "clean_tasks or budget.clean_tasks, budget.clean_query // 2", "experiments/test_rows.py::test_the_columns_of_a_record"),
+        ("return manifest.rows[: column.tasks].with_queries", "return manifest.rows[-column.tasks :].with_queries", "experiments/test_rows.py::test_a_row_has_every_column_and_they_are_what_evaluation_says"),
         ("(column.sigma, seed)", "(column.sigma, 0)", "experiments/test_rows.py::test_the_noise_of_a_column_follows_the_seed_of_the_protocol"),
+        ("journal.parts |= parts", "journal.parts", "cli/test_ranks.py::test_two_processes_compute_the_same_bits"),
+        ("next(turns) == setting.ranks.number", "next(turns) == 0", "cli/test_ranks.py::test_two_processes_compute_the_same_bits"),
     ],
     "experiments/surrogate.py": [
         ("make_key(image_set.sha256, image_set.split_hash, seed", "make_key(image_set.sha256, seed", "experiments/test_rows.py::test_every_seed_and_split_has_a_surrogate_of_its_own"),

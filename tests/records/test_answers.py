@@ -13,8 +13,8 @@ from anrot_lib.audit import recompute
 from anrot_lib.core.statistics import interval, measure_image_variance, measure_open_interval
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
-from anrot_lib.experiments.columns import evaluate_row
 from anrot_lib.experiments.setting import Setting, make_manifest
+from anrot_lib.experiments.testing import evaluate_row
 from anrot_lib.records import answers, results, schema
 from anrot_lib.reports import intervals
 from anrot_lib.settings import Protocol, Recipe

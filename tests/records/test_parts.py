@@ -28,7 +28,7 @@ ADDED = {
         *("attack", "attack_eval", "trades", "label_smoothing", "optimizer", "weight_decay", "averaging"),
         *("pretrain_rate", "pretrain_as", "episodic", "heads"),
     },
-    settings.BudgetRecord: {"pretrain_batch"},
+    settings.BudgetRecord: {"pretrain_batch", "groups"},
 }
 
 

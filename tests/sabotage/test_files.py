@@ -15,8 +15,8 @@ import torch
 from anrot_lib.core import checkpoints, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
-from anrot_lib.experiments import columns
 from anrot_lib.experiments.setting import Setting
+from anrot_lib.experiments.surrogate import train_surrogate
 from anrot_lib.fewshot import nets
 from anrot_lib.fewshot.training import train
 from anrot_lib.ranking import embedders
@@ -159,7 +159,7 @@ def test_every_field_of_an_autoencoder(home):
 def test_every_field_of_a_surrogate(home):
     image_set = synthetic(20, 20, 16)
     setting = Setting(image_set, Protocol(), SMOKE, torch.device("cpu"), "fp32", silent, home / "folder")
-    columns.train_surrogate(setting)
+    train_surrogate(setting)
     (path,) = setting.work.glob("surrogate-*.pt")
     content = read(path)
     cases = list_faulty(
@@ -168,7 +168,7 @@ def test_every_field_of_a_surrogate(home):
     for place, value, faulty in cases:
         rewrite(path, dict(faulty))
         with pytest.raises(UserError), time_limit():
-            columns.train_surrogate(setting)
+            train_surrogate(setting)
             pytest.fail(f"{place} {value}")
 
 

@@ -14,16 +14,19 @@ from anrot_lib.attacks.threat import TARGETS
 from anrot_lib.cli.commands.namespaces import get_changes as get_changes
 from anrot_lib.cli.commands.namespaces import read_options as read_options
 from anrot_lib.cli.options.fewshot import ColumnOptions
-from anrot_lib.cli.options.shared import DataOptions, RunOptions
-from anrot_lib.core import checkpoints, devices
+from anrot_lib.cli.options.shared import DataOptions, RankOptions, RunOptions
+from anrot_lib.core import checkpoints, devices, ranks
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import bar
+from anrot_lib.core.progress import bar, no_bar
+from anrot_lib.core.ranks import ALONE
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.images import open_images
 from anrot_lib.experiments.rows import check_rows
 from anrot_lib.experiments.setting import Setting, check_half_width, choose_folder
+
+SHARED = ("run", "train", "evaluate")  # the verbs whose work several processes can share
 
 
 def read_size(arguments: argparse.Namespace) -> dict[str, int]:
@@ -82,12 +85,23 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     budget, protocol = read_budget(arguments, **budget_changes), read_protocol(arguments)
     device = devices.resolve_device(run.device)
     precision = devices.resolve_precision(budget.precision, device)
-    image_set = read_images(arguments, budget)
+    together, several = ALONE, read_options(RankOptions, arguments)
+    if arguments.verb not in SHARED and ranks.count_started() > 1:
+        raise UserError(
+            f"torchrun starts several processes, which share only {', '.join(SHARED)}; start this verb alone"
+        )
+    if not run.dry_run:
+        together, device = ranks.start(several.devices, several.nodes, device)
+        if together.count > 1:
+            print(f"{together.count} processes share this run; should one end early, the same command goes on")
+    with together.first():  # it prepares a folder, the others find the set
+        image_set = read_images(arguments, budget)
     folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
     pause = read_pause(arguments)
-    setting = Setting(image_set, protocol, budget, device, precision, bar, folder, test.columns or None, pause=pause)
+    progress = bar if together.is_first else no_bar
+    setting = Setting(image_set, protocol, budget, device, precision, progress, folder, test.columns or None)
     corrupted = TARGETS if test.corruptions else ()
-    setting = replace(setting, corrupted=corrupted, stores=test.store)
+    setting = replace(setting, corrupted=corrupted, stores=test.store, pause=pause, ranks=together)
     if test.attacks is not None:
         matrix = test.attacks == settings.MATRIX
         setting = replace(

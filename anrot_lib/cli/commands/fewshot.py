@@ -17,10 +17,10 @@ from anrot_lib.cli.commands.arguments import (
     read_recipe,
 )
 from anrot_lib.cli.options.fewshot import ColumnOptions, EvaluateOptions, PredictOptions, TableOptions, TrainOptions
-from anrot_lib.cli.options.shared import DataOptions, RunOptions
+from anrot_lib.cli.options.shared import DataOptions, RankOptions, RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
-from anrot_lib.core.errors import escape_control
+from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data.leakage.seen import check_unseen, remove_seen
@@ -51,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
 def run_table(arguments: argparse.Namespace) -> int:
     """Train and test the rows, print their table, draw their figures."""
     options, run = read_options(TableOptions, arguments), read_options(RunOptions, arguments)
+    several = read_options(RankOptions, arguments)
+    if options.reconstruct and several.devices * several.nodes > 1:
+        raise UserError("one process trains the autoencoders; leave --reconstruct to anrot reconstruct, afterwards")
     recipes = read_recipes(arguments, options.rows or tuple(list_rows()), options.seeds)
     setting = open_setting(arguments)
     others = [change_shot(setting, shot, run) for shot in options.test_shots if shot != setting.protocol.shot]
@@ -63,7 +66,8 @@ def run_table(arguments: argparse.Namespace) -> int:
     for other in (setting, *others):
         other.folder.mkdir(parents=True, exist_ok=True)
         files = pipeline.run_rows(setting, recipes, half_width, tested_in=other)
-        show(files, other, time.perf_counter() - started)
+        if setting.ranks.is_first:
+            show(files, other, time.perf_counter() - started)
     return 0
 
 
@@ -146,7 +150,8 @@ def train(arguments: argparse.Namespace) -> int:
     row = f"{options.method.replace(':', '-')}-{make_key(to_dict(recipe))}"
     _, about, path = pipeline.train_row(setting, row, recipe)
     if options.out is not None:
-        checkpoints.copy(path, options.out)
+        if setting.ranks.is_first:
+            checkpoints.copy(path, options.out)
         path = options.out
     selected = next(point for point in about["history"] if point["step"] == about["best_step"])
     print(

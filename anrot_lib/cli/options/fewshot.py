@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options, describe_defaults
-from anrot_lib.cli.options.shared import PRESET_DEFAULTS, add_data_options, add_run_options
+from anrot_lib.cli.options.shared import PRESET_DEFAULTS, RankOptions, add_data_options, add_run_options
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.options import Option
 from anrot_lib.fewshot.methods import describe_names, list_rows
@@ -120,7 +120,7 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
     add_options(parser.add_argument_group("episodes"), Protocol, "way", "shot")
     if trains:
         training = parser.add_argument_group("training")
-        lengths = ("encoder", "episodes", "episodes_per_step", "pretrain_steps", "pretrain_batch")
+        lengths = ("encoder", "episodes", "episodes_per_step", "pretrain_steps", "pretrain_batch", "groups")
         add_options(training, Budget, *lengths, defaults=PRESET_DEFAULTS)
         add_options(training, Recipe, defaults=describe_defaults(list_rows(), otherwise="that of the method"))
     if tests:
@@ -137,6 +137,7 @@ def _add_few_shot_options(parser: argparse.ArgumentParser, trains: bool, tests: 
         *(("reference",) if tests else ()),
     )
     add_run_options(parser, *names, precision=trains)
+    add_options(parser.add_argument_group("several processes"), RankOptions)
 
 
 def _add_card(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options, describe_defaults
+from anrot_lib.core.configs import check_at_least
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.options import Option
 from anrot_lib.settings import CHARACTERS, FIGURES, PRESETS, Budget
@@ -56,6 +57,19 @@ class RunOptions:
             raise UserError(f"--tag is a word of at most {LONGEST_TAG} letters, got {len(self.tag)}")
         if self.minutes is not None and not 0 <= self.minutes < math.inf:
             raise UserError(f"--minutes must be a number of at least 0, got {self.minutes:g}")
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """How many processes share the work of a verb."""
+
+    devices: Annotated[
+        int, Option("processes on each machine that share the work: one a GPU, or so many that share the cores")
+    ] = 1
+    nodes: Annotated[int, Option("machines that share the work; torchrun starts the command on each")] = 1
+
+    def __post_init__(self) -> None:
+        check_at_least(self, devices=1, nodes=1)
 
 
 def add_data_options(parser: argparse.ArgumentParser, size: str = "", data: str = "") -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.core.resumable import run_resumable
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import first_stage
@@ -110,13 +111,17 @@ def pretrain_encoder(
     precision: str = "fp32",
     progress: Callable[[int, dict[str, float]], None] | None = None,
     pause: Callable[[], bool] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Pretrained:
     """The encoder of the first stage of a recipe, as `fewshot.first_stage.pretrain_encoder`, or of a ranking model."""
     if not is_ranking_stage(recipe):
         return first_stage.pretrain_encoder(
-            image_set, recipe, budget, protocol, checkpoint, device, precision, progress, pause
+            image_set, recipe, budget, protocol, checkpoint, device, precision, progress, pause, ranks
         )
+    if budget.groups > 1:
+        raise UserError(f"the triplets of {recipe.pretrain_as!r} are of a whole batch, not of --groups {budget.groups}")
     training = HardnessTraining(image_set, recipe, budget, torch.device(device), precision)
+    training.ranks = ranks
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     run_resumable(training, checkpoint, show, pause, restart=True)
     return training.finish()
