@@ -123,6 +123,8 @@ def make_record(
         "columns": columns,
     }
     tests = setting.split == "test"
+    if tests and net.origin is None:
+        record["unknown_origin"] = True
     if tests and (seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen)):
         record["seen"] = describe_seen(seen)
     return record

@@ -140,9 +140,10 @@ def make_table(records: Sequence[Record]) -> Table:
 
 
 def title_row(record: Record) -> str:
-    """The title of a record's method, with what has to be known of its numbers: transductive, or seen classes."""
+    """The title of a record's method, with what must be known of its numbers: transductive, seen, unknown origin."""
     marks = " (transductive)" if record["transductive"] else ""
     marks += " (SEEN CLASSES)" if "seen" in record else ""
+    marks += " (ORIGIN UNKNOWN)" if "unknown_origin" in record else ""
     return title_method(record["row"]) + marks + describe_overstatement(record)
 
 
@@ -168,6 +169,8 @@ def write_caption(record: Record) -> str:
             f"selected it, {seen['images']} test images are among those; "
         )
     )
+    if "unknown_origin" in record:
+        warning += "nobody knows whether the net was trained on these classes; "
     if record["manifest"]["split"] != "test":
         warning += f"classes of the split {record['manifest']['split']}, for a choice: no test; "
     without = data.get("without", [])

@@ -26,6 +26,7 @@ from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
 from anrot_lib.fewshot import corrupted, evaluation, nets, training
 from anrot_lib.records import results
+from anrot_lib.reports import tables
 from anrot_lib.settings import LAPTOP, SMOKE, Protocol, Recipe, get_radii
 
 ACTIONS = ("train", "attack", "score", "table")
@@ -114,6 +115,29 @@ def test_a_net_is_refused_on_classes_that_trained_it_and_marked_where_that_is_as
     record = results.read(path)
     assert record["seen"] == {"trained_classes": 5, "selected_classes": 0, "images": 120}
     assert record["training"]["origin"]["split_hash"] == small_set.split_hash
+
+
+def test_a_net_that_does_not_say_what_it_was_trained_on_is_marked(anrot, home):
+    net, method, about = nets.load_net(home / "net.pt")
+    set_origin(net.backbone, None)
+    nets.save_net(home / "stranger.pt", net, method, **about)
+    words = (
+        "evaluate",
+        home / "stranger.pt",
+        "--data",
+        "small",
+        "--columns",
+        "clean",
+        "--tasks",
+        "2",
+        "--tag",
+        "stranger",
+    )
+    done = anrot(*words)
+    assert done.code == 0 and "nobody knows whether the net was trained on these classes" in done.out
+    (path,) = home.rglob("*-stranger/*.json")
+    record = results.read(path, "accuracy")
+    assert record["unknown_origin"] is True and tables.title_row(record).endswith(" (ORIGIN UNKNOWN)")
 
 
 def test_a_net_is_tested_on_the_classes_of_another_set_that_it_has_not_seen(anrot, home, small_set):
