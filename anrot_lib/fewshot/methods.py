@@ -232,7 +232,7 @@ _UNATTACKED = change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0)
 _MIRROR = change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0)
 _CLASSIFIERS: list[tuple[str, Recipe, str, str, str]] = [
     ("robust-classes", recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES),
-    ("clean-classes", _UNATTACKED, "the same, trained clean", palette.VIOLET, ""),
+    ("clean-classes", _UNATTACKED, "base classes, trained clean", palette.VIOLET, ""),
     ("robust-attacked-mirror", _MIRROR, "robust classes, all attacked, mirrored features", palette.WINE, _CLASSES),
 ]
 for _name, _recipe, _title, _colour, _publication in _CLASSIFIERS:

@@ -93,7 +93,7 @@ def test_a_net_that_has_seen_its_test_classes_is_marked():
 def test_records_stand_in_the_order_of_the_registry():
     other = POISONED | {"row": "clean-classes"}
     _, rows = certificates.make_poisoning_table([other, POISONED])
-    assert [row[0] for row in rows[::2]] == ["robust classes", "the same, trained clean"]
+    assert [row[0] for row in rows[::2]] == ["robust classes", "base classes, trained clean"]
 
 
 def test_a_caption_says_where_rows_differ():

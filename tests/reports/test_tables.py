@@ -459,6 +459,6 @@ def test_a_caption_names_the_rows_that_were_pretrained():
     pretrained = record("clean-classes")
     pretrained["training"] = {**pretrained["training"], "pretraining_steps": 8000}
     said = tables.describe_pretraining([record("anrot"), pretrained])
-    assert said == "; pre-trained for 8000 steps: the same, trained clean"
+    assert said == "; pre-trained for 8000 steps: base classes, trained clean"
     assert tables.describe_pretraining([pretrained, pretrained]) == "", "the caption says it"
     assert tables.describe_pretraining([record("anrot")]) == ""
