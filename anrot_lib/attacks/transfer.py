@@ -50,7 +50,7 @@ class Surrogate(nn.Module):
         layers = [conv1, nn.ReLU(), nn.MaxPool2d(2), conv2, nn.ReLU(), nn.MaxPool2d(2), conv3, nn.ReLU()]
         layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), dense1, nn.ReLU(), dense2]
         self.layers = nn.Sequential(*layers)
-        devices.use_channels_last(self)
+        devices.store_channels_last(self)
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.layers((2 * images - 1).contiguous(memory_format=torch.channels_last))

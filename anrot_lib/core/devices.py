@@ -119,11 +119,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-Module = TypeVar("Module", bound=torch.nn.Module)
-
-
-def use_channels_last(module: Module) -> Module:
-    """The module itself, its weights stored with channels last, which is quicker on a CPU."""
-    return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]  # not in its stubs

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from anrot_lib.core import checkpoints, torchvision_compat
 from anrot_lib.core.configs import check_type
-from anrot_lib.core.devices import use_channels_last
+from anrot_lib.core.devices import store_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.ranking.distances import check_metric
 
@@ -175,7 +175,7 @@ def build(
             setattr(trunk, head, nn.Linear(last.in_features, dim))
             size = None
     embedder = Embedder(backbone, metric, trunk, head, dim, freeze_bn, size)
-    return use_channels_last(embedder)
+    return store_channels_last(embedder)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import check_type
-from anrot_lib.core.devices import use_channels_last
+from anrot_lib.core.devices import store_channels_last
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.measures import to_standard
 
@@ -122,7 +122,7 @@ class Vae(nn.Module):
                 else:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 nn.init.zeros_(module.get_parameter("bias"))
-        use_channels_last(self)  # a fifth faster in training on a CPU
+        store_channels_last(self)  # a fifth faster in training on a CPU
 
     def encode(self, images: Tensor) -> Posterior:
         if images.shape[1:] != (self.channels, self.size, self.size):
