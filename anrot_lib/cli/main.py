@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -34,6 +35,7 @@ VERBS = (
     BENCH,
     COURSE,
 )
+SHARED = ("run", "train", "evaluate")  # verbs whose work several processes can share
 WITHOUT_TORCH = ("recompute",)  # verbs that also work where torch is not installed
 
 
@@ -77,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.verb != "prepare":  # which trains nothing, and is to stay small
             devices.keep_memory()
     try:
+        if parsed.verb not in SHARED and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:  # torchrun says it
+            raise UserError(
+                f"several processes can share only {', '.join(SHARED)}; start {parsed.verb} without torchrun"
+            )
         return command(parsed)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)

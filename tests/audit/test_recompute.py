@@ -52,12 +52,15 @@ def test_records_as_they_are_differ_in_nothing(folder):
     found = recompute.recompute_folder(folder)
     records = results.read_all(folder)
     columns = sum(len(record["columns"]) for record in records)
+    answered = sum("open_half_width" in column for record in records for column in record["columns"].values())
+    assert answered, "some columns keep the answers of their queries"
     assert not found.deviations
     assert found.counts == {
         "record": len(records),
         "mean": columns,
         "half-width": columns,
         "bootstrap limit": 2 * columns,
+        "open half-width": answered,
     }
 
 

@@ -98,7 +98,9 @@ def test_numbers_of_processes_that_cannot_be(words, sentence, tmp_path, monkeypa
 
 def test_a_verb_that_several_processes_cannot_share_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4"}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert main(["levels"]) == 2
-    assert "torchrun starts several processes, which share only run, train, evaluate" in capsys.readouterr().err
+    assert (
+        "several processes can share only run, train, evaluate; start levels without torchrun"
+        in capsys.readouterr().err
+    )

@@ -26,8 +26,6 @@ from anrot_lib.experiments.images import open_images
 from anrot_lib.experiments.rows import check_rows
 from anrot_lib.experiments.setting import Setting, check_half_width, choose_folder
 
-SHARED = ("run", "train", "evaluate")  # the verbs whose work several processes can share
-
 
 def read_size(arguments: argparse.Namespace) -> dict[str, int]:
     """The change of a budget to the side of the images: what --size says, else that of an embedded set, else none."""
@@ -86,10 +84,6 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     device = devices.resolve_device(run.device)
     precision = devices.resolve_precision(budget.precision, device)
     together, several = ALONE, read_options(RankOptions, arguments)
-    if arguments.verb not in SHARED and ranks.count_started() > 1:
-        raise UserError(
-            f"torchrun starts several processes, which share only {', '.join(SHARED)}; start this verb alone"
-        )
     if not run.dry_run:
         together, device = ranks.start(several.devices, several.nodes, device)
         if together.count > 1:
