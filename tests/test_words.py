@@ -26,7 +26,7 @@ judge keep lay list load make manipulate map mark match matches maximise measure
 pack parse perturb pick plan pool predict prepare pretrain print publish pull push quantise quarantine read recompute
 redraw reduce refresh refuse register remove render repeat report rescore resolve retrieve round run save scale score
 screen select set shorten show sort split start step store summarise take test time title track train transfer unpack
-unwrap use validate verify walk weigh wrap write
+unwrap validate verify walk weigh wrap write
 """.split()  # noqa: SIM905  # read as lines, not as 130 strings
 # Nouns by custom: quantities and attacks by the names that formulas and papers have for them, commands by their words
 # on the command line, folders, and the two ends of a program.
