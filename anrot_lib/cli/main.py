@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -17,6 +16,7 @@ from anrot_lib.cli.options.report import BENCH, REPORT
 from anrot_lib.cli.options.retrieve import RETRIEVE
 from anrot_lib.cli.options.verbs import add_verbs
 from anrot_lib.core.errors import Paused, UserError, escape_control
+from anrot_lib.core.torchrun import count_started
 from anrot_lib.core.version import __version__
 
 VERBS = (
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.verb != "prepare":  # which trains nothing, and is to stay small
             devices.keep_memory()
     try:
-        if parsed.verb not in SHARED and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:  # torchrun says it
+        if parsed.verb not in SHARED and count_started() > 1:
             raise UserError(
                 f"several processes can share only {', '.join(SHARED)}; start {parsed.verb} without torchrun"
             )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, distributed
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.torchrun import count_started
 
 T = TypeVar("T")
 LOST = "another process of this run has ended; the same command continues, with any number of processes"
@@ -88,11 +89,6 @@ class Ranks:
 
 
 ALONE = Ranks()
-
-
-def count_started() -> int:
-    """How many processes `torchrun` started together with this one; 1 if it did not."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def start(devices: int, nodes: int, device: torch.device) -> tuple[Ranks, torch.device]:

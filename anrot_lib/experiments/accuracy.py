@@ -21,9 +21,10 @@ from anrot_lib.experiments.testing import count_column
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator
+from anrot_lib.fewshot.first_stage import pretrain_encoder
 from anrot_lib.fewshot.hesim import MetricLoss
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.ranking.training.first_stage import pretrain_encoder
+from anrot_lib.ranking.training.first_stage import choose_training
 from anrot_lib.settings import Budget, Protocol, Recipe, get_radii, preset
 
 
@@ -99,7 +100,8 @@ def train(
     encoder_state = None
     if recipe.pretrain:
         with progress("pre-train", budget.pretrain_steps) as update:
-            first = pretrain_encoder(image_set, recipe, budget, protocol, None, on, precision, update)
+            kind = choose_training(recipe)
+            first = pretrain_encoder(image_set, recipe, budget, protocol, None, on, precision, update, kind=kind)
             encoder_state = first.encoder
     steps = max(1, budget.episodes // budget.episodes_per_step)
     with progress(f"train {recipe.method}", steps) as update:

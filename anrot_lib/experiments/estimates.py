@@ -15,9 +15,9 @@ from anrot_lib.experiments.setting import Setting, make_manifest
 from anrot_lib.experiments.testing_time import SURROGATE, estimate_columns
 from anrot_lib.fewshot import evaluation, training, validation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net, fold_net
-from anrot_lib.fewshot.first_stage import choose_stage
+from anrot_lib.fewshot.first_stage import choose_stage, pretrain_encoder
 from anrot_lib.fewshot.passes import count_images_per_pass
-from anrot_lib.ranking.training.first_stage import pretrain_encoder
+from anrot_lib.ranking.training.first_stage import choose_training
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 TRIAL_STEPS, MORE_STEPS, SHORT_STEP = 3, 15, 0.2  # of training: more of them where a step takes few seconds
@@ -83,7 +83,9 @@ def estimate_pretraining(
     """Seconds of pre-training, from a few steps."""
     for steps in (TRIAL_STEPS, MORE_STEPS):
         trial = change(budget, pretrain_steps=steps, validate_every=10**9, validation_tasks=2)
-        done = pretrain_encoder(image_set, recipe, trial, protocol, None, device, precision)
+        done = pretrain_encoder(
+            image_set, recipe, trial, protocol, None, device, precision, kind=choose_training(recipe)
+        )
         if done.seconds_per_step > SHORT_STEP:
             break
     return budget.pretrain_steps * done.seconds_per_step

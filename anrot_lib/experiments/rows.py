@@ -18,11 +18,11 @@ from anrot_lib.experiments.stored import has_images
 from anrot_lib.experiments.testing import evaluate_row, list_journals
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.first_stage import make_stage_key
+from anrot_lib.fewshot.first_stage import make_stage_key, pretrain_encoder
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.nets import has_net, load_net, save_net
 from anrot_lib.fewshot.pretraining import Pretrained
-from anrot_lib.ranking.training.first_stage import pretrain_encoder
+from anrot_lib.ranking.training.first_stage import choose_training
 from anrot_lib.records import results
 from anrot_lib.records.describe import (
     count_parameters,
@@ -255,4 +255,5 @@ def pretrain_once(setting: Setting, recipe: Recipe) -> Pretrained:
             bar,
             setting.pause,
             setting.ranks,
+            choose_training(recipe),
         )

@@ -13,7 +13,7 @@ from anrot_lib.core.resumable import copy_weights
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot import pretraining, training
 from anrot_lib.fewshot.methods import get_method
-from anrot_lib.fewshot.pretraining import Pretrained, is_ranking_stage, reduce_recipe
+from anrot_lib.fewshot.pretraining import BaseClassTraining, Pretrained, is_ranking_stage, reduce_recipe
 from anrot_lib.settings import Budget, Protocol, Recipe
 
 KEPT = ("seed", "attention", "eps", "sigma_low", "sigma_high")  # of a recipe whose first stage is another method's
@@ -57,15 +57,18 @@ def pretrain_encoder(
     progress: Callable[[int, dict[str, float]], None] | None = None,
     pause: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
+    kind: type[BaseClassTraining] = BaseClassTraining,
 ) -> Pretrained:
     """The encoder of the first stage of a recipe, after the steps of pre-training of the budget; see `pretrain`.
 
     A stage of episodes selects its net on the validation classes, as every training does. UserError for a ranking
-    model, whose room is above this one: `ranking.training.first_stage` has a function of this name for all stages.
+    model without the `kind` of its training, whose room is above this one: see `pretrain`.
     """
     stage = choose_stage(recipe)
     if stage.pretrain:
-        return pretraining.pretrain(image_set, stage, budget, checkpoint, device, precision, progress, pause, ranks)
+        return pretraining.pretrain(
+            image_set, stage, budget, checkpoint, device, precision, progress, pause, ranks, kind
+        )
     lengths = change(budget, episodes=budget.pretrain_steps * budget.episodes_per_step)
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     trained = training.train(

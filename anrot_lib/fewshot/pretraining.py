@@ -243,19 +243,20 @@ def pretrain(
     progress: Callable[[int, dict[str, float]], None] | None = None,
     pause: Callable[[], bool] | None = None,
     ranks: Ranks = ALONE,
+    kind: type[BaseClassTraining] = BaseClassTraining,
 ) -> Pretrained:
     """Train the encoder to classify all base classes, by the recipe's optimizer, attack, noise and augmentation.
 
     Images are always mirrored at random. The shares of the recipe are parts of each batch: with clean 0.4 and
     adversarial 0.6 four images of ten are as they are, and six are attacked through the classifier. Resumable like
     `training.train`, but a checkpoint of other settings is replaced. progress(steps done, numbers); pause and ranks as
-    there.
+    there. kind: of the training, for a recipe that learns to rank (`ranking.training.first_stage.choose_training`).
 
-    Raises NotFinite when the loss is no longer finite, UserError for a recipe that learns to rank.
+    Raises NotFinite when the loss is no longer finite, UserError for a recipe that learns to rank without its kind.
     """
-    if is_ranking_stage(recipe):
+    if is_ranking_stage(recipe) and kind is BaseClassTraining:
         raise UserError(f"the first stage {recipe.pretrain_as!r} trains a ranking model, not a classifier")
-    training = BaseClassTraining(image_set, recipe, budget, torch.device(device), precision)
+    training = kind(image_set, recipe, budget, torch.device(device), precision)
     training.ranks = ranks
     show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
     run_resumable(training, checkpoint, show, pause, restart=True)

@@ -9,6 +9,7 @@ import ast
 import re
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,7 @@ def write(folder: Path) -> None:
 
 def copy_reveal(folder: Path) -> None:
     """Copy what slides need of reveal.js, with its licence."""
-    spec = find_spec("sphinx_revealjs")
-    if spec is None or spec.origin is None:
-        raise UserError("slides need sphinx_revealjs: pip install 'anrot-lib[course]'")
-    source = Path(spec.origin).parent / "_static" / "revealjs"
+    source = Path(str(files("sphinx_revealjs"))) / "_static" / "revealjs"
     for part in PARTS:
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile

@@ -98,7 +98,10 @@ def test_numbers_of_processes_that_cannot_be(words, sentence, tmp_path, monkeypa
 
 def test_a_verb_that_several_processes_cannot_share_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)  # one process on each of four machines
+    assert main([*RUN.split(), "--reconstruct"]) == 2
+    assert "leave --reconstruct to anrot reconstruct" in capsys.readouterr().err
     assert main(["levels"]) == 2
     assert (
         "several processes can share only run, train, evaluate; start levels without torchrun"

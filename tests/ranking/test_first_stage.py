@@ -15,7 +15,7 @@ from anrot_lib.fewshot.classifier import create_net
 from anrot_lib.fewshot.encoders import Encoder
 from anrot_lib.fewshot.methods import get_method
 from anrot_lib.ranking.training.destinations import Constant
-from anrot_lib.ranking.training.first_stage import HardnessTraining, make_ranking_recipe, pretrain_encoder
+from anrot_lib.ranking.training.first_stage import HardnessTraining, choose_training, make_ranking_recipe
 from anrot_lib.settings import Protocol
 from tests.helpers import Killed, kill_at, rng, same
 
@@ -25,6 +25,16 @@ PROTOCOL = Protocol(way=5, shot=1)
 
 def build(small_set, budget, recipe=HARDNESS):
     return HardnessTraining(small_set, recipe, budget, torch.device("cpu"), "fp32")
+
+
+def pretrain_encoder(image_set, recipe, *how, **options):
+    return few_shot.pretrain_encoder(image_set, recipe, *how, kind=choose_training(recipe), **options)
+
+
+def test_triplets_of_a_whole_batch_are_not_cut_into_groups(small_set, small_budget):
+    budget = change(small_budget, groups=2, episodes_per_step=2)
+    with pytest.raises(UserError, match="of a whole batch, not of --groups 2"):
+        pretrain_encoder(small_set, HARDNESS, budget, PROTOCOL)
 
 
 def test_a_killed_stage_ends_in_the_same_bytes(small_set, small_budget, tmp_path, monkeypatch):

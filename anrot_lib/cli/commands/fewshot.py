@@ -22,6 +22,7 @@ from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
 from anrot_lib.core.errors import UserError, escape_control
 from anrot_lib.core.progress import shorten
+from anrot_lib.core.torchrun import count_started
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data.leakage.seen import check_unseen, remove_seen
 from anrot_lib.experiments import rows as pipeline
@@ -52,7 +53,7 @@ def run_table(arguments: argparse.Namespace) -> int:
     """Train and test the rows, print their table, draw their figures."""
     options, run = read_options(TableOptions, arguments), read_options(RunOptions, arguments)
     several = read_options(RankOptions, arguments)
-    if options.reconstruct and several.devices * several.nodes > 1:
+    if options.reconstruct and max(several.devices * several.nodes, count_started()) > 1:
         raise UserError("one process trains the autoencoders; leave --reconstruct to anrot reconstruct, afterwards")
     recipes = read_recipes(arguments, options.rows or tuple(list_rows()), options.seeds)
     setting = open_setting(arguments)

@@ -4,8 +4,6 @@ The encoder is the budget's, like that of every other recipe, and its embedding 
 head of the kit can follow. Optimizer, rate, steps, batch and augmentation are those of pre-training on classes.
 """
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,20 +11,17 @@ from torch import Tensor, nn
 
 from anrot_lib.core import devices
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.ranks import ALONE, Ranks
-from anrot_lib.core.resumable import run_resumable
 from anrot_lib.data.image_set import ImageSet
-from anrot_lib.fewshot import first_stage
 from anrot_lib.fewshot.encoders import Encoder
 from anrot_lib.fewshot.episode_loss import make_threat
 from anrot_lib.fewshot.optimization import compute_rate_factor, set_rate
-from anrot_lib.fewshot.pretraining import BaseClassTraining, Pretrained, is_ranking_stage
+from anrot_lib.fewshot.pretraining import BaseClassTraining, is_ranking_stage
 from anrot_lib.fewshot.recipes import RANKING
 from anrot_lib.ranking import names
 from anrot_lib.ranking.data.batches import Sampler
 from anrot_lib.ranking.recipe import RankingRecipe, build_recipe
 from anrot_lib.ranking.training import defenses
-from anrot_lib.settings import Budget, Protocol, Recipe
+from anrot_lib.settings import Budget, Recipe
 
 
 class MeanEmbedder(nn.Module):
@@ -63,6 +58,10 @@ class HardnessTraining(BaseClassTraining):
     title = " of the ranking model"
 
     def __init__(self, image_set: ImageSet, recipe: Recipe, budget: Budget, device: torch.device, precision: str):
+        if budget.groups > 1:
+            raise UserError(
+                f"the triplets of {recipe.pretrain_as!r} are of a whole batch, not of --groups {budget.groups}"
+            )
         self.ranking = make_ranking_recipe(recipe)
         self.defense = defenses.build(self.ranking).to(device)
         super().__init__(image_set, recipe, budget, device, precision)
@@ -101,27 +100,6 @@ class HardnessTraining(BaseClassTraining):
         self.defense.load_state_dict(state["defense"])
 
 
-def pretrain_encoder(
-    image_set: ImageSet,
-    recipe: Recipe,
-    budget: Budget,
-    protocol: Protocol,
-    checkpoint: Path | None = None,
-    device: torch.device | str = "cpu",
-    precision: str = "fp32",
-    progress: Callable[[int, dict[str, float]], None] | None = None,
-    pause: Callable[[], bool] | None = None,
-    ranks: Ranks = ALONE,
-) -> Pretrained:
-    """The encoder of the first stage of a recipe, as `fewshot.first_stage.pretrain_encoder`, or of a ranking model."""
-    if not is_ranking_stage(recipe):
-        return first_stage.pretrain_encoder(
-            image_set, recipe, budget, protocol, checkpoint, device, precision, progress, pause, ranks
-        )
-    if budget.groups > 1:
-        raise UserError(f"the triplets of {recipe.pretrain_as!r} are of a whole batch, not of --groups {budget.groups}")
-    training = HardnessTraining(image_set, recipe, budget, torch.device(device), precision)
-    training.ranks = ranks
-    show = None if progress is None else lambda done, _, numbers: progress(done, numbers)
-    run_resumable(training, checkpoint, show, pause, restart=True)
-    return training.finish()
+def choose_training(recipe: Recipe) -> type[BaseClassTraining]:
+    """The kind of training of a recipe's first stage, for `fewshot.first_stage.pretrain_encoder`."""
+    return HardnessTraining if is_ranking_stage(recipe) else BaseClassTraining
