@@ -34,7 +34,7 @@ TERMS = """
 autocast cdist cross_entropy distance effective_beta ers fgsm hardness hellinger_distance hellinger_regulariser
 hellinger_term hesim interval kernel_distance kl margin_loss nes part_similarity pgd pixel_similarity published_step
 query_hinge rc2f2 rlenet sha256 wasserstein
-ablation bench card claims consequences defences judges levels recipes reconstruct table
+ablation bench card claims consequences defences judges lengths levels recipes reconstruct table
 checkpoints_dir packed_dir raw_dir records_dir results_dir root runs_dir
 main options preset
 """.split()  # noqa: SIM905

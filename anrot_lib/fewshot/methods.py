@@ -23,6 +23,7 @@ EASYFSL = "easyfsl:"
 RECIPES = "recipes"  # the study of what each part of the robust recipe is worth
 DEFENCES = "defences"  # the study of ways to train against attacks
 ABLATION = "ablation"  # the study of what each part of ANROT is worth
+LENGTHS = "lengths"  # the study of which recipe reaches an accuracy first
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ for _method in (
         colour=palette.ORANGE,
         publication=ANROT,
         in_table=True,
-        studies=(DEFENCES,),
+        studies=(DEFENCES, LENGTHS),
     ),
 ):
     _add(_method)
@@ -225,18 +226,19 @@ for _name, _title, _recipe in recipes.DEFENCES:
 
 # A robust classifier of the base classes makes the encoder, without episodes or before them.
 _CLASSES = "Subramanya & Pirsiavash, arXiv 2204.05432"
-_COSINE, _BOTH = partial(builders.build_prototypes, "cosine"), (RECIPES, DEFENCES)
+_COSINE = partial(builders.build_prototypes, "cosine")
 _HEADS: "dict[str, Callable[[int], Head]]" = {"anrot": ANROT_HEAD, "cosine": _COSINE}
 _HEADS["cosine-mirror"] = builders.build_mirrored
 _UNATTACKED = change_fields(recipes.ROBUST, clean=1.0, adversarial=0.0)
 _MIRROR = change_fields(recipes.ROBUST, method="cosine-mirror", clean=0.0, adversarial=1.0)
+_BELONGS = {"robust-classes": (RECIPES, DEFENCES, LENGTHS)}
 _CLASSIFIERS: list[tuple[str, Recipe, str, str, str]] = [
     ("robust-classes", recipes.ROBUST, "robust classes", palette.INDIGO, _CLASSES),
     ("clean-classes", _UNATTACKED, "base classes, trained clean", palette.VIOLET, ""),
     ("robust-attacked-mirror", _MIRROR, "robust classes, all attacked, mirrored features", palette.WINE, _CLASSES),
 ]
 for _name, _recipe, _title, _colour, _publication in _CLASSIFIERS:
-    _belongs = _BOTH if _name == "robust-classes" else ()
+    _belongs = _BELONGS.get(_name, (LENGTHS,))
     _add(Method(_name, _HEADS[_recipe.method], _recipe, _title, _colour, _publication, studies=_belongs))
 _add(
     Method(

@@ -26,11 +26,13 @@ from anrot_lib.reports import (
     consequences,
     judges,
     leaky_split,
+    lengths,
     levels,
     ranking,
     reconstruction,
     rescore,
     seeds,
+    speed,
     suites,
     tables,
 )
@@ -74,6 +76,13 @@ def draw_study(study: str, name: str) -> str:
     return f"{table}\n\n{report.write_caption(records)}{tables.describe_former_steps(records)}."
 
 
+def draw_lengths(name: str) -> str:
+    """Time to accuracy: which recipe reached an accuracy first, and all trainings below."""
+    records = lengths.read_lengths(paths.results_dir(), name)
+    parts = [tables.format_markdown(*make(records)) for make in (lengths.make_targets_table, lengths.make_table)]
+    return "\n\n".join([*parts, f"{lengths.write_caption(records)}."])
+
+
 def draw_differences(name: str, row: str) -> str:
     """Paired differences to a row of the same experiment."""
     records = seeds.select_first_seeds(read_experiment(name))
@@ -100,9 +109,7 @@ def draw_levels(name: str) -> str:
 
 def draw_timing(file: str) -> str:
     """A benchmark."""
-    return tables.format_markdown(
-        *tables.make_timing_table(results.read(paths.results_dir() / f"{file}.json", "timing"))
-    )
+    return tables.format_markdown(*speed.make_table(results.read(paths.results_dir() / f"{file}.json", "timing")))
 
 
 def draw_reconstruction(name: str) -> str:
@@ -225,6 +232,7 @@ TABLES: Kinds = {
     "differences": ("NAME ROW", draw_differences),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),
+    "lengths": ("NAME", draw_lengths),
     "levels": ("NAME", draw_levels),
     "methods": ("", draw_methods),
     "poisoning": ("NAME", draw_poisoning),

@@ -12,7 +12,7 @@ from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.ranking.attacks import names
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord, RankingRecord
-from anrot_lib.reports import ablation, certificates, cross_domain, figures, levels, ranking, suites, tables
+from anrot_lib.reports import ablation, certificates, cross_domain, figures, levels, ranking, speed, suites, tables
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -134,7 +134,7 @@ def _locate(file: str) -> Path:
 
 def format_speed(file: str, variant: str) -> str:
     """How many times as fast as its reference a variant of a benchmark is."""
-    headings, rows = tables.make_timing_table(results.read(_locate(file), "timing"))
+    headings, rows = speed.make_table(results.read(_locate(file), "timing"))
     place = _take_only([k for k, heading in enumerate(headings) if heading.startswith("times as fast")], file)
     return _take_only([cells[place] for cells in rows if cells[0] == variant], variant)
 

@@ -12,9 +12,10 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.consequences import TAG
 from anrot_lib.experiments.leaky_split import RELEASED_TAG, SPLIT_TAG
+from anrot_lib.fewshot.methods import LENGTHS
 from anrot_lib.publish import hero, marks
 from anrot_lib.records import results
-from anrot_lib.reports import certificates, consequences, figures, leaky_split, reconstruction_figures, seeds
+from anrot_lib.reports import certificates, consequences, figures, leaky_split, lengths, reconstruction_figures, seeds
 from anrot_lib.reports.studies import REPORTS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,10 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
     for study, report in REPORTS.items():
         if every and f"shot-{every[0]['budget']['preset']}-{study}" in folder.name:
             return {report.figure: partial(report.draw, every)} if len(every) > 1 else {}
+    study, _, length = folder.name.rpartition("-")
+    if every and f"-{LENGTHS}" in study and length.isdecimal():  # the figure of all lengths lies with the longest
+        last = lengths.list_folders(folder.parent, study)[-1] == folder
+        return {lengths.FIGURE: lambda: lengths.draw(lengths.read_lengths(folder.parent, study))} if last else {}
     if every and folder.name.endswith(f"-{SPLIT_TAG}"):
         released = results.read_all(folder.with_name(folder.name.replace(SPLIT_TAG, RELEASED_TAG)))
         return {leaky_split.FIGURE: lambda: leaky_split.draw_splits(leaky_split.match_splits(every, released))}

@@ -11,9 +11,8 @@ from anrot_lib.experiments.columns import name_noise_column
 from anrot_lib.fewshot.row_names import sort_methods, title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
-from anrot_lib.records.schema import AccuracyRecord, TimingRecord
+from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.records.settings import ProtocolRecord
-from anrot_lib.records.timing import PEAK
 
 Record = AccuracyRecord
 Table = tuple[list[str], list[list[str]]]  # headings, rows
@@ -147,10 +146,9 @@ def title_row(record: Record) -> str:
     return title_method(record["row"]) + marks + describe_overstatement(record)
 
 
-def write_caption(record: Record) -> str:
-    """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device."""
-    data, budget = record["data"], record["budget"]
-    recipe, history = record["protocol"], record["training"].get("history")
+def describe_training(record: Record) -> str:
+    """How long the net of a record was trained and on what, as a part of a sentence that begins with a comma."""
+    history = record["training"].get("history")
     stages = [
         ("pre-trained", record["training"].get("pretraining_steps", 0)),
         ("trained", history[-1]["step"] if history else 0),
@@ -160,6 +158,16 @@ def write_caption(record: Record) -> str:
         trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
     if "shot" in record["training"] and history and history[-1]["step"]:  # classification draws no support set
         trained = f"{trained or ', trained'} with {record['training']['shot']} support images a class"
+    return trained
+
+
+def write_caption(record: Record, trained: str | None = None) -> str:
+    """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device.
+
+    trained  what it says of the training; None: what the record says. "" where the lines of a table differ in it.
+    """
+    data, budget, recipe = record["data"], record["budget"], record["protocol"]
+    trained = describe_training(record) if trained is None else trained
     seen = record.get("seen")
     warning = (
         ""
@@ -265,32 +273,3 @@ def format_markdown(headings: list[str], rows: list[list[str]], numbers: bool = 
     """numbers: whether all columns but the first are numbers, and stand at the right."""
     lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def make_timing_table(record: TimingRecord) -> Table:
-    """A benchmark's record: median seconds, spread, the ratio to its reference if there is one; one line a variant."""
-    headings = [record["what"], "median, ms", "quartiles, ms"]
-    rows = [
-        [name, f"{1000 * s['median']:.0f}", f"{1000 * s['low']:.0f} - {1000 * s['high']:.0f}"]
-        for name, s in record["seconds"].items()
-    ]
-    settings, seconds = record["settings"], record["seconds"]
-    if reference := settings.get("reference"):
-        base_of = reference if isinstance(reference, dict) else dict.fromkeys(seconds, reference)
-        headings.append(f"times as fast as {settings.get('reference_title', reference)}")
-        for row in rows:
-            base = seconds.get(base_of.get(row[0], ""))
-            row.append("-" if base is None else f"{base['median'] / seconds[row[0]]['median']:.2f}")
-    if limits := settings.get("limits"):
-        headings.append("times its limit")
-        for row in rows:
-            if row[0] in limits:
-                other, factor = limits[row[0]]
-                row.append(f"{seconds[row[0]]['median'] / factor / seconds[other]['median']:.2f}")
-            else:
-                row.append("-")
-    if peaks := settings.get(PEAK):
-        headings.append(PEAK)
-        for row in rows:
-            row.append(f"{peaks[row[0]]:.0f}" if row[0] in peaks else "-")
-    return headings, rows

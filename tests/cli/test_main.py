@@ -41,6 +41,7 @@ VERBS = (
     "judges",
     "prepare",
     "recipes",
+    "lengths",
     "defences",
     "ablation",
     "levels",
@@ -900,6 +901,22 @@ def test_the_study_of_recipes_ends_in_a_table_and_a_figure(anrot):
     (figure,) = paths.runs_dir().rglob("recipes.png")
     assert figure.stat().st_size > 10_000
     refused(anrot("recipes", *SMALL, "--variants", "nonsense"), "unknown variant 'nonsense'; choose from robust")
+
+
+def test_time_to_accuracy_trains_every_length_anew_and_goes_on_where_it_stopped(anrot):
+    words = ("--pretrain-batch", "8", "--tasks", "2", "--variants", "anrot", "robust-classes", "--lengths")
+    done = anrot("lengths", *SMALL, *words, "2", "4")
+    assert done.code == 0 and "minutes to reach" in done.out and "no test" in done.out
+    files = {path.parent.name.rpartition("-")[2]: path for path in paths.runs_dir().rglob("robust-classes.json")}
+    assert set(files) == {"2", "4"} and len(list(paths.runs_dir().rglob("*.json"))) == 4
+    steps = {length: results.read(path)["training"]["pretraining_steps"] for length, path in files.items()}
+    assert steps == {"2": 2, "4": 4}, "no length goes on from another"
+    before = {path: path.read_bytes() for path in paths.runs_dir().rglob("*.json")}
+    more = anrot("lengths", *SMALL, *words, "3", "2")
+    assert more.code == 0 and all(path.read_bytes() == text for path, text in before.items())
+    (figure,) = paths.runs_dir().rglob("lengths.png")
+    assert figure.parent.name.endswith("-lengths-4"), "with the longest of all, not of those asked for"
+    refused(anrot("lengths", *SMALL, "--lengths", "0"), "episodes")
 
 
 def test_the_study_of_defences_ends_in_a_table_and_a_figure(anrot, monkeypatch):

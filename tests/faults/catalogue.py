@@ -376,6 +376,15 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "course/checklist.py": [
         ("if path.exists():", "if path.is_dir():", "course/test_checklist.py::test_a_list_is_saved_once_and_read_again"),
     ],
+    "reports/speed.py": [
+        ("base['median'] / seconds[row[0]]['median']", "seconds[row[0]]['median'] / base['median']", "reports/test_tables.py"),
+    ],
+    "reports/lengths.py": [
+        ("return seconds / 60", "return seconds / 3600", "reports/test_lengths.py::test_the_table_says_steps_or_episodes_and_minutes"),
+        ("return min(reached, default=None)", "return max(reached, default=None)", "reports/test_lengths.py::test_the_first_time_is_that_of_the_shortest_training_that_reached_it"),
+        ("for record in sorted(ordered, key=count_length):", "for record in ordered:", "reports/test_lengths.py::test_a_curve_runs_from_the_shortest_training_to_the_longest"),
+        ("    if len(settings) > 1:", "    if len(settings) > 9:", "reports/test_lengths.py::test_minutes_or_episodes_of_other_kinds_are_no_curve"),
+    ],
     "reports/recipes.py": [
         ("return [(compute_accuracies(a)[:k], compute_accuracies(b)[:k])", "return [(compute_accuracies(b)[:k], compute_accuracies(a)[:k])", "reports/test_recipes.py::test_differences_are_those_to_the_unchanged_recipe_on_the_same_episodes"),
         ("front: np.ndarray = ~np.any(beaten, axis=1)", "front: np.ndarray = ~np.all(beaten, axis=1)", "reports/test_recipes.py::test_the_front_holds_what_no_other_beats_in_both"),
@@ -671,7 +680,6 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ('or record["manifest"]["hash"] != base["manifest"]["hash"]', "", "reports/test_tables.py"),
         ('f"{seconds / base:.2f}"', 'f"{base / seconds:.2f}"', "reports/test_tables.py"),
         ('f"transfer {eps}": f"transfer FGSM {eps} query"', 'f"transfer {eps}": f"FGSM {eps} query"', "reports/test_tables.py"),
-        ("base['median'] / seconds[row[0]]['median']", "seconds[row[0]]['median'] / base['median']", "reports/test_tables.py"),
     ],
     "audit/reconstruction.py": [
         ("NUDGE = 5e-4", "NUDGE = 5e-3", "audit/test_reconstruction.py"),

@@ -17,7 +17,7 @@ from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema, timing
 from anrot_lib.records.describe import describe_threat
-from anrot_lib.reports import tables
+from anrot_lib.reports import speed, tables
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
 CLEAN = [60, 45, 75, 30, 50, 66]
@@ -282,24 +282,24 @@ TIMING = {
 
 
 def test_timings_are_compared_with_their_reference():
-    headings, rows = tables.make_timing_table(TIMING)
+    headings, rows = speed.make_table(TIMING)
     assert headings[0] == "training step"
     assert headings[3] == "times as fast as published"
     assert rows == [["published", "1000", "900 - 1250", "1.00"], ["ours", "400", "350 - 500", "2.50"]]
-    alone, _ = tables.make_timing_table(TIMING | {"settings": {}})
+    alone, _ = speed.make_table(TIMING | {"settings": {}})
     assert alone == headings[:3], "what has no reference has no ratio"
 
 
 def test_timings_are_compared_with_their_limits_and_with_references_of_their_own():
     settings = {"limits": {"published": ["ours", 2.0]}, "reference": {"ours": "published"}, "reference_title": "theirs"}
-    headings, rows = tables.make_timing_table(TIMING | {"settings": settings})
+    headings, rows = speed.make_table(TIMING | {"settings": settings})
     assert headings[3:] == ["times as fast as theirs", "times its limit"]
     assert [row[3:] for row in rows] == [["-", "1.25"], ["2.50", "-"]]
 
 
 def test_timings_say_how_much_memory_was_needed():
     memory = {timing.PEAK: {"ours": 12.4, "published": 70.6}}
-    headings, rows = tables.make_timing_table(TIMING | {"settings": TIMING["settings"] | memory})
+    headings, rows = speed.make_table(TIMING | {"settings": TIMING["settings"] | memory})
     assert headings[4] == timing.PEAK and [row[4] for row in rows] == ["71", "12"]
 
 
@@ -341,7 +341,7 @@ def test_marks_are_drawn_from_the_records(stored):
         tables.format_markdown(*tables.make_table(RECORDS)),
         tables.write_caption(RECORDS[0]),
         tables.format_markdown(*tables.compute_differences(RECORDS, "anrot-clean")),
-        tables.format_markdown(*tables.make_timing_table(results.read(paths.results_dir() / "bench" / "step.json"))),
+        tables.format_markdown(*speed.make_table(results.read(paths.results_dir() / "bench" / "step.json"))),
     ):
         assert drawn in text
     assert text.startswith("# Title\n\n<!-- table: exp -->\n| ")

@@ -7,7 +7,7 @@ from anrot_lib.cli.options.report import BenchOptions
 from anrot_lib.core import paths
 from anrot_lib.core.progress import shorten
 from anrot_lib.records import results
-from anrot_lib.reports import tables
+from anrot_lib.reports import speed, tables
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -33,6 +33,6 @@ def bench(arguments: argparse.Namespace) -> int:
             reference = paths.results_dir() / path.relative_to(paths.runs_dir())
             results.write(reference, results.read(path, "timing"))
             path = reference
-        print(tables.format_text(*tables.make_timing_table(results.read(path, "timing"))))
+        print(tables.format_text(*speed.make_table(results.read(path, "timing"))))
         print(f"record: {shorten(path)}")
     return 0

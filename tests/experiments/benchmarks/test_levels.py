@@ -10,7 +10,7 @@ import torch
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments.benchmarks import levels
 from anrot_lib.records import timing
-from anrot_lib.reports import tables
+from anrot_lib.reports import speed
 
 LIMIT = 400  # MiB above the features, forward and backward
 
@@ -62,7 +62,7 @@ def test_the_record_says_what_was_measured(monkeypatch):
     }
     ways = {"pixel, by blocks", "pixel, dense", "pixel+kl, by blocks"}
     assert record["settings"][timing.PEAK].keys() == ways
-    rows = {row[0]: row for row in tables.make_timing_table(record)[1]}
+    rows = {row[0]: row for row in speed.make_table(record)[1]}
     dense, ours = (record["seconds"][f"pixel, {way}"]["median"] for way in ("dense", "by blocks"))
     assert rows["pixel, by blocks"][3] == f"{dense / ours:.2f}" and rows["pixel+kl, by blocks"][3] == "-"
     assert rows["pixel, products alone"][4] == "-"

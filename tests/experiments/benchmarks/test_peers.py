@@ -8,13 +8,13 @@ from anrot_lib.core import randomness
 from anrot_lib.experiments.benchmarks import limits, peers
 from anrot_lib.fewshot import encoders
 from anrot_lib.records import results
-from anrot_lib.reports import tables
+from anrot_lib.reports import speed
 
 
 def read(path):
     record = results.read(path, "timing")
     assert all(0 < s["low"] <= s["median"] <= s["high"] for s in record["seconds"].values())
-    return record, tables.make_timing_table(record)
+    return record, speed.make_table(record)
 
 
 @pytest.mark.slow
