@@ -1,5 +1,6 @@
 """Certificates as tables, captions and a figure: accuracy that holds within a radius, or for replaced shots."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -22,6 +23,7 @@ FIGURE = "certificates.png"
 RADII = (0.1, 0.2, 0.3, 0.5)  # l2, in units of the pixel range
 NOISE_ON = {"query": "query", "both": "support and query"}
 KINDS = ("one_class", "every_class")
+LEGEND_WIDTH = 52  # characters; a panel is as wide
 
 
 def compute_labels(record: CertificateHead) -> np.ndarray:
@@ -184,11 +186,13 @@ def draw_certificates(smoothed: Sequence[SmoothingRecord], poisoned: Sequence[Po
     if poisoned:
         parts.append(lambda axes: _draw_shots(axes, poisoned))
     with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(3.9 * len(parts), 4.2), layout="constrained")
+        figure = Figure(figsize=(4.2 * len(parts), 4.8), layout="constrained")
         for axes, draw in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
             draw(axes)
             axes.set(ylabel="certified accuracy, %", ylim=(0, 100))
-            axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.08))
+            lines, labels = axes.get_legend_handles_labels()
+            wrapped = [textwrap.fill(label, LEGEND_WIDTH) for label in labels]
+            axes.legend(lines, wrapped, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return figure
 
 

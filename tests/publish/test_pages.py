@@ -11,7 +11,7 @@ from PIL import Image
 
 from anrot_lib import settings
 from anrot_lib.cli.main import build_parser
-from anrot_lib.core import configs
+from anrot_lib.core import configs, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments.setting import FROM
@@ -344,6 +344,18 @@ def test_a_set_that_is_called_like_a_study_is_none(tmp_path):
         for row in ("robust-classes", "robust-trades"):
             results.write(tmp_path / name / f"{row}.json", test_tables.record(row))
         assert ("recipes.png" in pages.choose_figures(tmp_path / name)) == is_study
+
+
+@pytest.mark.filterwarnings("error")
+def test_every_figure_of_a_record_has_room_for_what_it_shows(committed):
+    """matplotlib only warns where axes vanish beside their legend."""
+    folders = sorted({path.parent for path in paths.results_dir().rglob("*.json")})
+    drawn = [draw() for folder in folders for draw in pages.choose_figures(folder).values()]
+    for figure in drawn:
+        figure.draw_without_rendering()
+        whole = figure.get_tightbbox().padded(-0.05)  # inches
+        assert whole.width <= figure.get_figwidth() and whole.height <= figure.get_figheight()
+    assert len(drawn) > 20
 
 
 def test_every_row_says_where_pgd_is_far_above_the_strong_attacks(committed):
