@@ -6,6 +6,7 @@
 | adaptive steps on the cross-entropy (APGD) | yes | yes |
 | adaptive steps on the targeted difference of logits ratio, every wrong class | no | yes |
 | search by squares | yes | no |
+| to the nearest boundary (FAB), beside all adaptive steps of AA, which leaves FAB out | no | yes |
 """
 
 from collections.abc import Callable
@@ -29,12 +30,17 @@ from anrot_lib.data.episodes import Episode
 ART, ADV_LIB = "adversarial-robustness-toolbox", "adv-lib"
 STEPS, SQUARES = LENGTHS["aa-lite"]
 PGD, APGD, TARGETED, SQUARE = f"PGD-{STEPS}", f"APGD-CE-{STEPS}", f"APGD-DLR-{STEPS} targeted", f"Square-{SQUARES}"
+LONG = LENGTHS["aa"][0]
+BOUNDARY = f"FAB-{LONG} targeted"  # Croce & Hein 2020, arXiv 1907.02044: no attack of ours, the fourth of AutoAttack
 Generate = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (classifier, images (B, C, H, W), labels (B,)) -> images
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An attack of another library: what the kit calls it, the library, and how it makes adversarial images."""
+    """An attack of another library: what the kit calls it, the library, and how it makes adversarial images.
+
+    BOUNDARY has no twin of ours; it is compared with the worst case of what AA asks in its place.
+    """
 
     attack: str
     library: str
@@ -88,6 +94,7 @@ def list_adv_lib_judges(eps: float) -> list[Judge]:
         PGD: ("pgd_linf", steps),
         APGD: ("apgd", {**ball, "loss_function": "ce"}),
         TARGETED: ("apgd_targeted", {**ball, "loss_function": "dlr"}),
+        BOUNDARY: ("fab", {"norm": float("inf"), "n_iter": LONG, "ε": eps, "targeted_restarts": True}),
     }
     return [
         Judge(attack, ADV_LIB, partial(run_adv_lib_attack, name, threat=threat, **options))
@@ -98,8 +105,10 @@ def list_adv_lib_judges(eps: float) -> list[Judge]:
 def count_passes(attack: str, way: int, library: str = "") -> int:
     """Passes of the encoder for a query that an attack takes at most, forward = 1; of ours without a library.
 
-    The search by squares of ART asks for three forward passes a step.
+    The search by squares of ART asks for three forward passes a step, FAB for two and a backward one.
     """
+    if attack == BOUNDARY:
+        return LONG * (4 * (way - 1) if library else 3 * way)
     if attack == SQUARE:
         return SQUARES * (3 if library == ART else 1)
     return 3 * STEPS * (way - 1 if attack == TARGETED else 1)
@@ -121,13 +130,17 @@ def attack_as_judged(
     generator: torch.Generator,
     max_images: int | None = None,
 ) -> Tensor:
-    """Which queries (E, n) are right after our own attack of that name. UserError for an unknown name."""
+    """Which queries (E, n) are right after our own attack of that name; for BOUNDARY, after all adaptive steps of AA.
+
+    UserError for an unknown name.
+    """
     way = episode.mask.shape[1]
     strong = list_attacks("aa-lite", eps, way)
     groups: dict[str, list[StrongAttack]] = {
         APGD: [a for a in strong if a.loss == "cross-entropy"],
         TARGETED: [a for a in strong if a.loss == "targeted"],
         SQUARE: [a for a in strong if a.rule == "squares"],
+        BOUNDARY: [a for a in list_attacks("aa", eps, way) if a.rule != "squares"],
     }
     if attack in groups:
         return attack_queries_by_suite(net, episode, groups[attack], generator, max_images).right

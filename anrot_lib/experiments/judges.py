@@ -46,23 +46,23 @@ def run_judges(setting: Setting, row: str, net: FewShotNet, net_hash: str, manif
         raise UserError(f"the judges compare attacks in the norm linf, not {protocol.norm}")
     rows = manifest.rows[: setting.budget.attacked_tasks].with_queries(QUERIES)
     path = setting.folder / f"{make_file_stem(row)}-judges.json"
-    libraries = sorted({judge.library for judge in judges})
     asked = {
         "net": net_hash,
         "rows": manifest.hash,
         "tasks": len(rows),
         "eps": protocol.eps,
-        "libraries": libraries,
+        "judges": sorted(_name_judge(judge) for judge in judges),
     }
     if path.is_file():
         former = results.read(path, "judges")
         stands = describe_former(former, len(former["columns"]["clean"]["correct"]))
-        stands |= {"eps": former["protocol"]["eps"], "libraries": sorted({j["library"] for j in former["judges"]})}
+        named = sorted(f"{judged['attack']}, {judged['library']}" for judged in former["judges"])
+        stands |= {"eps": former["protocol"]["eps"], "judges": named}
         return keep_former(path, stands, asked)
     evaluator = Evaluator(net, setting.image_set, setting.device, allow_seen=setting.allow_seen)
     if evaluator.net.head.batch_dependent:
         raise UserError("the scores of this head depend on the other queries, so no library can attack them one by one")
-    versions = {library: find_version(library) for library in libraries}
+    versions = {library: find_version(library) for library in sorted({judge.library for judge in judges})}
     journal = Journal(setting.work / f"{path.stem}.jsonl", asked | {"seed": protocol.seed, "versions": versions})
     with setting.progress(f"judge {row}", count_all_passes(judges, protocol.way, len(rows))) as bar:
         clean = _attack_all(setting, evaluator, rows, judges, journal, bar)

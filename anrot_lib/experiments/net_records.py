@@ -16,7 +16,7 @@ from anrot_lib.records.parts import ManifestRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, NetHead
 from anrot_lib.settings import Budget
 
-TITLES = {"rows": "episodes", "tasks": "number of episodes", "libraries": "set of libraries"}  # in messages
+TITLES = {"rows": "episodes", "tasks": "number of episodes", "judges": "set of judges"}  # in messages
 
 
 def count_attacked_tasks(budget: Budget) -> int:

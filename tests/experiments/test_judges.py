@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from anrot_lib.attacks import judges
-from anrot_lib.attacks.judges import ADV_LIB, APGD, ART, PGD, SQUARE, TARGETED, Judge
+from anrot_lib.attacks.judges import ADV_LIB, APGD, ART, BOUNDARY, PGD, SQUARE, TARGETED, Judge
 from anrot_lib.core.errors import UserError
 from anrot_lib.experiments import judges as experiment
 from anrot_lib.experiments.setting import Setting, choose_folder, make_manifest
@@ -111,6 +111,7 @@ def test_the_bar_counts_what_the_attacks_take(setting, small_net, monkeypatch):
     run(replace(setting, progress=Bar), small_net)
     assert seen[0][0] == 0 and seen[-1][0] == seen[-1][1] == 5 * 6 * (300 + 900)
     assert judges.count_passes(TARGETED, 5) == 4 * judges.count_passes(APGD, 5, ADV_LIB) == 240
+    assert judges.count_passes(BOUNDARY, 5, ADV_LIB) == 1600 and judges.count_passes(BOUNDARY, 5) == 1500
 
 
 def test_the_count_under_pgd_is_that_of_the_evaluation(setting, small_net, monkeypatch):
@@ -139,7 +140,8 @@ def test_an_unknown_attack_is_refused(small_set, small_net, setting):
 
 
 @pytest.mark.parametrize(
-    ("library", "module", "attacks"), [(ART, "art", (PGD, APGD, SQUARE)), (ADV_LIB, "adv_lib", (PGD, APGD, TARGETED))]
+    ("library", "module", "attacks"),
+    [(ART, "art", (PGD, APGD, SQUARE)), (ADV_LIB, "adv_lib", (PGD, APGD, TARGETED, BOUNDARY))],
 )
 def test_the_libraries_beat_what_ours_beat(setting, small_net, library, module, attacks):
     """On 30 queries each: the same but for a few, and all in the ball."""
@@ -181,10 +183,11 @@ def test_each_attack_is_that_part_of_the_short_suite(small_net, setting, monkeyp
 
     monkeypatch.setattr(judges, "attack_queries_by_suite", attack)
     episode = make_manifest(setting).rows[:1].with_queries(1).to_episode(setting.image_set)
-    for name in (APGD, TARGETED, SQUARE):
+    for name in (APGD, TARGETED, SQUARE, BOUNDARY):
         assert judges.attack_as_judged(small_net, episode, name, EPS, rng()).sum() == 1
     targeted = [(f"APGD-DLR-20 target {k}", EPS) for k in (1, 2, 3, 4)]
-    assert asked == [[("APGD-CE-20", EPS)], targeted, [("Square-300", EPS)]]
+    long = [("APGD-CE-100", EPS), *((f"APGD-DLR-100 target {k}", EPS) for k in (1, 2, 3, 4))]
+    assert asked == [[("APGD-CE-20", EPS)], targeted, [("Square-300", EPS)], long]
 
 
 def test_a_record_of_judges_is_kept_and_none_is_lost(setting, small_net, monkeypatch):
@@ -196,6 +199,9 @@ def test_a_record_of_judges_is_kept_and_none_is_lost(setting, small_net, monkeyp
     with pytest.raises(UserError, match="a record of another net"):
         experiment.run_judges(setting, "anrot", small_net, "b" * 64, make_manifest(setting))
     ask(monkeypatch, Judge(PGD, "other", lambda model, images, labels: images))
-    with pytest.raises(UserError, match="a record of another set of libraries"):
+    with pytest.raises(UserError, match="a record of another set of judges"):
+        run(setting, small_net)
+    ask(monkeypatch, *(Judge(attack, "idle", lambda model, images, labels: images) for attack in (PGD, APGD)))
+    with pytest.raises(UserError, match="a record of another set of judges"):
         run(setting, small_net)
     assert path.read_bytes() == before
