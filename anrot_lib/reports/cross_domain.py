@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from anrot_lib.core.statistics import compare_paired
+from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 
@@ -27,15 +29,36 @@ def find_origin(record: AccuracyRecord) -> str:
 
 
 def make_table(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]]) -> tables.Table:
-    """A line a net from another set, and below it the one of the same recipe that was trained on the tested set."""
+    """A line a net from another set, and below it the one of the same recipe that was trained on the tested set.
+
+    The differences, first minus second in points, are paired: on the episodes that both were tested on.
+    """
     columns = list(tables.list_main_columns(pairs[0][0]["protocol"]).items())[:3]
     del columns[1]  # FGSM
     columns += tables.list_suite_columns([record for record, _ in pairs]).items()
+    compared = columns[:2]
     rows = []
-    for record in (one for pair in pairs for one in pair if one is not None):
-        cells = [tables.format_column(record["columns"].get(name)) for _, name in columns]
-        rows.append([record["data"]["name"], find_origin(record), tables.title_row(record), *cells])
-    return ["tested on", "trained on", "net", *(heading for heading, _ in columns)], rows
+    for foreign, native in pairs:
+        for record in filter(None, (foreign, native)):
+            cells = [tables.format_column(record["columns"].get(name)) for _, name in columns]
+            other = native if record is foreign else None
+            cells += [format_difference(record, other, name) for _, name in compared]
+            rows.append([record["data"]["name"], find_origin(record), tables.title_row(record), *cells])
+    headings = [heading for heading, _ in columns] + [f"{heading}, difference" for heading, _ in compared]
+    return ["tested on", "trained on", "net", *headings], rows
+
+
+def format_difference(foreign: AccuracyRecord, native: AccuracyRecord | None, name: str) -> str:
+    """ "-0.8 ± 0.5": a column of one net minus that of another on the same episodes; "-" where there are no such."""
+    if native is None or foreign["manifest"]["hash"] != native["manifest"]["hash"]:
+        return "-"
+    columns = [record["columns"].get(name) for record in (native, foreign)]
+    if None in columns:
+        return "-"
+    first, second = (compute_accuracies(column) for column in columns if column is not None)
+    n = min(len(first), len(second))  # the first tasks of a manifest are the same
+    gain = compare_paired(first[:n], second[:n], bootstrap=False)
+    return f"{gain.mean:+z.1f} ± {gain.half_width:.1f}"
 
 
 def write_caption(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]]) -> str:
@@ -51,5 +74,5 @@ def write_caption(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]])
     return (
         f"{first['data']['size']} px, {protocol['way']}-way {protocol['shot']}-shot; nets of another set attacked on "
         f"{budget['attacked_tasks']} episodes of {budget['attacked_query']} queries a class, the others as their own "
-        f"page says; {seen}{tables.explain_bounds(columns)}"
+        f"page says; differences in points on the same episodes ± 95 % interval; {seen}{tables.explain_bounds(columns)}"
     )

@@ -19,7 +19,7 @@ def make_record(data, origin, row="robust-classes", shift=0, without=(), **chang
 
 
 def test_a_net_from_another_set_stands_above_the_one_that_was_trained_there():
-    foreign = [make_record("mini", "cifar", shift=-3, without=["lion"]), make_record("mini", "cifar", "clean-classes")]
+    foreign = [make_record("mini", "cifar", shift=-4, without=["lion"]), make_record("mini", "cifar", "clean-classes")]
     native = [
         make_record("mini", "mini"),
         make_record("mini", "mini", "clean-classes"),
@@ -33,7 +33,9 @@ def test_a_net_from_another_set_stands_above_the_one_that_was_trained_there():
     ]
     assert pairs[0][1] is native[0]
     headings, rows = cross_domain.make_table(pairs)
-    assert headings == ["tested on", "trained on", "net", "clean", "PGD-20 8/255", "AA-lite 8/255"]
+    assert headings[:6] == ["tested on", "trained on", "net", "clean", "PGD-20 8/255", "AA-lite 8/255"]
+    assert headings[6:] == ["clean, difference", "PGD-20 8/255, difference"]
+    assert [line[6:] for line in rows] == [["-5.0 ± 0.0"] * 2, ["-", "-"], ["+0.0 ± 0.0"] * 2, ["-", "-"]]
     assert [line[:2] for line in rows] == [["mini", "cifar"], ["mini", "mini"]] * 2
     assert rows[0][3] != rows[1][3] and rows[0][5] == "18.8 ± 15.5"
     caption = cross_domain.write_caption(pairs)
@@ -46,6 +48,15 @@ def test_a_net_without_a_counterpart_stands_alone():
     )
     assert pairs[0][1] is None and len(cross_domain.make_table(pairs)[1]) == 1
     assert "no test class was seen" in cross_domain.write_caption(pairs)
+
+
+def test_other_episodes_are_not_compared():
+    foreign, native = make_record("mini", "cifar", shift=-3), make_record("mini", "mini")
+    other = {**native, "manifest": native["manifest"] | {"hash": "1" * 64}}
+    assert cross_domain.format_difference(foreign, other, "clean") == "-"
+    assert cross_domain.format_difference(foreign, native, "noise 0.90 query") == "-"
+    shorter = {**foreign, "columns": {"clean": results.make_column(np.array([57, 42, 72, 30]), 80, 1.0)}}
+    assert cross_domain.format_difference(shorter, native, "clean").startswith("-2.8 ± "), "on the four that both have"
 
 
 def test_the_mark_finds_both_by_the_names_of_the_folders(tmp_path, monkeypatch):
