@@ -10,7 +10,7 @@ from anrot_lib.core import checkpoints, devices
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.data.episodes import EpisodeManifest
-from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen
+from anrot_lib.data.leakage.seen import Origin, Seen, check_unseen, find_close
 from anrot_lib.experiments.columns import choose_stored, list_left_out, select_columns
 from anrot_lib.experiments.former import check_former, find_record, get_current_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
@@ -123,6 +123,8 @@ def make_record(
         "columns": columns,
     }
     tests = setting.split == "test"
+    if tests and net.origin is not None and (close := find_close(net.origin, setting.image_set)):
+        record["close"] = list(close)
     if tests and net.origin is None:
         record["unknown_origin"] = True
     if tests and (seen := check_unseen(net.origin, setting.image_set, allow_seen=setting.allow_seen)):

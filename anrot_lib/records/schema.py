@@ -45,6 +45,7 @@ class AccuracyRecord(_Head):
     training: measures.TrainingRecord
     columns: dict[str, parts.ColumnRecord]
     seen: NotRequired[measures.SeenRecord]  # only where a net was tested on what it has seen, on purpose
+    close: NotRequired[list[str]]  # test classes whose kind the net may have seen under another name, with that name
     unknown_origin: NotRequired[bool]  # only true: nobody knows what the net was trained on
     left_out: NotRequired[dict[str, str]]  # columns that were asked for and say nothing here, and why
 

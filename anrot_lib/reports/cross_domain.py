@@ -69,10 +69,17 @@ def write_caption(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]])
         for record, _ in pairs
         if (without := record["data"].get("without"))
     }
+    close = {
+        f"{', '.join(record['close'])} for nets of {find_origin(record)} on {record['data']['name']}": None
+        for record, _ in pairs
+        if "close" in record
+    }
+    near = f"; {tables.CLOSE}: {'; '.join(close)}" if close else ""
     protocol, budget = first["protocol"], first["budget"]
     seen = f"test classes that the net has seen are left out: {'; '.join(left)}" if left else "no test class was seen"
     return (
         f"{first['data']['size']} px, {protocol['way']}-way {protocol['shot']}-shot; nets of another set attacked on "
         f"{budget['attacked_tasks']} episodes of {budget['attacked_query']} queries a class, the others as their own "
-        f"page says; differences in points on the same episodes ± 95 % interval; {seen}{tables.explain_bounds(columns)}"
+        f"page says; differences in points on the same episodes ± 95 % interval; {seen}{near}"
+        f"{tables.explain_bounds(columns)}"
     )

@@ -161,6 +161,9 @@ def describe_training(record: Record) -> str:
     return trained
 
 
+CLOSE = "test classes of a kind that the net has seen under another name"
+
+
 def write_caption(record: Record, trained: str | None = None) -> str:
     """What a table of this experiment is about, in one line: data, protocol, episodes, hashes, device.
 
@@ -183,13 +186,14 @@ def write_caption(record: Record, trained: str | None = None) -> str:
         warning += f"classes of the split {record['manifest']['split']}, for a choice: no test; "
     without = data.get("without", [])
     left = f" without {', '.join(without)}, which the net has seen" if without else ""
+    close = f"; {CLOSE}: {', '.join(record['close'])}" if "close" in record else ""
     return (
         f"{warning}{data['name']}{left}, {data['size']} px, {recipe['way']}-way {recipe['shot']}-shot, "
         f"preset {budget['preset']}; "
         f"{record['manifest']['n_tasks']} clean episodes of {budget['clean_query']} queries a class, attacked and "
         f"noisy columns on the first {budget['attacked_tasks']} with {budget['attacked_query']}; encoder "
         f"{budget['encoder']}{trained}; split {data['split_hash'][:10]}, manifest "
-        f"{record['manifest']['hash'][:10]}; {record['run']['device']}{_describe_surrogate(record)}"
+        f"{record['manifest']['hash'][:10]}; {record['run']['device']}{_describe_surrogate(record)}{close}"
     )
 
 

@@ -20,7 +20,7 @@ from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import corruptions
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage.seen import set_origin
+from anrot_lib.data.leakage.seen import set_origin, spell_out
 from anrot_lib.experiments import rows
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
@@ -142,9 +142,9 @@ def test_a_net_that_does_not_say_what_it_was_trained_on_is_marked(anrot, home):
 
 
 def test_a_net_is_tested_on_the_classes_of_another_set_that_it_has_not_seen(anrot, home, small_set):
-    """Two of its training classes are among the test classes of the other set, with other images."""
-    known = small_set.split_names["train"][:2]
-    names = [*known, *(f"new {k}" for k in range(len(small_set.class_names) - 2))]
+    """Two of its training classes are among the test classes of the other set, with other images; a third is close."""
+    known, third = small_set.split_names["train"][:2], small_set.split_names["train"][2]
+    names = [*known, f"small {third}", *(f"new {k}" for k in range(len(small_set.class_names) - 3))]
     images = 255 - small_set.images
     splits = {"train": range(7, 20), "val": range(20, 25), "test": range(7)}
     image_sets.save(build_image_set("others", images, small_set.labels, names, splits), paths.packed_dir() / "others")
@@ -159,6 +159,8 @@ def test_a_net_is_tested_on_the_classes_of_another_set_that_it_has_not_seen(anro
     assert path.parent.name == f"others-16px-5way-5shot-smoke-from-{small_set.name}-again"
     assert record["data"]["classes"]["test"] == 5 and record["data"]["without"] == sorted(known)
     assert "seen" not in record
+    assert record["close"][0].startswith(f"{spell_out(f'small {third}')} ({spell_out(third)}")
+    assert f"{tables.CLOSE}: {record['close'][0]}" in done.out
 
 
 def test_a_net_of_another_size_is_tested_with_a_note_and_in_the_caption(anrot, home, small_set):

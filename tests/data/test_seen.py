@@ -11,7 +11,15 @@ from anrot_lib.core.errors import UserError
 from anrot_lib.core.torchvision_compat import load_torchvision
 from anrot_lib.data import splits
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage.seen import Origin, check_unseen, describe_origin, find_seen, remove_seen
+from anrot_lib.data.leakage.seen import (
+    Origin,
+    check_unseen,
+    describe_origin,
+    find_close,
+    find_seen,
+    remove_seen,
+    spell_out,
+)
 from anrot_lib.data.leakage.synsets import WORDS
 
 SPLIT = {"train": (0, 1, 2), "val": (3, 4), "test": (5, 6)}
@@ -196,6 +204,38 @@ def test_the_words_of_synsets_are_those_of_all_classes_of_mini_imagenet_in_the_o
     at = -1
     for synset in sorted(WORDS):
         at = known.index(WORDS[synset].casefold(), at + 1)
+
+
+@pytest.mark.parametrize(
+    ("trained", "tested", "close"),
+    [
+        ("n02120079", "fox", "fox (Arctic fox)"),
+        ("bowl", "n03775546", "mixing bowl (bowl)"),
+        ("006.Least_Auklet", "Crested Auklet", "crested auklet (least auklet)"),
+        ("wolf", "n02114548_white_wolf", "white wolf (wolf)"),
+        ("fox", "foxglove", None),
+        ("swing", "wing", None),
+        ("Greek/character05", "Latin/character05", None),
+        ("house 1", "mouse 1", None),
+    ],
+)
+def test_a_kind_under_another_name_is_said(trained, tested, close):
+    first = make(names=[trained, *"bcdefg"])
+    second = make(names=[*"tuvwxy", tested], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
+    assert find_close(describe_origin(first), second) == ((close,) if close else ())
+    assert not find_seen(describe_origin(first), second), "close is not the same"
+
+
+def test_within_its_own_set_no_class_is_called_close():
+    own = make(names=["red fox", "b", "c", "d", "e", "grey fox", "g"])
+    assert find_close(describe_origin(own), own) == ()
+    assert [spell_out(name) for name in ("7", "birds/owl", "two  words")] == ["7", "owl", "two words"]
+
+
+def test_a_class_that_is_known_is_not_called_close():
+    second = make(names=[*"tuvwxy", "n02129165"], split={"train": (1,), "val": (2,), "test": (0, 6)}, seed=1, size=16)
+    origin = describe_origin(make(names=["lion", *"bcdefg"]))
+    assert find_close(origin, second) == () and find_seen(origin, second).trained == ("n02129165",)
 
 
 def test_a_last_word_that_two_classes_share_names_neither():

@@ -338,6 +338,12 @@ def test_what_is_said_of_levels_on_one_encoder_holds():
     assert max(best.values()) < 0.3
 
 
+def test_what_is_said_of_fab_holds():
+    (record,) = of("omniglot-300-28px-5way-5shot-laptop-attacks", "judges")
+    fab = [judged for judged in record["judges"] if judged["attack"].startswith("FAB")]
+    assert [judged["judge_alone"] for judged in fab] == [0] and fab[0]["ours_alone"] > 0
+
+
 def test_a_set_that_is_called_like_a_study_is_none(tmp_path):
     studies = {"my-recipes-32px-5way-5shot-smoke": False, "mine-32px-5way-5shot-smoke-recipes": True}
     for name, is_study in studies.items():

@@ -47,7 +47,10 @@ def test_a_net_without_a_counterpart_stands_alone():
         [make_record("mini", "cifar")], [make_record("mini", "cifar"), make_record("mini", "mini", "anrot")]
     )
     assert pairs[0][1] is None and len(cross_domain.make_table(pairs)[1]) == 1
-    assert "no test class was seen" in cross_domain.write_caption(pairs)
+    caption = cross_domain.write_caption(pairs)
+    assert "no test class was seen" in caption and "another name" not in caption
+    pairs[0][0]["close"] = ["fox (Arctic fox)"]
+    assert "under another name: fox (Arctic fox) for nets of cifar on mini" in cross_domain.write_caption(pairs)
 
 
 def test_other_episodes_are_not_compared():

@@ -135,6 +135,32 @@ def find_seen(origin: Origin, image_set: ImageSet) -> Seen:
     )
 
 
+def find_close(origin: Origin, image_set: ImageSet) -> tuple[str, ...]:
+    """Test classes whose kind a net may have seen under another name, each with that name: "fox (Arctic fox)".
+
+    Their names end in the same word. They are no overlap, so no test is refused for them; () for the net's own set.
+    """
+    if (origin.sha256, origin.split_hash) == (image_set.sha256, image_set.split_hash):
+        return ()
+    kinds: dict[str, list[str]] = {}
+    for name in dict.fromkeys((*origin.trained, *origin.selected)):
+        words = spell_out(name)
+        kinds.setdefault(words.rpartition(" ")[2], []).append(words)
+    close = []
+    for name in image_set.split_names["test"]:
+        words = spell_out(name)
+        kind = words.rpartition(" ")[2]
+        if others := [other for other in kinds.get(kind, []) if other != words and not NUMBERED.fullmatch(kind)]:
+            close.append(f"{words} ({', '.join(others)})")
+    return tuple(close)
+
+
+def spell_out(name: str) -> str:
+    """The words of a class name: those of its synset, or its own without folders, signs and a number before them."""
+    last = make_name_key(name).rpartition("/")[2]
+    return next((WORDS[key] for key in list_spellings(name) if key in WORDS), re.sub(r"^\d+[\W_]+", "", last))
+
+
 def remove_seen(origin: Origin, image_set: ImageSet) -> ImageSet:
     """The set without the test classes that a net has seen, by their name or by one of their images.
 
