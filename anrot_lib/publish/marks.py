@@ -24,6 +24,7 @@ from anrot_lib.reports import (
     certificates,
     claims,
     consequences,
+    growth,
     judges,
     leaky_split,
     lengths,
@@ -35,6 +36,7 @@ from anrot_lib.reports import (
     speed,
     suites,
     tables,
+    twins,
 )
 from anrot_lib.reports.studies import REPORTS
 from anrot_lib.settings import preset
@@ -230,6 +232,7 @@ TABLES: Kinds = {
     "cross-domain": ("", numbers.draw_cross_domain),
     "courses": ("", courses.draw_courses),
     "differences": ("NAME ROW", draw_differences),
+    "growth": ("FILE", growth.write_tables),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),
     "lengths": ("NAME", draw_lengths),
@@ -249,6 +252,7 @@ TABLES: Kinds = {
     "suites": ("NAME", draw_suites),
     "smoothing": ("NAME", draw_smoothing),
     "timing": ("FILE", draw_timing),
+    "twins": ("NAME NAME TITLE", twins.write_table),
 }
 NUMBERS: Kinds = {
     "ablation": ("NAME VARIANT COLUMN", numbers.format_part),
