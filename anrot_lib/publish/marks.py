@@ -109,11 +109,6 @@ def draw_levels(name: str) -> str:
     return levels.write_markdown(read_experiment(name))
 
 
-def draw_timing(file: str) -> str:
-    """A benchmark."""
-    return tables.format_markdown(*speed.make_table(results.read(paths.results_dir() / f"{file}.json", "timing")))
-
-
 def draw_reconstruction(name: str) -> str:
     """Claims beside measurements, or a line that there are none yet."""
     return reconstruction.write_claims(results.read_all(paths.results_dir() / name, "reconstruction"))
@@ -251,7 +246,7 @@ TABLES: Kinds = {
     "seeds": ("NAME", draw_seeds),
     "suites": ("NAME", draw_suites),
     "smoothing": ("NAME", draw_smoothing),
-    "timing": ("FILE", draw_timing),
+    "timing": ("FILE", speed.write_table),
     "twins": ("NAME NAME TITLE", twins.write_table),
 }
 NUMBERS: Kinds = {
