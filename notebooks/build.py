@@ -4,6 +4,8 @@ The sources are py:percent files; the notebooks are executed at the smoke preset
 committed and what the tests compare with. The links between notebooks and to publications are written here.
 """
 
+import base64
+import io
 import os
 import sys
 import time
@@ -13,6 +15,7 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from PIL import Image
 
 from anrot_lib.core import paths
 from anrot_lib.course import catalogue, displays, exercises
@@ -60,7 +63,7 @@ def from_source(notebook: catalogue.Notebook) -> nbformat.NotebookNode:
 
 def only_plots(source: str) -> bool:
     """Whether a cell of code does nothing but draw a figure: JupyterLab shows it folded."""
-    return sources.PLOTS in source and "plt.show()" in source and "print(" not in source
+    return bool(sources.PLOTS.search(source)) and "plt.show()" in source and "print(" not in source
 
 
 def merged_streams(outputs: list) -> list:
@@ -73,6 +76,15 @@ def merged_streams(outputs: list) -> list:
         else:
             merged.append(output)
     return merged
+
+
+def pack_picture(encoded: str) -> str:
+    """A PNG (base64) without a channel of opacity that says nothing, and packed as tightly as it goes: equal pixels."""
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+        opaque = picture.mode != "RGBA" or picture.getextrema()[3] == (255, 255)
+        packed = io.BytesIO()
+        (picture.convert("RGB") if opaque else picture).save(packed, "png", optimize=True)
+    return base64.b64encode(packed.getvalue()).decode("ascii")
 
 
 def build(notebook: catalogue.Notebook) -> float:
@@ -88,6 +100,8 @@ def build(notebook: catalogue.Notebook) -> float:
             for output in cell.outputs:
                 if "metadata" in output:  # of a figure its alternative text stays
                     output["metadata"] = {k: v for k, v in output.metadata.items() if k == displays.PNG}
+                if displays.PNG in output.get("data", {}):
+                    output["data"][displays.PNG] = pack_picture(output["data"][displays.PNG])
     book["metadata"]["language_info"] = {"name": "python"}
     with paths.write_atomically(HERE / f"{notebook.stem}.ipynb") as temporary:
         nbformat.write(book, temporary)

@@ -13,7 +13,7 @@ from anrot_lib.publish.quizzes import attach_quizzes
 TARGET = re.compile(r"\]\((?P<page>[^)\s:#]+)(?:#[^)\s]*)?\)")
 HOME, RESULTS, FRAMES = "README.md", "docs/results/", "_static/frames"
 ANCHOR = re.compile(r"(?<=\.ipynb)#[^)]+(?=\))")  # in JupyterLab as the heading is spelled, elsewhere in lower case
-PLOTS = "plt.subplots("  # in the source of a cell that shows a figure: what is folded
+PLOTS = re.compile(r"plt\.subplot(?:s|_mosaic)\(")  # in the source of a cell that shows a figure: what is folded
 MERMAID = re.compile(r"^```mermaid$", re.MULTILINE)
 
 
@@ -36,7 +36,7 @@ def prepare_notebook(text: str, frames: Path) -> str:
     book = json.loads(ANCHOR.sub(lambda anchor: anchor[0].lower(), text))
     for cell in book["cells"]:
         outputs = cell.get("outputs", ())
-        if PLOTS in "".join(cell["source"]) and any("image/png" in output.get("data", {}) for output in outputs):
+        if PLOTS.search("".join(cell["source"])) and any("image/png" in output.get("data", {}) for output in outputs):
             cell["metadata"]["tags"] = [*cell["metadata"].get("tags", ()), "hide-input"]
         pictures = [output.get("metadata", {}).get("image/png", {}) for output in outputs]
         if texts := [picture["alt"] for picture in pictures if "alt" in picture]:

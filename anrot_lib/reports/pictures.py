@@ -24,7 +24,7 @@ def show(axes: Axes, image: Tensor, title: str = "", colour: str | None = None) 
     """One image (C, H, W) in [0, 1], pixel by pixel, with a frame if a colour is given."""
     axes.imshow(arrange_pixels(image), interpolation="nearest", cmap="gray", vmin=0, vmax=1)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=8, color=palette.adjust_text(colour) if colour else palette.BLACK)
+    axes.set_title(title, fontsize=9, color=palette.adjust_text(colour) if colour else palette.BLACK)
     for spine in axes.spines.values():
         spine.set(visible=colour is not None, color=colour or "black", linewidth=2)
 
@@ -42,7 +42,7 @@ def strips(axes: Sequence[Axes], rows: Mapping[str, Tensor]) -> None:
     """Each row's images (n, C, H, W) as one picture on one axes, its name at the left; drawn fast."""
     for place, (name, images) in zip(axes, rows.items(), strict=True):
         show(place, torch.cat(list(nn.functional.pad(images, (1, 1, 1, 1), value=0.5)), -1))
-        place.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+        place.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
 
 
 def plane(axes: Axes, towards_b: float, towards_c: float) -> None:
@@ -63,7 +63,8 @@ def probabilities(axes: Axes, values: Tensor, names: Sequence[str], truth: int) 
     best = int(values.argmax())
     colours = [RIGHT if k == truth else WRONG if k == best else palette.GREY for k in range(len(values))]
     axes.barh(range(len(values)), values.detach().cpu().numpy(), color=colours)
-    axes.set(yticks=range(len(values)), yticklabels=names, xlim=(0, 1), xlabel="probability")
+    axes.set(yticks=range(len(values)), yticklabels=names)
+    axes.set(xlim=(0, 1), xticks=[0, 0.5, 1], xlabel="probability")
     axes.invert_yaxis()
 
 
@@ -71,7 +72,7 @@ def heat(axes: Axes, values: Tensor, title: str = "", low: float | None = None, 
     """A map (H, W) of magnitudes in cividis."""
     axes.imshow(values.detach().cpu().numpy(), cmap="cividis", interpolation="nearest", vmin=low, vmax=high)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=8)
+    axes.set_title(title, fontsize=9)
 
 
 def frame(axes: Axes, position: int, side: int, pixels: int, colour: str = WRONG) -> None:
@@ -109,7 +110,7 @@ def triangle(
     across, up = place(np.asarray(shares))
     spots = axes.scatter(across, up, c=values, cmap="cividis", s=95, marker="h")
     for name, x, y in zip(corners, (0, 1, 0.5), (-0.13, -0.13, 0.94), strict=True):
-        axes.text(x, y, name, ha="center", fontsize=8)
+        axes.text(x, y, name, ha="center", fontsize=9)
     if mark is not None and sum(mark) > 0:
         across, up = place(np.asarray(mark, dtype=float))
         axes.scatter(across, up, marker="x", color=WRONG, s=60)

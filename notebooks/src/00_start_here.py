@@ -63,7 +63,11 @@ def answers(net, query):
 
 def attacked(net, eps):
     """The queries after the attack, and whether the net still names them rightly."""
-    query = episode.attack_episodes(net, exams, pgd(eps), P.generator("attack")).query if eps else exams.query
+    query = (
+        episode.attack_episodes(net, exams, pgd(eps), P.generator("attack")).query
+        if eps
+        else exams.query
+    )
     return query, answers(net, query)
 
 
@@ -75,7 +79,7 @@ under = {(name, eps): attacked(P.net(name), eps) for name in NETS.values() for e
 
 # %%
 def sheet(images, frames=None):
-    """Images (rows, columns, C, h, w) as one picture; frames (rows, columns, 3) are colours of their borders."""
+    """Images (rows, columns, C, h, w) as one picture, in frames of the given colours."""
     rows, columns, _, h, w = images.shape
     paper = torch.ones(rows, columns, 3, h + 6, w + 6)
     if frames is not None:
@@ -85,25 +89,41 @@ def sheet(images, frames=None):
 
 
 RIGHT, WRONG = torch.tensor([0.0, 0.62, 0.45]), torch.tensor([0.84, 0.37, 0.0])
-COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
+COLOURS = {
+    "clean": figures.pick_colour("anrot-clean"),
+    "mixture": figures.pick_colour("anrot"),
+}
 
 
 # %%
 def draw_fall(eps):
     both = [under[name, eps] for name in NETS.values()]
-    query = torch.stack([query[0, ::2] for query, _ in both])  # some queries of the first exam
-    frames = torch.where(torch.stack([right[0, ::2] for _, right in both])[..., None], RIGHT, WRONG)
-    _, (left, curves) = plt.subplots(1, 2, figsize=(8.6, 2.5), width_ratios=(8, 3.4), layout="constrained")
-    pictures.show(left, sheet(query, frames), f"each pixel changed by at most {eps:g}; green: named rightly")
+    # some queries of the first exam
+    query = torch.stack([query[0, ::2] for query, _ in both])
+    frames = torch.where(
+        torch.stack([right[0, ::2] for _, right in both])[..., None], RIGHT, WRONG
+    )
+    _, (left, curves) = plt.subplots(
+        1, 2, figsize=(8.6, 2.5), width_ratios=(8, 3.4), layout="constrained"
+    )
+    pictures.show(
+        left,
+        sheet(query, frames),
+        f"each pixel changed by at most {eps:g}; green: named rightly",
+    )
     left.set(yticks=[17, 51], yticklabels=[f"trained on\n{name}" for name in NETS])
     for title, name in NETS.items():
         heights = [100 * under[name, k][1].float().mean().item() for k in EPS]
         curves.plot(EPS, heights, ".-", color=COLOURS[name], label=title)
         curves.plot(eps, heights[EPS.index(eps)], "o", color=COLOURS[name], markersize=8)
     curves.axhline(20, linestyle=":", color="black", linewidth=1, label="guessing")
-    curves.set(xlabel="eps of PGD-10, pixel range [0, 1]", ylabel="named rightly, %", ylim=(0, 100))
+    curves.set(
+        xlabel="eps of PGD-10, pixel range [0, 1]",
+        ylabel="named rightly, %",
+        ylim=(0, 100),
+    )
     curves.set_title(f"{exams.labels.numel()} queries", fontsize=9)
-    curves.legend(fontsize=8, loc="upper right", title="trained on", title_fontsize=8)
+    curves.legend(fontsize=9, loc="upper right", title="trained on", title_fontsize=9)
     plt.show()
 
 
@@ -111,7 +131,9 @@ lesson.explore(draw_fall, {"eps": 0.10}, eps=EPS)
 
 # %%
 left = {key: right.float().mean().item() for key, (_, right) in under.items()}
-assert min(left["clean", 0.0], left["mixture", 0.0]) > 0.6, "both nets are good at clean images"
+assert min(left["clean", 0.0], left["mixture", 0.0]) > 0.6, (
+    "both nets are good at clean images"
+)
 assert left["clean", 0.10] < 0.3 and left["mixture", 0.10] > left["clean", 0.10] + 0.2
 assert max(left["clean", 0.30], left["mixture", 0.30]) < 0.4, "at 0.30 both have fallen"
 
@@ -143,16 +165,31 @@ assert max(left["clean", 0.30], left["mixture", 0.30]) < 0.4, "at 0.30 both have
 # for exams:
 
 # %%
-print("characters:", {split: len(classes) for split, classes in P.embedded.splits.items()}, " images:", len(P.embedded))
+print(
+    "characters:",
+    {split: len(classes) for split, classes in P.embedded.splits.items()},
+    " images:",
+    len(P.embedded),
+)
 exam = P.episodes(1, way=5, shot=5, query=3)
-print("support:", tuple(exam.support.shape), "= episodes, ways, shots, channels, height, width")
-print("queries:", tuple(exam.query.shape), "= episodes, queries of all ways together, ...")
+print(
+    "support:",
+    tuple(exam.support.shape),
+    "= episodes, ways, shots, channels, height, width",
+)
+print(
+    "queries:", tuple(exam.query.shape), "= episodes, queries of all ways together, ..."
+)
 print("labels: ", exam.labels[0].tolist())
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.9), width_ratios=(5, 3), layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(6.4, 3.9), width_ratios=(5, 3), layout="constrained"
+)
 pictures.show(left, sheet(exam.support[0]), "support: five shots of each class")
-pictures.show(right, sheet(exam.query[0].unflatten(0, (5, 3))), "queries: which class is it?")
+pictures.show(
+    right, sheet(exam.query[0].unflatten(0, (5, 3))), "queries: which class is it?"
+)
 plt.show()
 
 # %% [markdown]
@@ -168,7 +205,7 @@ plt.show()
 
 # %%
 def draw_episode(labels, classes, way, shot, query, generator):
-    """Row numbers of the images of one episode: support (way, shot) and queries (way, query)."""
+    """Row numbers of an episode: support (way, shot) and queries (way, query)."""
     rows = []
     for c in classes[torch.randperm(len(classes), generator=generator)[:way]]:
         own = (labels == c).nonzero().flatten()
@@ -177,12 +214,20 @@ def draw_episode(labels, classes, way, shot, query, generator):
 
 
 # %%
-labels, classes = torch.as_tensor(P.embedded.labels), torch.tensor(P.embedded.splits["test"])
-support, query = draw_episode(labels, classes, way=5, shot=5, query=15, generator=P.generator("by hand"))
+labels = torch.as_tensor(P.embedded.labels)
+classes = torch.tensor(P.embedded.splits["test"])
+support, query = draw_episode(
+    labels, classes, way=5, shot=5, query=15, generator=P.generator("by hand")
+)
 print("support rows:", tuple(support.shape), " query rows:", tuple(query.shape))
-assert all(len(labels[row].unique()) == 1 for row in torch.cat([support, query], 1)), "a row is of one class"
+assert all(len(labels[row].unique()) == 1 for row in torch.cat([support, query], 1)), (
+    "a row is of one class"
+)
 print("different classes:", len(labels[support[:, 0]].unique()))
-print("images in both:", len(set(support.flatten().tolist()) & set(query.flatten().tolist())))
+print(
+    "images in both:",
+    len(set(support.flatten().tolist()) & set(query.flatten().tolist())),
+)
 
 # %% [markdown]
 # ## The simplest classifier
@@ -199,7 +244,9 @@ net = P.net("clean")
 with torch.no_grad():
     support_maps = net.encode(P.embedded.batch(support).flatten(0, 1))
     query_maps = net.encode(P.embedded.batch(query).flatten(0, 1))
-print("a feature map per image:", tuple(query_maps.shape[1:]), "= channels, height, width")
+print(
+    "a feature map per image:", tuple(query_maps.shape[1:]), "= channels, height, width"
+)
 
 # %%
 features = query_maps.mean((-2, -1))  # average over the positions of the map
@@ -220,7 +267,11 @@ logits = head.score(model, query_maps[None]).logits[0].detach()
 torch.testing.assert_close(-distances, logits, rtol=1e-4, atol=1e-4)
 accuracy = (logits.argmax(1) == torch.arange(5).repeat_interleave(15)).float().mean()
 assert accuracy == right.float().mean()
-print("logits:", tuple(logits.shape), "= queries, classes; equal to the library's, and so is every answer")
+print(
+    "logits:",
+    tuple(logits.shape),
+    "= queries, classes; equal to the library's, and so is every answer",
+)
 
 # %% [markdown]
 # The classifier that this course is about, ANROT, has another head: it describes a class by a distribution instead of a
@@ -242,7 +293,10 @@ print("logits:", tuple(logits.shape), "= queries, classes; equal to the library'
 
 # %%
 EPS_HERE, SIGMA = P.radii.eps, P.radii.sigma
-print(f"eps = {EPS_HERE:.2f} of the pixel range, about {255 * EPS_HERE:.0f} of 255 grey levels; sigma = {SIGMA:g}")
+print(
+    f"eps = {EPS_HERE:.2f} of the pixel range, "
+    f"about {255 * EPS_HERE:.0f} of 255 grey levels; sigma = {SIGMA:g}"
+)
 
 
 def three_versions(name):
@@ -256,7 +310,9 @@ def three_versions(name):
 
 
 seen = {name: three_versions(name) for name in NETS.values()}
-assert (seen["clean"]["attacked"][0] - exams.query).abs().max() <= EPS_HERE + 1e-6, "no pixel moves further than eps"
+assert (seen["clean"]["attacked"][0] - exams.query).abs().max() <= EPS_HERE + 1e-6, (
+    "no pixel moves further than eps"
+)
 
 # %%
 fig, axes = plt.subplots(1, 4, figsize=(7.4, 2.1), layout="constrained")
@@ -275,16 +331,25 @@ plt.show()
 
 # %%
 def draw_exam(exam, trained_on):
-    _, axes = plt.subplots(1, 4, figsize=(8, 2.9), width_ratios=(5, 3, 3, 3), layout="constrained")
+    _, axes = plt.subplots(
+        1, 4, figsize=(8, 2.9), width_ratios=(5, 3, 3, 3), layout="constrained"
+    )
     pictures.show(axes[0], sheet(exams.support[exam]), "support")
-    for place, (name, (query, right)) in zip(axes[1:], seen[trained_on].items(), strict=True):
+    for place, (name, (query, right)) in zip(
+        axes[1:], seen[trained_on].items(), strict=True
+    ):
         frames = torch.where(right[exam][:, None], RIGHT, WRONG).unflatten(0, (5, 3))
         title = f"{name}: {int(right[exam].sum())} of {len(right[exam])} right"
         pictures.show(place, sheet(query[exam].unflatten(0, (5, 3)), frames), title)
     plt.show()
 
 
-lesson.explore(draw_exam, {"trained_on": "clean"}, exam=list(range(len(exams.query))), trained_on=NETS)
+lesson.explore(
+    draw_exam,
+    {"trained_on": "clean"},
+    exam=list(range(len(exams.query))),
+    trained_on=NETS,
+)
 
 # %% [markdown]
 # The net that was trained on clean images is good at clean queries; under the attack and under noise most of its
@@ -292,16 +357,25 @@ lesson.explore(draw_exam, {"trained_on": "clean"}, exam=list(range(len(exams.que
 # Over all exams together:
 
 # %%
-share = {name: {v: 100 * right.float().mean().item() for v, (_, right) in vs.items()} for name, vs in seen.items()}
+share = {
+    name: {v: 100 * right.float().mean().item() for v, (_, right) in vs.items()}
+    for name, vs in seen.items()
+}
 fig, axes = plt.subplots(figsize=(5.2, 2.6), layout="constrained")
 for k, (title, name) in enumerate(NETS.items()):
     places = [i + 0.4 * (k - 0.5) for i in range(3)]
-    bars = axes.bar(places, share[name].values(), 0.38, color=COLOURS[name], label=f"trained on {title}")
-    axes.bar_label(bars, fmt="%.0f", fontsize=8)
+    bars = axes.bar(
+        places,
+        share[name].values(),
+        0.38,
+        color=COLOURS[name],
+        label=f"trained on {title}",
+    )
+    axes.bar_label(bars, fmt="%.0f", fontsize=9)
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="guessing")
 versions = ["clean", f"PGD-10, eps {EPS_HERE:.2f}", f"noise, sigma {SIGMA:g}"]
 axes.set(xticks=range(3), xticklabels=versions, ylim=(0, 105), ylabel="named rightly, %")
-axes.legend(fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+axes.legend(fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 plt.show()
 assert min(share["mixture"][v] - share["clean"][v] for v in ("attacked", "noisy")) > 20
 
@@ -318,19 +392,30 @@ assert min(share["mixture"][v] - share["clean"][v] for v in ("attacked", "noisy"
 
 # %%
 def ask(support, names, query):
-    """Class probabilities (queries, ways) for one exam; `names` are the labels of the support images."""
+    """Class probabilities (queries, ways) in one exam; `names`: labels of the support."""
     with torch.no_grad():
         net.process_support_set(support, names)
         return net(query).softmax(1)
 
 
 # %%
-support, names, query = exam.support[0].flatten(0, 1), exam.support_labels[0], exam.query[0]
-views = {"with its support set": support, "with grey squares": torch.full_like(support, 0.5)}
+support = exam.support[0].flatten(0, 1)
+names = exam.support_labels[0]
+query = exam.query[0]
+views = {
+    "with its support set": support,
+    "with grey squares": torch.full_like(support, 0.5),
+}
 fig, axes = plt.subplots(1, 2, figsize=(5, 3), layout="constrained")
 for place, (title, shown) in zip(axes, views.items(), strict=True):
     pictures.heat(place, ask(shown, names, query), title, low=0, high=1)
-    place.set(xticks=range(5), xticklabels="ABCDE", xlabel="answer", yticks=range(1, 15, 3), yticklabels="ABCDE")
+    place.set(
+        xticks=range(5),
+        xticklabels="ABCDE",
+        xlabel="answer",
+        yticks=range(1, 15, 3),
+        yticklabels="ABCDE",
+    )
     place.set_aspect("auto")
 axes[0].set_ylabel("class of the query")
 plt.show()
@@ -350,11 +435,19 @@ print(f"with grey squares every class gets {1 / 5 + spread.abs().max():.2f}")
 
 # %%
 def entry(notebook):
-    link = f"[{notebook.title}]({notebook.stem}.ipynb)" if notebook.ready else f"{notebook.title} (planned)"
+    link = (
+        f"[{notebook.title}]({notebook.stem}.ipynb)"
+        if notebook.ready
+        else f"{notebook.title} (planned)"
+    )
     return f"| {notebook.number:02d} | {link} | {notebook.question} |"
 
 
-lines = ["| | notebook | its question |", "| :--- | :--- | :--- |", *map(entry, catalogue.NOTEBOOKS)]
+lines = [
+    "| | notebook | its question |",
+    "| :--- | :--- | :--- |",
+    *map(entry, catalogue.NOTEBOOKS),
+]
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
@@ -391,10 +484,10 @@ print(catalogue.read_net_index()["mixture"]["command"])
 # ## The whole pipeline from the command line
 #
 # ```sh
-# anrot run                                   # train five models, attack them, print the table: a few minutes
+# anrot run                                   # train five models, attack them: minutes
 # anrot run --data FOLDER --preset laptop     # the same on a folder of your own images
 # anrot train --clean 1 --adversarial 1 --noisy 1 --out mine.pt
-# anrot evaluate mine.pt                      # clean, under attack, under noise, with intervals
+# anrot evaluate mine.pt                      # clean, attacked, noisy, with intervals
 # anrot predict mine.pt --support EXAMPLES --query PHOTO.jpg
 # ```
 #
@@ -510,7 +603,9 @@ check("0.4", answer)
 run = {r["row"]: r for r in P.records("omniglot-300-28px-5way-5shot-smoke-course")}
 records = [run["anrot-clean"], run["anrot"]]
 columns = tables.list_main_columns(records[0]["protocol"])
-columns = {heading: name for heading, name in columns.items() if name in records[0]["columns"]}
+columns = {
+    heading: name for heading, name in columns.items() if name in records[0]["columns"]
+}
 lines = [
     ["the mixture" if r["recipe"]["adversarial"] else "clean images only"]
     + [tables.format_column(r["columns"].get(name)) for name in columns.values()]
@@ -529,16 +624,28 @@ display(Markdown(tables.format_markdown(["trained on", *columns], lines)))
 CLAIMS = [  # setting, paper says, our record
     ("mini-ImageNet, 84 px, 5-way 1-shot, clean", "69.4 ± 0.3", None),
     ("mini-ImageNet, 84 px, 5-way 5-shot, clean", "88.1 ± 0.4", None),
-    ("mini-ImageNet, 32 px, 5-way 5-shot, clean", "no claim", "mini-imagenet-32px-5way-5shot-laptop"),
+    (
+        "mini-ImageNet, 32 px, 5-way 5-shot, clean",
+        "no claim",
+        "mini-imagenet-32px-5way-5shot-laptop",
+    ),
     ("CIFAR-FS, 5-way 5-shot, clean", "90.6 ± 0.5", "cifar-fs-32px-5way-5shot-laptop"),
 ]
 lines = []
 for setting, claim, experiment in CLAIMS:
-    record = next((r for r in P.records(experiment) if r["row"] == "anrot"), None) if experiment else None
+    record = (
+        next((r for r in P.records(experiment) if r["row"] == "anrot"), None)
+        if experiment
+        else None
+    )
     measured = tables.format_column(record["columns"]["clean"]) if record else "not run"
     status = "other setting, not comparable" if record else "not run"
     lines.append([setting, claim, measured, status])
-display(Markdown(tables.format_markdown(["setting", "paper says", "we measured", "status"], lines)))
+display(
+    Markdown(
+        tables.format_markdown(["setting", "paper says", "we measured", "status"], lines)
+    )
+)
 
 # %% [markdown]
 # Ours is ANROT trained on the mixture. "Other setting" is meant literally: smaller images or fewer images a class, and

@@ -56,7 +56,9 @@ P = lesson.set_up("01", preset=PRESET)
 
 # %%
 images = P.image_set
-print(images.name, images.images.shape, images.images.dtype, "labels", images.labels.shape)
+print(
+    images.name, images.images.shape, images.images.dtype, "labels", images.labels.shape
+)
 print("classes:", {split: len(classes) for split, classes in images.splits.items()})
 print("one of them:", images.class_names[0])
 
@@ -100,7 +102,11 @@ except UserError as error:
 # %%
 for name in ("mini-imagenet", "cifar-fs", "fc100"):
     parts = load_standard(name)
-    print(f"{name:14s}", {split: len(classes) for split, classes in parts.items()}, split_hash(parts)[:10])
+    print(
+        f"{name:14s}",
+        {split: len(classes) for split, classes in parts.items()},
+        split_hash(parts)[:10],
+    )
 
 # %% [markdown]
 # The last column is the beginning of the **hash** of the split, a fingerprint of the lists: another class anywhere,
@@ -108,7 +114,9 @@ for name in ("mini-imagenet", "cifar-fs", "fc100"):
 # (split, class name), so that the order in a file does not matter:
 
 # %%
-pairs = sorted([split, name] for split, names in images.split_names.items() for name in names)
+pairs = sorted(
+    [split, name] for split, names in images.split_names.items() for name in names
+)
 text = json.dumps(pairs, ensure_ascii=False, separators=(",", ":"))
 my_hash = hashlib.sha256(text.encode()).hexdigest()
 assert my_hash == images.split_hash
@@ -136,7 +144,9 @@ except UserError as error:
 # included (D11). Hand our sampler an array, a list, or the labels of a data set of your own.
 
 # %%
-sampler = EpisodeSampler([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], n_way=2, n_shot=1, n_query=2, n_tasks=3)
+sampler = EpisodeSampler(
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2], n_way=2, n_shot=1, n_query=2, n_tasks=3
+)
 for task in sampler:  # a flat list an episode: class by class, shots before queries
     print(task)
 try:
@@ -155,11 +165,18 @@ except UserError as error:
 
 # %%
 def manifest(seed=0, n_query=3):
-    return EpisodeManifest.make(images, "test", n_way=5, n_shot=5, n_query=n_query, n_tasks=8, seed=seed)
+    return EpisodeManifest.make(
+        images, "test", n_way=5, n_shot=5, n_query=n_query, n_tasks=8, seed=seed
+    )
 
 
 tasks = manifest()
-drawn = {"drawn": tasks, "drawn again": manifest(), "another seed": manifest(seed=1), "one query more": manifest(0, 4)}
+drawn = {
+    "drawn": tasks,
+    "drawn again": manifest(),
+    "another seed": manifest(seed=1),
+    "one query more": manifest(0, 4),
+}
 assert len({m.hash for m in drawn.values()}) == 3
 for name, one in drawn.items():
     print(f"{name:15s}", one.hash[:10])
@@ -171,7 +188,7 @@ print("what a record stores:", sorted(tasks.recipe()))
 
 # %%
 def sheet(images):
-    """Images (rows, columns, C, h, w) as one picture (3, height, width) with white gaps."""
+    """Images (rows, columns, C, h, w) as one picture (3, height, width), white gaps."""
     rows, columns, _, h, w = images.shape
     paper = torch.ones(rows, columns, 3, h + 4, w + 4)
     paper[..., 2:-2, 2:-2] = images
@@ -184,11 +201,16 @@ names = [[images.class_names[c] for c in classes] for classes in tasks.rows.clas
 
 # %%
 def draw_exam(task, shots):
-    _, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.6), width_ratios=(shots, 3), layout="constrained")
-    support, query = exams.support[task, :, :shots], exams.query[task].unflatten(0, (5, 3))
+    _, (left, right) = plt.subplots(
+        1, 2, figsize=(6.8, 3.6), width_ratios=(shots, 3), layout="constrained"
+    )
+    support = exams.support[task, :, :shots]
+    query = exams.query[task].unflatten(0, (5, 3))
     pictures.show(left, sheet(support), f"{shots} shot" + "s" * (shots > 1))
     pictures.show(right, sheet(query), "queries")
-    left.set(yticks=(support.shape[-2] + 4) * (np.arange(5) + 0.5), yticklabels=names[task])
+    left.set(
+        yticks=(support.shape[-2] + 4) * (np.arange(5) + 0.5), yticklabels=names[task]
+    )
     plt.show()
 
 
@@ -234,7 +256,10 @@ def planted(copy):
 
 def found(copy):
     """How the guard calls the pairs across splits that it finds."""
-    return [pair.kind for pair in guard.check(planted(copy), n_shot=1, n_query=5, mode="report").across]
+    return [
+        pair.kind
+        for pair in guard.check(planted(copy), n_shot=1, n_query=5, mode="report").across
+    ]
 
 
 kinds = {name: found(copy) for name, copy in DISGUISES.items()}
@@ -264,7 +289,11 @@ except UserError as error:
     print(error)
 gone = guard.check(planted(picture), n_shot=1, n_query=5, mode="quarantine").quarantine
 assert np.isin(gone, small.rows("train")).all()
-print("rows to leave out:", gone.tolist(), " which are of the training split, not of the test")
+print(
+    "rows to leave out:",
+    gone.tolist(),
+    " which are of the training split, not of the test",
+)
 
 # %% [markdown]
 # ## Break it: a split drawn twice (D1)
@@ -300,19 +329,25 @@ for k, seed in enumerate(SEEDS):
 leaked = trained[:, test_order[-18:]].sum(1)
 assert abs(leaked.mean() - 11.52) < 0.2
 print(
-    f"runs: {len(leaked)}   leaked on average: {leaked.mean():.1f} of 18   least: {leaked.min()}   most: {leaked.max()}"
+    f"runs: {len(leaked)}   leaked on average: {leaked.mean():.1f} of 18   least: "
+    f"{leaked.min()}   most: {leaked.max()}"
 )
 
 
 # %%
 def probability(leak, test_classes, train_classes=64, classes=100):
     """Hypergeometric: `leak` of the test classes were training classes."""
-    ways = math.comb(train_classes, leak) * math.comb(classes - train_classes, test_classes - leak)
+    ways = math.comb(train_classes, leak) * math.comb(
+        classes - train_classes, test_classes - leak
+    )
     return ways / math.comb(classes, test_classes)
 
 
 mean = sum(leak * probability(leak, 18) for leak in range(19))
-print(f"expectation: {mean:.2f} of 18   probability of no leak at all: {probability(0, 18):.0e}")
+print(
+    f"expectation: {mean:.2f} of 18   "
+    f"probability of no leak at all: {probability(0, 18):.0e}"
+)
 
 
 # %%
@@ -320,18 +355,29 @@ def draw_leak(test_classes, runs):
     counts = trained[:runs, test_order[-test_classes:]].sum(1)
     x = np.arange(test_classes + 1)
     _, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
-    axes.bar(
-        x, np.bincount(counts, minlength=len(x)) / runs, color=figures.pick_colour("published"), label=f"{runs} runs"
+    shares = np.bincount(counts, minlength=len(x)) / runs
+    axes.bar(x, shares, color=figures.pick_colour("published"), label=f"{runs} runs")
+    exact = [probability(k, test_classes) for k in x]
+    axes.plot(x, exact, "o-", color="black", markersize=3, label="exact")
+    axes.axvline(
+        0.64 * test_classes, linestyle=":", color=pictures.WRONG, label="expectation"
     )
-    axes.plot(x, [probability(k, test_classes) for k in x], "o-", color="black", markersize=3, label="exact")
-    axes.axvline(0.64 * test_classes, linestyle=":", color=pictures.WRONG, label="expectation")
-    axes.set(xlabel=f"leaked of {test_classes} test classes", ylabel="share of runs", title="as published")
+    axes.set(
+        xlabel=f"leaked of {test_classes} test classes",
+        ylabel="share of runs",
+        title="as published",
+    )
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=9)
     plt.show()
 
 
-lesson.explore(draw_leak, {"test_classes": 18, "runs": 2000}, test_classes=[5, 10, 18, 20, 36], runs=[20, 200, 2000])
+lesson.explore(
+    draw_leak,
+    {"test_classes": 18, "runs": 2000},
+    test_classes=[5, 10, 18, 20, 36],
+    runs=[20, 200, 2000],
+)
 
 # %% [markdown]
 # The bars are simulated runs, the line is the formula. The heap stands at about two thirds of the test classes,
@@ -350,7 +396,10 @@ for runs in (1, 2):
         state.seed(500)  # too late for the line above
     state.seed(500)  # the test script
     test = set(state.sample(range(100), 100)[64:][18:])
-    print(f"data cell run {runs} time(s): {len(train & test)} of {len(test)} test classes leak")
+    print(
+        f"data cell run {runs} time(s): "
+        f"{len(train & test)} of {len(test)} test classes leak"
+    )
 
 # %% [markdown]
 # Run once, it leaks. Run twice, the second draw starts from the seed, and the splits agree by accident. A result that
@@ -362,14 +411,17 @@ for runs in (1, 2):
 
 # %%
 net, embedded = P.net("clean"), P.embedded
-used = np.flatnonzero(np.arange(len(embedded)) % 60 < 20)  # twenty images a class are enough
+# twenty images a class are enough
+used = np.flatnonzero(np.arange(len(embedded)) % 60 < 20)
 known = evaluation.describe(net, embedded, used)
 
 
 def exam_accuracy(classes, seed):
-    """Mean accuracy, in per cent, and half of its interval: 5-way 1-shot exams on some classes."""
+    """Mean accuracy, %, and half of its interval: 5-way 1-shot exams on some classes."""
     rows = used[np.isin(embedded.labels[used], classes)]
-    drawn = EpisodeSampler(embedded.labels, 5, 1, 10, P.pick(150, 600, 2000), seed, rows=rows).draw()
+    drawn = EpisodeSampler(
+        embedded.labels, 5, 1, 10, P.pick(150, 600, 2000), seed, rows=rows
+    ).draw()
     result = statistics.interval(evaluation.count_correct(net, drawn, known, known) / 50)
     return result.mean, result.half_width
 
@@ -380,26 +432,42 @@ unseen = [c for split in ("val", "test") for c in embedded.splits[split]]
 redrawn = [shuffled(seed)[-18:] for seed in range(24)]
 honest = [random.Random(seed).sample(unseen, 18) for seed in range(24)]
 leaks_of = [len(set(classes) & set(train)) for classes in redrawn]
-with_leaks, without = (np.array([exam_accuracy(c, seed) for seed, c in enumerate(sets)]) for sets in (redrawn, honest))
+with_leaks, without = (
+    np.array([exam_accuracy(c, seed) for seed, c in enumerate(sets)])
+    for sets in (redrawn, honest)
+)
 
 # %%
 fig, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 offsets = np.linspace(-0.3, 0.3, 24)  # so that equal numbers do not hide one another
-for x, values, colour, label in (
-    (np.array(leaks_of) + offsets, with_leaks, figures.pick_colour("published"), "drawn again, as published"),
-    (3 * offsets, without, figures.pick_colour("anrot-clean"), "classes never trained on"),
+for x, values, name, label in (
+    (leaks_of + offsets, with_leaks, "published", "drawn again, as published"),
+    (3 * offsets, without, "anrot-clean", "classes never trained on"),
 ):
-    axes.errorbar(x, values[:, 0], yerr=values[:, 1], fmt="o", markersize=4, linewidth=1, color=colour, label=label)
+    look = {"fmt": "o", "markersize": 4, "linewidth": 1, "label": label}
+    mean, half = values.T
+    axes.errorbar(x, mean, yerr=half, color=figures.pick_colour(name), **look)
 for level, x in ((without[:, 0].mean(), 2.0), (with_leaks[:, 0].mean(), 17.3)):
     axes.axhline(level, linestyle=":", color="black", linewidth=1)
-    axes.annotate(f"{level:.1f}", (x, level), xytext=(0, 3), textcoords="offset points", fontsize=8)
-axes.set(xlabel="test classes that were training classes, of 18", ylabel="accuracy, %", xlim=(-1.5, 18.5))
+    axes.annotate(
+        f"{level:.1f}", (x, level), xytext=(0, 3), textcoords="offset points", fontsize=9
+    )
+axes.set(
+    xlabel="test classes that were training classes, of 18",
+    ylabel="accuracy, %",
+    xlim=(-1.5, 18.5),
+)
 axes.set_xticks(range(0, 19, 3))
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
-assert with_leaks[:, 0].mean() > without[:, 0].mean(), "leaky test sets look better on average"
-chance = np.sqrt(np.mean((without[:, 1] / 1.96) ** 2))  # what the draw of exams alone would scatter
-assert without[:, 0].std(ddof=1) > 1.5 * chance, "honest ones scatter more than the draw of exams explains"
+assert with_leaks[:, 0].mean() > without[:, 0].mean(), (
+    "leaky test sets look better on average"
+)
+# what the draw of exams alone would scatter
+chance = np.sqrt(np.mean((without[:, 1] / 1.96) ** 2))
+assert without[:, 0].std(ddof=1) > 1.5 * chance, (
+    "honest ones scatter more than the draw of exams explains"
+)
 
 # %% [markdown]
 # One point is one choice of 18 classes, with its 95 % interval; the dotted lines are the two means, and the axis does
@@ -441,13 +509,26 @@ from PIL import Image
 
 from anrot_lib.data.preparation.prepare import prepare
 
-fresh, home = synthetic(n_classes=130, per_class=12), TemporaryDirectory(ignore_cleanup_errors=True)
+fresh = synthetic(n_classes=130, per_class=12)
+home = TemporaryDirectory(ignore_cleanup_errors=True)
 for row in range(100 * 12, len(fresh)):  # classes 100 to 129
     folder = Path(home.name, "photos", fresh.class_names[fresh.labels[row]])
     folder.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(fresh.images[row]).resize((40 + row % 9, 40 + row % 7)).save(folder / f"{row}.png")
-mine = prepare(Path(home.name, "photos"), name="mine", size=32, split="random", out=Path(home.name, "packed"))
-print(mine.name, mine.images.shape, {split: len(classes) for split, classes in mine.splits.items()})
+    Image.fromarray(fresh.images[row]).resize((40 + row % 9, 40 + row % 7)).save(
+        folder / f"{row}.png"
+    )
+mine = prepare(
+    Path(home.name, "photos"),
+    name="mine",
+    size=32,
+    split="random",
+    out=Path(home.name, "packed"),
+)
+print(
+    mine.name,
+    mine.images.shape,
+    {split: len(classes) for split, classes in mine.splits.items()},
+)
 print("split drawn with seed 0:", mine.split_hash[:10])
 
 # %% [markdown]
@@ -461,7 +542,13 @@ for name in ("clean", "mixture"):
     counts = evaluation.count_clean(P.net(name), mine, exams_of_mine.rows)
     lines.append([name, str(statistics.interval(counts / 25))])
 home.cleanup()
-display(Markdown(tables.format_markdown(["net trained on", "accuracy, %, clean, 5-way 5-shot"], lines)))
+display(
+    Markdown(
+        tables.format_markdown(
+            ["net trained on", "accuracy, %, clean, 5-way 5-shot"], lines
+        )
+    )
+)
 
 # %% [markdown]
 # The nets were trained on other classes, and name these from five examples far above chance, 20 %. The number after
@@ -563,8 +650,26 @@ for name, released in {"cifar-fs": "-", "mini-imagenet": "64 / 18 / 18"}.items()
     data = P.records(f"{name}-32px-5way-5shot-laptop")[0]["data"]
     published = " / ".join(str(len(classes)) for classes in load_standard(name).values())
     ours = " / ".join(str(data["classes"][split]) for split in ("train", "val", "test"))
-    lines.append([name, published, released, ours, f"{data['images']}", f"{data['left_out']}", data["split_hash"][:10]])
-headings = ["set", "published list", "released code", "ours", "images", "left out", "split"]
+    lines.append(
+        [
+            name,
+            published,
+            released,
+            ours,
+            f"{data['images']}",
+            f"{data['left_out']}",
+            data["split_hash"][:10],
+        ]
+    )
+headings = [
+    "set",
+    "published list",
+    "released code",
+    "ours",
+    "images",
+    "left out",
+    "split",
+]
 display(Markdown(tables.format_markdown(headings, lines)))
 
 # %% [markdown]

@@ -50,13 +50,17 @@ images, net = P.embedded, P.net("clean")
 # can be repeated.
 
 # %%
-test_rows = images.rows("test")[::2]  # every second image: 30 of each of the 20 test classes
+# every second image: 30 of each of the 20 test classes
+test_rows = images.rows("test")[::2]
 six = images.batch(test_rows[::30][3:9])
 first = augmentation.flip(six, P.generator("flip"))
 again = augmentation.flip(six, P.generator("flip"))
 assert torch.equal(first, again), "the same generator gives the same images"
 mirrored = (first == six.flip(-1)).flatten(1).all(1)
-print(f"images: {tuple(six.shape)} -> {tuple(first.shape)}, of which {int(mirrored.sum())} are mirrored")
+print(
+    f"images: {tuple(six.shape)} -> {tuple(first.shape)}, of which "
+    f"{int(mirrored.sum())} are mirrored"
+)
 
 # %% [markdown]
 # A flip written by hand needs one random number an image and one `torch.where`. The condition has shape (n, 1, 1, 1),
@@ -73,13 +77,18 @@ mine = flip(six, P.generator("flip"))
 torch.testing.assert_close(mine, first)
 
 # %%
-KINDS = {"flip": "flip", "rotate90": "rotation", "color_jitter": "colour jitter", "blur": "blur"}
+KINDS = {
+    "flip": "flip",
+    "rotate90": "rotation",
+    "color_jitter": "colour jitter",
+    "blur": "blur",
+}
 fig, axes = plt.subplots(5, 6, figsize=(6.4, 5.6), layout="constrained")
 pictures.row(axes[0], six)
 for line, name in zip(axes[1:], KINDS, strict=True):
     pictures.row(line, augmentation.AUGMENTATIONS[name](six, P.generator(name)))
 for line, label in zip(axes, ("as it is", *KINDS.values()), strict=True):
-    line[0].set_ylabel(label, fontsize=8)
+    line[0].set_ylabel(label, fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -102,15 +111,23 @@ LETTERS = {
     "6": "01110 01000 01110 01010 01110",
     "9": "01110 01010 01110 00010 01110",
 }
-letter = {name: torch.tensor([[float(c) for c in row] for row in bits.split()]) for name, bits in LETTERS.items()}
+letter = {
+    name: torch.tensor([[float(c) for c in row] for row in bits.split()])
+    for name, bits in LETTERS.items()
+}
 turned = {"b": letter["b"].flip(-1), "N": letter["N"].rot90(1), "6": letter["6"].rot90(2)}
-off = [int((bits != letter[new]).sum()) for bits, new in zip(turned.values(), "dZ9", strict=True)]
+off = [
+    int((bits != letter[new]).sum())
+    for bits, new in zip(turned.values(), "dZ9", strict=True)
+]
 print("changed, b, N and 6 differ from d, Z and 9 in", off, "of 25 squares")
 
 # %%
 fig, axes = plt.subplots(1, 6, figsize=(6, 1.3), layout="constrained")
 shown = [bits for name, change in turned.items() for bits in (letter[name], change)]
-for place, bits, title in zip(axes, shown, ("b", "flip", "N", "90 degrees", "6", "180 degrees"), strict=True):
+for place, bits, title in zip(
+    axes, shown, ("b", "flip", "N", "90 degrees", "6", "180 degrees"), strict=True
+):
     pictures.heat(place, bits, title)
 plt.show()
 
@@ -125,7 +142,7 @@ plt.show()
 
 # %%
 def variants(kind, rows):
-    """Images (k, n, C, H, W) of k classes made from the same n images: by colour, or by direction."""
+    """Images (k, n, C, H, W): k classes of n images, by colour or by direction."""
     x = images.batch(rows)
     if kind == "colour":
         return torch.stack([x.roll(k, 1) for k in range(3)])
@@ -133,8 +150,16 @@ def variants(kind, rows):
 
 
 fig, axes = plt.subplots(1, 7, figsize=(7, 1.3), layout="constrained")
-pictures.row(axes[:3], variants("colour", test_rows[335:336])[:, 0], ["colour 1", "colour 2", "colour 3"])
-pictures.row(axes[3:], variants("direction", test_rows[335:336])[:, 0], ["up", "left", "down", "right"])
+pictures.row(
+    axes[:3],
+    variants("colour", test_rows[335:336])[:, 0],
+    ["colour 1", "colour 2", "colour 3"],
+)
+pictures.row(
+    axes[3:],
+    variants("direction", test_rows[335:336])[:, 0],
+    ["up", "left", "down", "right"],
+)
 plt.show()
 
 # %% [markdown]
@@ -146,11 +171,18 @@ plt.show()
 # %%
 @torch.no_grad()
 def accuracy(classes, change=lambda x: x):
-    """Share of right answers for classes (k, n, C, H, W): the first five of each are known, the others are asked."""
-    support, query = (change(part.flatten(0, 1)) for part in (classes[:, :5], classes[:, 5:]))
+    """Share of right answers in (k, n, C, H, W): of each five are known, others asked."""
+    support, query = (
+        change(part.flatten(0, 1)) for part in (classes[:, :5], classes[:, 5:])
+    )
     labels = torch.arange(len(classes))
     net.process_support_set(support, labels.repeat_interleave(5))
-    return (net(query).argmax(1) == labels.repeat_interleave(len(query) // len(classes))).float().mean().item()
+    return (
+        (net(query).argmax(1) == labels.repeat_interleave(len(query) // len(classes)))
+        .float()
+        .mean()
+        .item()
+    )
 
 
 g = P.generator("made classes")
@@ -163,19 +195,45 @@ tests = {
 
 # %%
 starts = np.arange(0, 600, 60)  # one of every two test classes, 15 images each
-made = {key: [accuracy(variants(key[0], test_rows[a : a + 15]), how) for a in starts] for key, how in tests.items()}
+made = {
+    key: [accuracy(variants(key[0], test_rows[a : a + 15]), how) for a in starts]
+    for key, how in tests.items()
+}
 
 # %%
 fig, axes = plt.subplots(figsize=(5.6, 2.6), layout="constrained")
-for k, (values, colour) in enumerate(zip(made.values(), ("#0072B2", "#3D9BD8", "#D55E00", "#773311"), strict=True)):
-    axes.plot(np.full(len(values), k) + np.linspace(-0.15, 0.15, len(values)), values, "o", color=colour, markersize=4)
+for k, (values, colour) in enumerate(
+    zip(made.values(), ("#0072B2", "#3D9BD8", "#D55E00", "#773311"), strict=True)
+):
+    axes.plot(
+        np.full(len(values), k) + np.linspace(-0.15, 0.15, len(values)),
+        values,
+        "o",
+        color=colour,
+        markersize=4,
+    )
     axes.plot([k - 0.25, k + 0.25], [np.mean(values)] * 2, color=colour, linewidth=2.5)
-    axes.text(k + 0.41, np.mean(values), f"{np.mean(values):.2f}", va="center", fontsize=8)
-    axes.plot([k - 0.4, k + 0.4], [1 / 3 if k < 2 else 1 / 4] * 2, ":", color="black", linewidth=1)
-axes.set(xticks=range(4), xticklabels=[f"{kind}\n{how}" for kind, how in made], ylim=(0, 1.02), ylabel="accuracy")
+    axes.text(
+        k + 0.41, np.mean(values), f"{np.mean(values):.2f}", va="center", fontsize=9
+    )
+    axes.plot(
+        [k - 0.4, k + 0.4],
+        [1 / 3 if k < 2 else 1 / 4] * 2,
+        ":",
+        color="black",
+        linewidth=1,
+    )
+axes.set(
+    xticks=range(4),
+    xticklabels=[f"{kind}\n{how}" for kind, how in made],
+    ylim=(0, 1.02),
+    ylabel="accuracy",
+)
 plt.show()
 means = [np.mean(values) for values in made.values()]
-assert means[0] > 0.6 and max(means[1:]) < 0.5, "colours are told apart, without their hue not, directions neither"
+assert means[0] > 0.6 and max(means[1:]) < 0.5, (
+    "colours are told apart, without their hue not, directions neither"
+)
 
 # %% [markdown]
 # A dot is one figure, a bar the mean, the dotted line is guessing. Colours are told apart until the hue is random, then
@@ -205,7 +263,9 @@ CHANGES = {
 
 def described(change=None, name=""):
     g = P.generator(name)
-    return evaluation.describe(net, images, test_rows, change=change and (lambda x, _rows: change(x, g)))
+    return evaluation.describe(
+        net, images, test_rows, change=change and (lambda x, _rows: change(x, g))
+    )
 
 
 plain = described()
@@ -222,17 +282,35 @@ rows = test_rows[::3]  # 200 images serve as rulers
 labels = torch.as_tensor(images.labels[rows])
 between = distance(plain.select(rows), plain.select(rows))
 alike = labels[:, None] == labels
-bands = {"same class": between[alike & ~torch.eye(len(rows), dtype=torch.bool)], "other class": between[~alike]}
-moves = {name: distance(plain.select(rows), found.select(rows)).diagonal() for name, found in changed.items()}
+bands = {
+    "same class": between[alike & ~torch.eye(len(rows), dtype=torch.bool)],
+    "other class": between[~alike],
+}
+moves = {
+    name: distance(plain.select(rows), found.select(rows)).diagonal()
+    for name, found in changed.items()
+}
 median = {name: values.median().item() for name, values in (bands | moves).items()}
 
-assert median["flip"] < median["rotation"] < median["same class"] < median["other class"] < median["strong blur"]
+assert (
+    median["flip"]
+    < median["rotation"]
+    < median["same class"]
+    < median["other class"]
+    < median["strong blur"]
+)
 
 # %%
 fig, axes = plt.subplots(figsize=(6, 2.9), layout="constrained")
-both, look = moves | bands, {"showfliers": False, "widths": 0.6, "medianprops": {"color": "#D55E00"}}
+both = moves | bands
+look = {"showfliers": False, "widths": 0.6, "medianprops": {"color": "#D55E00"}}
 axes.boxplot([v.numpy() for v in both.values()], orientation="horizontal", **look)
-axes.set(yticks=range(1, 8), yticklabels=both, xscale="log", xlabel="distance $D_B/C$ from an image")
+axes.set(
+    yticks=range(1, 8),
+    yticklabels=both,
+    xscale="log",
+    xlabel="distance $D_B/C$ from an image",
+)
 axes.axhline(5.5, color="#767676", linewidth=1, linestyle=":")
 axes.invert_yaxis()
 plt.show()
@@ -256,7 +334,9 @@ def at_strength(kind, x, strength):
     if kind == "color_jitter":
         return augmentation.color_jitter(x, g, strength, strength, strength, strength / 2)
     if kind == "blur":
-        return augmentation.blur(x, g, 1.0, (2 * strength, 2 * strength)) if strength else x
+        return (
+            augmentation.blur(x, g, 1.0, (2 * strength, 2 * strength)) if strength else x
+        )
     return augmentation.AUGMENTATIONS[kind](x, g, p=strength)
 
 
@@ -265,7 +345,10 @@ clean_images = images.batch(sample)
 with torch.no_grad():
     versions = {(k, s): at_strength(k, clean_images, s) for k in KINDS for s in STRENGTHS}
     found = {key: net.head.describe(net.encode(x)) for key, x in versions.items()}
-moved = {key: distance(plain.select(sample), f).diagonal().median().item() for key, f in found.items()}
+moved = {
+    key: distance(plain.select(sample), f).diagonal().median().item()
+    for key, f in found.items()
+}
 
 
 # %%
@@ -281,14 +364,24 @@ def draw_augmentation(kind, strength):
     for (name, values), colour in zip(bands.items(), ("#009E73", "#0072B2"), strict=True):
         low, high = values.quantile(torch.tensor([0.25, 0.75])).tolist()
         place.axhspan(low, high, color=colour, alpha=0.25, label=name)
-    place.set(yscale="log", ylim=(8e-4, 2), xlabel=f"strength of {KINDS[kind]}", ylabel="moved, $D_B/C$")
+    place.set(
+        yscale="log",
+        ylim=(8e-4, 2),
+        xlabel=f"strength of {KINDS[kind]}",
+        ylabel="moved, $D_B/C$",
+    )
     place.minorticks_off()  # they take a third of the time of a redraw
-    place.legend(fontsize=8, loc="lower right")
+    place.legend(fontsize=9, loc="lower right")
     plt.show()
 
 
 choices = {label: name for name, label in KINDS.items()}
-lesson.explore(draw_augmentation, {"kind": "color_jitter", "strength": 0.5}, kind=choices, strength=STRENGTHS)
+lesson.explore(
+    draw_augmentation,
+    {"kind": "color_jitter", "strength": 0.5},
+    kind=choices,
+    strength=STRENGTHS,
+)
 
 # %% [markdown]
 # Left: five images and what the augmentation makes of them. Right: how far features move, against the middle half of
@@ -307,15 +400,23 @@ one, other = augmentation.two_views(clean_images, P.generator("views"))
 with torch.no_grad():
     apart = distance(*(net.head.describe(net.encode(view)) for view in (one, other)))
 off = ~torch.eye(len(apart), dtype=torch.bool)
-assert apart.diagonal().median() < apart[off].median(), "views of an image are nearer than views of two"
-print("views:", tuple(one.shape), tuple(other.shape), " equal pairs:", int((one == other).flatten(1).all(1).sum()))
+assert apart.diagonal().median() < apart[off].median(), (
+    "views of an image are nearer than views of two"
+)
+print(
+    "views:",
+    tuple(one.shape),
+    tuple(other.shape),
+    " equal pairs:",
+    int((one == other).flatten(1).all(1).sum()),
+)
 
 # %%
 fig, axes = plt.subplots(2, 8, figsize=(7, 1.9), layout="constrained")
 pictures.row(axes[0], one[::5])
 pictures.row(axes[1], other[::5])
-axes[0, 0].set_ylabel("one view", fontsize=8)
-axes[1, 0].set_ylabel("the other", fontsize=8)
+axes[0, 0].set_ylabel("one view", fontsize=9)
+axes[1, 0].set_ylabel("the other", fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -344,16 +445,25 @@ def mixup(images, partner, weight):
 
 
 def mixed_cross_entropy(logits, labels, other_labels, weight):
-    first, second = (F.cross_entropy(logits, y, reduction="none") for y in (labels, other_labels))
+    first, second = (
+        F.cross_entropy(logits, y, reduction="none") for y in (labels, other_labels)
+    )
     return (weight * first + (1 - weight) * second).mean()
 
 
 mixed = augmentation.mixup(clean_images, torch.arange(40), P.generator("mixup"))
-torch.testing.assert_close(mixup(clean_images, mixed.other_labels, mixed.weight), mixed.images)
+torch.testing.assert_close(
+    mixup(clean_images, mixed.other_labels, mixed.weight), mixed.images
+)
 logits = torch.randn(40, 40, generator=P.generator("logits"))
 mine = mixed_cross_entropy(logits, mixed.labels, mixed.other_labels, mixed.weight)
 torch.testing.assert_close(mine, mixed.cross_entropy(logits))
-print("as in the library: images", tuple(mixed.images.shape), " loss of random logits", f"{mine:.3f}")
+print(
+    "as in the library: images",
+    tuple(mixed.images.shape),
+    " loss of random logits",
+    f"{mine:.3f}",
+)
 
 # %% [markdown]
 # For CutMix the weight must be the share of pixels that was **really** kept: a box whose centre lies near the border is
@@ -367,7 +477,10 @@ swapped = cut.other_labels != cut.labels
 torch.testing.assert_close(counted[swapped], cut.weight[swapped])
 torch.testing.assert_close(cut.soft_labels(40).sum(1), torch.ones(40))
 for k in swapped.nonzero().flatten()[:3].tolist():
-    print(f"image {k}: {1024 * counted[k]:.0f} of 1024 pixels are its own; weight x 1024: {1024 * cut.weight[k]:.0f}")
+    print(
+        f"image {k}: {1024 * counted[k]:.0f} of 1024 pixels are its own; "
+        f"weight x 1024: {1024 * cut.weight[k]:.0f}"
+    )
 
 # %% [markdown]
 # What does a classifier say about a mixed image? Take an episode of five classes, mix two queries of different classes
@@ -381,7 +494,7 @@ ends = {"pair 1": (0, 3), "pair 2": (1, 7), "pair 3": (6, 12)}
 
 
 def mix_two(kind, x, y, weight):
-    """One mixture of x and y: a blend, or a centred box of area 1 - weight with y's pixels."""
+    """A mixture of x and y: a blend, or a centred box of area 1 - weight taken from y."""
     if kind == "MixUp":
         return weight * x + (1 - weight) * y
     rows = (torch.arange(32) + 0.5 - 16).abs() < 16 * (1 - weight) ** 0.5
@@ -391,27 +504,45 @@ def mix_two(kind, x, y, weight):
 answers = {}
 for kind in ("MixUp", "CutMix"):
     for pair, (a, b) in ends.items():
-        x = torch.stack([mix_two(kind, episode.query[0, a], episode.query[0, b], w) for w in WEIGHTS])
+        x = torch.stack(
+            [mix_two(kind, episode.query[0, a], episode.query[0, b], w) for w in WEIGHTS]
+        )
         answers[kind, pair] = x, net(x).softmax(-1).detach()
 print("probabilities of the five classes:", tuple(answers["MixUp", "pair 1"][1].shape))
 
 
 # %%
 def draw_mixture(kind, pair, weight):
-    _fig, axes = plt.subplots(1, 4, figsize=(8, 2.1), width_ratios=(1, 1, 1, 2), layout="constrained")
+    _fig, axes = plt.subplots(
+        1, 4, figsize=(8, 2.1), width_ratios=(1, 1, 1, 2), layout="constrained"
+    )
     (x, probability), k = answers[kind, pair], WEIGHTS.index(weight)
     a, b = (episode.labels[0, i].item() for i in ends[pair])
-    pictures.row(axes[:3], x[[-1, 0, k]], [f"class {'ABCDE'[a]}", f"class {'ABCDE'[b]}", f"{kind}, w = {weight:g}"])
+    pictures.row(
+        axes[:3],
+        x[[-1, 0, k]],
+        [f"class {'ABCDE'[a]}", f"class {'ABCDE'[b]}", f"{kind}, w = {weight:g}"],
+    )
     target = [weight if c == a else 1 - weight if c == b else 0 for c in range(5)]
     axes[3].bar(np.arange(5) - 0.2, target, 0.38, color="#767676", label="mixed label")
-    axes[3].bar(np.arange(5) + 0.2, probability[k].numpy(), 0.38, color="#D55E00", label="the net says")
-    axes[3].set(xticks=range(5), xticklabels="ABCDE", ylim=(0, 1.02), ylabel="probability")
-    axes[3].legend(fontsize=8)
+    axes[3].bar(
+        np.arange(5) + 0.2,
+        probability[k].numpy(),
+        0.38,
+        color="#D55E00",
+        label="the net says",
+    )
+    axes[3].set(
+        xticks=range(5), xticklabels="ABCDE", ylim=(0, 1.02), ylabel="probability"
+    )
+    axes[3].legend(fontsize=9)
     plt.show()
 
 
 start = {"kind": "CutMix", "pair": "pair 1", "weight": 0.625}
-lesson.explore(draw_mixture, start, kind=["MixUp", "CutMix"], pair=list(ends), weight=WEIGHTS)
+lesson.explore(
+    draw_mixture, start, kind=["MixUp", "CutMix"], pair=list(ends), weight=WEIGHTS
+)
 
 # %% [markdown]
 # Grey is what the mixed label asks for, orange what the net says. Slide the weight from 1 to 0: the label moves evenly,
@@ -433,27 +564,43 @@ targets = torch.arange(5).repeat_interleave(5)
 
 @torch.no_grad()
 def one_shot_accuracy(*supports):
-    """(300,) accuracies with the given descriptions of each shot pooled into its class."""
+    """(300,) accuracies, the given descriptions of each shot pooled into its class."""
     shots = [d.select(one_shot.support[..., 0]) for d in supports]
-    pooled = DiagonalGaussian(torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1))
-    model = net.head.fit_described(pooled, torch.arange(5).repeat(len(shots)).expand(300, -1))
-    logits = net.head.score_described(model, plain.select(one_shot.query.reshape(300, -1))).logits
+    pooled = DiagonalGaussian(
+        torch.cat([s.mean for s in shots], 1), torch.cat([s.var for s in shots], 1)
+    )
+    model = net.head.fit_described(
+        pooled, torch.arange(5).repeat(len(shots)).expand(300, -1)
+    )
+    logits = net.head.score_described(
+        model, plain.select(one_shot.query.reshape(300, -1))
+    ).logits
     return (logits.argmax(-1) == targets).float().mean(1).numpy()
 
 
 alone = one_shot_accuracy(plain)
-gains = {name: statistics.compare_paired(alone, one_shot_accuracy(plain, found)) for name, found in changed.items()}
+gains = {
+    name: statistics.compare_paired(alone, one_shot_accuracy(plain, found))
+    for name, found in changed.items()
+}
 assert gains["flip"].mean > 0 and gains["strong blur"].mean < -2
 
 
 # %%
 def paired_figure(found, title):
-    _fig, axes = plt.subplots(figsize=(5.6, 0.8 + 0.32 * len(found)), layout="constrained")
+    _fig, axes = plt.subplots(
+        figsize=(5.6, 0.8 + 0.32 * len(found)), layout="constrained"
+    )
     places = np.arange(len(found))
     means, halves = zip(*((d.mean, d.half_width) for d in found.values()), strict=True)
     axes.errorbar(means, places, xerr=halves, fmt="o", color="#D55E00", capsize=3)
     axes.axvline(0, color="black", linewidth=1, linestyle=":")
-    axes.set(yticks=places, yticklabels=found, xlabel="change of accuracy, points (95 % interval)", title=title)
+    axes.set(
+        yticks=places,
+        yticklabels=found,
+        xlabel="change of accuracy, points (95 % interval)",
+        title=title,
+    )
     axes.invert_yaxis()
     plt.show()
 
@@ -484,15 +631,25 @@ runs = [evaluation.count_correct(net, tasks, found, found) for found in as_publi
 # %%
 again = evaluation.count_correct(net, tasks, plain, described())
 assert (again == usual).all() and (runs[0] != runs[1]).any()
-print("the usual test, twice: episodes with another count:", int((again != usual).sum()), "of", len(usual))
-at_test = {"as published: flips, rotations": statistics.compare_paired(usual / 50, runs[0] / 50)}
+print(
+    "the usual test, twice: episodes with another count:",
+    int((again != usual).sum()),
+    "of",
+    len(usual),
+)
+at_test = {
+    "as published: flips, rotations": statistics.compare_paired(usual / 50, runs[0] / 50)
+}
 for name, found in changed.items():
     counts = evaluation.count_correct(net, tasks, found, found)
     at_test[f"always: {name}"] = statistics.compare_paired(usual / 50, counts / 50)
 assert at_test["as published: flips, rotations"].mean < 0
 
 # %%
-paired_figure(at_test, f"5-shot; published, run twice: {(runs[0] != runs[1]).sum()} of 300 counts differ")
+paired_figure(
+    at_test,
+    f"5-shot; published, run twice: {(runs[0] != runs[1]).sum()} of 300 counts differ",
+)
 
 # %% [markdown]
 # Two effects. The accuracy as published is a little lower on this set, where orientation hardly matters to the net; how
@@ -522,11 +679,15 @@ class Counting(torch.utils.data.Dataset):
 # %%
 dataset = Counting()
 through_images = [dataset[k][1] for k in range(len(dataset.rows))]
-print("read through images:", dataset.decodes, "decodes for", len(through_images), "labels")
+print(
+    "read through images:", dataset.decodes, "decodes for", len(through_images), "labels"
+)
 dataset.decodes = 0
 sampler = EpisodeSampler(dataset.labels, n_way=5, n_shot=5, n_query=10, n_tasks=100)
 drawn = sampler.draw()
-print("read from the label array:", dataset.decodes, "decodes, for", len(drawn), "episodes")
+print(
+    "read from the label array:", dataset.decodes, "decodes, for", len(drawn), "episodes"
+)
 assert through_images == dataset.labels.tolist()
 
 # %% [markdown]
@@ -625,10 +786,19 @@ lines, chosen = [], ("prototypes", "published", "anrot-clean", "anrot")
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
 for record in tables.sort_records([r for r in records if r["row"] in chosen]):
     recipe = record["recipe"]
-    used = [*recipe["augment"], *filter(None, [recipe["mix"], "two views" if recipe["two_views"] else None])]
-    name, clean = row_names.title_method(record["row"]), tables.format_column(record["columns"]["clean"])
+    used = [
+        *recipe["augment"],
+        *filter(None, [recipe["mix"], "two views" if recipe["two_views"] else None]),
+    ]
+    name = row_names.title_method(record["row"])
+    clean = tables.format_column(record["columns"]["clean"])
     lines.append([name, "not separated", ", ".join(used) or "none", clean])
-headings = ["CIFAR-FS, 5-way 5-shot", "paper says: gain by augmentation", "we trained with", "we measured, clean, %"]
+headings = [
+    "CIFAR-FS, 5-way 5-shot",
+    "paper says: gain by augmentation",
+    "we trained with",
+    "we measured, clean, %",
+]
 display(Markdown(tables.format_markdown(headings, lines)))
 
 # %% [markdown]

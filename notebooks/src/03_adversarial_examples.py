@@ -55,7 +55,10 @@ P = lesson.set_up("03", preset=PRESET, images="omniglot-300")
 # Without these, "robust" has no meaning. So the library has no default for any of them.
 
 # %%
-for make, options in ((ThreatModel, {"norm": "linf", "eps": 8 / 255}), (gradient.fgsm, {"eps": 8, "target": "query"})):
+for make, options in (
+    (ThreatModel, {"norm": "linf", "eps": 8 / 255}),
+    (gradient.fgsm, {"eps": 8, "target": "query"}),
+):
     try:
         make(**options)
     except (TypeError, UserError) as error:
@@ -79,12 +82,20 @@ tasks = P.pick(6, 20, 100)
 episode = P.episodes(tasks, way=5, shot=5, query=2)
 images, labels = episode.query.flatten(0, 1), episode.labels.flatten()
 index = torch.arange(tasks).repeat_interleave(10)  # which episode a query belongs to
-print("support:", tuple(episode.support.shape[1:]), "an episode   queries:", tuple(episode.query.shape[1:]))
+print(
+    "support:",
+    tuple(episode.support.shape[1:]),
+    "an episode   queries:",
+    tuple(episode.query.shape[1:]),
+)
 
 # %%
 nets = {name: P.net(name) for name in ("clean", "mixture")}
 with torch.no_grad():
-    models = {name: net.bind(episode.support.flatten(1, 2), episode.support_labels) for name, net in nets.items()}
+    models = {
+        name: net.bind(episode.support.flatten(1, 2), episode.support_labels)
+        for name, net in nets.items()
+    }
 
 
 def right(name, x):
@@ -94,7 +105,9 @@ def right(name, x):
 
 
 named = {name: right(name, images) for name in nets}
-assert all(r.float().mean() > 0.6 for r in named.values()), "both nets are good without any attack"
+assert all(r.float().mean() > 0.6 for r in named.values()), (
+    "both nets are good without any attack"
+)
 
 # %%
 fig, axes = plt.subplots(2, 5, figsize=(5, 2.3), layout="constrained")
@@ -138,13 +151,19 @@ check("3.1", fgsm)
 my_fgsm = use_answer("3.1", fgsm)
 victims = {name: partial(model, index=index) for name, model in models.items()}
 points = images.clone().requires_grad_()
-(g,) = torch.autograd.grad(F.cross_entropy(victims["clean"](points), labels, reduction="sum"), points)
+(g,) = torch.autograd.grad(
+    F.cross_entropy(victims["clean"](points), labels, reduction="sum"), points
+)
 
 eps = 0.10
-mine, one_step = my_fgsm(victims["clean"], images, labels, eps), gradient.fgsm(eps, target="query")
+mine = my_fgsm(victims["clean"], images, labels, eps)
+one_step = gradient.fgsm(eps, target="query")
 library = gradient.attack(models["clean"], images, labels, one_step, index=index).images
 torch.testing.assert_close(mine[g != 0], library[g != 0])
-print(f"equal to the library's; the largest change of a pixel is {(mine - images).abs().max():.2f}")
+print(
+    "equal to the library's; the largest change of a pixel is "
+    f"{(mine - images).abs().max():.2f}"
+)
 
 # %% [markdown]
 # Where does the gradient look? Below is one query: the image, the size of the gradient at each pixel, the change that
@@ -189,9 +208,16 @@ check("3.2", pgd)
 
 # %%
 my_pgd = use_answer("3.2", pgd)
-path = [my_pgd(victims["mixture"], images, labels, eps, eps, k) for k in range(9)]  # too long steps, on purpose
-threat = gradient.pgd(eps, steps=8, step=eps, restarts=1, target="query", random_start=False)
-print("images on the path:", len(path), f" none farther from the first than {(path[-1] - images).abs().max():.2f}")
+# too long steps, on purpose
+path = [my_pgd(victims["mixture"], images, labels, eps, eps, k) for k in range(9)]
+threat = gradient.pgd(
+    eps, steps=8, step=eps, restarts=1, target="query", random_start=False
+)
+print(
+    "images on the path:",
+    len(path),
+    f" none farther from the first than {(path[-1] - images).abs().max():.2f}",
+)
 
 # %% [markdown]
 # Does the loss climb at each step? We look at the loss of three queries along the path, and beside it at what the
@@ -199,17 +225,25 @@ print("images on the path:", len(path), f" none farther from the first than {(pa
 
 # %%
 with torch.no_grad():
-    losses = torch.stack([F.cross_entropy(victims["mixture"](p), labels, reduction="none") for p in path])
+    losses = torch.stack(
+        [F.cross_entropy(victims["mixture"](p), labels, reduction="none") for p in path]
+    )
 best = gradient.attack(models["mixture"], images, labels, threat, index=index).loss
 seen = losses.max(0).values
 assert (best >= losses[0] - 1e-4).all(), "what is kept is never below the clean image"
 
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 2.8), layout="constrained")
-for k, colour in zip((seen - losses[-1]).topk(3).indices.tolist(), ("#0072B2", "#D55E00", "#009E73"), strict=True):
+for k, colour in zip(
+    (seen - losses[-1]).topk(3).indices.tolist(),
+    ("#0072B2", "#D55E00", "#009E73"),
+    strict=True,
+):
     axes.plot(losses[:, k], marker="o", markersize=3, color=colour)
     axes.axhline(best[k].item(), linestyle=":", color=colour, linewidth=1)
-axes.set(xlabel="step", ylabel="loss of the query", title="dotted: the candidate that is kept")
+axes.set(
+    xlabel="step", ylabel="loss of the query", title="dotted: the candidate that is kept"
+)
 plt.show()
 
 # %% [markdown]
@@ -222,10 +256,15 @@ plt.show()
 # point of the ball; several runs, called restarts, keep the best of all. More runs can only help.
 
 # %%
-threats = [gradient.pgd(eps, steps=5, step=eps / 4, restarts=n, target="query") for n in (1, 3)] + [one_step]
+threats = [
+    gradient.pgd(eps, steps=5, step=eps / 4, restarts=n, target="query") for n in (1, 3)
+] + [one_step]
 x, y, of = images[:10], labels[:10], index[:10]  # the first episode
 one, three, single = (
-    gradient.attack(models["mixture"], x, y, t, P.generator("starts"), of, keep="best").loss for t in threats
+    gradient.attack(
+        models["mixture"], x, y, t, P.generator("starts"), of, keep="best"
+    ).loss
+    for t in threats
 )
 print("queries on which three runs are weaker than one:", int((three < one - 1e-3).sum()))
 print("queries on which PGD is weaker than FGSM:", int((one < single - 1e-3).sum()))
@@ -238,7 +277,10 @@ print("queries on which PGD is weaker than FGSM:", int((one < single - 1e-3).sum
 
 # %%
 EPS = [0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.30]
-ATTACKS = {"FGSM": my_fgsm, "PGD-10": lambda *given: my_pgd(*given, step=given[-1] / 4, steps=10)}
+ATTACKS = {
+    "FGSM": my_fgsm,
+    "PGD-10": lambda *given: my_pgd(*given, step=given[-1] / 4, steps=10),
+}
 
 
 def attacked(net, attack, eps):
@@ -250,10 +292,16 @@ def attacked(net, attack, eps):
 
 grid = list(itertools.product(nets, ATTACKS, EPS))
 found = {key: attacked(*key) for key in lesson.track(grid, "attacks")}
-accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, (_, p) in found.items()}
+accuracy = {
+    key: 100 * (p.argmax(1) == labels).float().mean().item()
+    for key, (_, p) in found.items()
+}
 
 # %%
-COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
+COLOURS = {
+    "clean": figures.pick_colour("anrot-clean"),
+    "mixture": figures.pick_colour("anrot"),
+}
 
 
 def draw_curves(axes, attack):
@@ -262,35 +310,48 @@ def draw_curves(axes, attack):
         heights = [accuracy[net, attack, k] for k in EPS]
         axes.plot(EPS, heights, ".-", color=COLOURS[net], label=f"trained: {net}")
     axes.axhline(20, linestyle=":", color="black", linewidth=1)
-    axes.set(ylim=(0, 100), xlabel="eps, L-inf, pixel range [0, 1]", title=f"{attack}, {len(labels)} queries")
+    axes.set(
+        ylim=(0, 100),
+        xlabel="eps, L-inf, pixel range [0, 1]",
+        title=f"{attack}, {len(labels)} queries",
+    )
 
 
 # %%
+PANELS = [["clean", "clean says", "curves"], ["mixture", "mixture says", "curves"]]
+SPACE = {"left": 0.03, "right": 0.99, "bottom": 0.13, "top": 0.92, "wspace": 0.42}
+
+
 def draw_eps(eps, attack, image):
     q = shown[image]
-    truth, clean = labels[q].item(), images[q]
-    _, axes = plt.subplots(2, 4, figsize=(8.6, 3.7), width_ratios=[1, 1, 1, 1.9], layout="constrained")
-    for line, net in zip(axes, nets, strict=True):
+    truth, clean, factor = labels[q].item(), images[q], 1 / max(eps, 0.01)
+    _, axes = plt.subplot_mosaic(
+        PANELS, figsize=(8.6, 3.7), width_ratios=[2, 1, 2], gridspec_kw=SPACE
+    )
+    for net in nets:
         x, p = (part[q] for part in found[net, attack, eps])
         colour = pictures.RIGHT if p.argmax() == truth else pictures.WRONG
-        pictures.show(line[0], x, f"named {'ABCDE'[p.argmax()]}, is {'ABCDE'[truth]}", colour)
-        line[0].set_ylabel(f"trained: {net}", fontsize=8)
-        pictures.change(line[1], x - clean, 1 / max(eps, 0.01))
-        pictures.probabilities(line[2], p, "ABCDE", truth)
-    for place in axes[:, 3]:
-        place.remove()
-    curves = axes[0, 0].figure.add_subplot(axes[0, 3].get_gridspec()[:, 3])
-    draw_curves(curves, attack)
-    for net in nets:
-        curves.plot(eps, accuracy[net, attack, eps], "o", color=COLOURS[net], markersize=8)
-    curves.set_ylabel("accuracy, %")
-    curves.legend(fontsize=8)
+        named_so = f"named {'ABCDE'[p.argmax()]}, is {'ABCDE'[truth]}"
+        pair = torch.cat([x, 0.5 + factor * (x - clean) / 2], -1)
+        pictures.show(axes[net], pair, f"{named_so}; change, x {factor:.3g}", colour)
+        axes[net].set_ylabel(f"trained: {net}", fontsize=9)
+        pictures.probabilities(axes[f"{net} says"], p, "ABCDE", truth)
+        at = accuracy[net, attack, eps]
+        axes["curves"].plot(eps, at, "o", color=COLOURS[net], markersize=8)
+    axes["clean says"].set(xlabel="", xticklabels=[])
+    draw_curves(axes["curves"], attack)
+    axes["curves"].set_ylabel("accuracy, %")
+    axes["curves"].legend(fontsize=9)
     plt.show()
 
 
 # %%
 lesson.explore(
-    draw_eps, {"eps": 0.10, "attack": "PGD-10"}, eps={f"{k:.2f}": k for k in EPS}, attack=list(ATTACKS), image=[0, 1, 2]
+    draw_eps,
+    {"eps": 0.10, "attack": "PGD-10"},
+    eps={f"{k:.2f}": k for k in EPS},
+    attack=list(ATTACKS),
+    image=[0, 1, 2],
 )
 
 # %% [markdown]
@@ -310,10 +371,18 @@ lesson.explore(
 # that is too weak.**
 
 # %%
-gap = {attack: accuracy["mixture", attack, 0.10] - accuracy["clean", attack, 0.10] for attack in ATTACKS}
+gap = {
+    attack: accuracy["mixture", attack, 0.10] - accuracy["clean", attack, 0.10]
+    for attack in ATTACKS
+}
 assert min(gap.values()) > 20, "at 0.10 the mixture survives where the clean net breaks"
-assert accuracy["clean", "PGD-10", 0.10] < 100 / 3 and max(accuracy[n, "PGD-10", 0.30] for n in nets) < 40
-assert all(accuracy[n, "PGD-10", k] <= accuracy[n, "FGSM", k] + 5 for n in nets for k in EPS), "the stronger attack"
+assert (
+    accuracy["clean", "PGD-10", 0.10] < 100 / 3
+    and max(accuracy[n, "PGD-10", 0.30] for n in nets) < 40
+)
+assert all(
+    accuracy[n, "PGD-10", k] <= accuracy[n, "FGSM", k] + 5 for n in nets for k in EPS
+), "the stronger attack"
 
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.7), sharey=True, layout="constrained")
 for place, attack in zip(axes, ATTACKS, strict=True):
@@ -321,9 +390,11 @@ for place, attack in zip(axes, ATTACKS, strict=True):
     place.axvline(0.10, color="#BBBBBB", linewidth=0.8)
     for net in nets:
         at = accuracy[net, attack, 0.10]
-        place.annotate(f"{at:.0f} %", (0.10, at), xytext=(4, 5), textcoords="offset points")
+        place.annotate(
+            f"{at:.0f} %", (0.10, at), xytext=(4, 5), textcoords="offset points"
+        )
 axes[0].set_ylabel("accuracy, %")
-axes[1].legend(fontsize=8)
+axes[1].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -342,7 +413,13 @@ TARGETS = ("query", "support", "both")
 
 def percent_right(net, episode):
     with torch.no_grad():
-        return 100 * (net.scores(episode).logits.argmax(-1) == episode.labels).float().mean().item()
+        return (
+            100
+            * (net.scores(episode).logits.argmax(-1) == episode.labels)
+            .float()
+            .mean()
+            .item()
+        )
 
 
 through = {name: [percent_right(net, few)] for name, net in nets.items()}
@@ -357,12 +434,16 @@ def bars(axes, groups, heights):
     """Grouped bars of the two nets, in per cent."""
     for k, name in enumerate(nets):
         places = [i + 0.4 * (k - 0.5) for i in range(len(groups))]
-        drawn = axes.bar(places, heights[name], 0.38, color=COLOURS[name], label=f"trained: {name}")
-        axes.bar_label(drawn, fmt="%.0f", fontsize=8)
+        drawn = axes.bar(
+            places, heights[name], 0.38, color=COLOURS[name], label=f"trained: {name}"
+        )
+        axes.bar_label(drawn, fmt="%.0f", fontsize=9)
     axes.axhline(20, linestyle=":", color="black", linewidth=1)
-    axes.set(xticks=range(len(groups)), xticklabels=groups, ylim=(0, 125), ylabel="accuracy, %")
+    axes.set(
+        xticks=range(len(groups)), xticklabels=groups, ylim=(0, 125), ylabel="accuracy, %"
+    )
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(fontsize=8, ncols=2, loc="upper center")
+    axes.legend(fontsize=9, ncols=2, loc="upper center")
 
 
 # %%
@@ -387,20 +468,30 @@ assert all(v[3] <= min(v[:3]) for v in through.values()), "both is the worst for
 # net of the course: each is attacked with the gradient of the other.
 
 # %%
-surrogate = transfer.train_on_base(P.embedded, P.generator("surrogate"), epochs=P.pick(2, 10, 20))
+surrogate = transfer.train_on_base(
+    P.embedded, P.generator("surrogate"), epochs=P.pick(2, 10, 20)
+)
 from_surrogate = transfer.transfer(surrogate, images, one_step)
-print("its classes are base classes, counted from the labels:", surrogate.layers[-1].out_features)
+print(
+    "its classes are base classes, counted from the labels:",
+    surrogate.layers[-1].out_features,
+)
 useful = transfer.measure_surrogate(surrogate, P.embedded).is_useful
 print(
-    "on images it has not seen it is", "clearly better than chance" if useful else "near chance: too weak for a table"
+    "on images it has not seen it is",
+    "clearly better than chance" if useful else "near chance: too weak for a table",
 )
 
 # %%
 heights = {}
 for name, other in (("clean", "mixture"), ("mixture", "clean")):
-    candidates = [images, from_surrogate, found[other, "FGSM", 0.1][0]] + [found[name, a, 0.1][0] for a in ATTACKS]
+    candidates = [images, from_surrogate, found[other, "FGSM", 0.1][0]] + [
+        found[name, a, 0.1][0] for a in ATTACKS
+    ]
     heights[name] = [100 * right(name, x).float().mean().item() for x in candidates]
-assert all(h[3] < h[1] - 5 for h in heights.values()), "a white-box FGSM is stronger than the small CNN"
+assert all(h[3] < h[1] - 5 for h in heights.values()), (
+    "a white-box FGSM is stronger than the small CNN"
+)
 fig, axes = plt.subplots(figsize=(5.6, 2.8), layout="constrained")
 bars(axes, ["no attack", "small CNN", "other net", *ATTACKS], heights)
 axes.set_title("where the gradient comes from, eps 0.10", fontsize=9)
@@ -420,17 +511,23 @@ plt.show()
 
 # %%
 sharp = copy.deepcopy(models["clean"])
-sharp.net.head.log_scale.data += 7  # the logarithm of the scale; e to the 7th is about 1100
+sharp.net.head.log_scale.data += (
+    7  # the logarithm of the scale; e to the 7th is about 1100
+)
 hidden = gradient.attack(sharp, images, labels, one_step, index=index).images
 unmoved = (hidden == images).flatten(1).all(1)[named["clean"]].float().mean()
 assert unmoved > 0.5, "most of the rightly named queries do not move at all"
 with torch.no_grad():
-    seems, is_so = ((sharp(x, index).argmax(1) == labels).float().mean() for x in (hidden, mine))
+    seems, is_so = (
+        (sharp(x, index).argmax(1) == labels).float().mean() for x in (hidden, mine)
+    )
 assert seems > is_so + 0.2
 fig, axes = plt.subplots(figsize=(4.4, 1.5), layout="constrained")
 drawn = axes.barh([1, 0], [100 * seems, 100 * is_so], color=["#767676", COLOURS["clean"]])
-axes.bar_label(drawn, fmt="%.0f", fontsize=8)
-axes.set(yticks=[1, 0], yticklabels=["its own FGSM", "FGSM of the unscaled net"], xlim=(0, 110))
+axes.bar_label(drawn, fmt="%.0f", fontsize=9)
+axes.set(
+    yticks=[1, 0], yticklabels=["its own FGSM", "FGSM of the unscaled net"], xlim=(0, 110)
+)
 axes.set_xlabel("accuracy of the scaled net, %")
 plt.show()
 
@@ -447,10 +544,15 @@ plt.show()
 # %%
 for name, changed in (("no-op", images), ("FGSM", mine)):
     with torch.no_grad():
-        before, after = (F.cross_entropy(models["clean"](x, index), labels) for x in (images, changed))
-    weak_test = "passed" if right("clean", changed).sum() <= named["clean"].sum() else "failed"
+        before, after = (
+            F.cross_entropy(models["clean"](x, index), labels) for x in (images, changed)
+        )
+    weak_test = (
+        "passed" if right("clean", changed).sum() <= named["clean"].sum() else "failed"
+    )
     print(
-        f"{name:6s} 'not above clean': {weak_test}   'the loss rose': {'passed' if after > before + 0.1 else 'failed'}"
+        f"{name:6s} 'not above clean': {weak_test}   'the loss rose': "
+        f"{'passed' if after > before + 0.1 else 'failed'}"
     )
 
 # %% [markdown]
@@ -470,18 +572,35 @@ signs = torch.randint(0, 2, uniform.shape, generator=P.generator("signs")) * 2 -
 for eps in (0.20, 0.30):
     moved = uniform + eps * signs
     outside = ((moved < 0) | (moved > 1)).float().mean().item()
-    print(f"eps {eps:.2f}: outside by the formula {100 * eps:.0f} %, in a draw {100 * outside:.0f} %")
+    print(
+        f"eps {eps:.2f}: outside by the formula {100 * eps:.0f} %, "
+        f"in a draw {100 * outside:.0f} %"
+    )
 
 # %%
 unclipped = images + 0.30 * g.sign()
-assert (unclipped < 0).any() and (unclipped > 1).any(), "values lie on both sides of [0, 1]"
-fig, axes = plt.subplots(1, 3, figsize=(8, 2.5), width_ratios=[2, 1, 1], layout="constrained")
-for values, name, colour in ((unclipped, "no clip, as published", "#767676"), (images, "images", "#0072B2")):
-    axes[0].hist(values.flatten().numpy(), bins=80, range=(-0.4, 1.4), color=colour, alpha=0.7, label=name)
+assert (unclipped < 0).any() and (unclipped > 1).any(), (
+    "values lie on both sides of [0, 1]"
+)
+fig, axes = plt.subplots(
+    1, 3, figsize=(8, 2.5), width_ratios=[2, 1, 1], layout="constrained"
+)
+for values, name, colour in (
+    (unclipped, "no clip, as published", "#767676"),
+    (images, "images", "#0072B2"),
+):
+    axes[0].hist(
+        values.flatten().numpy(),
+        bins=80,
+        range=(-0.4, 1.4),
+        color=colour,
+        alpha=0.7,
+        label=name,
+    )
 for low, high in ((-0.4, 0), (1, 1.4)):
     axes[0].axvspan(low, high, color="#D55E00", alpha=0.12)
 axes[0].set(xlabel="value of a pixel", ylabel="pixels", xlim=(-0.4, 1.4))
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 pictures.row(axes[1:], torch.stack([images[q], unclipped[q]]), ["image", "eps 0.30"])
 plt.show()
 
@@ -566,7 +685,13 @@ check("3.5", answer)
 
 # %%
 run = P.records("omniglot-300-28px-5way-5shot-smoke")
-display(Markdown(tables.format_markdown(*tables.make_table(run)) + "\n\n" + tables.write_caption(run[0])))
+display(
+    Markdown(
+        tables.format_markdown(*tables.make_table(run))
+        + "\n\n"
+        + tables.write_caption(run[0])
+    )
+)
 
 # %% [markdown]
 # And photographs: CIFAR-FS, 5-way 5-shot. The publication says that its classifier stands FGSM up to eps = 0.30; its
@@ -578,9 +703,20 @@ COLUMNS = ["transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query"
 rows = []
 for name in (*COLUMNS, "curve PGD-10 0.3 query"):
     columns = [records[row]["columns"][name] for row in ("anrot-clean", "anrot")]
-    claim = ["stands FGSM up to 0.30", "PGD, other images: not comparable"] if "0.3" in name else ["-", "no claim"]
+    claim = (
+        ["stands FGSM up to 0.30", "PGD, other images: not comparable"]
+        if "0.3" in name
+        else ["-", "no claim"]
+    )
     n = len(columns[0]["correct"])
-    rows.append([f"{name.removeprefix('curve ')}, n = {n}", claim[0], *map(tables.format_column, columns), claim[1]])
+    rows.append(
+        [
+            f"{name.removeprefix('curve ')}, n = {n}",
+            claim[0],
+            *map(tables.format_column, columns),
+            claim[1],
+        ]
+    )
 headings = [
     "attack, eps, target, episodes",
     "paper says",
@@ -593,7 +729,7 @@ display(Markdown(tables.format_markdown(headings, rows)))
 # %%
 fig, axes = plt.subplots(figsize=(5.4, 3.2), layout="constrained")
 figures.draw_robustness_axes(axes, list(records.values()), "eps", way=5)
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
 print(tables.write_caption(records["anrot"]))
 

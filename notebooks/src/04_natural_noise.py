@@ -62,7 +62,11 @@ images, labels = episode.query.flatten(0, 1), episode.labels.flatten()
 mine = with_noise(images, 0.1, P.generator("check"))
 library = noise.add_gaussian(images, 0.1, P.generator("check"))
 torch.testing.assert_close(mine, library)
-print("queries:", tuple(images.shape), "= images, channels, height, width; noise equal to the library's")
+print(
+    "queries:",
+    tuple(images.shape),
+    "= images, channels, height, width; noise equal to the library's",
+)
 
 # %% [markdown]
 # The library draws from a generator that it is given, so the same noise can be had again. Here is one image at five
@@ -70,10 +74,14 @@ print("queries:", tuple(images.shape), "= images, channels, height, width; noise
 
 # %%
 SIGMAS = [0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
-noisy = {sigma: noise.add_gaussian(images, sigma, P.generator("noise")) for sigma in SIGMAS}
+noisy = {
+    sigma: noise.add_gaussian(images, sigma, P.generator("noise")) for sigma in SIGMAS
+}
 fig, axes = plt.subplots(1, 5, figsize=(7, 1.7), layout="constrained")
 steps = (0.0, 0.05, 0.1, 0.2, 0.3)
-pictures.row(axes, torch.stack([noisy[s][0] for s in steps]), [f"sigma {s:g}" for s in steps])
+pictures.row(
+    axes, torch.stack([noisy[s][0] for s in steps]), [f"sigma {s:g}" for s in steps]
+)
 plt.show()
 
 # %% [markdown]
@@ -115,24 +123,38 @@ greys = torch.linspace(0, 1, 21, dtype=torch.float64)
 for sigma in (0.05, 0.3):
     mine, library = censored(greys, sigma), noise.compute_censored_moments(greys, sigma)
     torch.testing.assert_close(mine, library)
-    print(f"sigma {sigma}: black becomes {mine[0][0]:.3f} on average, with a standard deviation of {mine[1][0]:.3f}")
+    print(
+        f"sigma {sigma}: black becomes {mine[0][0]:.3f} on average, with a standard "
+        f"deviation of {mine[1][0]:.3f}"
+    )
 
 # %% [markdown]
 # Does drawing agree with the formula? Lines: closed form. Dots: many draws of the library's own noise.
 
 # %%
-draws = noise.add_gaussian(greys.float().expand(4000, 1, 1, 21), 0.3, P.generator("draws")).flatten(0, 2)
+draws = noise.add_gaussian(
+    greys.float().expand(4000, 1, 1, 21), 0.3, P.generator("draws")
+).flatten(0, 2)
 found = draws.mean(0), draws.std(0)
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.6), layout="constrained")
 for k, name in enumerate(("mean", "standard deviation")):
     for sigma, colour in ((0.1, "#3D9BD8"), (0.3, "#0072B2")):
-        axes[k].plot(greys, noise.compute_censored_moments(greys, sigma)[k], color=colour, label=f"sigma {sigma}")
-    axes[k].plot(greys, found[k], "o", markersize=3, color="#D55E00", label="4000 draws, sigma 0.3")
+        axes[k].plot(
+            greys,
+            noise.compute_censored_moments(greys, sigma)[k],
+            color=colour,
+            label=f"sigma {sigma}",
+        )
+    axes[k].plot(
+        greys, found[k], "o", markersize=3, color="#D55E00", label="4000 draws, sigma 0.3"
+    )
     axes[k].set(xlabel="grey level before", ylabel=f"{name} after")
 axes[0].plot([0, 1], [0, 1], ":", color="black", linewidth=1)
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 plt.show()
-off = max((found[k] - noise.compute_censored_moments(greys, 0.3)[k]).abs().max() for k in (0, 1))
+off = max(
+    (found[k] - noise.compute_censored_moments(greys, 0.3)[k]).abs().max() for k in (0, 1)
+)
 assert off < 0.03, "draws agree with the closed form"
 
 # %% [markdown]
@@ -152,7 +174,10 @@ assert off < 0.03, "draws agree with the closed form"
 index = torch.arange(tasks).repeat_interleave(15)  # which episode a query belongs to
 nets = {name: P.net(name) for name in ("clean", "mixture")}
 with torch.no_grad():
-    models = {name: net.bind(episode.support.flatten(1, 2), episode.support_labels) for name, net in nets.items()}
+    models = {
+        name: net.bind(episode.support.flatten(1, 2), episode.support_labels)
+        for name, net in nets.items()
+    }
 
 
 def probabilities(net, x):
@@ -162,31 +187,47 @@ def probabilities(net, x):
 
 
 # %%
-found = {(n, s): probabilities(n, noisy[s]) for n, s in lesson.track(list(itertools.product(nets, SIGMAS)), "noise")}
-accuracy = {key: 100 * (p.argmax(1) == labels).float().mean().item() for key, p in found.items()}
+found = {
+    (n, s): probabilities(n, noisy[s])
+    for n, s in lesson.track(list(itertools.product(nets, SIGMAS)), "noise")
+}
+accuracy = {
+    key: 100 * (p.argmax(1) == labels).float().mean().item() for key, p in found.items()
+}
 named = [found[name, 0.0].argmax(1) == labels for name in nets]
-shown = (named[0] & named[1]).nonzero().flatten()[:20:5].tolist()  # named rightly by both without noise
-COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
+# named rightly by both without noise
+shown = (named[0] & named[1]).nonzero().flatten()[:20:5].tolist()
+COLOURS = {
+    "clean": figures.pick_colour("anrot-clean"),
+    "mixture": figures.pick_colour("anrot"),
+}
 
 
 # %%
+SPACE = {"left": 0.01, "right": 0.99, "bottom": 0.2, "top": 0.87, "wspace": 0.6}
+
+
 def draw_sigma(sigma, image):
     q = shown[image]
     truth = labels[q].item()
-    _, axes = plt.subplots(1, 5, figsize=(9.2, 2.3), width_ratios=[1, 1, 1, 1, 1.6], layout="constrained")
-    pictures.show(axes[0], images[q], f"image, class {'ABCDE'[truth]}")
-    pictures.show(axes[1], noisy[sigma][q], f"sigma {sigma:g}")
-    for place, name in zip(axes[2:4], nets, strict=True):
+    _, axes = plt.subplots(
+        1, 4, figsize=(8.6, 2.3), width_ratios=[2, 1, 1, 1.8], gridspec_kw=SPACE
+    )
+    pair = torch.cat([images[q], noisy[sigma][q]], -1)
+    pictures.show(axes[0], pair, f"image, class {'ABCDE'[truth]}; with sigma {sigma:g}")
+    for place, name in zip(axes[1:3], nets, strict=True):
         p = found[name, sigma][q]
         pictures.probabilities(place, p, "ABCDE", truth)
         colour = pictures.RIGHT if p.argmax() == truth else pictures.WRONG
-        place.set_title(f"trained: {name}", fontsize=8, color=palette.adjust_text(colour))
+        place.set_title(f"trained: {name}", fontsize=9, color=palette.adjust_text(colour))
     for name in nets:
-        axes[4].plot(SIGMAS, [accuracy[name, s] for s in SIGMAS], ".-", color=COLOURS[name], label=f"trained: {name}")
-        axes[4].plot(sigma, accuracy[name, sigma], "o", color=COLOURS[name], markersize=8)
-    axes[4].axhline(20, linestyle=":", color="black", linewidth=1)
-    axes[4].set(ylim=(0, 100), xlabel="sigma, pixel range [0, 1]", ylabel=f"accuracy, %, {len(labels)} queries")
-    axes[4].legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.25))
+        heights = [accuracy[name, s] for s in SIGMAS]
+        axes[3].plot(SIGMAS, heights, ".-", color=COLOURS[name], label=f"trained: {name}")
+        axes[3].plot(sigma, accuracy[name, sigma], "o", color=COLOURS[name], markersize=8)
+    axes[3].axhline(20, linestyle=":", color="black", linewidth=1)
+    axes[3].set(ylim=(0, 100), xlabel="sigma, pixel range [0, 1]")
+    axes[3].set_ylabel(f"accuracy, %, {len(labels)} queries")
+    axes[3].legend(fontsize=9, ncols=2, loc="upper center", bbox_to_anchor=(0.45, 1.25))
     plt.show()
 
 
@@ -206,7 +247,9 @@ lesson.explore(draw_sigma, {"sigma": 0.3}, sigma=SIGMAS, image=[0, 1, 2, 3])
 loss = {name: accuracy[name, 0.0] - accuracy[name, 0.3] for name in nets}
 assert loss["clean"] > 20, "noise of 0.3 costs the clean net more than 20 points"
 assert loss["mixture"] < loss["clean"] - 10, "the mixture loses less"
-assert all(accuracy["mixture", s] > accuracy["clean", s] for s in SIGMAS[4:]), "and is ahead from 0.2 on"
+assert all(accuracy["mixture", s] > accuracy["clean", s] for s in SIGMAS[4:]), (
+    "and is ahead from 0.2 on"
+)
 
 # %% [markdown]
 # ## As long as an attack, and harmless
@@ -220,7 +263,10 @@ assert all(accuracy["mixture", s] > accuracy["clean", s] for s in SIGMAS[4:]), "
 d = images[0].numel()
 change = 0.1 * torch.randn(images.shape, generator=P.generator("length"))
 lengths = torch.linalg.vector_norm(change.flatten(1), dim=1) / 0.1
-print(f"d = {d}, root of d = {math.sqrt(d):.1f}; {len(lengths)} lengths over sigma lie", end=" ")
+print(
+    f"d = {d}, root of d = {math.sqrt(d):.1f}; {len(lengths)} lengths over sigma lie",
+    end=" ",
+)
 print(f"between {lengths.min():.0f} and {lengths.max():.0f}")
 
 # %% [markdown]
@@ -238,26 +284,35 @@ def changed(kind, net, eps):
         threat = gradient.fgsm(eps, target="query")
         return gradient.attack(models[net], images, labels, threat, index=index).images
     return (
-        noise.add_gaussian(images, eps, P.generator("size")) if "noise" in kind else (images + eps * signs).clamp(0, 1)
+        noise.add_gaussian(images, eps, P.generator("size"))
+        if "noise" in kind
+        else (images + eps * signs).clamp(0, 1)
     )
 
 
 curves = {(n, k): [] for n in nets for k in KINDS}
 for (n, k), eps in itertools.product(list(curves), EPS):
-    curves[n, k].append(100 * (probabilities(n, changed(k, n, eps)).argmax(1) == labels).float().mean().item())
+    curves[n, k].append(
+        100
+        * (probabilities(n, changed(k, n, eps)).argmax(1) == labels).float().mean().item()
+    )
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.8), sharey=True, layout="constrained")
 for place, name in zip(axes, nets, strict=True):
     for kind, colour in KINDS.items():
-        place.plot(EPS, curves[name, kind], marker="o", markersize=3, color=colour, label=kind)
+        place.plot(
+            EPS, curves[name, kind], marker="o", markersize=3, color=colour, label=kind
+        )
     place.axhline(20, linestyle=":", color="black", linewidth=1)
     place.set(xlabel="size of the change, pixel range [0, 1]", ylim=(0, 100))
     place.set_title(f"trained: {name}, {len(labels)} queries", fontsize=9)
 axes[0].set_ylabel("accuracy, %")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 plt.show()
-assert curves["clean", "random signs"][3] - curves["clean", "FGSM"][3] > 20, "at 0.10 the direction decides"
+assert curves["clean", "random signs"][3] - curves["clean", "FGSM"][3] > 20, (
+    "at 0.10 the direction decides"
+)
 assert curves["mixture", "random signs"][3] - curves["mixture", "FGSM"][3] > 5
 
 # %% [markdown]
@@ -278,7 +333,9 @@ assert curves["mixture", "random signs"][3] - curves["mixture", "FGSM"][3] > 5
 
 # %%
 x = images.clone().requires_grad_()
-(g,) = torch.autograd.grad(F.cross_entropy(models["clean"](x, index), labels, reduction="sum"), x)
+(g,) = torch.autograd.grad(
+    F.cross_entropy(models["clean"](x, index), labels, reduction="sum"), x
+)
 g = g.flatten(1)
 cosine = {
     "noise": F.cosine_similarity(change.flatten(1), g),
@@ -286,14 +343,16 @@ cosine = {
 }
 factor = g.abs().sum(1) / torch.linalg.vector_norm(g, dim=1)
 print(f"1 over the root of d: {1 / math.sqrt(d):.3f}")
-assert factor.median() > 5 and factor.max() <= math.sqrt(d) * 1.001, "much stronger, and by the root of d at most"
+assert factor.median() > 5 and factor.max() <= math.sqrt(d) * 1.001, (
+    "much stronger, and by the root of d at most"
+)
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(7.6, 2.6), layout="constrained")
 for name, colour in (("noise", "#0072B2"), ("FGSM", "#D55E00")):
     axes[0].hist(cosine[name].numpy(), bins=40, range=(-0.2, 1), color=colour, label=name)
 axes[0].set(xlabel="cosine of change and gradient", ylabel="queries", xlim=(-0.2, 1))
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 axes[1].hist(factor.numpy(), bins=30, range=(0, 30), color="#767676")
 axes[1].axvline(math.sqrt(d), linestyle=":", color="black")
 axes[1].set(xlabel="||g||₁ / ||g||₂, dotted: root of d", ylabel="queries")
@@ -335,7 +394,10 @@ for sigma in (0.05, 0.15, 0.3):
     mean, above = one_sided(fine, sigma)
     both = noise.compute_censored_moments(fine, sigma)[0].mean() - 0.5
     shares = f"{100 * above.mean():6.1f} %  {100 * sigma / math.sqrt(2 * math.pi):6.1f} %"
-    print(f"{sigma:5.2f}  {shares}  {mean.mean() - 0.5:12.4f}  {sigma**2 / 4:9.4f}  {both.abs():11.4f}")
+    print(
+        f"{sigma:5.2f}  {shares}  {mean.mean() - 0.5:12.4f}  "
+        f"{sigma**2 / 4:9.4f}  {both.abs():11.4f}"
+    )
 
 # %% [markdown]
 # At $\sigma = 0.3$ about one pixel in eight lies outside the range, and pictures get brighter on average. Clipped on
@@ -346,17 +408,32 @@ for sigma in (0.05, 0.15, 0.3):
 n = torch.randn(images.shape, generator=P.generator("noise"))
 upper_end_open = (images + 0.3 * n).clamp(0, 255)
 levels = torch.linspace(0.01, 0.3, 30, dtype=torch.float64).tolist()
-fig, axes = plt.subplots(1, 3, figsize=(8, 2.4), width_ratios=[1.7, 1, 1], layout="constrained")
-for moments, colour, name in ((one_sided, "#767676", "at 255, as published"), (censored, "#0072B2", "at 1")):
-    axes[0].plot(levels, [moments(fine, s)[0].mean() - 0.5 for s in levels], color=colour, label=f"clipped {name}")
+fig, axes = plt.subplots(
+    1, 3, figsize=(8, 2.4), width_ratios=[1.7, 1, 1], layout="constrained"
+)
+for moments, colour, name in (
+    (one_sided, "#767676", "at 255, as published"),
+    (censored, "#0072B2", "at 1"),
+):
+    axes[0].plot(
+        levels,
+        [moments(fine, s)[0].mean() - 0.5 for s in levels],
+        color=colour,
+        label=f"clipped {name}",
+    )
 axes[0].set(xlabel="sigma, pixel range [0, 1]", ylabel="rise of the mean")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 first = 0
-for place, picture, name in ((axes[1], upper_end_open, "clipped at 255"), (axes[2], noisy[0.3], "clipped at 1")):
+for place, picture, name in (
+    (axes[1], upper_end_open, "clipped at 255"),
+    (axes[2], noisy[0.3], "clipped at 1"),
+):
     pictures.heat(place, picture[first, 0], name, low=0, high=1.8)
 plt.show()
 for name, picture in (("at 255", upper_end_open), ("at 1", noisy[0.3])):
-    print(f"pixels above 1 with a clip {name}: {100 * (picture > 1).float().mean():.0f} %")
+    print(
+        f"pixels above 1 with a clip {name}: {100 * (picture > 1).float().mean():.0f} %"
+    )
 
 # %% [markdown]
 # Left: for uniform pixels the rise of the mean bends upwards with $\sigma$; the other line stays at 0. Right: a query,
@@ -374,7 +451,10 @@ n = torch.randn(whole.shape, generator=P.generator("unit"))
 unit_forgotten = (whole + 0.05 * n).clamp(0, 255).round()
 unit_kept = (whole + 255 * 0.05 * n).clamp(0, 255).round()
 print("pixels changed with sigma 0.05:", int((unit_forgotten != whole).sum()))
-print(f"with sigma 0.05 x 255: {100 * (unit_kept != whole).float().mean():.0f} %; white cannot get whiter")
+print(
+    f"with sigma 0.05 x 255: {100 * (unit_kept != whole).float().mean():.0f} %; "
+    "white cannot get whiter"
+)
 
 # %% [markdown]
 # Not one pixel changes, and a table would report perfect robustness. This is why the library refuses images that are
@@ -461,21 +541,48 @@ from anrot_lib.reports import tables
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
 rows = []
 for sigma in ("0.05", "0.10", "0.20", "0.30"):
-    columns = [records[row]["columns"][f"noise {sigma} query"] for row in ("anrot-clean", "anrot")]
-    claim = ["stands noise up to 0.30", "other images: not comparable"] if sigma == "0.30" else ["-", "no claim"]
+    columns = [
+        records[row]["columns"][f"noise {sigma} query"]
+        for row in ("anrot-clean", "anrot")
+    ]
+    claim = (
+        ["stands noise up to 0.30", "other images: not comparable"]
+        if sigma == "0.30"
+        else ["-", "no claim"]
+    )
     n = len(columns[0]["correct"])
-    rows.append([f"sigma {sigma}, n = {n}", claim[0], *map(tables.format_column, columns), claim[1]])
-headings = ["noise, episodes", "paper says", "we measured: trained clean", "we measured: mixture", "status"]
+    rows.append(
+        [
+            f"sigma {sigma}, n = {n}",
+            claim[0],
+            *map(tables.format_column, columns),
+            claim[1],
+        ]
+    )
+headings = [
+    "noise, episodes",
+    "paper says",
+    "we measured: trained clean",
+    "we measured: mixture",
+    "status",
+]
 display(Markdown(tables.format_markdown(headings, rows)))
 
 # %%
-small = [r for r in P.records("omniglot-300-28px-5way-5shot-smoke") if r["row"] in ("anrot-clean", "anrot")]
+small = [
+    r
+    for r in P.records("omniglot-300-28px-5way-5shot-smoke")
+    if r["row"] in ("anrot-clean", "anrot")
+]
 fig, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True, layout="constrained")
-for place, group, name in ((axes[0], small, "characters"), (axes[1], list(records.values()), "CIFAR-FS")):
+for place, group, name in (
+    (axes[0], small, "characters"),
+    (axes[1], list(records.values()), "CIFAR-FS"),
+):
     figures.draw_robustness_axes(place, group, "sigma", way=5)
-    place.set_title(f"{name}: {place.get_title()}", fontsize=8)
+    place.set_title(f"{name}: {place.get_title()}", fontsize=9)
 axes[1].set_ylabel("")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 plt.show()
 print(tables.write_caption(records["anrot"]))
 

@@ -67,7 +67,9 @@ def shapes(model, side):
 names = ["stem", "stage 1", "stage 2", "stage 3", "stage 4"]
 counts = [count_parameters(stage) for stage in encoder.stages]
 print(f"{'':8s} {'84 px':>13s} {'32 px':>13s} {'parameters':>11s}")
-for name, large, small, n in zip(names, shapes(encoder, 84), shapes(encoder, 32), counts, strict=True):
+for name, large, small, n in zip(
+    names, shapes(encoder, 84), shapes(encoder, 32), counts, strict=True
+):
     print(f"{name:8s} {large:>13s} {small:>13s} {n:11,}")
 print(f"{'together':36s} {sum(counts):11,}")
 
@@ -132,7 +134,9 @@ def channel_gate(x, squeeze, expand):
 channel, spatial = block.attention.channel, block.attention.spatial
 y = torch.randn(2, 64, 8, 8, generator=P.generator("more maps"))
 with torch.no_grad():
-    mine = channel_gate(y, channel.squeeze.weight[..., 0, 0], channel.expand.weight[..., 0, 0])
+    mine = channel_gate(
+        y, channel.squeeze.weight[..., 0, 0], channel.expand.weight[..., 0, 0]
+    )
     library = channel(y)
 torch.testing.assert_close(mine, library)
 print("a gate per channel, by hand and from the library:", tuple(mine.shape))
@@ -163,7 +167,10 @@ print("a gate per place, by hand and from the library:", tuple(mine.shape))
 # nothing else. Count both ways: the difference of the two encoders, and the parameters of the attention modules.
 
 # %%
-print(f"{'encoder':15s} {'without':>11s} {'with':>11s} {'difference':>11s} {'in the gates':>13s}")
+print(
+    f"{'encoder':15s} {'without':>11s} {'with':>11s} "
+    f"{'difference':>11s} {'in the gates':>13s}"
+)
 for name in encoders.BUILDERS:
     on, off = (encoders.build(name, attention=switch) for switch in (True, False))
     gates = sum(count_parameters(m) for m in on.modules() if isinstance(m, Attention))
@@ -190,7 +197,11 @@ def gates_of(net, images):
     found, hooks = [], []
     for module in net.modules():
         if isinstance(module, ChannelAttention | SpatialAttention):
-            hooks.append(module.register_forward_hook(lambda _module, _input, output: found.append(output)))
+            hooks.append(
+                module.register_forward_hook(
+                    lambda _module, _input, output: found.append(output)
+                )
+            )
     with torch.no_grad():
         net.encode(images)
     for hook in hooks:
@@ -211,27 +222,41 @@ for k, (c, s) in enumerate(gates["mixture"], 1):
     print(f"stage {k}: channel gates {tuple(c.shape)}, spatial gates {tuple(s.shape)}")
 
 # %%
-typical = {name: [c.mean(0) for c, _ in gates_of(net, queries)] for name, net in nets.items()}
+typical = {
+    name: [c.mean(0) for c, _ in gates_of(net, queries)] for name, net in nets.items()
+}
 
 
 def draw_gates(image, stage, net):
     c, s = (values[image] for values in gates[net][stage])
-    _fig, axes = plt.subplots(1, 4, figsize=(8, 2.2), width_ratios=(1, 1, 1, 1.5), layout="constrained")
+    _fig, axes = plt.subplots(
+        1, 4, figsize=(8, 2.2), width_ratios=(1, 1, 1, 1.5), layout="constrained"
+    )
     pictures.show(axes[0], chosen[image], "image")
-    pictures.heat(axes[1], s, f"spatial gate, {s.min():.2f} to {s.max():.2f}", low=0, high=1)
+    pictures.heat(
+        axes[1], s, f"spatial gate, {s.min():.2f} to {s.max():.2f}", low=0, high=1
+    )
     large = F.interpolate(s[None, None], size=(32, 32), mode="nearest")[0]
     pictures.show(axes[2], chosen[image] * large, "image times gate")
     order = typical[net][stage].argsort(descending=True)
     axes[3].bar(range(len(order)), c[order], width=1, color="#3D9BD8", label="this image")
-    axes[3].plot(typical[net][stage][order], color="black", linewidth=1, label="average image")
+    axes[3].plot(
+        typical[net][stage][order], color="black", linewidth=1, label="average image"
+    )
     axes[3].set(ylim=(0, 1), xlabel="channel, by average gate", ylabel="channel gate")
-    axes[3].legend(fontsize=8)
+    axes[3].legend(fontsize=9)
     plt.show()
 
 
 pictured = {**{str(k + 1): k for k in range(8)}, "grey": 8}
 stages = {"1 (32 px)": 0, "2 (16 px)": 1, "3 (8 px)": 2}
-lesson.explore(draw_gates, {"image": 2, "net": "mixture"}, image=pictured, stage=stages, net=list(nets))
+lesson.explore(
+    draw_gates,
+    {"image": 2, "net": "mixture"},
+    image=pictured,
+    stage=stages,
+    net=list(nets),
+)
 
 # %% [markdown]
 # From the left: the image, the spatial gate (bright is open, dark is closed), the image dimmed by the gate, and the
@@ -251,14 +276,19 @@ lesson.explore(draw_gates, {"image": 2, "net": "mixture"}, image=pictured, stage
 
 # %%
 maps = {name: [s for _, s in gates_of(net, queries)] for name, net in nets.items()}
-share = {name: [float(s.mean(0).var() / s.var()) for s in found] for name, found in maps.items()}
+share = {
+    name: [float(s.mean(0).var() / s.var()) for s in found]
+    for name, found in maps.items()
+}
 fig, axes = plt.subplots(2, 3, figsize=(6.4, 4.4), layout="constrained")
 for line, name in zip(axes, maps, strict=True):
     for k, place in enumerate(line):
         title = f"{name}, stage {k + 1}: R = {share[name][k]:.2f}"
         pictures.heat(place, maps[name][k].mean(0), title, low=0, high=1)
 plt.show()
-assert share["mixture"][2] > 0.5, "trained on the mixture, last stage: more than half is position"
+assert share["mixture"][2] > 0.5, (
+    "trained on the mixture, last stage: more than half is position"
+)
 
 # %% [markdown]
 # These are average gates over many images. Were attention about the object alone, the average would be smooth, at most
@@ -289,7 +319,9 @@ def average(module, _input, gate):
 
 def accuracies(net, kinds):
     """Share of right answers of every task, with the gates of these kinds frozen."""
-    hooks = [m.register_forward_hook(average) for m in net.modules() if isinstance(m, kinds)]
+    hooks = [
+        m.register_forward_hook(average) for m in net.modules() if isinstance(m, kinds)
+    ]
     with torch.no_grad():
         right = net.scores(tasks).logits.argmax(-1) == tasks.labels
     for hook in hooks:
@@ -298,23 +330,46 @@ def accuracies(net, kinds):
 
 
 # %%
-found = {name: [accuracies(net, kinds) for kinds in FREEZES.values()] for name, net in nets.items()}
+found = {
+    name: [accuracies(net, kinds) for kinds in FREEZES.values()]
+    for name, net in nets.items()
+}
 fig, axes = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
 for k, (name, values) in enumerate(found.items()):
     places = [j + 0.38 * k - 0.19 for j in range(len(FREEZES))]
-    half = [2.02 * v.std() / len(v) ** 0.5 for v in values]  # Student's t, 39 degrees of freedom
+    # Student's t, 39 degrees of freedom
+    half = [2.02 * v.std() / len(v) ** 0.5 for v in values]
     colour = ("#3D9BD8", "#D55E00")[k]
-    drawn = axes.barh(places, [v.mean() for v in values], 0.36, xerr=half, color=colour, label=f"trained: {name}")
-    axes.bar_label(drawn, fmt="%.0f", fontsize=8, padding=3)
+    drawn = axes.barh(
+        places,
+        [v.mean() for v in values],
+        0.36,
+        xerr=half,
+        color=colour,
+        label=f"trained: {name}",
+    )
+    axes.bar_label(drawn, fmt="%.0f", fontsize=9, padding=3)
 axes.axvline(20, linestyle=":", color="black", linewidth=1, label="chance")
-axes.set(xlim=(0, 100), yticks=range(len(FREEZES)), yticklabels=list(FREEZES), xlabel="accuracy, %, 40 tasks")
+axes.set(
+    xlim=(0, 100),
+    yticks=range(len(FREEZES)),
+    yticklabels=list(FREEZES),
+    xlabel="accuracy, %, 40 tasks",
+)
 axes.invert_yaxis()
-fig.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+fig.legend(
+    *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9
+)
 plt.show()
 
 # %%
-lost = {name: [float((values[0] - v).mean()) for v in values] for name, values in found.items()}
-assert all(loss[2] > loss[1] for loss in lost.values()), "freezing the channel gates costs more than the spatial ones"
+lost = {
+    name: [float((values[0] - v).mean()) for v in values]
+    for name, values in found.items()
+}
+assert all(loss[2] > loss[1] for loss in lost.values()), (
+    "freezing the channel gates costs more than the spatial ones"
+)
 
 # %% [markdown]
 # Bars are means with 95 % intervals over tasks. Averaging the spatial gates, the ones that make the pretty pictures,
@@ -334,19 +389,28 @@ assert all(loss[2] > loss[1] for loss in lost.values()), "freezing the channel g
 
 # %%
 eps, scale = 8 / 255, encoders.PIXEL_STD
-print(f"eps on pixels: {eps:.4f} = {eps * 255:.0f} grey levels; the first convolution sees {eps / scale:.4f}")
+print(
+    f"eps on pixels: {eps:.4f} = {eps * 255:.0f} grey levels; "
+    f"the first convolution sees {eps / scale:.4f}"
+)
 print(f"the same number on normalised images: {eps * scale * 255:.0f} grey levels")
 low, high = ((v - encoders.PIXEL_MEAN) / scale for v in (0.0, 1.0))
-print(f"normalised images lie in [{low:.0f}, {high:.0f}]; a clip to [0, 1] leaves {1 / (high - low):.0%} of the range")
+print(
+    f"normalised images lie in [{low:.0f}, {high:.0f}]; a clip to [0, 1] leaves "
+    f"{1 / (high - low):.0%} of the range"
+)
 
 # %%
 image = chosen[:1]
 normalised = (image - encoders.PIXEL_MEAN) / encoders.PIXEL_STD
 back = normalised.clamp(0, 1) * encoders.PIXEL_STD + encoders.PIXEL_MEAN
 fig, axes = plt.subplots(1, 2, figsize=(4.2, 2.2), layout="constrained")
-pictures.row(axes, torch.cat([image, back]), ["image", "normalised, clipped to [0, 1], undone"])
+pictures.row(
+    axes, torch.cat([image, back]), ["image", "normalised, clipped to [0, 1], undone"]
+)
 plt.show()
-torch.testing.assert_close(encoder(image), encoder.stages(normalised))  # it normalises by itself
+# it normalises by itself
+torch.testing.assert_close(encoder(image), encoder.stages(normalised))
 
 # %% [markdown]
 # On the right everything darker than mid-grey has become mid-grey and everything brighter than 0.75 has become 0.75.
@@ -367,7 +431,11 @@ def cost(model, side=84):
     sizes, hooks = [], []
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
     for m in convolutions:
-        hooks.append(m.register_forward_hook(lambda m, _, out: sizes.append(m.weight[0].numel() * out[0].numel())))
+        hooks.append(
+            m.register_forward_hook(
+                lambda m, _, out: sizes.append(m.weight[0].numel() * out[0].numel())
+            )
+        )
     with torch.no_grad():
         model(torch.zeros(1, 3, side, side))
     for hook in hooks:
@@ -376,22 +444,38 @@ def cost(model, side=84):
 
 
 # %%
-print(f"{'encoder':15s} {'parameters':>11s} {'3x3 convs':>10s} {'mult., millions':>16s} {'map at 84 px':>14s}")
+print(
+    f"{'encoder':15s} {'parameters':>11s} {'3x3 convs':>10s} "
+    f"{'mult., millions':>16s} {'map at 84 px':>14s}"
+)
 measured = {}
 for name in encoders.BUILDERS:
     model = encoders.build(name).eval()
     layers, products = cost(model)
     measured[name] = (count_parameters(model), products)
-    print(f"{name:15s} {measured[name][0]:11,} {layers:10d} {products / 1e6:16,.0f} {shapes(model, 84)[-1]:>14s}")
+    print(
+        f"{name:15s} {measured[name][0]:11,} {layers:10d} {products / 1e6:16,.0f} "
+        f"{shapes(model, 84)[-1]:>14s}"
+    )
 ratio = measured["resnet12"][0] / measured["resnet12_anrot"][0]
 print(f"resnet12 has {ratio:.1f} times the parameters of resnet12_anrot")
 
 # %%
 fig, axes = plt.subplots(figsize=(4.8, 3), layout="constrained")
 for name, (parameters, products) in measured.items():
-    axes.scatter(parameters / 1e6, products / 1e9, color="#D55E00" if name == "resnet12_anrot" else "#0072B2")
+    axes.scatter(
+        parameters / 1e6,
+        products / 1e9,
+        color="#D55E00" if name == "resnet12_anrot" else "#0072B2",
+    )
     place = (0, -12 if name == "conv4" else 6)  # conv64f is right above it
-    axes.annotate(name, (parameters / 1e6, products / 1e9), xytext=place, textcoords="offset points", ha="center")
+    axes.annotate(
+        name,
+        (parameters / 1e6, products / 1e9),
+        xytext=place,
+        textcoords="offset points",
+        ha="center",
+    )
 axes.set(xscale="log", yscale="log", xlim=(0.02, 40), ylim=(0.01, 10))
 axes.set(xlabel="parameters, millions", ylabel="multiplications at 84 px, billions")
 plt.show()
@@ -414,7 +498,11 @@ plt.show()
 
 # %%
 def batch_norm(x, layer, training):
-    m, v = (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)) if training else (layer.running_mean, layer.running_var)
+    m, v = (
+        (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0))
+        if training
+        else (layer.running_mean, layer.running_var)
+    )
     slope = layer.weight / (v + layer.eps).sqrt()
     return slope[:, None, None] * (x - m[:, None, None]) + layer.bias[:, None, None]
 
@@ -426,7 +514,10 @@ for training in (False, True):
     library = layer.train(training)(x)
     torch.testing.assert_close(mine, library)
     used = x[:, 0].mean() if training else layer.running_mean[0]
-    print(f"{'train' if training else 'eval'} mode: from the first channel it takes {used:+.2f}")
+    print(
+        f"{'train' if training else 'eval'} mode: "
+        f"from the first channel it takes {used:+.2f}"
+    )
 
 # %%
 COMPANIES = {
@@ -456,13 +547,20 @@ def draw_company(company, mode):
     plt.show()
 
 
-lesson.explore(draw_company, {"company": "dark images"}, company=list(COMPANIES), mode=["train", "eval"])
+lesson.explore(
+    draw_company,
+    {"company": "dark images"},
+    company=list(COMPANIES),
+    mode=["train", "eval"],
+)
 
 # %%
 away = {}
 for mode in ("train", "eval"):
     own = features[mode, "copies of itself"]
-    away[mode] = max(float((features[mode, name] - own).norm() / own.norm()) for name in COMPANIES)
+    away[mode] = max(
+        float((features[mode, name] - own).norm() / own.norm()) for name in COMPANIES
+    )
 assert away["train"] > 0.1 and away["eval"] < 1e-5
 
 # %% [markdown]
@@ -478,7 +576,12 @@ before = trunk.stages[0][1].running_mean.clone()
 with torch.no_grad():
     trunk(queries[:8])
 moved = (before != trunk.stages[0][1].running_mean).sum()
-print("channels whose running mean a pass without gradients has moved:", int(moved), "of", len(before))
+print(
+    "channels whose running mean a pass without gradients has moved:",
+    int(moved),
+    "of",
+    len(before),
+)
 
 # %% [markdown]
 # ## Exercises
@@ -570,14 +673,28 @@ check("5.5", receptive_field)
 from IPython.display import Markdown, display
 
 runs = [
-    ("cifar-fs-32px-5way-5shot-laptop", "anrot-clean", "90.6 ± 0.5", "a cut of the data: not comparable"),
+    (
+        "cifar-fs-32px-5way-5shot-laptop",
+        "anrot-clean",
+        "90.6 ± 0.5",
+        "a cut of the data: not comparable",
+    ),
     ("omniglot-300-28px-5way-5shot-smoke", "anrot-clean", "(no claim)", "mechanism only"),
 ]
 rows = [["mini-imagenet, 84 px", "resnet12_anrot", "88.1 ± 0.4", "not run", "not run"]]
 for experiment, row, claim, status in runs:
     r = next(r for r in P.records(experiment) if r["row"] == row)
     setting = f"{r['data']['name']}, {r['data']['size']} px"
-    rows.insert(0, [setting, r["budget"]["encoder"], claim, tables.format_column(r["columns"]["clean"]), status])
+    rows.insert(
+        0,
+        [
+            setting,
+            r["budget"]["encoder"],
+            claim,
+            tables.format_column(r["columns"]["clean"]),
+            status,
+        ],
+    )
 headings = ["setting", "encoder", "paper says", "we measured", "status"]
 display(Markdown(tables.format_markdown(headings, rows)))
 

@@ -94,9 +94,15 @@ check("6.1", bhattacharyya)
 # %%
 my_distance = use_answer("6.1", bhattacharyya)
 zero, one = torch.tensor(0.0), torch.tensor(1.0)
-for name, m, t2 in [("N(0,1) against N(1,4)", 1.0, 4.0), ("N(0,1) against N(3,1)", 3.0, 1.0)]:
+for name, m, t2 in [
+    ("N(0,1) against N(1,4)", 1.0, 4.0),
+    ("N(0,1) against N(3,1)", 3.0, 1.0),
+]:
     d = my_distance(zero, one, torch.tensor(m), torch.tensor(t2))
-    print(f"{name}: D_B = {d:.4f}   BC = {(-d).exp():.4f}   H = {(1 - (-d).exp()).sqrt():.4f}")
+    print(
+        f"{name}: D_B = {d:.4f}   BC = {(-d).exp():.4f}   H = "
+        f"{(1 - (-d).exp()).sqrt():.4f}"
+    )
 
 # %% [markdown]
 # $\ln \frac{s^2+t^2}{2st}$ leaves rounding where the widths are equal; written as $\ln(1 + x)$ with
@@ -107,10 +113,18 @@ for name, m, t2 in [("N(0,1) against N(1,4)", 1.0, 4.0), ("N(0,1) against N(3,1)
 g = torch.Generator().manual_seed(0)
 mean_p, mean_q = torch.randn(4, 3, generator=g), torch.randn(5, 3, generator=g)
 var_p, var_q = (torch.rand(n, 3, generator=g) + 0.2 for n in (4, 5))
-mine = my_distance(*torch.broadcast_tensors(mean_p[:, None], var_p[:, None], mean_q[None], var_q[None])).sum(-1)
-library = measures.pairwise("bhattacharyya", DiagonalGaussian(mean_p, var_p), DiagonalGaussian(mean_q, var_q))
+mine = my_distance(
+    *torch.broadcast_tensors(mean_p[:, None], var_p[:, None], mean_q[None], var_q[None])
+).sum(-1)
+library = measures.pairwise(
+    "bhattacharyya", DiagonalGaussian(mean_p, var_p), DiagonalGaussian(mean_q, var_q)
+)
 torch.testing.assert_close(mine, library)
-print("all pairs, yours and the library's:", tuple(mine.shape), f" the nearest two: {mine.min():.3f}")
+print(
+    "all pairs, yours and the library's:",
+    tuple(mine.shape),
+    f" the nearest two: {mine.min():.3f}",
+)
 
 # %%
 x = torch.linspace(-30, 30, 200_001, dtype=torch.float64)
@@ -122,7 +136,10 @@ def density(m, s2):
 
 integral = torch.trapezoid((density(0, 1) * density(1, 4)).sqrt(), x)
 closed = (-my_distance(*torch.tensor([0.0, 1.0, 1.0, 4.0], dtype=torch.float64))).exp()
-print(f"BC of N(0,1) and N(1,4): {integral:.6f} by integration, {closed:.6f} from your formula")
+print(
+    f"BC of N(0,1) and N(1,4): {integral:.6f} by integration, "
+    f"{closed:.6f} from your formula"
+)
 
 # %% [markdown]
 # ## Three distances side by side
@@ -137,13 +154,18 @@ print(f"BC of N(0,1) and N(1,4): {integral:.6f} by integration, {closed:.6f} fro
 # of the gradient in the mean of $q$: how hard this distance draws $q$ towards $p$.
 
 # %%
-NAMES = {"hellinger": "Hellinger", "bhattacharyya": "Bhattacharyya", "kl": "KL", "wasserstein2": "Wasserstein, squared"}
+NAMES = {
+    "hellinger": "Hellinger",
+    "bhattacharyya": "Bhattacharyya",
+    "kl": "KL",
+    "wasserstein2": "Wasserstein, squared",
+}
 COLOURS = dict(zip(NAMES, ("#D55E00", "#773311", "#0072B2", "#009E73"), strict=True))
 grid = np.linspace(-6, 10, 400)
 
 
 def values_and_pulls(mean, deviation):
-    """Each distance of N(0, 1) from N(mean, deviation^2), and the size of its gradient in the mean."""
+    """Each distance of N(0, 1) from N(mean, deviation^2), and its slope in the mean."""
     found = {}
     for name in NAMES:
         m = torch.tensor([[mean]], requires_grad=True)
@@ -163,12 +185,18 @@ def draw_two_gaussians(mean, deviation):
         curve = np.exp(-((grid - m) ** 2) / (2 * s**2)) / (s * np.sqrt(2 * np.pi))
         left.plot(grid, curve, color=colour, label=f"{name} = N({m:g}, {s:g}²)")
     left.set(xlabel="x", ylabel="density", ylim=(0, None))
-    left.legend(fontsize=8)
+    left.legend(fontsize=9)
     found = values_and_pulls(mean, deviation)
     places = np.arange(len(NAMES))
-    right.barh(places - 0.2, [v for v, _ in found.values()], 0.38, color=list(COLOURS.values()))
+    right.barh(
+        places - 0.2, [v for v, _ in found.values()], 0.38, color=list(COLOURS.values())
+    )
     right.barh(places + 0.2, [pull for _, pull in found.values()], 0.38, color="#767676")
-    right.set(yticks=places, yticklabels=NAMES.values(), xlabel="distance (colour) and its pull on the mean (grey)")
+    right.set(
+        yticks=places,
+        yticklabels=NAMES.values(),
+        xlabel="distance (colour) and its pull on the mean (grey)",
+    )
     right.set_xscale("symlog", linthresh=0.1)
     right.set_xlim(0, 100)
     right.invert_yaxis()
@@ -176,7 +204,9 @@ def draw_two_gaussians(mean, deviation):
 
 
 means, deviations = [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0], [0.3, 0.6, 1.0, 2.0, 3.0]
-lesson.explore(draw_two_gaussians, {"mean": 2.0, "deviation": 1.0}, mean=means, deviation=deviations)
+lesson.explore(
+    draw_two_gaussians, {"mean": 2.0, "deviation": 1.0}, mean=means, deviation=deviations
+)
 
 # %% [markdown]
 # With the means 2 apart all four distances pull. Slide the mean to 6 or 8: KL and Wasserstein grow and keep pulling,
@@ -194,9 +224,15 @@ fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), layout="constrained")
 for name, label in NAMES.items():
     for k, place in enumerate(axes):
         place.plot(gaps, [c[name][k] for c in curves], color=COLOURS[name], label=label)
-axes[0].set(xlabel="gap between the means, in standard deviations", ylabel="distance", ylim=(0, 8))
-axes[1].set(xlabel="gap between the means, in standard deviations", ylabel="size of the gradient", ylim=(0, 4))
-axes[1].legend(fontsize=8, loc="upper right")
+axes[0].set(
+    xlabel="gap between the means, in standard deviations", ylabel="distance", ylim=(0, 8)
+)
+axes[1].set(
+    xlabel="gap between the means, in standard deviations",
+    ylabel="size of the gradient",
+    ylim=(0, 4),
+)
+axes[1].legend(fontsize=9, loc="upper right")
 plt.show()
 
 # %% [markdown]
@@ -217,7 +253,9 @@ print("dimensions   D_B      H        gradient of H")
 for dims in (1, 4, 16, 64, 256):
     m = torch.full((1, dims), 1.0, requires_grad=True)
     zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-    d = measures.pairwise("bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones))
+    d = measures.pairwise(
+        "bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones)
+    )
     h = stable.compute_hellinger(d)
     pull = torch.autograd.grad(h.sum(), m)[0].norm()
     print(f"{dims:6d}   {d.item():8.3f}   {h.item():.5f}   {pull:.1e}")
@@ -243,14 +281,31 @@ for dims in counts:
     for name, line in gradients.items():
         m = torch.full((1, dims), 1.0, requires_grad=True)
         zeros, ones = torch.zeros(1, dims), torch.ones(1, dims)
-        d = measures.pairwise("bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones))
+        d = measures.pairwise(
+            "bhattacharyya", DiagonalGaussian(zeros, ones), DiagonalGaussian(m, ones)
+        )
         line.append(torch.autograd.grad(forms(d, dims)[name].sum(), m)[0].sum().item())
 
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-for (name, line), colour in zip(gradients.items(), ("#D55E00", "#773311", "#3D9BD8"), strict=True):
-    axes.plot(counts, np.maximum(line, 1e-12), marker="o", markersize=3, label=name, color=colour)
-axes.set(xscale="log", yscale="log", xlabel="dimensions C", ylabel="summed gradient", ylim=(1e-12, 3))
-axes.legend(fontsize=8)
+for (name, line), colour in zip(
+    gradients.items(), ("#D55E00", "#773311", "#3D9BD8"), strict=True
+):
+    axes.plot(
+        counts,
+        np.maximum(line, 1e-12),
+        marker="o",
+        markersize=3,
+        label=name,
+        color=colour,
+    )
+axes.set(
+    xscale="log",
+    yscale="log",
+    xlabel="dimensions C",
+    ylabel="summed gradient",
+    ylim=(1e-12, 3),
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -262,16 +317,33 @@ plt.show()
 net, episode = P.net("mixture"), P.episodes(1, way=5, shot=5, query=5)
 with torch.no_grad():
     images = net.head.describe(net.encode(episode.query[0]))
-print("one Gaussian an image:", type(images).__name__, tuple(images.mean.shape), "channels:", images.mean.shape[-1])
+print(
+    "one Gaussian an image:",
+    type(images).__name__,
+    tuple(images.mean.shape),
+    "channels:",
+    images.mean.shape[-1],
+)
 
 # %%
 apart = measures.pairwise("bhattacharyya", images, images)
-views = {"D_B": apart, "joint H": stable.compute_hellinger(apart), "H per dimension": None}
+views = {
+    "D_B": apart,
+    "joint H": stable.compute_hellinger(apart),
+    "H per dimension": None,
+}
 views["H per dimension"] = stable.compute_hellinger(apart / images.mean.shape[-1])
 fig, axes = plt.subplots(1, 3, figsize=(8, 2.9), layout="constrained")
 for place, (name, values) in zip(axes, views.items(), strict=True):
-    pictures.heat(place, values.detach(), f"{name}, on average {values.mean():.2f}", low=0)
-    place.set(xticks=range(2, 25, 5), xticklabels="ABCDE", yticks=range(2, 25, 5), yticklabels="ABCDE")
+    pictures.heat(
+        place, values.detach(), f"{name}, on average {values.mean():.2f}", low=0
+    )
+    place.set(
+        xticks=range(2, 25, 5),
+        xticklabels="ABCDE",
+        yticks=range(2, 25, 5),
+        yticklabels="ABCDE",
+    )
 plt.show()
 other = ~torch.eye(25, dtype=torch.bool)
 assert views["joint H"][other].mean() > 0.9, "most of it is saturated"
@@ -297,7 +369,9 @@ assert views["joint H"][other].mean() > 0.9, "most of it is saturated"
 from anrot_lib.fewshot.heads import published
 
 z = torch.rand(3, 8, generator=P.generator("z"), dtype=torch.float64)
-one_side, other_side = torch.cat([z, -z]), torch.cat([-z, z])  # every row and its mirror image; the mean is 0
+# every row and its mirror image; the mean is 0
+one_side = torch.cat([z, -z])
+other_side = torch.cat([-z, z])
 d = published.hellinger_distance(one_side, other_side).diagonal()
 apart = torch.linalg.vector_norm(one_side - other_side, dim=1)
 print("feature  as published  Euclidean distance from its mirror image")
@@ -307,18 +381,33 @@ for k, (one_d, other_d) in enumerate(zip(d.tolist(), apart.tolist(), strict=True
 # %%
 with torch.no_grad():
     features = net.encode(episode.query)[0].mean((-2, -1))
-    centres = net.encode(episode.support.flatten(1, 2))[0].mean((-2, -1)).unflatten(0, (5, 5)).mean(1)
+    centres = (
+        net.encode(episode.support.flatten(1, 2))[0]
+        .mean((-2, -1))
+        .unflatten(0, (5, 5))
+        .mean(1)
+    )
 together = published.hellinger_distance(features, centres)
 alone = torch.cat([published.hellinger_distance(f[None], centres) for f in features])
-assert not torch.allclose(together, alone, rtol=1e-3), "a query's score depends on the queries beside it"
+assert not torch.allclose(together, alone, rtol=1e-3), (
+    "a query's score depends on the queries beside it"
+)
 
 # %%
 fig, axes = plt.subplots(figsize=(4.4, 3), layout="constrained")
-axes.scatter(together.flatten(), alone.flatten(), s=8, color=figures.pick_colour("published"))
+axes.scatter(
+    together.flatten(), alone.flatten(), s=8, color=figures.pick_colour("published")
+)
 low, high = together.min().item(), together.max().item()
-axes.plot([low, high], [low, high], linestyle=":", color="black", linewidth=1, label="equal")
-axes.set(xlabel="distance, scored in a batch of 25", ylabel="distance, scored alone", title="as published")
-axes.legend(fontsize=8)
+axes.plot(
+    [low, high], [low, high], linestyle=":", color="black", linewidth=1, label="equal"
+)
+axes.set(
+    xlabel="distance, scored in a batch of 25",
+    ylabel="distance, scored alone",
+    title="as published",
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -405,8 +494,14 @@ from IPython.display import Markdown, display
 from anrot_lib.reports import tables
 
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
-chosen = [r for r in records if r["row"] in ("prototypes", "published", "hela-vfa", "anrot-clean")]
-display(Markdown(tables.format_markdown(*tables.compute_differences(chosen, "prototypes"))))
+chosen = [
+    r
+    for r in records
+    if r["row"] in ("prototypes", "published", "hela-vfa", "anrot-clean")
+]
+display(
+    Markdown(tables.format_markdown(*tables.compute_differences(chosen, "prototypes")))
+)
 
 # %% [markdown]
 # The numbers are differences to Euclidean prototypes on the same episodes, in points, with 95 % intervals. An interval

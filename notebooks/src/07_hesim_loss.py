@@ -88,9 +88,13 @@ print("images, [mean, variance]:", tuple(embeddings.shape), " labels:", labels.t
 overlap = BhattacharyyaCoefficient()
 similarity = overlap(embeddings, embeddings)
 for temperature in (1.0, 0.1, 0.01):
-    mine, library = my_hesim(similarity, labels, temperature), Hesim(temperature)(embeddings, labels)
+    mine = my_hesim(similarity, labels, temperature)
+    library = Hesim(temperature)(embeddings, labels)
     torch.testing.assert_close(mine, library)
-    print(f"T = {temperature}: difference to the library's loss {abs(mine - library).item():.4f}")
+    print(
+        f"T = {temperature}: difference to the library's loss "
+        f"{abs(mine - library).item():.4f}"
+    )
 
 # %% [markdown]
 # The loss has nothing to do with Gaussians: only the similarity has. Put in cosine similarity, and it must be the
@@ -113,7 +117,9 @@ print(f"with cosine similarity: {ours:.3f}   NTXentLoss: {theirs:.3f}")
 # %%
 from anrot_lib.fewshot.classifier import create_net
 
-untrained = create_net("tiny", "anrot", attention=True, generator=P.generator("weights")).eval()
+untrained = create_net(
+    "tiny", "anrot", attention=True, generator=P.generator("weights")
+).eval()
 with torch.no_grad():
     first = flatten_gaussians(untrained.head.describe(untrained.encode(episode.query[0])))
 before, after = Hesim(0.1)(first, labels), Hesim(0.1)(embeddings, labels)
@@ -121,9 +127,18 @@ assert after < before, "the loss is smaller after training"
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(6, 3), layout="constrained")
-for place, rows, name in zip(axes, (first, embeddings), ("random weights", "trained"), strict=True):
-    pictures.heat(place, overlap(rows, rows), f"{name}, loss {Hesim(0.1)(rows, labels):.2f}")
-    place.set(xticks=range(2, 25, 5), xticklabels="ABCDE", yticks=range(2, 25, 5), yticklabels="ABCDE")
+for place, rows, name in zip(
+    axes, (first, embeddings), ("random weights", "trained"), strict=True
+):
+    pictures.heat(
+        place, overlap(rows, rows), f"{name}, loss {Hesim(0.1)(rows, labels):.2f}"
+    )
+    place.set(
+        xticks=range(2, 25, 5),
+        xticklabels="ABCDE",
+        yticks=range(2, 25, 5),
+        yticklabels="ABCDE",
+    )
 plt.show()
 
 # %% [markdown]
@@ -146,13 +161,18 @@ plt.show()
 # %%
 negatives, positive = torch.tensor([0.8, 0.7, 0.6, 0.4, 0.2, 0.1]), torch.tensor([0.75])
 fig, axes = plt.subplots(figsize=(5.6, 2.7), layout="constrained")
-for k, (temperature, colour) in enumerate([(1.0, "#3D9BD8"), (0.3, "#009E73"), (0.1, "#773311"), (0.03, "#D55E00")]):
+for k, (temperature, colour) in enumerate(
+    [(1.0, "#3D9BD8"), (0.3, "#009E73"), (0.1, "#773311"), (0.03, "#D55E00")]
+):
     weights = (torch.cat([positive, negatives]) / temperature).softmax(0)[1:]
     places = torch.arange(6) + 0.2 * (k - 1.5)
     axes.bar(places, weights, 0.18, color=colour, label=f"T = {temperature:g}")
 axes.set(xticks=range(6), xticklabels=[f"{s:g}" for s in negatives.tolist()])
-axes.set(xlabel="similarity of the negative to the anchor (positive: 0.75)", ylabel="weight of its push")
-axes.legend(fontsize=8)
+axes.set(
+    xlabel="similarity of the negative to the anchor (positive: 0.75)",
+    ylabel="weight of its push",
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -178,7 +198,7 @@ def plane(means):
 
 # %%
 def forces(means, temperature):
-    """The loss, the arrow -gradient of every point, and the loss's derivative by every similarity."""
+    """The loss, its arrow -gradient at every point, its slope in every similarity."""
     means = means.clone().requires_grad_()
     similarity = overlap(plane(means), plane(means))
     loss = my_hesim(similarity, kinds, temperature)
@@ -266,7 +286,9 @@ plt.show()
 from pytorch_metric_learning import miners
 
 same, itself = labels[:, None] == labels[None], torch.eye(25, dtype=torch.bool)
-print("positive pairs:", int((same & ~itself).sum()), " negative pairs:", int((~same).sum()))
+print(
+    "positive pairs:", int((same & ~itself).sum()), " negative pairs:", int((~same).sum())
+)
 choices = {
     "all pairs": None,
     "hardest pair of each anchor": miners.BatchHardMiner(distance=overlap),
@@ -280,7 +302,9 @@ from pytorch_metric_learning.utils import loss_and_miner_utils as lmu
 
 kept = {}
 for name, miner in choices.items():
-    found = lmu.get_all_pairs_indices(labels) if miner is None else miner(embeddings, labels)
+    found = (
+        lmu.get_all_pairs_indices(labels) if miner is None else miner(embeddings, labels)
+    )
     anchor, positive, anchor_of_negative, negative = lmu.convert_to_pairs(found, labels)
     picture = torch.zeros(25, 25)
     picture[anchor, positive] = 1
@@ -301,9 +325,18 @@ def draw_miner(miner):
     fig, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2), layout="constrained")
     pictures.heat(left, similarity, "similarity")
     right.imshow(picture, cmap=POLES, vmin=-1, vmax=1, interpolation="nearest")
-    right.set_title(f"kept pairs: {int((picture > 0).sum())} positive, {int((picture < 0).sum())} negative", fontsize=8)
+    right.set_title(
+        f"kept pairs: {int((picture > 0).sum())} positive, "
+        f"{int((picture < 0).sum())} negative",
+        fontsize=9,
+    )
     for place in (left, right):
-        place.set(xticks=range(2, 25, 5), xticklabels="ABCDE", yticks=range(2, 25, 5), yticklabels="ABCDE")
+        place.set(
+            xticks=range(2, 25, 5),
+            xticklabels="ABCDE",
+            yticks=range(2, 25, 5),
+            yticklabels="ABCDE",
+        )
     fig.suptitle(f"{miner}: loss {loss:.2f}", fontsize=9)
     plt.show()
 
@@ -332,13 +365,20 @@ lesson.explore(draw_miner, {"miner": "multi-similarity, margin 0.02"}, miner=lis
 # %%
 g = P.generator("many channels")
 centres = 3 * torch.randn(5, 256, generator=g)
-wide = torch.cat([centres[labels] + 2.5 * torch.randn(25, 256, generator=g), torch.ones(25, 256)], 1)
+wide = torch.cat(
+    [centres[labels] + 2.5 * torch.randn(25, 256, generator=g), torch.ones(25, 256)], 1
+)
 for name, divided in (("exp(-D_B / C)", True), ("exp(-D_B)", False)):
     rows = wide.clone().requires_grad_()
-    loss = Hesim(0.1, distance=BhattacharyyaCoefficient(per_dimension=divided))(rows, labels)
+    loss = Hesim(0.1, distance=BhattacharyyaCoefficient(per_dimension=divided))(
+        rows, labels
+    )
     gradient = torch.autograd.grad(loss, rows)[0]
     assert divided == bool((loss - math.log(21)).abs() > 0.1) == bool(gradient.any())
-    print(f"{name:14s} loss {loss:.3f}   numbers of the gradient that are not 0: {int((gradient != 0).sum()):,}")
+    print(
+        f"{name:14s} loss {loss:.3f}   numbers of the gradient that are not 0: "
+        f"{int((gradient != 0).sum()):,}"
+    )
 print(f"ln(1 + 20)     loss {math.log(21):.3f}")
 
 
@@ -356,21 +396,47 @@ assert joint[~same].median() < 1e-3 and similarity[~same].median() > 0.5
 # %%
 def loss_and_gradient(dims, divided):
     rows = torch.cat([wide[:, :dims], wide[:, 256 : 256 + dims]], 1).requires_grad_()
-    loss = Hesim(0.1, distance=BhattacharyyaCoefficient(per_dimension=divided))(rows, labels)
+    loss = Hesim(0.1, distance=BhattacharyyaCoefficient(per_dimension=divided))(
+        rows, labels
+    )
     return loss.item(), torch.autograd.grad(loss, rows)[0][:, :dims].norm().item()
 
 
 # %%
 counts = [2, 4, 8, 16, 32, 64, 128, 256]
 fig, axes = plt.subplots(1, 2, figsize=(7.4, 2.7), layout="constrained")
-for name, divided, colour in (("exp(-D_B / C)", True, "#0072B2"), ("exp(-D_B)", False, "#D55E00")):
+for name, divided, colour in (
+    ("exp(-D_B / C)", True, "#0072B2"),
+    ("exp(-D_B)", False, "#D55E00"),
+):
     found = [loss_and_gradient(dims, divided) for dims in counts]
-    axes[0].plot(counts, [loss for loss, _ in found], marker="o", markersize=3, color=colour, label=name)
-    axes[1].plot(counts, [max(size, 1e-12) for _, size in found], marker="o", markersize=3, color=colour)
-axes[0].axhline(math.log(21), color="black", linestyle=":", linewidth=1, label="ln(1 + 20)")
+    axes[0].plot(
+        counts,
+        [loss for loss, _ in found],
+        marker="o",
+        markersize=3,
+        color=colour,
+        label=name,
+    )
+    axes[1].plot(
+        counts,
+        [max(size, 1e-12) for _, size in found],
+        marker="o",
+        markersize=3,
+        color=colour,
+    )
+axes[0].axhline(
+    math.log(21), color="black", linestyle=":", linewidth=1, label="ln(1 + 20)"
+)
 axes[0].set(xscale="log", xlabel="channels C", ylabel="loss", ylim=(0, None))
-axes[1].set(xscale="log", yscale="log", xlabel="channels C", ylabel="length of the gradient", ylim=(1e-12, 10))
-axes[0].legend(fontsize=8)
+axes[1].set(
+    xscale="log",
+    yscale="log",
+    xlabel="channels C",
+    ylabel="length of the gradient",
+    ylim=(1e-12, 10),
+)
+axes[0].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -400,10 +466,16 @@ print(f"smallest cosine of two rows, whatever their classes: {(rows @ rows.T).mi
 # %%
 lowest = torch.tensor(torch.finfo(torch.float32).min)
 root = lowest.abs().sqrt()
-print(f"masked: {lowest:.1e}   root of its magnitude: {root:.1e}   exponential: {root.exp()}")
+print(
+    f"masked: {lowest:.1e}   root of its magnitude: {root:.1e}   "
+    f"exponential: {root.exp()}"
+)
 ratio = torch.tensor(5.0) / root.exp()
 floor = torch.finfo(torch.float32).tiny
-print(f"positive / (positive + sum) = {ratio:.0f}   -log(0 + smallest normal number) = {-math.log(floor):.4f}")
+print(
+    f"positive / (positive + sum) = {ratio:.0f}   "
+    f"-log(0 + smallest normal number) = {-math.log(floor):.4f}"
+)
 print(f"126 ln 2 = {126 * math.log(2):.4f}")
 
 # %% [markdown]
@@ -416,12 +488,18 @@ from anrot_lib.fewshot.heads import published
 
 random_scores = -torch.rand(25, 5, generator=P.generator("scores"))
 equal_scores, perfect_scores = torch.full((25, 5), -1.0), torch.eye(5)[labels] - 1
-kinds_of_scores = {"random": random_scores, "uniform": equal_scores, "perfect": perfect_scores}
+kinds_of_scores = {
+    "random": random_scores,
+    "uniform": equal_scores,
+    "perfect": perfect_scores,
+}
 for name, scores in kinds_of_scores.items():
     scores = scores.clone().requires_grad_()
     loss = published.hesim(scores, labels)
     gradient = torch.autograd.grad(loss, scores)[0]
-    print(f"{name:8s} as published: {loss:.4f}   largest gradient: {gradient.abs().max():g}")
+    print(
+        f"{name:8s} as published: {loss:.4f}   largest gradient: {gradient.abs().max():g}"
+    )
 
 # %% [markdown]
 # Perfect scores are not better than random ones. The published loop ends with the remark that the loss starts at 45.
@@ -444,9 +522,19 @@ assert len(set(flat)) == 1 and falling[0] > falling[10] > falling[20]
 # %%
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 axes.plot(steps, flat, color=figures.pick_colour("published"), label="as published")
-axes.plot(steps, falling, color=figures.pick_colour("anrot"), label="masks before the exponential")
-axes.set(xlabel="from random (0) to perfect scores (1)", ylabel="loss", yscale="log", ylim=(1e-3, 300))
-axes.legend(fontsize=8)
+axes.plot(
+    steps,
+    falling,
+    color=figures.pick_colour("anrot"),
+    label="masks before the exponential",
+)
+axes.set(
+    xlabel="from random (0) to perfect scores (1)",
+    ylabel="loss",
+    yscale="log",
+    ylim=(1e-3, 300),
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -457,8 +545,13 @@ plt.show()
 scores = random_scores.clone().requires_grad_()
 plain = torch.nn.functional.cross_entropy(scores, labels)
 with_term = plain + 0.5 * published.hesim(scores, labels)
-one, other = (torch.autograd.grad(loss, scores, retain_graph=True)[0] for loss in (plain, with_term))
-print(f"the term adds {with_term - plain:.3f}, and of {one.numel()} gradients it changes {int((one != other).sum())}")
+one, other = (
+    torch.autograd.grad(loss, scores, retain_graph=True)[0] for loss in (plain, with_term)
+)
+print(
+    f"the term adds {with_term - plain:.3f}, and of {one.numel()} gradients it changes "
+    f"{int((one != other).sum())}"
+)
 
 # %% [markdown]
 # They are equal to the last bit, so a training with the term and one without end at the same weights. A good habit: for
@@ -527,17 +620,35 @@ from anrot_lib.fewshot import row_names
 from anrot_lib.reports import tables
 
 records = {r["row"]: r for r in P.records("cifar-fs-32px-5way-5shot-laptop")}
-without = [r for r in records.values() if r["recipe"]["method"] == "anrot" and r["recipe"]["hesim"] == 0]
+without = [
+    r
+    for r in records.values()
+    if r["recipe"]["method"] == "anrot" and r["recipe"]["hesim"] == 0
+]
 without = [r for r in without if r["recipe"]["adversarial"] == r["recipe"]["noisy"] == 0]
 lines = []
-for r in [records[row] for row in ("prototypes", "published", "anrot-clean") if row in records] + without:
+for r in [
+    records[row] for row in ("prototypes", "published", "anrot-clean") if row in records
+] + without:
     name = row_names.title_method(r["row"]) + (" (no Hesim)" if r in without else "")
-    lines.append([name, f"{r['recipe']['hesim']:g}", "-", tables.format_column(r["columns"]["clean"])])
+    lines.append(
+        [
+            name,
+            f"{r['recipe']['hesim']:g}",
+            "-",
+            tables.format_column(r["columns"]["clean"]),
+        ]
+    )
 if not without:
     lines.append(["ANROT, trained clean (no Hesim)", "0", "-", "not run"])
 lines.append(["ANROT-HELANet, the paper's own setting", "0.5", "90.6 ± 0.5", "not run"])
 display(
-    Markdown(tables.format_markdown(["CIFAR-FS, 5-way 5-shot", "weight of Hesim", "paper says", "we measured"], lines))
+    Markdown(
+        tables.format_markdown(
+            ["CIFAR-FS, 5-way 5-shot", "weight of Hesim", "paper says", "we measured"],
+            lines,
+        )
+    )
 )
 
 # %% [markdown]

@@ -71,16 +71,25 @@ P = lesson.set_up("08", preset=PRESET, images="omniglot-300")
 # %%
 radii = get_radii(P.data)
 recipe = radii.adapt(Recipe(clean=1, adversarial=1, noisy=1))
-print("shares:", {name: round(share, 3) for name, share in episode_loss.list_shares(recipe).items()})
-threat = episode_loss.make_threat(recipe)
-print(f"attack: {threat.name}, {threat.steps} step of {threat.step:.3g} from a {threat.start} start")
 print(
-    f"noise: sigma {recipe.sigma_low:g} to {recipe.sigma_high:g}; in tests eps {radii.eps:.3g}, sigma {radii.sigma:g}"
+    "shares:",
+    {name: round(share, 3) for name, share in episode_loss.list_shares(recipe).items()},
+)
+threat = episode_loss.make_threat(recipe)
+print(
+    f"attack: {threat.name}, "
+    f"{threat.steps} step of {threat.step:.3g} from a {threat.start} start"
+)
+print(
+    f"noise: sigma {recipe.sigma_low:g} to {recipe.sigma_high:g}; in tests eps "
+    f"{radii.eps:.3g}, sigma {radii.sigma:g}"
 )
 
 # %%
 episode = P.episodes(1, way=5, shot=5, query=10, split="train", image_set=P.image_set)
-net = create_net(P.budget.encoder, "anrot", episode.query.shape[2], generator=P.generator("weights")).train()
+net = create_net(
+    P.budget.encoder, "anrot", episode.query.shape[2], generator=P.generator("weights")
+).train()
 versions = episode_loss.make_query_versions(net, episode, recipe, P.generator)
 print({name: tuple(images.shape[1:3]) for name, images in versions.items()})
 moved = (versions["adversarial"] - versions["clean"]).abs().max()
@@ -104,16 +113,23 @@ plt.show()
 
 # %%
 def my_step_loss(net, episode, recipe, hesim):
-    attacked = episode_loss.make_adversarial_queries(net, episode, recipe, P.generator("attack"))
+    attacked = episode_loss.make_adversarial_queries(
+        net, episode, recipe, P.generator("attack")
+    )
     generator = P.generator("noise")
-    sigma = noise.draw_sigma(episode.query, recipe.sigma_low, recipe.sigma_high, generator)
+    sigma = noise.draw_sigma(
+        episode.query, recipe.sigma_low, recipe.sigma_high, generator
+    )
     noisy = noise.add_gaussian(episode.query, sigma, generator)
     support = episode.support.flatten(1, 2)
     maps = net.encode(torch.cat([support, episode.query, attacked, noisy], 1))
     model = net.head.fit(maps[:, : support.shape[1]], episode.support_labels)
-    scores, labels = net.head.score(model, maps[:, support.shape[1] :]), episode.labels.repeat(1, 3)[0]
+    scores = net.head.score(model, maps[:, support.shape[1] :])
+    labels = episode.labels.repeat(1, 3)[0]
     entropy = F.cross_entropy(scores.logits[0], labels)
-    return entropy + recipe.hesim * hesim(episode_loss.flatten_embeddings(scores.embeddings), labels)
+    return entropy + recipe.hesim * hesim(
+        episode_loss.flatten_embeddings(scores.embeddings), labels
+    )
 
 
 # %%
@@ -150,26 +166,42 @@ print("shape:", tuple(mine.shape), "= one number, equal to the library's")
 
 # %%
 asked, eps = P.episodes(4, query=5), P.radii.eps
-x, y, of = asked.query.flatten(0, 1), asked.labels.flatten(), torch.arange(4).repeat_interleave(25)
-anywhere = (x + eps * (2 * torch.rand(x.shape, generator=P.generator("point")) - 1)).clamp(0, 1)
-SEARCHES = {"FGSM": gradient.fgsm(eps, "query"), "PGD-20": gradient.pgd(eps, 20, eps / 4, 1, "query")}
+x = asked.query.flatten(0, 1)
+y = asked.labels.flatten()
+of = torch.arange(4).repeat_interleave(25)
+anywhere = (
+    x + eps * (2 * torch.rand(x.shape, generator=P.generator("point")) - 1)
+).clamp(0, 1)
+SEARCHES = {
+    "FGSM": gradient.fgsm(eps, "query"),
+    "PGD-20": gradient.pgd(eps, 20, eps / 4, 1, "query"),
+}
 
 
 # %%
 def find_losses(name):
-    """Mean loss of the queries: as they are, at a random point of the ball, and where each search ends."""
+    """Mean loss: of the images, of random points of the ball, where each search ends."""
     model = P.net(name).bind(asked.support.flatten(1, 2), asked.support_labels)
     with torch.no_grad():
-        found = {n: F.cross_entropy(model(p, of), y) for n, p in (("the image", x), ("a random point", anywhere))}
+        found = {
+            n: F.cross_entropy(model(p, of), y)
+            for n, p in (("the image", x), ("a random point", anywhere))
+        }
     for search, threat in SEARCHES.items():
-        found[search] = gradient.attack(model, x, y, threat, P.generator("search"), of, keep="best").loss.mean()
+        found[search] = gradient.attack(
+            model, x, y, threat, P.generator("search"), of, keep="best"
+        ).loss.mean()
     return {place: f"{loss:.1f}" for place, loss in found.items()}
 
 
 # %%
 losses = {name: find_losses(name) for name in ("clean", "mixture")}
 lines = [[f"trained: {name}", *found.values()] for name, found in losses.items()]
-display(Markdown(tables.format_markdown([f"loss within eps {eps:g}", *losses["clean"]], lines)))
+display(
+    Markdown(
+        tables.format_markdown([f"loss within eps {eps:g}", *losses["clean"]], lines)
+    )
+)
 
 # %% [markdown]
 # A random point of the ball costs next to nothing: the maximum has to be searched for. One step finds a good part of
@@ -186,7 +218,12 @@ display(Markdown(tables.format_markdown([f"loss within eps {eps:g}", *losses["cl
 # $$\frac{3 (S + V Q) + S + 2 k Q}{3 (S + Q)}$$
 
 # %%
-COSTS = {"1:0:0": Recipe(), "1:0:1": Recipe(noisy=1), "1:1:1": recipe, "1:1:1, PGD-3": replace(recipe, attack_steps=3)}
+COSTS = {
+    "1:0:0": Recipe(),
+    "1:0:1": Recipe(noisy=1),
+    "1:1:1": recipe,
+    "1:1:1, PGD-3": replace(recipe, attack_steps=3),
+}
 for name, other in COSTS.items():
     cost = episode_loss.compute_cost_limit(other, n_support=25, n_query=50)
     print(f"{name:13s} costs at least {cost:.2f} clean steps")
@@ -202,17 +239,30 @@ def draw_cost(shots, queries, attack_steps):
     passes = (3 * s, 3 * q, 3 * q, 3 * q, s + 2 * attack_steps * q)
     _, axes = plt.subplots(figsize=(6.4, 1.9), layout="constrained")
     at = 0.0
-    for name, colour, value in zip(PARTS, PAINTS, np.array(passes) / (3 * (s + q)), strict=True):
+    for name, colour, value in zip(
+        PARTS, PAINTS, np.array(passes) / (3 * (s + q)), strict=True
+    ):
         axes.barh([1], [value], left=at, color=colour, label=name)
         at += value
     axes.barh([0], [1], color="#BBBBBB")
-    axes.set(yticks=[0, 1], yticklabels=["clean step", f"mixture: {at:.2f}"], xlabel="clean steps", xlim=(0, 10))
-    axes.legend(fontsize=8, ncols=5, loc="upper right", bbox_to_anchor=(1, 1.3))
+    axes.set(
+        yticks=[0, 1],
+        yticklabels=["clean step", f"mixture: {at:.2f}"],
+        xlabel="clean steps",
+        xlim=(0, 10),
+    )
+    axes.legend(fontsize=9, ncols=5, loc="upper right", bbox_to_anchor=(1, 1.3))
     plt.show()
 
 
 # %%
-lesson.explore(draw_cost, {"shots": 5, "queries": 10}, shots=[1, 5], queries=[5, 10, 15], attack_steps=[1, 3, 7, 10])
+lesson.explore(
+    draw_cost,
+    {"shots": 5, "queries": 10},
+    shots=[1, 5],
+    queries=[5, 10, 15],
+    attack_steps=[1, 3, 7, 10],
+)
 
 # %% [markdown]
 # With one step the attack costs no more than one version of the queries; the versions themselves are the larger part.
@@ -232,23 +282,43 @@ lesson.explore(draw_cost, {"shots": 5, "queries": 10}, shots=[1, 5], queries=[5,
 # %%
 steps = P.pick(200, 400, 2000)
 budget = replace(P.budget, episodes=steps, validate_every=steps // 2, episodes_per_step=1)
-budget = replace(budget, train_query=P.pick(5, 10, 10), validation_tasks=P.pick(10, 60, 60))
+budget = replace(
+    budget, train_query=P.pick(5, 10, 10), validation_tasks=P.pick(10, 60, 60)
+)
 protocol, device = radii.make_protocol(way=5, shot=5), devices.resolve_device("auto")
 precision = devices.resolve_precision(budget.precision, device)
 scratch = TemporaryDirectory()
-folder = P.pick(Path(scratch.name), paths.checkpoints_dir() / "notebook-08", paths.checkpoints_dir() / "notebook-08")
-COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
-RECIPES = {"clean": radii.adapt(Recipe(learning_rate=3e-3)), "mixture": replace(recipe, learning_rate=3e-3)}
+folder = P.pick(
+    Path(scratch.name),
+    paths.checkpoints_dir() / "notebook-08",
+    paths.checkpoints_dir() / "notebook-08",
+)
+COLOURS = {
+    "clean": figures.pick_colour("anrot-clean"),
+    "mixture": figures.pick_colour("anrot"),
+}
+RECIPES = {
+    "clean": radii.adapt(Recipe(learning_rate=3e-3)),
+    "mixture": replace(recipe, learning_rate=3e-3),
+}
 watched = P.manifest(P.pick(8, 40, 40), query=5, split="val", image_set=P.image_set).rows
 PROBE = gradient.pgd(protocol.eps, 10, protocol.eps / 4, restarts=1, target="query")
-print("steps:", steps, " watched every", steps // 5, f" under PGD-10 with eps {protocol.eps:.3g}")
+print(
+    "steps:",
+    steps,
+    " watched every",
+    steps // 5,
+    f" under PGD-10 with eps {protocol.eps:.3g}",
+)
 
 
 # %%
 def run(name):
-    """Train a recipe; returns the training and (step, clean, PGD-10) of each look. A run that was stopped goes on."""
+    """Train a recipe, or go on: the training, and (step, clean, PGD-10) of each look."""
     checkpoint = folder / f"{name}-{P.budget.preset}.pt"
-    job = training.FewShotTraining(P.image_set, RECIPES[name], budget, protocol, device, precision)
+    job = training.FewShotTraining(
+        P.image_set, RECIPES[name], budget, protocol, device, precision
+    )
     bar, looks = iter(lesson.track(range(steps), name)), []
 
     def progress(step, n_steps, numbers):
@@ -256,7 +326,9 @@ def run(name):
         if step == 1 or step % (steps // 5) == 0:
             net = job.net.eval()
             counts = evaluation.count_clean(net, P.image_set, watched, device)
-            robust = evaluation.count_attacked(net, P.image_set, watched, PROBE, 0, device)
+            robust = evaluation.count_attacked(
+                net, P.image_set, watched, PROBE, 0, device
+            )
             looks.append((step, *(100 * found.mean() / 25 for found in (counts, robust))))
 
     run_resumable(job, checkpoint, progress)
@@ -266,21 +338,42 @@ def run(name):
 
 # %%
 runs = {name: run(name) for name in RECIPES}
-print({name: f"{len(found.history)} validations, {len(looks)} looks" for name, (found, looks) in runs.items()})
+print(
+    {
+        name: f"{len(found.history)} validations, {len(looks)} looks"
+        for name, (found, looks) in runs.items()
+    }
+)
 
 # %%
 fig, axes = plt.subplots(figsize=(5.6, 3), layout="constrained")
 for name, (_, looks) in runs.items():
     at, clean, robust = zip(*looks, strict=True)
-    axes.plot(at, clean, "-o", markersize=3, color=COLOURS[name], label=f"{name}: clean images")
-    axes.plot(at, robust, ":o", markersize=3, color=COLOURS[name], label=f"{name}: under PGD-10")
-    axes.annotate(f"{robust[-1]:.0f} %", (at[-1], robust[-1]), xytext=(5, -3), textcoords="offset points")
+    axes.plot(
+        at, clean, "-o", markersize=3, color=COLOURS[name], label=f"{name}: clean images"
+    )
+    axes.plot(
+        at, robust, ":o", markersize=3, color=COLOURS[name], label=f"{name}: under PGD-10"
+    )
+    axes.annotate(
+        f"{robust[-1]:.0f} %",
+        (at[-1], robust[-1]),
+        xytext=(5, -3),
+        textcoords="offset points",
+    )
 axes.axhline(20, color="black", linewidth=1, alpha=0.4)
-axes.set(xlabel="training step", ylabel="validation accuracy, %", ylim=(0, 100), xlim=(0, 1.1 * steps))
-axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.05, 1))
+axes.set(
+    xlabel="training step",
+    ylabel="validation accuracy, %",
+    ylim=(0, 100),
+    xlim=(0, 1.1 * steps),
+)
+axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.05, 1))
 plt.show()
 last = {name: looks[-1][2] for name, (_, looks) in runs.items()}
-assert not P.smoke or last["mixture"] > max(45, last["clean"] + 20), "robust within a minute"
+assert not P.smoke or last["mixture"] > max(45, last["clean"] + 20), (
+    "robust within a minute"
+)
 
 # %% [markdown]
 # Solid lines: clean images; dotted ones: the same images under attack. The thin line is chance, 20 %. On clean images
@@ -293,7 +386,9 @@ assert not P.smoke or last["mixture"] > max(45, last["clean"] + 20), "robust wit
 
 # %%
 tasks = P.manifest(P.pick(8, 60, 200), query=5, image_set=P.image_set).rows
-strong = gradient.pgd(protocol.eps, protocol.steps, protocol.step, restarts=1, target="query")
+strong = gradient.pgd(
+    protocol.eps, protocol.steps, protocol.step, restarts=1, target="query"
+)
 ATTACKS = {"FGSM": gradient.fgsm(protocol.eps, target="query"), "PGD-20": strong}
 
 
@@ -301,7 +396,9 @@ def accuracies(net):
     """Accuracy of every episode, clean, attacked and noisy, by name."""
     judge = evaluation.Evaluator(net, P.image_set, device)
     counts = {"clean": judge.count_clean(tasks)}
-    counts |= {name: judge.count_attacked(tasks, threat, 0) for name, threat in ATTACKS.items()}
+    counts |= {
+        name: judge.count_attacked(tasks, threat, 0) for name, threat in ATTACKS.items()
+    }
     change = evaluation.make_noise_change(protocol.sigma, seed=0)
     counts[f"noise {protocol.sigma:g}"] = judge.count_changed(tasks, change)
     return {name: found / 25 for name, found in counts.items()}
@@ -309,10 +406,15 @@ def accuracies(net):
 
 # %%
 found = {name: accuracies(trained.net) for name, (trained, _) in runs.items()}
-assert all((values["FGSM"] <= values["clean"]).all() for values in found.values()), "an attack never helps"
+assert all((values["FGSM"] <= values["clean"]).all() for values in found.values()), (
+    "an attack never helps"
+)
 _, axes = plt.subplots(figsize=(6.6, 3), layout="constrained")
 stats = {n: {c: interval(v) for c, v in columns.items()} for n, columns in found.items()}
-shown = {n: {c: (s.mean, s.half_width) for c, s in columns.items()} for n, columns in stats.items()}
+shown = {
+    n: {c: (s.mean, s.half_width) for c, s in columns.items()}
+    for n, columns in stats.items()
+}
 figures.draw_bars(axes, shown, COLOURS, chance=20)
 plt.show()
 
@@ -340,9 +442,14 @@ def but_for_shares(record):
 by_shares = {
     ":".join(f"{r['recipe'][v]:g}" for v in SHARES): r
     for r in records
-    if but_for_shares(r) == but_for_shares(mixed) and r["manifest"]["hash"] == mixed["manifest"]["hash"]
+    if but_for_shares(r) == but_for_shares(mixed)
+    and r["manifest"]["hash"] == mixed["manifest"]["hash"]
 }
-wanted = {h: c for h, c in tables.list_main_columns(mixed["protocol"]).items() if not h.startswith("transfer")}
+wanted = {
+    h: c
+    for h, c in tables.list_main_columns(mixed["protocol"]).items()
+    if not h.startswith("transfer")
+}
 print("recorded, on the same test episodes:", ", ".join(by_shares))
 
 
@@ -350,8 +457,13 @@ print("recorded, on the same test episodes:", ", ".join(by_shares))
 def draw_shares(shares, beside):
     groups, colours = {}, {}
     for name in dict.fromkeys((shares, beside)):
-        columns = {heading: by_shares[name]["columns"][column] for heading, column in wanted.items()}
-        groups[name] = {heading: (c["mean"], c["half_width"]) for heading, c in columns.items()}
+        columns = {
+            heading: by_shares[name]["columns"][column]
+            for heading, column in wanted.items()
+        }
+        groups[name] = {
+            heading: (c["mean"], c["half_width"]) for heading, c in columns.items()
+        }
         colours[name] = figures.pick_colour(by_shares[name]["row"])
     _, axes = plt.subplots(figsize=(6.8, 3), layout="constrained")
     figures.draw_bars(axes, groups, colours, chance=20)
@@ -359,7 +471,12 @@ def draw_shares(shares, beside):
     plt.show()
 
 
-lesson.explore(draw_shares, {"shares": "1:1:1", "beside": "1:0:0"}, shares=list(by_shares), beside=list(by_shares))
+lesson.explore(
+    draw_shares,
+    {"shares": "1:1:1", "beside": "1:0:0"},
+    shares=list(by_shares),
+    beside=list(by_shares),
+)
 
 # %% [markdown]
 # Clean training (1:0:0) leads on clean images by a small margin and has next to nothing left under either attack,
@@ -392,23 +509,41 @@ CONSTRUCTED = {
     "both fall": ([0.24, 0.31, 0.36, 0.22, 0.20], [0.22, 0.28, 0.33, 0.18, 0.15]),
 }
 histories = {
-    name: [{"step": 100 * (k + 1), "fgsm": f, "adversarial": p} for k, (f, p) in enumerate(zip(*lines, strict=True))]
+    name: [
+        {"step": 100 * (k + 1), "fgsm": f, "adversarial": p}
+        for k, (f, p) in enumerate(zip(*lines, strict=True))
+    ]
     for name, lines in CONSTRUCTED.items()
 }
 print(describe_overfitting(histories["overfits to FGSM"][:4]))
 print("a drop of PGD accuracy that counts, in points:", round(100 * ALARM_DROP))
 
 # %%
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.4), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(8.6, 2.4), sharey=True, layout="constrained")
 for place, (name, points) in zip(axes, histories.items(), strict=True):
-    steps_of, alarms = [h["step"] for h in points], [describe_overfitting(points[:k]) for k in range(1, 6)]
-    for key, line, colour, label in (("fgsm", "-.o", "#CC79A7", "FGSM"), ("adversarial", ":s", "#D55E00", "PGD-7")):
-        place.plot(steps_of, [100 * h[key] for h in points], line, color=colour, markersize=4, label=label)
+    steps_of = [h["step"] for h in points]
+    alarms = [describe_overfitting(points[:k]) for k in range(1, 6)]
+    for key, line, colour, label in (
+        ("fgsm", "-.o", "#CC79A7", "FGSM"),
+        ("adversarial", ":s", "#D55E00", "PGD-7"),
+    ):
+        place.plot(
+            steps_of,
+            [100 * h[key] for h in points],
+            line,
+            color=colour,
+            markersize=4,
+            label=label,
+        )
     for step in (s for s, alarm in zip(steps_of, alarms, strict=True) if alarm):
         place.axvline(step, color="black", linewidth=1)
-    place.set(xlabel="step", ylim=(0, 100), title=f"{name}: {len(list(filter(None, alarms)))} alarms")
+    place.set(
+        xlabel="step",
+        ylim=(0, 100),
+        title=f"{name}: {len(list(filter(None, alarms)))} alarms",
+    )
 axes[0].set_ylabel("validation accuracy, %")
-axes[0].legend(fontsize=8, loc="upper left")
+axes[0].legend(fontsize=9, loc="upper left")
 plt.show()
 
 # %% [markdown]
@@ -421,10 +556,15 @@ plt.show()
 # on the processor.
 
 # %%
-print("alarms in the recorded training on 1:1:1:", len(by_shares["1:1:1"]["training"]["alarms"]))
+print(
+    "alarms in the recorded training on 1:1:1:",
+    len(by_shares["1:1:1"]["training"]["alarms"]),
+)
 
 # %% tags=["nbval-ignore-output"]
-print(*runs["mixture"][0].alarms or ["no alarm in the training of this notebook"], sep="\n")
+print(
+    *runs["mixture"][0].alarms or ["no alarm in the training of this notebook"], sep="\n"
+)
 
 # %% [markdown]
 # ## What each part of a recipe buys
@@ -453,10 +593,19 @@ print(*runs["mixture"][0].alarms or ["no alarm in the training of this notebook"
 STUDY = "cifar-fs-32px-5way-5shot-laptop-recipes"
 tried = P.records(STUDY)
 if tried:
-    display(Markdown(tables.format_markdown(*recipes.make_table(tried)) + "\n\n" + recipes.write_caption(tried)))
+    display(
+        Markdown(
+            tables.format_markdown(*recipes.make_table(tried))
+            + "\n\n"
+            + recipes.write_caption(tried)
+        )
+    )
     display(recipes.draw(tried))
 else:
-    print(f"There is no record of this study here ({STUDY}). It takes hours on two cores; this command makes it:")
+    print(
+        f"There is no record of this study here ({STUDY}). It takes hours on two cores; "
+        "this command makes it:"
+    )
     print("anrot recipes --data cifar-fs --preset laptop")
 
 # %% [markdown]
@@ -477,7 +626,10 @@ PAIRS = [
     ("synthetic-32px-5way-5shot-smoke-course", "figures-clean", "figures-mixture"),
     ("cifar-fs-32px-5way-5shot-laptop", "clean-classes", "robust-classes"),
 ]
-PAIRS += [(f"{data}-32px-5way-5shot-laptop", "anrot-clean", "anrot") for data in ("cifar-fs", "fc100", "mini-imagenet")]
+PAIRS += [
+    (f"{data}-32px-5way-5shot-laptop", "anrot-clean", "anrot")
+    for data in ("cifar-fs", "fc100", "mini-imagenet")
+]
 pairs = [(P.records(experiment), *rows) for experiment, *rows in PAIRS]
 display(Markdown(tables.format_markdown(*price.make_table(pairs))))
 
@@ -490,19 +642,34 @@ display(Markdown(tables.format_markdown(*price.make_table(pairs))))
 
 # %%
 def measure_gap(name, images):
-    """Clean accuracy (mean, half-width) of a net of the course on its training classes and on new ones."""
+    """Clean accuracy (mean, half-width) on training classes and on new ones."""
     gap = {}
     for split in ("train", "test"):
-        judge = evaluation.Evaluator(P.net(name), images, device, allow_seen=True, split=split)
-        found = interval(judge.count_clean(P.manifest(60, query=10, split=split, image_set=images).rows) / 50)
-        gap["training classes" if split == "train" else "new classes"] = found.mean, found.half_width
+        judge = evaluation.Evaluator(
+            P.net(name), images, device, allow_seen=True, split=split
+        )
+        found = interval(
+            judge.count_clean(
+                P.manifest(60, query=10, split=split, image_set=images).rows
+            )
+            / 50
+        )
+        gap["training classes" if split == "train" else "new classes"] = (
+            found.mean,
+            found.half_width,
+        )
     return gap
 
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.8), sharey=True, layout="constrained")
-for place, images, prefix in ((axes[0], P.characters, ""), (axes[1], P.figures, "figures-")):
-    figures.draw_bars(place, {name: measure_gap(prefix + name, images) for name in COLOURS}, COLOURS)
+for place, images, prefix in (
+    (axes[0], P.characters, ""),
+    (axes[1], P.figures, "figures-"),
+):
+    figures.draw_bars(
+        place, {name: measure_gap(prefix + name, images) for name in COLOURS}, COLOURS
+    )
     place.set(title=f"{images.name}, clean images", ylim=(60, 103))
 axes[0].get_legend().remove()
 axes[1].set_ylabel("")
@@ -552,10 +719,16 @@ straight = train_small("straight")
 try:
     train_small("killed", progress=kill)
 except KeyboardInterrupt:
-    print("killed; the checkpoint is of step", checkpoints.load(Path(scratch.name) / "killed.pt")["step"])
+    print(
+        "killed; the checkpoint is of step",
+        checkpoints.load(Path(scratch.name) / "killed.pt")["step"],
+    )
 resumed = train_small("killed")
 print("resumed up to step", resumed["step"])
-same = [torch.equal(tensor, resumed["weights"][name]) for name, tensor in straight["weights"].items()]
+same = [
+    torch.equal(tensor, resumed["weights"][name])
+    for name, tensor in straight["weights"].items()
+]
 assert all(same) and straight["history"] == resumed["history"]
 print("tensors:", len(same), " equal to the last bit:", sum(same))
 
@@ -580,7 +753,9 @@ path = Path(scratch.name) / "mine.pt"
 nets.save_net(path, runs["mixture"][0].net, "anrot", note="trained in notebook 08")
 own = P.net(path)
 kept = runs["mixture"][0].net.cpu().state_dict()
-assert all(torch.equal(t, kept[name]) for name, t in own.state_dict().items()), "loaded as it was saved"
+assert all(torch.equal(t, kept[name]) for name, t in own.state_dict().items()), (
+    "loaded as it was saved"
+)
 print("file:", path.name, " tensors:", len(kept))
 
 # %% [markdown]
@@ -623,7 +798,10 @@ print("batches:", len(joined), " first one:", tuple(images.shape), tuple(labels.
 # differs:
 
 # %%
-print("as published, a step sees:", list(episode_loss.make_query_versions(net, episode, Recipe(), P.generator)))
+print(
+    "as published, a step sees:",
+    list(episode_loss.make_query_versions(net, episode, Recipe(), P.generator)),
+)
 
 # %% [markdown]
 # The published loop follows the clean recipe. How that one falls, and when the mixture does, stands in the figures of
@@ -636,7 +814,10 @@ print("as published, a step sees:", list(episode_loss.make_query_versions(net, e
 # %%
 again, other = train_small("again"), train_small("other", replace(recipe, seed=1))
 for name, found in (("same seed", again), ("another seed", other)):
-    differ = sum(not torch.equal(tensor, found["weights"][n]) for n, tensor in straight["weights"].items())
+    differ = sum(
+        not torch.equal(tensor, found["weights"][n])
+        for n, tensor in straight["weights"].items()
+    )
     print(f"{name}: {differ} of {len(straight['weights'])} tensors differ")
 
 # %% [markdown]
@@ -649,9 +830,22 @@ lines = []
 for record in records:
     other = constant.get(record["row"])
     if other and other["manifest"]["hash"] == record["manifest"]["hash"]:
-        gain = compare_paired(*(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record)))
-        lines.append([row_names.title_method(record["row"]), f"{gain.mean:+.1f} ± {gain.half_width:.1f}"])
-display(Markdown(tables.format_markdown(["cosine instead of a constant rate", "clean accuracy, points"], lines)))
+        gain = compare_paired(
+            *(r["columns"]["clean"]["correct"] / np.float64(75) for r in (other, record))
+        )
+        lines.append(
+            [
+                row_names.title_method(record["row"]),
+                f"{gain.mean:+.1f} ± {gain.half_width:.1f}",
+            ]
+        )
+display(
+    Markdown(
+        tables.format_markdown(
+            ["cosine instead of a constant rate", "clean accuracy, points"], lines
+        )
+    )
+)
 
 # %% [markdown]
 # An interval without 0 in it is a difference that the test episodes can tell.
@@ -744,11 +938,20 @@ check("8.5", n_fgsm)
 # in brackets, counted in passes of the encoder.
 
 # %%
-headings = ["shares", "paper says", *(f"{h}, we measured" for h in wanted), "clean steps a step"]
+headings = [
+    "shares",
+    "paper says",
+    *(f"{h}, we measured" for h in wanted),
+    "clean steps a step",
+]
 lines = []
 for name, record in by_shares.items():
-    values = [tables.format_column(record["columns"].get(column)) for column in wanted.values()]
-    lines.append([name, "no table", *values, tables.format_cost(record, list(by_shares.values()))])
+    values = [
+        tables.format_column(record["columns"].get(column)) for column in wanted.values()
+    ]
+    lines.append(
+        [name, "no table", *values, tables.format_cost(record, list(by_shares.values()))]
+    )
 display(Markdown(tables.format_markdown(headings, lines)))
 print(tables.write_caption(mixed))
 

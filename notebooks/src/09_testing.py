@@ -59,7 +59,12 @@ P = lesson.set_up("09", preset=PRESET, images="omniglot-300")
 images, nets = P.embedded, {name: P.net(name) for name in ("clean", "mixture")}
 rows = images.rows("test")
 seen = {name: evaluation.describe(net, images, rows) for name, net in nets.items()}
-print("test images, each encoded once a net:", len(rows), " classes:", len(images.splits["test"]))
+print(
+    "test images, each encoded once a net:",
+    len(rows),
+    " classes:",
+    len(images.splits["test"]),
+)
 
 
 # %%
@@ -78,7 +83,11 @@ print("episodes:", len(values), " queries in each:", one_shot.rows.query[0].size
 fig, axes = plt.subplots(figsize=(4.6, 2.6), layout="constrained")
 axes.hist(values, bins=np.arange(0, 101, 4), color=figures.pick_colour("anrot"))
 axes.axvline(values.mean(), color="black", linestyle=":", label="mean")
-axes.set(xlabel="accuracy of one episode, %", ylabel="episodes", title="5-way 1-shot, mixture net, characters")
+axes.set(
+    xlabel="accuracy of one episode, %",
+    ylabel="episodes",
+    title="5-way 1-shot, mixture net, characters",
+)
 axes.legend()
 plt.show()
 assert 3 < values.std(ddof=1) < 13
@@ -93,7 +102,7 @@ print(f"mean {values.mean():.0f} %, standard deviation {values.std(ddof=1):.0f} 
 
 # %%
 def chance_of_the_queries(accuracies, n):
-    """The part of the variance over episodes that n right or wrong answers an episode have by chance alone."""
+    """Variance over episodes that n right or wrong answers each have by chance alone."""
     share = accuracies / 100
     return (share * (1 - share)).mean() / (n - 1) / share.var(ddof=1)
 
@@ -101,7 +110,10 @@ def chance_of_the_queries(accuracies, n):
 # %%
 for query in (15, 5):
     found = accuracies("mixture", P.manifest(2_000, way=5, shot=1, query=query))
-    print(f"{query:2d} queries a class: {chance_of_the_queries(found, 5 * query):.1f} of the variance")
+    print(
+        f"{query:2d} queries a class: "
+        f"{chance_of_the_queries(found, 5 * query):.1f} of the variance"
+    )
 
 # %% [markdown]
 # With 5 queries a class a large part of the variance is the chance of the queries. More queries make this part smaller,
@@ -151,13 +163,18 @@ groups = [measure(part) for part in values.reshape(100, 100)]
 means, halves = (np.array(column) for column in zip(*groups, strict=True))
 caught = np.abs(means - values.mean()) <= halves
 fig, axes = plt.subplots(figsize=(8, 2.6), layout="constrained")
-sides = ((caught, figures.pick_colour("anrot-clean"), "catches it"), (~caught, "#D55E00", "misses it"))
+sides = (
+    (caught, figures.pick_colour("anrot-clean"), "catches it"),
+    (~caught, "#D55E00", "misses it"),
+)
 for inside, colour, label in sides:
     at = np.flatnonzero(inside)
-    axes.errorbar(at, means[at], yerr=halves[at], fmt=".", color=colour, label=label, elinewidth=1)
+    axes.errorbar(
+        at, means[at], yerr=halves[at], fmt=".", color=colour, label=label, elinewidth=1
+    )
 axes.axhline(values.mean(), color="black", linestyle=":", label="mean of all 10,000")
 axes.set(xlabel="group of 100 episodes", ylabel="accuracy, %", xlim=(-1, 100))
-axes.legend(fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+axes.legend(fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.18))
 plt.show()
 assert caught.sum() >= 88
 print("intervals that catch it:", int(caught.sum()), "of", len(caught))
@@ -180,14 +197,24 @@ for width in (2.0, 1.0, 0.5, 0.3):
 counts = np.unique(np.geomspace(20, len(values), 40).astype(int))
 widths = [measure(values[:n])[1] for n in counts]
 fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
-axes.plot(counts, widths, color=figures.pick_colour("anrot"), label="measured, first n episodes")
-axes.plot(counts, 19.6 / counts**0.5, color="black", linestyle=":", label="1.96 · 10 / √n")
-axes.plot([100], [1.96], "o", color=figures.pick_colour("published"), label="100 episodes, deviation 10")
+axes.plot(
+    counts, widths, color=figures.pick_colour("anrot"), label="measured, first n episodes"
+)
+axes.plot(
+    counts, 19.6 / counts**0.5, color="black", linestyle=":", label="1.96 · 10 / √n"
+)
+axes.plot(
+    [100],
+    [1.96],
+    "o",
+    color=figures.pick_colour("published"),
+    label="100 episodes, deviation 10",
+)
 axes.axhline(0.5, color="#009E73", linewidth=1, label="± 0.5")
 axes.set(xscale="log", yscale="log", xlabel="episodes", ylabel="half-width, points")
 axes.set_yticks([0.2, 0.5, 1, 2, 4], ["0.2", "0.5", "1", "2", "4"], minor=False)
 axes.minorticks_off()
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -207,24 +234,52 @@ plt.show()
 
 # %%
 same, other = P.manifest(600), EpisodeManifest.make(images, "test", 5, 5, 15, 600, seed=1)
-print("the list:", same.hash[:10], " drawn again:", P.manifest(600).hash[:10], " another seed:", other.hash[:10])
-mixture, clean, clean_elsewhere = accuracies("mixture", same), accuracies("clean", same), accuracies("clean", other)
+hashes = [manifest.hash[:10] for manifest in (same, P.manifest(600), other)]
+print("the list:", hashes[0], " drawn again:", hashes[1], " another seed:", hashes[2])
+mixture, clean = (accuracies(name, same) for name in ("mixture", "clean"))
+clean_elsewhere = accuracies("clean", other)
 paired = statistics.compare_paired(clean / 100, mixture / 100)
 by_hand = measure(mixture - clean)
 torch.testing.assert_close(by_hand, (paired.mean, paired.half_width))
-print(f"paired difference on clean images: {paired.mean:+.1f} ± {paired.half_width:.1f} points")
+print(
+    "paired difference on clean images: "
+    f"{paired.mean:+.1f} ± {paired.half_width:.1f} points"
+)
 
 # %%
 halves = [measure(a)[1] for a in (mixture, clean_elsewhere, clean)]
-unpaired = {"other episodes": (mixture.mean() - clean_elsewhere.mean(), np.hypot(halves[0], halves[1]))}
-unpaired["same, not paired"] = (mixture.mean() - clean.mean(), np.hypot(halves[0], halves[2]))
+unpaired = {
+    "other episodes": (
+        mixture.mean() - clean_elsewhere.mean(),
+        np.hypot(halves[0], halves[1]),
+    )
+}
+unpaired["same, not paired"] = (
+    mixture.mean() - clean.mean(),
+    np.hypot(halves[0], halves[2]),
+)
 fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.9), layout="constrained")
 shift = torch.rand(2, 600, generator=P.generator("jitter")).numpy() - 0.5
-left.scatter(clean + shift[0], mixture + shift[1], s=4, alpha=0.5, color=figures.pick_colour("anrot"))
+left.scatter(
+    clean + shift[0],
+    mixture + shift[1],
+    s=4,
+    alpha=0.5,
+    color=figures.pick_colour("anrot"),
+)
 left.axline((80, 80), slope=1, color="black", linestyle=":", linewidth=1)
 left.set(xlabel="clean net, accuracy of an episode, %", ylabel="mixture net, %")
-for k, (name, (mean, half)) in enumerate((unpaired | {"paired": (paired.mean, paired.half_width)}).items()):
-    right.errorbar([mean], [k], xerr=[half], fmt="o", color="#009E73" if name == "paired" else "#767676", capsize=3)
+for k, (name, (mean, half)) in enumerate(
+    (unpaired | {"paired": (paired.mean, paired.half_width)}).items()
+):
+    right.errorbar(
+        [mean],
+        [k],
+        xerr=[half],
+        fmt="o",
+        color="#009E73" if name == "paired" else "#767676",
+        capsize=3,
+    )
 right.set(yticks=range(3), yticklabels=[*unpaired, "paired"], ylim=(-0.5, 2.5))
 right.set_xlabel("mixture net - clean net, points")
 right.axvline(0, color="black", linestyle=":", linewidth=1)
@@ -243,21 +298,35 @@ assert paired.half_width < unpaired["other episodes"][1], "paired is narrower"
 # nets of the larger encoder on CIFAR-FS.
 
 # %%
-EXPERIMENTS = {"omniglot-300-28px-5way-5shot-smoke": "characters", "cifar-fs-32px-5way-5shot-laptop": "CIFAR-FS"}
+EXPERIMENTS = {
+    "omniglot-300-28px-5way-5shot-smoke": "characters",
+    "cifar-fs-32px-5way-5shot-laptop": "CIFAR-FS",
+}
 fig, axes = plt.subplots(2, 2, figsize=(8, 5.6), sharey=True, layout="constrained")
 halved = []
 for line, (experiment, title) in zip(axes, EXPERIMENTS.items(), strict=True):
     records = [r for r in P.records(experiment) if r["row"] in ("anrot-clean", "anrot")]
     for place, kind in zip(line, ("eps", "sigma"), strict=True):
         figures.draw_robustness_axes(place, records, kind, way=5)
-        place.set_title(f"{title}: {place.get_title()}", fontsize=8)
+        place.set_title(f"{title}: {place.get_title()}", fontsize=9)
         place.set_ylabel("accuracy, %" if kind == "eps" else "")
     for record in tables.sort_records(records):
         eps = statistics.find_halving_point(*figures.select_curve(record, "eps")[:2])
-        halved.append([title, row_names.title_method(record["row"]), f"{eps:.3f}", f"{255 * eps:.0f}/255"])
-axes[0, 1].legend(fontsize=8)
+        halved.append(
+            [
+                title,
+                row_names.title_method(record["row"]),
+                f"{eps:.3f}",
+                f"{255 * eps:.0f}/255",
+            ]
+        )
+axes[0, 1].legend(fontsize=9)
 plt.show()
-display(Markdown(tables.format_markdown(["images", "net", "accuracy halves at eps", ""], halved)))
+display(
+    Markdown(
+        tables.format_markdown(["images", "net", "accuracy halves at eps", ""], halved)
+    )
+)
 
 # %% [markdown]
 # Left, an adversary who knows the net (PGD); right, chance (Gaussian noise). In each row both nets start almost level.
@@ -290,10 +359,17 @@ def survivors(model, x, labels, eps, step, steps):
 episode, net = P.episodes(3, way=5, shot=3, query=3), nets["mixture"]
 model = net.bind(episode.support[0].flatten(0, 1), episode.support_labels[0])
 threat = pgd(0.10, steps=5, step=0.05, restarts=1, target="query", random_start=False)
-alive, last = survivors(model, episode.query[0], episode.labels[0], threat.eps, threat.step, threat.steps)
-library = ~attack(model, episode.query[0], episode.labels[0], threat, stop="beaten").beaten
+alive, last = survivors(
+    model, episode.query[0], episode.labels[0], threat.eps, threat.step, threat.steps
+)
+library = ~attack(
+    model, episode.query[0], episode.labels[0], threat, stop="beaten"
+).beaten
 assert int((alive != library).sum()) <= 1 and last.sum() >= alive.sum()
-print(f"queries: {len(alive)}  right at the last candidate: {int(last.sum())}  survive them all: {int(alive.sum())}")
+print(
+    f"queries: {len(alive)}  right at the last candidate: {int(last.sum())}  survive "
+    f"them all: {int(alive.sum())}"
+)
 
 # %% [markdown]
 # As soon as a query is beaten it may leave the batch; its fate is sealed. That saves most of the work. But it is only
@@ -306,13 +382,28 @@ print(f"queries: {len(alive)}  right at the last candidate: {int(last.sum())}  s
 
 # %%
 with torch.no_grad():
-    support, queries = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
-for method in ("prototypes", "cosine", "published", "hela-vfa", "anrot", "variational", "gaussian-kl"):
+    support = net.encode(episode.support.flatten(1, 2))
+    queries = net.encode(episode.query)
+for method in (
+    "prototypes",
+    "cosine",
+    "published",
+    "hela-vfa",
+    "anrot",
+    "variational",
+    "gaussian-kl",
+):
     head = methods.build_head(method, support.shape[2])
-    off, changed = trial.measure_batch_dependence(head, head.fit(support, episode.support_labels), queries)
+    off, changed = trial.measure_batch_dependence(
+        head, head.fit(support, episode.support_labels), queries
+    )
     said = "marked transductive" if head.batch_dependent else "inductive"
-    logits, answers = ("depend on" if off > 1e-5 else "ignore"), ("some" if changed else "none")
-    print(f"{method:12s} logits {logits:10s} the other queries, predictions that change: {answers}; {said}")
+    logits = "depend on" if off > 1e-5 else "ignore"
+    answers = "some" if changed else "none"
+    print(
+        f"{method:12s} logits {logits:10s} the other queries, "
+        f"predictions that change: {answers}; {said}"
+    )
 
 # %% [markdown]
 # All heads pass but the published distance, whose mean and deviation are taken over the whole batch: the very same
@@ -326,26 +417,44 @@ for method in ("prototypes", "cosine", "published", "hela-vfa", "anrot", "variat
 # the examples that the classes are made of. All distances are computed here, in advance.
 
 # %%
-EPS, SIGMAS, TARGETS = [0.0, 0.05, 0.10, 0.20, 0.30], [0.0, 0.15, 0.3], ["query", "support", "both"]
+EPS = [0.0, 0.05, 0.10, 0.20, 0.30]
+SIGMAS = [0.0, 0.15, 0.3]
+TARGETS = ["query", "support", "both"]
 
 
 # %%
 def attacked(target, eps):
     strong = pgd(eps, steps=5, step=eps / 2.5, restarts=1, target=target)
-    return attack_episodes(net, episode, strong, P.generator(f"{target} {eps}")) if eps else episode
+    return (
+        attack_episodes(net, episode, strong, P.generator(f"{target} {eps}"))
+        if eps
+        else episode
+    )
 
 
 @torch.no_grad()
 def measured(changed, sigma):
-    """The episode with noisy queries, and the distance of each query to each class (E, n, way)."""
-    changed = replace(changed, query=noise.add_gaussian(changed.query, sigma, P.generator(f"noise {sigma}")))
+    """The episode with noisy queries, and each query from each class (E, n, way)."""
+    changed = replace(
+        changed,
+        query=noise.add_gaussian(changed.query, sigma, P.generator(f"noise {sigma}")),
+    )
     return changed, -net.scores(changed).logits / net.head.log_scale.exp()
 
 
 # %%
 moved = {(target, eps): attacked(target, eps) for target in TARGETS for eps in EPS}
-states = {(*key, sigma): measured(changed, sigma) for key, changed in moved.items() for sigma in SIGMAS}
-print("states:", len(states), " each: episodes, queries, classes =", tuple(states["query", 0.0, 0.0][1].shape))
+states = {
+    (*key, sigma): measured(changed, sigma)
+    for key, changed in moved.items()
+    for sigma in SIGMAS
+}
+print(
+    "states:",
+    len(states),
+    " each: episodes, queries, classes =",
+    tuple(states["query", 0.0, 0.0][1].shape),
+)
 
 
 # %%
@@ -358,23 +467,48 @@ def own_and_nearest_other(distance, truth):
 def draw_arrows(axes, before, after, truth):
     """Where each query went: distance to its own class, and to the nearest other one."""
     start, end = (torch.stack(own_and_nearest_other(d, truth)) for d in (before, after))
-    colours = [pictures.WRONG if wrong else pictures.RIGHT for wrong in after.argmin(1) != truth]
-    axes.quiver(*start, *(end - start), color=colours, angles="xy", scale_units="xy", scale=1, width=0.008)
+    colours = [
+        pictures.WRONG if wrong else pictures.RIGHT for wrong in after.argmin(1) != truth
+    ]
+    axes.quiver(
+        *start,
+        *(end - start),
+        color=colours,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.008,
+    )
     axes.plot(*end, ".", color="black", markersize=3)
     far = 1.05 * max(start.max(), end.max()).item()
     axes.plot([0, far], [0, far], ":", color="black", linewidth=1)
-    axes.set(xlim=(0, far), ylim=(0, far), xlabel="distance to the own class", ylabel="to the nearest other")
+    axes.set(
+        xlim=(0, far),
+        ylim=(0, far),
+        xlabel="distance to the own class",
+        ylabel="to the nearest other",
+    )
     axes.locator_params(nbins=4)
 
 
 # %%
 def draw_episode(task, eps, sigma, target):
     changed, distance = states[target, eps, sigma]
-    before, after, truth = states["query", 0.0, 0.0][1][task], distance[task], episode.labels[task]
-    sizes = {"width_ratios": [3, 15, 10], "height_ratios": [1, 5], "figsize": (9, 2.8)}
-    fig, axes = plt.subplot_mosaic([[".", "queries", "why"], ["support", "distance", "why"]], **sizes)
-    fig.subplots_adjust(left=0.02, right=0.98, bottom=0.18, top=0.88, hspace=0.1, wspace=0.36)
-    pictures.show(axes["queries"], torch.cat([*changed.query[task]], -1), "queries: three of A, three of B, ...")
+    before = states["query", 0.0, 0.0][1][task]
+    after = distance[task]
+    truth = episode.labels[task]
+    sizes = {"width_ratios": [3, 15, 10], "height_ratios": [1, 5], "figsize": (8.6, 2.8)}
+    fig, axes = plt.subplot_mosaic(
+        [[".", "queries", "why"], ["support", "distance", "why"]], **sizes
+    )
+    fig.subplots_adjust(
+        left=0.02, right=0.98, bottom=0.18, top=0.88, hspace=0.1, wspace=0.36
+    )
+    pictures.show(
+        axes["queries"],
+        torch.cat([*changed.query[task]], -1),
+        "queries: three of A, three of B, ...",
+    )
     rows = [torch.cat([*shots], -1) for shots in changed.support[task]]
     pictures.show(axes["support"], torch.cat(rows, -2))
     axes["distance"].imshow(after.T, cmap="cividis")
@@ -382,7 +516,12 @@ def draw_episode(task, eps, sigma, target):
         axes[name].set_aspect("auto")
     dots = ["#FFFFFF" if right else pictures.WRONG for right in after.argmin(1) == truth]
     axes["distance"].scatter(range(len(truth)), after.argmin(1), c=dots)
-    axes["distance"].set(xticks=[], yticks=range(5), yticklabels="ABCDE", xlabel="distance: dark is near, dot: named")
+    axes["distance"].set(
+        xticks=[],
+        yticks=range(5),
+        yticklabels="ABCDE",
+        xlabel="distance: dark is near, dot: named",
+    )
     draw_arrows(axes["why"], before, after, truth)
     right = [int((d.argmin(1) == truth).sum()) for d in (before, after)]
     axes["why"].set_title(f"right: {right[0]} before, {right[1]} now", fontsize=9)
@@ -391,7 +530,9 @@ def draw_episode(task, eps, sigma, target):
 
 # %%
 tasks = list(range(len(episode.query)))
-lesson.explore(draw_episode, {"eps": 0.10}, task=tasks, eps=EPS, sigma=SIGMAS, target=TARGETS)
+lesson.explore(
+    draw_episode, {"eps": 0.10}, task=tasks, eps=EPS, sigma=SIGMAS, target=TARGETS
+)
 
 # %% [markdown]
 # The columns of the middle picture are the queries above it, the rows are the classes, whose examples stand at the
@@ -412,26 +553,46 @@ lesson.explore(draw_episode, {"eps": 0.10}, task=tasks, eps=EPS, sigma=SIGMAS, t
 
 # %%
 CHECKPOINT = None  # "NET.pt"
-real, budget = P.image_set, configs.change(P.budget, episodes=P.pick(40, 300, 300), episodes_per_step=1)
-budget = configs.change(budget, validate_every=P.pick(40, 150, 150), validation_tasks=P.pick(10, 40, 40))
+real = P.image_set
+budget = configs.change(P.budget, episodes=P.pick(40, 300, 300), episodes_per_step=1)
+budget = configs.change(
+    budget, validate_every=P.pick(40, 150, 150), validation_tasks=P.pick(10, 40, 40)
+)
 radii = settings.get_radii(P.data)
 mixed = radii.adapt(settings.Recipe(clean=1.0, adversarial=1.0, noisy=1.0))
 ready = CHECKPOINT or P.smoke
-tested = P.net(CHECKPOINT or "mixture") if ready else train(real, mixed, budget, radii.make_protocol()).net
+tested = (
+    P.net(CHECKPOINT or "mixture")
+    if ready
+    else train(real, mixed, budget, radii.make_protocol()).net
+)
 assert not tested.training, "in eval mode: ready to test"
 
 
 # %%
 def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
     """One row of the table: clean, noisy and attacked accuracy, with 95 % intervals."""
-    wide, protocol = P.manifest(tasks, image_set=image_set).rows, settings.get_radii(image_set.name).make_protocol()
+    wide = P.manifest(tasks, image_set=image_set).rows
+    protocol = settings.get_radii(image_set.name).make_protocol()
     few, counts = wide[:attacked_tasks].with_queries(5), {}
     counts["clean"] = evaluation.count_clean(net, image_set, wide), 5 * 15
-    for threat in (fgsm(protocol.eps, "query"), pgd(protocol.eps, protocol.steps, protocol.step, 1, "query")):
-        counts[threat.name] = evaluation.count_attacked(net, image_set, few, threat, P.seed), 5 * 5
+    for threat in (
+        fgsm(protocol.eps, "query"),
+        pgd(protocol.eps, protocol.steps, protocol.step, 1, "query"),
+    ):
+        counts[threat.name] = (
+            evaluation.count_attacked(net, image_set, few, threat, P.seed),
+            5 * 5,
+        )
     noisy = evaluation.make_noise_change(protocol.sigma, P.seed)
-    counts[f"noise {protocol.sigma:.2f} query"] = evaluation.count_changed(net, image_set, few, noisy), 5 * 5
-    columns = {column: results.make_column(*found, seconds=0.0) for column, found in counts.items()}
+    counts[f"noise {protocol.sigma:.2f} query"] = (
+        evaluation.count_changed(net, image_set, few, noisy),
+        5 * 5,
+    )
+    columns = {
+        column: results.make_column(*found, seconds=0.0)
+        for column, found in counts.items()
+    }
     about = {"protocol": configs.to_dict(protocol), "transductive": net.is_transductive()}
     return {"row": name, "columns": columns, "training": training or {}, **about}
 
@@ -442,7 +603,9 @@ def row_of(name, net, image_set, tasks, attacked_tasks, training=None):
 # you compare anything.
 
 # %% tags=["nbval-ignore-output"]
-measured_row = row_of("tested here", tested, real, P.pick(20, 1000, 1000), P.pick(6, 40, 40))
+measured_row = row_of(
+    "tested here", tested, real, P.pick(20, 1000, 1000), P.pick(6, 40, 40)
+)
 print(f"{real.name}: {len(real)} images")
 display(Markdown(tables.format_markdown(*tables.make_table([measured_row]))))
 
@@ -459,15 +622,30 @@ bars = {name: row_of(name, net_, images, 20, 6)["columns"] for name, net_ in net
 shown = list(bars["mixture"])
 fig, axes = plt.subplots(figsize=(6.2, 2.8), layout="constrained")
 for k, (name, row) in enumerate(zip(nets, ("anrot-clean", "anrot"), strict=True)):
-    height, half = ([bars[name][c][what] for c in shown] for what in ("mean", "half_width"))
-    axes.bar(np.arange(4) + 0.4 * k - 0.2, height, 0.38, yerr=half, color=figures.pick_colour(row), label=f"{name} net")
+    height, half = (
+        [bars[name][c][what] for c in shown] for what in ("mean", "half_width")
+    )
+    axes.bar(
+        np.arange(4) + 0.4 * k - 0.2,
+        height,
+        0.38,
+        yerr=half,
+        color=figures.pick_colour(row),
+        label=f"{name} net",
+    )
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="chance")
-axes.set(xticks=range(4), xticklabels=[name.removesuffix(" query") for name in shown], ylabel="accuracy, %")
+axes.set(
+    xticks=range(4),
+    xticklabels=[name.removesuffix(" query") for name in shown],
+    ylabel="accuracy, %",
+)
 axes.set_ylim(0, 100)
-axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 gaps = [bars["mixture"][c]["mean"] - bars["clean"][c]["mean"] for c in shown]
-assert min(gaps[1:]) > max(gaps[0], 15), "the nets differ far more under noise and under attack than on clean images"
+assert min(gaps[1:]) > max(gaps[0], 15), (
+    "the nets differ far more under noise and under attack than on clean images"
+)
 
 # %% [markdown]
 # On clean images the two look like neighbours. Under noise and under attack they are different kinds of nets.
@@ -478,11 +656,16 @@ assert min(gaps[1:]) > max(gaps[0], 15), "the nets differ far more under noise a
 
 # %%
 turn, stream = build_pipeline(("flip", "rotate90")), P.generator("turn")
-turned = evaluation.describe(nets["mixture"], images, rows, change=lambda batch, _: turn(batch, stream))
+turned = evaluation.describe(
+    nets["mixture"], images, rows, change=lambda batch, _: turn(batch, stream)
+)
 correct = evaluation.count_correct(nets["mixture"], same.rows, turned, turned)
 lost = statistics.compare_paired(mixture / 100, correct / 75)
 assert lost.mean + lost.half_width < 0
-print(f"turning the test images changes accuracy by {lost.mean:+.0f} ± {lost.half_width:.0f} points")
+print(
+    f"turning the test images changes accuracy by {lost.mean:+.0f} ± "
+    f"{lost.half_width:.0f} points"
+)
 
 # %% [markdown]
 # A character that is mirrored or turned is another character, and five examples that are each turned another way make a
@@ -521,7 +704,9 @@ class Laplace(prototypes.Prototypes):
 # %%
 methods.register_method("laplace", Laplace, replace=True)
 head = methods.build_head("laplace", support.shape[2])
-off, changed = trial.measure_batch_dependence(head, head.fit(support, episode.support_labels), queries)
+off, changed = trial.measure_batch_dependence(
+    head, head.fit(support, episode.support_labels), queries
+)
 assert off < 1e-5, "it passes the probe"
 print("predictions that change with the batch:", changed)
 
@@ -542,7 +727,13 @@ class HardTriplets(BaseMetricLossFunction):
         farthest = distance.masked_fill(~same, 0).amax(1)
         nearest = distance.masked_fill(same, torch.inf).amin(1)
         element = torch.arange(len(labels))
-        return {"loss": {"losses": (farthest - nearest + 0.2).relu(), "indices": element, "reduction_type": "element"}}
+        return {
+            "loss": {
+                "losses": (farthest - nearest + 0.2).relu(),
+                "indices": element,
+                "reduction_type": "element",
+            }
+        }
 
     def get_default_distance(self):
         return LpDistance()
@@ -560,18 +751,29 @@ for labels in ([0, 0, 1, 1], [0, 1, 0, 1]):
 # when the notebook is checked.
 
 # %%
-short = configs.change(settings.SMOKE, episodes=20, train_query=5, validate_every=20, validation_tasks=10)
+short = configs.change(
+    settings.SMOKE, episodes=20, train_query=5, validate_every=20, validation_tasks=10
+)
 plain = settings.Recipe(method="laplace", hesim=0.0)
 trained = {
     "anrot-clean": train(images, settings.Recipe(), short, P.radii.make_protocol()),
     "own head": train(images, plain, short, P.radii.make_protocol()),
-    "own loss": train(images, settings.Recipe(), short, P.radii.make_protocol(), metric_loss=HardTriplets()),
+    "own loss": train(
+        images,
+        settings.Recipe(),
+        short,
+        P.radii.make_protocol(),
+        metric_loss=HardTriplets(),
+    ),
 }
 own_rows = []
 for name, training in trained.items():
     took = {"seconds": training.seconds, "seconds_per_step": training.seconds_per_step}
     own_rows.append(row_of(name, training.net, images, 20, 6, took))
-above = [row["columns"]["clean"]["mean"] - row["columns"]["clean"]["half_width"] > 30 for row in own_rows]
+above = [
+    row["columns"]["clean"]["mean"] - row["columns"]["clean"]["half_width"] > 30
+    for row in own_rows
+]
 assert all(above), "all three are well above chance on unseen classes"
 print("rows:", ", ".join(row["row"] for row in own_rows))
 
@@ -601,9 +803,24 @@ for row in np.flatnonzero(drawn.labels < 32)[::3] if FOLDER is None else ():
     Image.fromarray(drawn.images[row]).save(place / f"{row}.png")
 
 # %%
-mine = prepare(FOLDER or Path(box.name) / "photos", name="mine", split="random", out=Path(box.name) / "packed")
-print("classes:", {split: len(classes) for split, classes in mine.splits.items()}, " images:", len(mine))
-own_net = train(mine, plain, configs.change(short, episodes=10, validate_every=10), settings.Protocol()).net
+mine = prepare(
+    FOLDER or Path(box.name) / "photos",
+    name="mine",
+    split="random",
+    out=Path(box.name) / "packed",
+)
+print(
+    "classes:",
+    {split: len(classes) for split, classes in mine.splits.items()},
+    " images:",
+    len(mine),
+)
+own_net = train(
+    mine,
+    plain,
+    configs.change(short, episodes=10, validate_every=10),
+    settings.Protocol(),
+).net
 row = row_of("own images, own head", own_net, mine, 20, 2)
 print("columns of its row:", ", ".join(row["columns"]))
 
@@ -684,7 +901,8 @@ check("9.5", paired_half_width)
 # You are free in everything else: shares, attack, length, encoder, head, loss. A terminal is enough:
 #
 # ```sh
-# anrot train --data omniglot-300 --preset smoke --method anrot --episodes 1200 --attack-steps 3 --out mine.safetensors
+# anrot train --data omniglot-300 --preset smoke --method anrot --episodes 1200 \
+#   --attack-steps 3 --out mine.safetensors
 # ```
 #
 # Choose between your attempts on validation classes, as `anrot train` prints them. The score takes about a minute.
@@ -719,13 +937,29 @@ capstone.score(MY_NET)
 
 # %%
 records = P.records("cifar-fs-32px-5way-5shot-laptop")
-display(Markdown(tables.format_markdown(*tables.make_table(records)) + "\n\n" + tables.write_caption(records[0])))
+display(
+    Markdown(
+        tables.format_markdown(*tables.make_table(records))
+        + "\n\n"
+        + tables.write_caption(records[0])
+    )
+)
 whole = next(r for r in records if r["row"] == "anrot")
 n, clean_column = whole["manifest"]["n_tasks"], whole["columns"]["clean"]
-line = ["CIFAR-FS, 5-way 5-shot, clean", "90.6 ± 0.5", f"{tables.format_column(clean_column)} ({n} episodes, 1 seed)"]
+line = [
+    "CIFAR-FS, 5-way 5-shot, clean",
+    "90.6 ± 0.5",
+    f"{tables.format_column(clean_column)} ({n} episodes, 1 seed)",
+]
 heads_of_table = ["setting", "paper says", "we measured (95 % CI)", "preset", "status"]
 status = "different setting: not comparable (a third of the images, a short training)"
-display(Markdown(tables.format_markdown(heads_of_table, [[*line, whole["budget"]["preset"], status]])))
+display(
+    Markdown(
+        tables.format_markdown(
+            heads_of_table, [[*line, whole["budget"]["preset"], status]]
+        )
+    )
+)
 
 # %% [markdown]
 # ## Summary

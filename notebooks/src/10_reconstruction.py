@@ -40,7 +40,8 @@ from anrot_lib.reports import reconstruction as reconstruct_report
 from anrot_lib.reports.reconstruction import COLOURS, TITLES
 
 P = lesson.set_up("10", preset=PRESET)
-torch.set_num_threads(1)  # for nets and steps this small a second thread costs more than it brings
+# for nets and steps this small a second thread costs more than it brings
+torch.set_num_threads(1)
 
 # %% [markdown]
 # ## The bound of one image
@@ -63,7 +64,8 @@ torch.set_num_threads(1)  # for nets and steps this small a second thread costs 
 
 # %%
 figures = draw_plain_figures(per_class=P.pick(60, 100, 100))
-images, test = figures.batch(figures.rows("train")), figures.batch(figures.rows("test")[:: P.pick(2, 1, 1)])
+images = figures.batch(figures.rows("train"))
+test = figures.batch(figures.rows("test")[:: P.pick(2, 1, 1)])
 print("training images:", tuple(images.shape), "  test images:", tuple(test.shape))
 fig, axes = plt.subplots(1, 10, figsize=(8, 1), layout="constrained")
 pictures.row(axes, test[:: len(test) // 10])
@@ -73,13 +75,19 @@ plt.show()
 x, beta = test[:1], 0.3
 net = Vae("small", size=16, channels=1, generator=P.generator("weights"))
 posterior = net.encode(x)
-z = posterior.mean + (0.5 * posterior.log_var).exp() * torch.randn(1, net.latent, generator=P.generator("noise"))
+z = posterior.mean + (0.5 * posterior.log_var).exp() * torch.randn(
+    1, net.latent, generator=P.generator("noise")
+)
 error = (net.decode(z) - x).square().sum()
 kl = 0.5 * (posterior.mean**2 + posterior.log_var.exp() - 1 - posterior.log_var).sum()
 mine = error + beta * kl
 library = compute_terms(x, *net(x, P.generator("noise")), "kl").loss(beta)[0]
 torch.testing.assert_close(mine, library)
-print("latent dimensions:", net.latent, f"  the loss of one image, by hand and from the library: {mine:.0f}")
+print(
+    "latent dimensions:",
+    net.latent,
+    f"  the loss of one image, by hand and from the library: {mine:.0f}",
+)
 
 # %% [markdown]
 # Both parts are sums *for one image*: over its pixels, and over its latent dimensions. A batch is averaged at the very
@@ -142,16 +150,24 @@ print("1000 random posteriors: equal to the library")
 # %%
 at = torch.linspace(-4, 4, 161)
 m, v = torch.meshgrid(at, at, indexing="xy")
-surfaces = {TITLES[n]: (s, 8.0, "cividis") for n, s in to_prior(m, v).items() if n != "bhattacharyya"}
+surfaces = {
+    TITLES[n]: (s, 8.0, "cividis")
+    for n, s in to_prior(m, v).items()
+    if n != "bhattacharyya"
+}
 surfaces["Hellinger (squared)"] = (to_prior(m, v)["hellinger2"], 1.0, "cividis")
 surfaces["as published: A"] = (reconstruction.hellinger_term(m, v), 1.0, "RdBu")
-fig, axes = plt.subplots(1, 4, figsize=(9, 2.7), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 4, figsize=(8.6, 2.7), sharey=True, layout="constrained")
 for place, (name, (surface, top, colours)) in zip(axes, surfaces.items(), strict=True):
     low = -top if colours == "RdBu" else 0
-    shown = place.pcolormesh(at, at, surface, cmap=colours, vmin=low, vmax=top, rasterized=True)
+    shown = place.pcolormesh(
+        at, at, surface, cmap=colours, vmin=low, vmax=top, rasterized=True
+    )
     place.plot(0, 0, "x", color="white" if low == 0 else "black")
     place.set(xlabel="mean", title=name)
-    fig.colorbar(shown, ax=place, orientation="horizontal", extend="max" if low == 0 else "both")
+    fig.colorbar(
+        shown, ax=place, orientation="horizontal", extend="max" if low == 0 else "both"
+    )
 axes[0].set_ylabel("log-variance")
 plt.show()
 
@@ -166,32 +182,61 @@ plt.show()
 def draw_cut(log_var):
     v = torch.full_like(at, log_var)
     _fig, (left, right) = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
-    left.plot(at, to_prior(at, v)["hellinger2"], color=COLOURS["hellinger2"], label="exact $H^2$")
-    left.plot(at, reconstruction.hellinger_term(at, v), color="#767676", label="as published, A")
-    left.set(xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}")
-    left.legend(fontsize=8, loc="lower right")
-    loss = torch.stack([reconstruction.hellinger_regulariser(mean.view(1, 1), v[:1, None]) for mean in at])
+    left.plot(
+        at,
+        to_prior(at, v)["hellinger2"],
+        color=COLOURS["hellinger2"],
+        label="exact $H^2$",
+    )
+    left.plot(
+        at, reconstruction.hellinger_term(at, v), color="#767676", label="as published, A"
+    )
+    left.set(
+        xlabel="mean", ylabel="term", ylim=(-1.5, 1.1), title=f"log-variance {log_var:g}"
+    )
+    left.legend(fontsize=9, loc="lower right")
+    loss = torch.stack(
+        [
+            reconstruction.hellinger_regulariser(mean.view(1, 1), v[:1, None])
+            for mean in at
+        ]
+    )
     right.plot(at, loss, color="#767676")
     right.set(xlabel="mean", ylabel="what is added to the loss, ln |total|", ylim=(-8, 4))
     if loss.isinf().all():
-        right.text(0, -2, "minus infinity everywhere", ha="center", fontsize=8)
+        right.text(0, -2, "minus infinity everywhere", ha="center", fontsize=9)
     plt.show()
 
 
-lesson.explore(draw_cut, {"log_var": -1.0}, log_var=[-3.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 1.3, 1.5, 3.0])
+lesson.explore(
+    draw_cut,
+    {"log_var": -1.0},
+    log_var=[-3.0, -2.0, -1.0, -0.3, 0.0, 0.3, 1.0, 1.3, 1.5, 3.0],
+)
 
 
 # %%
 def term(mean, log_var):
-    return reconstruction.hellinger_term(*torch.tensor([[mean], [log_var]], dtype=torch.float64)).item()
+    return reconstruction.hellinger_term(
+        *torch.tensor([[mean], [log_var]], dtype=torch.float64)
+    ).item()
 
 
-print("A at log-variance 0 for means 0, 3, 10:", [abs(term(mean, 0.0)) for mean in (0.0, 3.0, 10.0)])
-print(f"A at log-variance -1: {term(0.0, -1.0):.3f} at mean 0, {term(3.0, -1.0):.3f} at mean 3: it rewards leaving")
+print(
+    "A at log-variance 0 for means 0, 3, 10:",
+    [abs(term(mean, 0.0)) for mean in (0.0, 3.0, 10.0)],
+)
+print(
+    f"A at log-variance -1: {term(0.0, -1.0):.3f} at mean 0, "
+    f"{term(3.0, -1.0):.3f} at mean 3: it rewards leaving"
+)
 below, above = (term(0.0, reconstruction.POLE + side) for side in (-1e-3, 1e-3))
 print(f"on the two sides of the pole, a thousandth away: {below:.0f} and {above:+.0f}")
 apart = torch.tensor([[0.0, 0.0]]), torch.tensor([[-1.0, 0.409]])
-print("two dimensions whose terms nearly cancel, ln |total|:", f"{reconstruction.hellinger_regulariser(*apart):.1f}")
+print(
+    "two dimensions whose terms nearly cancel, ln |total|:",
+    f"{reconstruction.hellinger_regulariser(*apart):.1f}",
+)
 
 # %% [markdown]
 # Minimising the term of one dimension drives its mean away from 0 and its variance towards 1, where the logarithm is
@@ -236,8 +281,17 @@ BETAS = {"3/128": 3 / 128, "0.1": 0.1, "1": 1.0, "4": 4.0}
 start = train(Vae("small", 16, 1, P.generator("weights")), plain, P.pick(900, 3000, 6000))
 start.log_var.bias.data -= 3  # variances of about 0.05 to begin with
 steps = P.pick(100, 1500, 3000)
-nets = {(n, b): train(copy.deepcopy(start), bound(n, BETAS[b]), steps) for b in BETAS for n in NAMES}
-print("autoencoders:", len(nets), "  parameters each:", sum(p.numel() for p in start.parameters()))
+nets = {
+    (n, b): train(copy.deepcopy(start), bound(n, BETAS[b]), steps)
+    for b in BETAS
+    for n in NAMES
+}
+print(
+    "autoencoders:",
+    len(nets),
+    "  parameters each:",
+    sum(p.numel() for p in start.parameters()),
+)
 
 # %%
 with torch.no_grad():
@@ -246,14 +300,22 @@ shown = torch.arange(0, len(test), len(test) // 12)[:12] + 7
 
 fig, axes = plt.subplots(4, 1, figsize=(8, 3), layout="constrained")
 titles = {n: TITLES[n] for n in NAMES}
-pictures.strips(axes, {"original": test[shown]} | {titles[n]: decoded[n, "0.1"][shown] for n in NAMES})
+pictures.strips(
+    axes, {"original": test[shown]} | {titles[n]: decoded[n, "0.1"][shown] for n in NAMES}
+)
 middle = images.mean(0, keepdim=True)
-lost = {key: (d - test).square().sum((1, 2, 3)).mean().item() for key, d in decoded.items()}
+lost = {
+    key: (d - test).square().sum((1, 2, 3)).mean().item() for key, d in decoded.items()
+}
 worst = (test - middle).square().sum((1, 2, 3)).mean().item()
 said = ", ".join(f"{titles[n]} {lost[n, '0.1']:.0f}" for n in NAMES)
-fig.suptitle(f"beta 0.1; squared error: {said}; of the mean image {worst:.0f}", fontsize=9)
+fig.suptitle(
+    f"beta 0.1; squared error: {said}; of the mean image {worst:.0f}", fontsize=9
+)
 plt.show()
-assert all(lost[n, "0.1"] < 0.7 * worst for n in NAMES), "at beta 0.1 each beats drawing the mean image"
+assert all(lost[n, "0.1"] < 0.7 * worst for n in NAMES), (
+    "at beta 0.1 each beats drawing the mean image"
+)
 
 # %% [markdown]
 # First row: figures of classes that no net has seen. Below: the same from 32 numbers. Position, size and rough shape
@@ -274,33 +336,48 @@ with torch.no_grad():
         posterior = net.encode(test)
         rate[key] = measures.to_standard("kl", *posterior).sum(1).mean().item()
         noise = torch.randn(12, net.latent, generator=P.generator("noise"))
-        views[key]["sample"] = net.decode(posterior.mean[shown] + (0.5 * posterior.log_var[shown]).exp() * noise)
+        views[key]["sample"] = net.decode(
+            posterior.mean[shown] + (0.5 * posterior.log_var[shown]).exp() * noise
+        )
         views[key]["the prior"] = net.decode(noise)
 
 
 # %%
 def draw_beta(beta, decoded_from):
     beta = list(BETAS)[beta]
-    fig = plt.figure(figsize=(9, 2.8), layout="constrained")
+    fig = plt.figure(figsize=(8.6, 2.8), layout="constrained")
     grid = fig.add_gridspec(4, 2, width_ratios=[2.2, 1])
-    rows = {"original": test[shown]} | {titles[n]: views[n, beta][decoded_from] for n in NAMES}
+    rows = {"original": test[shown]} | {
+        titles[n]: views[n, beta][decoded_from] for n in NAMES
+    }
     pictures.strips([fig.add_subplot(grid[k, 0]) for k in range(4)], rows)
     curve = fig.add_subplot(grid[:, 1])
     for n in NAMES:
         line = ([rate[n, b] for b in BETAS], [lost[n, b] for b in BETAS])
         curve.plot(*line, color=COLOURS[n], marker="o", markersize=3)
         curve.plot(rate[n, beta], lost[n, beta], "o", color=COLOURS[n], label=titles[n])
-    curve.set(xlabel="KL to the prior, nats an image", ylabel="squared error", xlim=(0, None), title=f"beta {beta}")
-    curve.legend(fontsize=8)
+    curve.set(
+        xlabel="KL to the prior, nats an image",
+        ylabel="squared error",
+        xlim=(0, None),
+        title=f"beta {beta}",
+    )
+    curve.legend(fontsize=9)
     plt.show()
 
 
 places = {name: k for k, name in enumerate(BETAS)}
-lesson.explore(draw_beta, {"beta": 2}, beta=places, decoded_from=["mean", "sample", "the prior"])
+lesson.explore(
+    draw_beta, {"beta": 2}, beta=places, decoded_from=["mean", "sample", "the prior"]
+)
 
 # %%
-assert all(rate[n, "3/128"] > rate[n, "1"] > rate[n, "4"] for n in NAMES), "more beta, less KL"
-assert all(lost[n, "0.1"] < lost[n, "1"] < lost[n, "4"] for n in NAMES), "more beta, more error"
+assert all(rate[n, "3/128"] > rate[n, "1"] > rate[n, "4"] for n in NAMES), (
+    "more beta, less KL"
+)
+assert all(lost[n, "0.1"] < lost[n, "1"] < lost[n, "4"] for n in NAMES), (
+    "more beta, more error"
+)
 least = [min(NAMES, key=lambda n: lost[n, b]) for b in ("1", "4")]
 print("smallest error at beta 1 and 4:", [TITLES[n] for n in least])
 
@@ -323,18 +400,22 @@ STEPS = [-0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5]
 
 
 def draw_walk(towards_B, towards_C):
-    _fig, axes = plt.subplots(1, 7, figsize=(9, 1.7), layout="constrained")
+    _fig, axes = plt.subplots(1, 7, figsize=(8.6, 1.7), layout="constrained")
     pictures.row(axes[:3], corners, ["A", "B", "C"])
     pictures.plane(axes[3], towards_B, towards_C)
     for place, n in zip(axes[4:], NAMES, strict=True):
         a, b, c = latents[n]
         with torch.no_grad():
-            image = nets[n, "0.1"].decode((a + towards_B * (b - a) + towards_C * (c - a))[None])
+            image = nets[n, "0.1"].decode(
+                (a + towards_B * (b - a) + towards_C * (c - a))[None]
+            )
         pictures.show(place, image[0], titles[n].replace(" (", "\n("))
     plt.show()
 
 
-lesson.explore(draw_walk, {"towards_B": 0.25, "towards_C": 0.0}, towards_B=STEPS, towards_C=STEPS)
+lesson.explore(
+    draw_walk, {"towards_B": 0.25, "towards_C": 0.0}, towards_B=STEPS, towards_C=STEPS
+)
 
 # %% [markdown]
 # On the way from A to B the shape changes as a whole. It is not A fading out while B fades in, as an average of the
@@ -367,13 +448,20 @@ check("10.1", frechet_distance)
 
 # %%
 g = P.generator("features")
-first, second = torch.randn(500, 8, generator=g), torch.randn(400, 8, generator=g) * torch.arange(1, 9) + 0.5
-mine, library = use_answer("10.1", frechet_distance)(first, second), frechet.distance(first, second)
+first = torch.randn(500, 8, generator=g)
+second = torch.randn(400, 8, generator=g) * torch.arange(1, 9) + 0.5
+mine = use_answer("10.1", frechet_distance)(first, second)
+library = frechet.distance(first, second)
 torch.testing.assert_close(float(mine), library, rtol=1e-4, atol=0)
 print(f"two sets of features: {float(mine):.1f}, from the library {library:.1f}")
-line = [frechet.Moments(torch.tensor([m]).double(), torch.tensor([[s]]).double()) for m, s in ((0.0, 1.0), (3.0, 2.0))]
+line = [
+    frechet.Moments(torch.tensor([m]).double(), torch.tensor([[s]]).double())
+    for m, s in ((0.0, 1.0), (3.0, 2.0))
+]
 d2 = frechet.compare_moments(*line)
-print(f"N(0, 1) against N(3, 4): d^2 = {d2:.4f}, the squared Wasserstein distance 3^2 + 1^2")
+print(
+    f"N(0, 1) against N(3, 4): d^2 = {d2:.4f}, the squared Wasserstein distance 3^2 + 1^2"
+)
 
 # %% [markdown]
 # It is called FID only with the features of one certain Inception net. Ours come from the encoder of the course, so
@@ -381,28 +469,70 @@ print(f"N(0, 1) against N(3, 4): d^2 = {d2:.4f}, the squared Wasserstein distanc
 # it pixels of the wrong range.
 
 # %%
-extractor = extractors.Extractor(P.net("mixture").backbone, "encoder of the course", "0" * 64, size=32)
+extractor = extractors.Extractor(
+    P.net("mixture").backbone, "encoder of the course", "0" * 64, size=32
+)
 sets = decoded | {"real": test}
-features = {k: frechet.extract_features(extractor, [extractors.quantise(x)]) for k, x in sets.items()}
+features = {
+    k: frechet.extract_features(extractor, [extractors.quantise(x)])
+    for k, x in sets.items()
+}
 n = len(test) // 2
 floor = frechet.measure_floor(features["real"], n, P.generator("floor"))
 real = features["real"]
-bars = {k: frechet.bootstrap_distance(real, features[k], P.generator("bootstrap"), P.pick(20, 50, 50)) for k in nets}
-print("features:", extractor.num_features, "  images in a set:", len(test), "  in the floor:", f"{n} against {n}")
+bars = {
+    k: frechet.bootstrap_distance(
+        real, features[k], P.generator("bootstrap"), P.pick(20, 50, 50)
+    )
+    for k in nets
+}
+print(
+    "features:",
+    extractor.num_features,
+    "  images in a set:",
+    len(test),
+    "  in the floor:",
+    f"{n} against {n}",
+)
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(8.6, 3), sharey=True, layout="constrained")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(8.6, 3), sharey=True, layout="constrained"
+)
 for k, name in enumerate(NAMES):
     values, halves, _ = zip(*(bars[name, b] for b in BETAS), strict=True)
     places = np.arange(len(BETAS)) + 0.27 * (k - 1)
-    left.bar(places, values, 0.25, yerr=halves, color=COLOURS[name], label=titles[name], error_kw={"linewidth": 1})
-    right.plot([lost[name, b] for b in BETAS], values, "o-", markersize=3, color=COLOURS[name])
-left.axhline(floor.value, linestyle=":", color="black", linewidth=1, label=f"real against real, {n} each")
-left.set(xticks=range(len(BETAS)), xticklabels=BETAS, xlabel="beta", ylabel="Fréchet distance, our encoder")
+    left.bar(
+        places,
+        values,
+        0.25,
+        yerr=halves,
+        color=COLOURS[name],
+        label=titles[name],
+        error_kw={"linewidth": 1},
+    )
+    right.plot(
+        [lost[name, b] for b in BETAS], values, "o-", markersize=3, color=COLOURS[name]
+    )
+left.axhline(
+    floor.value,
+    linestyle=":",
+    color="black",
+    linewidth=1,
+    label=f"real against real, {n} each",
+)
+left.set(
+    xticks=range(len(BETAS)),
+    xticklabels=BETAS,
+    xlabel="beta",
+    ylabel="Fréchet distance, our encoder",
+)
 right.set(xlabel="squared error an image")
-left.legend(fontsize=8)
+left.legend(fontsize=9)
 plt.show()
-assert all(f.value > 3 * floor.value for f in bars.values()), "every net stands above the floor"
+assert all(f.value > 3 * floor.value for f in bars.values()), (
+    "every net stands above the floor"
+)
 nearest = [min(NAMES, key=lambda n: bars[n, b].value) for b in ("1", "4")]
 print("nearest to the originals at beta 1 and 4:", [TITLES[n] for n in nearest])
 
@@ -425,7 +555,7 @@ axes.plot(counts, floors, "o", color="black", label="real against real, mean of 
 fitted = [frechet.extrapolate(counts, floors, to) for to in range(90, 321)]
 axes.plot(range(90, 321), fitted, color="#767676", label="a + b/n")
 axes.set(xlabel="images in each set", ylabel="Fréchet distance", ylim=(0, None))
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
 assert floors[0] > 1.5 * floors[-1], "the floor falls with the number of images"
 with warnings.catch_warnings(record=True) as caught:
@@ -447,28 +577,60 @@ print(caught[0].category.__name__ + ":", str(caught[0].message).split(", so")[0]
 # %%
 with torch.no_grad():
     lines = {k: reconstruction.take_rows_of_last_image(d) for k, d in sets.items()}
-    lines = {k: frechet.compute_moments(extractor(extractors.quantise(rows))) for k, rows in lines.items()}
-    dark = {k: extractor.net(d.expand(-1, 3, -1, -1) / 255).mean((-2, -1)) for k, d in sets.items()}
+    lines = {
+        k: frechet.compute_moments(extractor(extractors.quantise(rows)))
+        for k, rows in lines.items()
+    }
+    dark = {
+        k: extractor.net(d.expand(-1, 3, -1, -1) / 255).mean((-2, -1))
+        for k, d in sets.items()
+    }
 ways = {
     f"all {len(test)} images": {k: bars[k].value for k in nets},
-    "rows of one image": {k: frechet.compare_moments(lines["real"], lines[k]) for k in nets},
+    "rows of one image": {
+        k: frechet.compare_moments(lines["real"], lines[k]) for k in nets
+    },
     "[0, 1] for [0, 255]": {k: frechet.distance(dark["real"], dark[k]) for k in nets},
 }
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+fig, axes = plt.subplots(1, 3, figsize=(8.6, 2.6), layout="constrained")
 for place, (way, values) in zip(axes, ways.items(), strict=True):
     for name in NAMES:
         line = [values[name, b] for b in BETAS]
-        place.plot(range(len(BETAS)), line, "o-", markersize=3, color=COLOURS[name], label=titles[name])
-    place.set(xticks=range(len(BETAS)), xticklabels=BETAS, xlabel="beta", title=way, ylim=(0, None))
+        place.plot(
+            range(len(BETAS)),
+            line,
+            "o-",
+            markersize=3,
+            color=COLOURS[name],
+            label=titles[name],
+        )
+    place.set(
+        xticks=range(len(BETAS)),
+        xticklabels=BETAS,
+        xlabel="beta",
+        title=way,
+        ylim=(0, None),
+    )
 axes[0].set_ylabel("Fréchet distance")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=9)
 plt.show()
 rows = reconstruction.take_rows_of_last_image(test)
-print("pictures that are compared:", len(rows), "of", tuple(rows.shape[1:]), "  they are of 1 image of", len(test))
-right, wrong = (ways[w].values() for w in (f"all {len(test)} images", "[0, 1] for [0, 255]"))
-assert max(wrong) < min(right) / 100, "scaled twice, every distance is below a hundredth of the right one"
+print(
+    "pictures that are compared:",
+    len(rows),
+    "of",
+    tuple(rows.shape[1:]),
+    "  they are of 1 image of",
+    len(test),
+)
+right, wrong = (
+    ways[w].values() for w in (f"all {len(test)} images", "[0, 1] for [0, 255]")
+)
+assert max(wrong) < min(right) / 100, (
+    "scaled twice, every distance is below a hundredth of the right one"
+)
 
 # %% [markdown]
 # Mind the scales of the axes. From the rows of one image the order of the nets is that of one image. Scaled twice, all
@@ -489,11 +651,18 @@ x, drawn = torch.rand(2, 128, 3, 8, 8, generator=g, dtype=torch.float64)
 divergence = torch.rand(128, generator=g, dtype=torch.float64)
 effective = reconstruction.effective_beta(batch=128, channels=3)
 per_image = (x - drawn).square().sum((1, 2, 3)) + effective * divergence
-torch.testing.assert_close(reconstruction.weigh_loss(x, drawn, divergence), per_image.mean() * 128 / 3)
+torch.testing.assert_close(
+    reconstruction.weigh_loss(x, drawn, divergence), per_image.mean() * 128 / 3
+)
 print(f"effective beta: {effective:.4f}")
 
-apart = [torch.stack([decoded[n, b] for n in NAMES]).std(0).mean().item() for b in ("3/128", "4")]
-assert apart[0] < apart[1], "at 3/128 the reconstructions of the three nets agree more than at 4"
+apart = [
+    torch.stack([decoded[n, b] for n in NAMES]).std(0).mean().item()
+    for b in ("3/128", "4")
+]
+assert apart[0] < apart[1], (
+    "at 3/128 the reconstructions of the three nets agree more than at 4"
+)
 
 # %% [markdown]
 # Set the beta slider to 3/128: at this weight the divergence hardly matters, and the three nets draw nearly the same.

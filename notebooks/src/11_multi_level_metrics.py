@@ -31,7 +31,15 @@ from anrot_lib.core.units import format_pixels
 from anrot_lib.course import check, lesson
 from anrot_lib.divergences import FullGaussian, estimate_gaussian, measures
 from anrot_lib.fewshot import row_names, training
-from anrot_lib.fewshot.levels import DistributionLevel, combine, fusion, group_by_class, head, part, pixel
+from anrot_lib.fewshot.levels import (
+    DistributionLevel,
+    combine,
+    fusion,
+    group_by_class,
+    head,
+    part,
+    pixel,
+)
 from anrot_lib.reports import figures, pictures, tables
 from anrot_lib.reports import levels as level_report
 from anrot_lib.settings import Protocol, Recipe
@@ -47,14 +55,29 @@ P = lesson.set_up("11", preset=PRESET)
 
 # %%
 length = P.pick(40, 600, 6000)
-sizes = {"episodes": length, "validate_every": length, "validation_tasks": 10, "train_query": 5}
+sizes = {
+    "episodes": length,
+    "validate_every": length,
+    "validation_tasks": 10,
+    "train_query": 5,
+}
 budget = change(P.budget, encoder="conv64f", **sizes)
 bar = iter(lesson.track(range(length), "training"))
 recipe = Recipe(method="dn4", hesim=0.0)
-found = training.train(P.image_set, recipe, budget, Protocol(), progress=lambda *_: next(bar, None))
+found = training.train(
+    P.image_set, recipe, budget, Protocol(), progress=lambda *_: next(bar, None)
+)
 net = found.net
-assert found.history[-1]["clean"] > 0.5, "better than 50 % on the validation classes, where guessing gives 20 %"
-print("steps of training:", length, " images of a class in an episode: 5 shots and", budget.train_query, "queries")
+assert found.history[-1]["clean"] > 0.5, (
+    "better than 50 % on the validation classes, where guessing gives 20 %"
+)
+print(
+    "steps of training:",
+    length,
+    " images of a class in an episode: 5 shots and",
+    budget.train_query,
+    "queries",
+)
 
 # %%
 episode = P.episodes(1, way=5, shot=5, query=3, image_set=P.image_set)
@@ -62,7 +85,9 @@ with torch.no_grad():
     support, query = net.encode(episode.support.flatten(1, 2)), net.encode(episode.query)
 pool = group_by_class(support, episode.support_labels)
 side = query.shape[-1]
-print("support maps by class:", tuple(pool.maps.shape), "  query maps:", tuple(query.shape))
+print(
+    "support maps by class:", tuple(pool.maps.shape), "  query maps:", tuple(query.shape)
+)
 
 # %% [markdown]
 # A map of $C$ channels and $P = h w$ positions is one matrix of $C \times P$ numbers. There are two ways to cut it:
@@ -72,22 +97,34 @@ print("support maps by class:", tuple(pool.maps.shape), "  query maps:", tuple(q
 
 # %%
 q = 6
-panels = [["image", "matrix", *(f"pixel {k}" for k in range(3)), *(f"part {k}" for k in range(3))]]
+panels = [
+    [
+        "image",
+        "matrix",
+        *(f"pixel {k}" for k in range(3)),
+        *(f"part {k}" for k in range(3)),
+    ]
+]
 ratios = [3, 4, 0.7, 0.7, 0.7, 2, 2, 2]
-fig, axes = plt.subplot_mosaic(panels, figsize=(8.4, 2), width_ratios=ratios, layout="constrained")
-places, channels = [side + 1, side * side // 2 + 3, side * side - side - 2], query[0, q].mean((-2, -1)).topk(3).indices
+fig, axes = plt.subplot_mosaic(
+    panels, figsize=(8.4, 2), width_ratios=ratios, layout="constrained"
+)
+places = [side + 1, side * side // 2 + 3, side * side - side - 2]
+channels = query[0, q].mean((-2, -1)).topk(3).indices
 matrix = query[0, q].flatten(-2)
 pictures.show(axes["image"], episode.query[0, q], "image")
 axes["matrix"].imshow(matrix, cmap="cividis", aspect="auto")
 axes["matrix"].set(xlabel="position", ylabel="channel", xticks=[], yticks=[])
-axes["matrix"].set_title("map", fontsize=8)
+axes["matrix"].set_title("map", fontsize=9)
 for k in range(3):
     axes["matrix"].axvline(places[k], color="#D55E00", linewidth=1)
     axes["matrix"].axhline(channels[k], color="#3D9BD8", linewidth=1)
     axes[f"pixel {k}"].imshow(matrix[:, places[k], None], cmap="cividis", aspect="auto")
-    axes[f"pixel {k}"].set(xticks=[], yticks=[], xlabel=f"{places[k] // side}, {places[k] % side}")
+    axes[f"pixel {k}"].set(
+        xticks=[], yticks=[], xlabel=f"{places[k] // side}, {places[k] % side}"
+    )
     pictures.heat(axes[f"part {k}"], query[0, q, channels[k]])
-    axes[f"part {k}"].set_xlabel(f"channel {int(channels[k])}", fontsize=8)
+    axes[f"part {k}"].set_xlabel(f"channel {int(channels[k])}", fontsize=9)
 for name in ("pixel", "part"):
     shade = palette.adjust_text("#D55E00" if name == "pixel" else "#0072B2")
     axes[f"{name} 1"].set_title(f"{name}s", color=shade, fontsize=9)
@@ -109,16 +146,20 @@ plt.show()
 
 # %%
 def pixel_level(query, maps, k=1):
-    """Query maps (E, n, C, h, w), support maps (E, way, M, C, h, w) -> mean of the k best cosines, (E, n, way)."""
+    """(E, n, C, h, w), (E, way, M, C, h, w) -> mean of the k best cosines (E, n, way)."""
     x, s = F.normalize(query.flatten(-2), dim=-2), F.normalize(maps.flatten(-2), dim=-2)
-    cosines = torch.einsum("encp,ewmcr->enwpmr", x, s).flatten(-2)  # every position against all of a class
+    # every position against all of a class
+    cosines = torch.einsum("encp,ewmcr->enwpmr", x, s).flatten(-2)
     return cosines.topk(k).values.mean((-2, -1))
 
 
 for k in (1, 3):
-    torch.testing.assert_close(pixel_level(query, pool.maps, k), pixel.pixel_similarity(query, pool, k))
+    torch.testing.assert_close(
+        pixel_level(query, pool.maps, k), pixel.pixel_similarity(query, pool, k)
+    )
 x = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).view(1, 1, 2, 1, 2)
-s = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 1, 1, 2, 1, 2)  # positions (1, 0) and (1, 1)
+# positions (1, 0) and (1, 1)
+s = torch.tensor([[1.0, 1.0], [0.0, 1.0]]).view(1, 1, 1, 2, 1, 2)
 print("by hand, k = 1: (1 + 1/sqrt 2)/2 =", f"{pixel_level(x, s).item():.5f}")
 
 # %% [markdown]
@@ -132,7 +173,13 @@ low = cosines[0, shown].min().item()
 for line, k in zip(axes, shown, strict=True):
     pictures.show(line[0], episode.query[0, k], f"query of class {'ABCDE'[k // 3]}")
     for c in range(5):
-        pictures.heat(line[c + 1], cosines[0, k, ..., c], f"{'ABCDE'[c]}: {cosines[0, k, ..., c].mean():.3f}", low, 1)
+        pictures.heat(
+            line[c + 1],
+            cosines[0, k, ..., c],
+            f"{'ABCDE'[c]}: {cosines[0, k, ..., c].mean():.3f}",
+            low,
+            1,
+        )
         line[c + 1].title.set_color(pictures.RIGHT if c == k // 3 else "black")
 plt.show()
 
@@ -150,13 +197,19 @@ unit = F.normalize(pool.maps[0].flatten(-2), dim=-2)  # (way, M, C, P)
 
 
 def draw_matches(position, against):
-    similar = torch.einsum("c,mcp->mp", F.normalize(query[0, 7].flatten(-2)[:, position], dim=0), unit[against])
+    asked = F.normalize(query[0, 7].flatten(-2)[:, position], dim=0)
+    similar = torch.einsum("c,mcp->mp", asked, unit[against])
     shot, place = divmod(int(similar.argmax()), side**2)
     pixels = episode.query.shape[-1]
-    colours = torch.tensor(plt.get_cmap("cividis")(similar.view(-1, side, side)))[..., :3].permute(0, 3, 1, 2)
-    below = torch.cat([torch.ones(1, 3, pixels, pixels), F.interpolate(colours.float(), size=pixels)])
-    above = torch.cat([episode.query[0, 7:8], episode.support[0, against]]).expand(-1, 3, -1, -1)
-    titles = ["query, class C", *(f"shot of {'ABCDE'[against]}: {best:.2f}" for best in similar.amax(1))]
+    colours = torch.tensor(plt.get_cmap("cividis")(similar.view(-1, side, side)))
+    maps = F.interpolate(colours.float()[..., :3].permute(0, 3, 1, 2), size=pixels)
+    below = torch.cat([torch.ones(1, 3, pixels, pixels), maps])
+    above = torch.cat([episode.query[0, 7:8], episode.support[0, against]])
+    above = above.expand(-1, 3, -1, -1)
+    titles = [
+        "query, class C",
+        *(f"shot of {'ABCDE'[against]}: {best:.2f}" for best in similar.amax(1)),
+    ]
     _fig, axes = plt.subplots(1, 6, figsize=(7.4, 2.7), layout="constrained")
     pictures.row(axes, torch.cat([above, torch.ones(6, 3, 2, pixels), below], 2), titles)
     pictures.frame(axes[0], position, side, pixels)
@@ -167,7 +220,12 @@ def draw_matches(position, against):
 third = [side // 5, side // 2, side - 1 - side // 5]
 squares = {f"row {r + 1}, column {c + 1}": r * side + c for r in third for c in third}
 classes = dict(zip("ABCDE", range(5), strict=True))
-lesson.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 2}, position=squares, against=classes)
+lesson.explore(
+    draw_matches,
+    {"position": squares[list(squares)[4]], "against": 2},
+    position=squares,
+    against=classes,
+)
 
 # %% [markdown]
 # Top: the query with its framed position, and the shots with the winner framed. Bottom: the cosine at every position of
@@ -185,13 +243,16 @@ lesson.explore(draw_matches, {"position": squares[list(squares)[4]], "against": 
 
 # %%
 def part_level(query, maps, k=1):
-    """The pixel level of the transposed matrices: channels take the place of positions."""
+    """The pixel level of the transposed matrices: channels instead of positions."""
     turned = query.flatten(-2).mT.unsqueeze(-1), maps.flatten(-2).mT.unsqueeze(-1)
     return pixel_level(*turned, k)
 
 
-torch.testing.assert_close(part_level(query, pool.maps), part.part_similarity(query, pool))
-u, v = torch.tensor([3.0, 4.0]).view(1, 1, 1, 1, 2), torch.tensor([4.0, 3.0]).view(1, 1, 1, 1, 1, 2)
+torch.testing.assert_close(
+    part_level(query, pool.maps), part.part_similarity(query, pool)
+)
+u = torch.tensor([3.0, 4.0]).view(1, 1, 1, 1, 2)
+v = torch.tensor([4.0, 3.0]).view(1, 1, 1, 1, 1, 2)
 print("maps (3, 4) and (4, 3): 24/25 =", f"{part_level(u, v).item():.5f}")
 
 # %% [markdown]
@@ -213,7 +274,9 @@ def kl(x, y):
     """KL of the Gaussian of samples x (n, C) from that of y (m, C)."""
     d, s, t = x.mean(0) - y.mean(0), x.T.cov(), y.T.cov()
     inverse = torch.linalg.inv(t)
-    return 0.5 * ((inverse @ s).trace() - len(d) + t.logdet() - s.logdet() + d @ inverse @ d)
+    return 0.5 * (
+        (inverse @ s).trace() - len(d) + t.logdet() - s.logdet() + d @ inverse @ d
+    )
 
 
 x = torch.tensor([[0.0, 0], [2, 0], [0, 2], [2, 2]], dtype=torch.float64)
@@ -227,14 +290,21 @@ for name in ("kl", "wasserstein2", "bhattacharyya"):
 
 # %%
 clouds = {"query": query[0, 7].flatten(-2)}
-clouds |= {f"class {name}": pool.maps[0, k].transpose(0, 1).flatten(1) for k, name in ((2, "C"), (0, "A"))}
+clouds |= {
+    f"class {name}": pool.maps[0, k].transpose(0, 1).flatten(1)
+    for k, name in ((2, "C"), (0, "A"))
+}
 both = torch.cat([clouds["class C"], clouds["class A"]], 1)
-widest = torch.linalg.svd(both - both.mean(1, keepdim=True), full_matrices=False)[0][:, :2].T
+widest = torch.linalg.svd(both - both.mean(1, keepdim=True), full_matrices=False)[0][
+    :, :2
+].T
 fig, axes = plt.subplots(figsize=(5, 3.4), layout="constrained")
-for (name, points), colour in zip(clouds.items(), ("black", "#009E73", "#D55E00"), strict=True):
+for (name, points), colour in zip(
+    clouds.items(), ("black", "#009E73", "#D55E00"), strict=True
+):
     pictures.ellipse(axes, widest @ points, colour, name)
 axes.set(xlabel="first principal axis of both classes", ylabel="second")
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -249,8 +319,10 @@ plt.show()
 
 # %%
 def compared(levels, episodes, support, query):
-    """Every level's divergences (E, n, way) of query maps from the classes of support maps."""
-    return head.compute_divergences(levels, head.fit_levels(levels, support, episodes.support_labels, None), query)
+    """Every level's divergences (E, n, way) of queries from classes, by their maps."""
+    return head.compute_divergences(
+        levels, head.fit_levels(levels, support, episodes.support_labels, None), query
+    )
 
 
 levels = {name: combine.LEVELS[name]() for name in ("pixel", "part", "kl")}
@@ -260,7 +332,11 @@ mixed = query[:, :, torch.randperm(query.shape[2], generator=g)]
 before = compared(levels, episode, support, query)
 for how, changed in (("positions", moved), ("channels", mixed)):
     after = compared(levels, episode, support, changed)
-    blind = [name for name in levels if torch.allclose(before[name], after[name], rtol=1e-3, atol=1e-5)]
+    blind = [
+        name
+        for name in levels
+        if torch.allclose(before[name], after[name], rtol=1e-3, atol=1e-5)
+    ]
     print(f"{how} shuffled, not seen by: {', '.join(blind)}")
 
 # %% [markdown]
@@ -279,7 +355,10 @@ def with_maps(split, tasks, queries):
     """Some episodes of a split, their support maps and their query maps."""
     some = P.episodes(tasks, query=queries, split=split, image_set=P.image_set)
     with torch.no_grad():
-        parts = [[net.encode(x) for x in images.split(5)] for images in (some.support.flatten(1, 2), some.query)]
+        parts = [
+            [net.encode(x) for x in images.split(5)]
+            for images in (some.support.flatten(1, 2), some.query)
+        ]
     return some, *map(torch.cat, parts)
 
 
@@ -291,9 +370,14 @@ print("divergences of each level:", tuple(cached["pixel"].shape))
 
 # %%
 def accuracy(weights):
-    """Per cent right with these weights of pixel, part and kl, from the cached divergences."""
+    """Per cent right with these weights of pixel, part and kl, from kept divergences."""
     mixed = sum(w * d for w, d in zip(weights, standard.values(), strict=True))
-    return 100 * (mixed.argmin(-1) == many.labels).float().mean().item() if sum(weights) else 20.0  # chance
+    # chance
+    return (
+        100 * (mixed.argmin(-1) == many.labels).float().mean().item()
+        if sum(weights)
+        else 20.0
+    )
 
 
 grid = [(i / 12, j / 12, (12 - i - j) / 12) for i in range(13) for j in range(13 - i)]
@@ -310,7 +394,9 @@ def draw_weights(pixels, parts, distribution):
     plt.colorbar(spots, ax=left, label="accuracy, %")
     bars = {"pixels": alone["pixel"], "parts": alone["part"], "KL": alone["kl"]}
     bars |= {"equal shares": accuracy((1, 1, 1)), "yours": accuracy(weights)}
-    right.barh(list(bars), list(bars.values()), color=["#0072B2"] * 3 + ["#767676", "#D55E00"])
+    right.barh(
+        list(bars), list(bars.values()), color=["#0072B2"] * 3 + ["#767676", "#D55E00"]
+    )
     right.axvline(20, linestyle=":", color="black", linewidth=1)
     right.set(xlim=(0, 100), xlabel=f"accuracy, %, {many.labels.numel()} queries")
     right.invert_yaxis()
@@ -318,7 +404,13 @@ def draw_weights(pixels, parts, distribution):
 
 
 weights = [0.0, 0.5, 1.0, 2.0]
-lesson.explore(draw_weights, {"pixels": 1.0, "parts": 0.5}, pixels=weights, parts=weights, distribution=weights)
+lesson.explore(
+    draw_weights,
+    {"pixels": 1.0, "parts": 0.5},
+    pixels=weights,
+    parts=weights,
+    distribution=weights,
+)
 
 # %% [markdown]
 # Left: the accuracy of every mixture; a corner is one level alone, the cross is where the sliders stand. Right: the
@@ -337,7 +429,9 @@ fusion.fit(learnt, given, checks.labels)
 with torch.no_grad():
     contributions = learnt(*cached.values())
 shares = fusion.measure_shares(contributions)
-fused = 100 * (sum(contributions.values()).argmax(-1) == many.labels).float().mean().item()
+fused = (
+    100 * (sum(contributions.values()).argmax(-1) == many.labels).float().mean().item()
+)
 print("shares:", ", ".join(shares), " sum:", round(sum(shares.values()), 6))
 assert max(shares, key=shares.get) == "pixel", "on which the encoder was trained"
 assert abs(fused - alone["pixel"]) < 5
@@ -345,9 +439,11 @@ assert abs(fused - alone["pixel"]) < 5
 # %%
 fig, axes = plt.subplots(figsize=(4.6, 1.6), layout="constrained")
 drawn = axes.barh(list(shares), [100 * s for s in shares.values()], color="#0072B2")
-axes.bar_label(drawn, fmt="%.0f", fontsize=8, padding=3)
+axes.bar_label(drawn, fmt="%.0f", fontsize=9, padding=3)
 axes.set(xlim=(0, 100), xlabel="share of the logits, %")
-axes.set_title(f"fused: {fused:.0f} % right; pixels alone: {alone['pixel']:.0f} %", fontsize=9)
+axes.set_title(
+    f"fused: {fused:.0f} % right; pixels alone: {alone['pixel']:.0f} %", fontsize=9
+)
 axes.invert_yaxis()
 plt.show()
 
@@ -369,20 +465,35 @@ from anrot_lib.audit import multilevel as published
 percent = {"true": [], "as published": []}
 for seed in range(5):
     queries, centres, labels = published.draw_separated(P.seed + seed)
-    by = {"true": measures.pairwise("kl", centres, queries).mT, "as published": published.kl(queries, centres)}
+    by = {
+        "true": measures.pairwise("kl", centres, queries).mT,
+        "as published": published.kl(queries, centres),
+    }
     for name, d in by.items():
         percent[name].append(100 * (d[0].argmin(-1) == labels).double().mean().item())
-print({name: f"{sum(values) / 5:.0f} %" for name, values in percent.items()}, " guessing: 20 %")
+print(
+    {name: f"{sum(values) / 5:.0f} %" for name, values in percent.items()},
+    " guessing: 20 %",
+)
 
 # %%
 rows, columns = torch.arange(75)[:, None], torch.arange(5)
 fig, axes = plt.subplots(1, 2, figsize=(5, 3), layout="constrained", sharey=True)
 owners = {"true": columns.expand(75, 5), "as published": (5 * rows + columns) // 75}
 for place, (name, owner) in zip(axes, owners.items(), strict=True):
-    picture = place.imshow(owner, aspect="auto", cmap=plt.get_cmap("cividis", 5), interpolation="nearest")
-    place.set(title=name, xlabel="class that is asked for", xticks=range(5), xticklabels="ABCDE")
+    picture = place.imshow(
+        owner, aspect="auto", cmap=plt.get_cmap("cividis", 5), interpolation="nearest"
+    )
+    place.set(
+        title=name, xlabel="class that is asked for", xticks=range(5), xticklabels="ABCDE"
+    )
 axes[0].set_ylabel("query, in the order of classes")
-ticks = plt.colorbar(picture, ax=axes, ticks=[0.4 + 0.8 * k for k in range(5)], label="class whose term stands there")
+ticks = plt.colorbar(
+    picture,
+    ax=axes,
+    ticks=[0.4 + 0.8 * k for k in range(5)],
+    label="class whose term stands there",
+)
 ticks.set_ticklabels(list("ABCDE"))
 plt.show()
 
@@ -399,7 +510,10 @@ plt.show()
 
 # %%
 across, upright = torch.tensor([[1.0, 0], [-1, 0]]), torch.tensor([[0.0, 1], [0, -1]])
-a, b = (estimate_gaussian(z[None].double(), shrinkage="none", form="full") for z in (across, upright))
+a, b = (
+    estimate_gaussian(z[None].double(), shrinkage="none", form="full")
+    for z in (across, upright)
+)
 print("Wasserstein, squared:", round(measures.pairwise("wasserstein2", a, b).item(), 4))
 try:
     measures.pairwise("kl", a, b)
@@ -410,13 +524,30 @@ except UserError as error:
 ridges = 10.0 ** np.arange(-6, 1)
 round_ones = [torch.cat([z, 0.5 * z.flip(1)]).double() for z in (across, upright)]
 fig, axes = plt.subplots(figsize=(4.8, 2.9), layout="constrained")
-for name, said, colour in (("kl", "KL", "#0072B2"), ("wasserstein2", "Wasserstein, squared", "#009E73")):
-    for pair, style, what in (((across, upright), "-", "flat"), (round_ones, ":", "full rank")):
-        lines = [[estimate_gaussian(z[None].double(), None, "ridge", r, form="full") for z in pair] for r in ridges]
+for name, said, colour in (
+    ("kl", "KL", "#0072B2"),
+    ("wasserstein2", "Wasserstein, squared", "#009E73"),
+):
+    for pair, style, what in (
+        ((across, upright), "-", "flat"),
+        (round_ones, ":", "full rank"),
+    ):
+        lines = [
+            [
+                estimate_gaussian(z[None].double(), None, "ridge", r, form="full")
+                for z in pair
+            ]
+            for r in ridges
+        ]
         values = [measures.pairwise(name, *line).item() for line in lines]
         axes.plot(ridges, values, style, color=colour, label=f"{said}, {what}")
-axes.set(xscale="log", yscale="log", xlabel="ridge added to the covariances", ylabel="divergence")
-axes.legend(fontsize=8)
+axes.set(
+    xscale="log",
+    yscale="log",
+    xlabel="ridge added to the covariances",
+    ylabel="divergence",
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -427,7 +558,10 @@ plt.show()
 # Which case is ours? $n$ centred positions span at most $n - 1$ dimensions.
 
 # %%
-print(f"{side * side} positions, {query.shape[2]} channels: rank of a query's covariance at most {side * side - 1}")
+print(
+    f"{side * side} positions, {query.shape[2]} channels: "
+    f"rank of a query's covariance at most {side * side - 1}"
+)
 bare = {"kl": DistributionLevel("kl", shrinkage="none")}
 try:
     compared(bare, episode, support, query)
@@ -451,8 +585,13 @@ fig, axes = plt.subplots(figsize=(4.8, 2.8), layout="constrained")
 axes.plot(amounts, curve, marker="o", markersize=3, color="#0072B2", label="KL")
 axes.axhline(flat_line, color="#009E73", label="Wasserstein, nothing shrunk")
 axes.axhline(20, linestyle=":", color="black", linewidth=1, label="chance")
-axes.set(xscale="log", xlabel="share of the covariance that is shrunk", ylabel="accuracy, %", ylim=(0, 100))
-axes.legend(fontsize=8)
+axes.set(
+    xscale="log",
+    xlabel="share of the covariance that is shrunk",
+    ylabel="accuracy, %",
+    ylim=(0, 100),
+)
+axes.legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
@@ -465,7 +604,10 @@ plt.show()
 # no Wasserstein distance, even for covariances that commute.
 
 # %%
-wide, narrow = (FullGaussian(torch.zeros(1, 2), cov=torch.tensor([v]).diag_embed()) for v in ([1.0, 4.0], [9.0, 16.0]))
+wide, narrow = (
+    FullGaussian(torch.zeros(1, 2), cov=torch.tensor([v]).diag_embed())
+    for v in ([1.0, 4.0], [9.0, 16.0])
+)
 for name in ("wasserstein2", "wasserstein2-frobenius"):
     print(f"{name:24s}{measures.pairwise(name, wide, narrow).item():7.2f}")
 
@@ -555,10 +697,19 @@ check("11.5", whose_term)
 # comparable with published tables.
 
 # %%
-for setting in ("cifar-fs-32px-5way-5shot", "cifar-fs-32px-5way-1shot", "mini-imagenet-84px-5way-5shot"):
+for setting in (
+    "cifar-fs-32px-5way-5shot",
+    "cifar-fs-32px-5way-1shot",
+    "mini-imagenet-84px-5way-5shot",
+):
     records = P.records(f"{setting}-laptop-levels")
     display(Markdown(level_report.write_markdown(records)))
-    gains = [gain.mean for gain, _ in level_report.compute_differences(level_report.group_by_row(records)).values()]
+    gains = [
+        gain.mean
+        for gain, _ in level_report.compute_differences(
+            level_report.group_by_row(records)
+        ).values()
+    ]
     print(f"{setting}: largest gain over pixels alone {max(gains):+.2f} points")
 
 # %% [markdown]
@@ -589,7 +740,9 @@ curves = {
 shown = [format_pixels(x) for x in next(iter(curves.values()))[0]]
 lines = [[name, *(f"{y:.1f}" for y in mean)] for name, (_, mean, *_) in curves.items()]
 display(Markdown(tables.format_markdown(["PGD-10, eps", *shown], lines)))
-assert all(mean[-1] < 2 for _, mean, *_ in curves.values()), "nothing is left in the largest ball"
+assert all(mean[-1] < 2 for _, mean, *_ in curves.values()), (
+    "nothing is left in the largest ball"
+)
 
 # %% [markdown]
 # What the papers say, as far as it is known, is about other images or another encoder:
@@ -597,11 +750,21 @@ assert all(mean[-1] < 2 for _, mean, *_ in curves.values()), "nothing is left in
 # %%
 headings = ["setting", "paper says", "we measured", "status"]
 claims = [
-    ["MML (Wasserstein), tieredImageNet 5-way 1-shot, 5-shot, Conv-64F", "55.48, 74.19 (its log)"],
-    ["MML of 2022 (crops, global), CIFAR-FS 5-way 1-shot, 5-shot, ResNet-12", "75.28 ± 0.23, 85.95 ± 0.19"],
+    [
+        "MML (Wasserstein), tieredImageNet 5-way 1-shot, 5-shot, Conv-64F",
+        "55.48, 74.19 (its log)",
+    ],
+    [
+        "MML of 2022 (crops, global), CIFAR-FS 5-way 1-shot, 5-shot, ResNet-12",
+        "75.28 ± 0.23, 85.95 ± 0.19",
+    ],
 ]
 display(
-    Markdown(tables.format_markdown(headings, [[*claim, "not run", "other images or encoder"] for claim in claims]))
+    Markdown(
+        tables.format_markdown(
+            headings, [[*claim, "not run", "other images or encoder"] for claim in claims]
+        )
+    )
 )
 
 # %% [markdown]

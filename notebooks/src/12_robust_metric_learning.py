@@ -59,10 +59,19 @@ def hardness(a, p, n):
 
 
 right, up, left = unit(torch.tensor([[3.0, 0.0], [0.0, 1.0], [-2.0, 0.0]]))
-for name, p, n in (("easy", up, left), ("wrong way round", left, up), ("hardest", left, right)):
-    print(f"{name:16s} H = {hardness(right, p, n):+.4f}   loss = {(hardness(right, p, n) + 0.2).relu():.4f}")
+for name, p, n in (
+    ("easy", up, left),
+    ("wrong way round", left, up),
+    ("hardest", left, right),
+):
+    print(
+        f"{name:16s} H = {hardness(right, p, n):+.4f}   loss = "
+        f"{(hardness(right, p, n) + 0.2).relu():.4f}"
+    )
 rows = unit(torch.randn(3, 100, 64, generator=P.generator("rows")))
-torch.testing.assert_close(hardness(*rows), distances.hardness(*rows, "N"), atol=2e-5, rtol=0)
+torch.testing.assert_close(
+    hardness(*rows), distances.hardness(*rows, "N"), atol=2e-5, rtol=0
+)
 
 # %% [markdown]
 # $\sqrt 2 - 2$ is the hardness of a positive at a right angle and a negative on the other side. (The library adds 1e-6
@@ -86,21 +95,33 @@ for name, part in (("training", train), ("test", test)):
 
 # %%
 def small():
-    layers = nn.Conv2d(3, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 5, 2, 2), nn.ReLU(), nn.Flatten()
+    layers = (
+        nn.Conv2d(3, 16, 5, 2, 2),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 5, 2, 2),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
     net = nn.Sequential(*layers, nn.Linear(2048, 64))
     net.metric = "N"
     return net
 
 
 def train_small(name, epochs, **changes):
-    """The net, and (loss, destination) of every step. The name says the defense; its backbone is replaced by ours."""
+    """The net, and (loss, destination) of every step, by the defense of this name."""
     torch.manual_seed(0)
     net, batches = small(), Sampler(train.labels, batch=32, kind="p", seed=0)
-    made = recipe.build_recipe(f"synthetic:{name}:ptripletN", eps=8 / 255, step=4 / 255, eta=4, batch=32, **changes)
-    defense, optimiser, history = defenses.build(made), torch.optim.Adam(net.parameters(), lr=1e-3), []
+    ball = {"eps": 8 / 255, "step": 4 / 255, "eta": 4}
+    made = recipe.build_recipe(f"synthetic:{name}:ptripletN", batch=32, **ball, **changes)
+    defense = defenses.build(made)
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
+    history = []
     for epoch in lesson.track(range(epochs), name):
         for k, rows in enumerate(batches.draw_epoch(epoch)):
-            draw = lambda what, at=f"{epoch}/{k}": P.generator(f"{what}/{at}")  # noqa: E731
+
+            def draw(what, at=f"{epoch}/{k}"):
+                return P.generator(f"{what}/{at}")
+
             loss = defense(net, train.batch(rows), train.labels[rows], draw)
             optimiser.zero_grad()
             loss.backward()
@@ -115,15 +136,20 @@ EPOCHS = P.pick(12, 30, 60)
 nets, histories = {}, {}
 nets["vanilla"], histories["vanilla"] = train_small("rlenet", EPOCHS)
 batch = Sampler(train.labels, batch=64, kind="p", seed=1).draw_epoch(0)[0]
-embedded, labels = perturbation.embed_benign(nets["vanilla"], train.batch(batch)), train.labels[batch]
+embedded = perturbation.embed_benign(nets["vanilla"], train.batch(batch))
+labels = train.labels[batch]
 MINERS = ("random", "semihard", "softhard", "distance", "hardest")
 mined = {}
 for name, key in zip(MINERS, "rmsdh", strict=True):
     triplets = miners.mine(key, embedded, labels, "N", 0.2, P.generator(f"miner {key}"))
     mined[name] = hardness(*(embedded[index] for index in triplets))
-assert (mined["hardest"] >= mined["random"] - 1e-4).all(), "hardest is nowhere easier than random"
+assert (mined["hardest"] >= mined["random"] - 1e-4).all(), (
+    "hardest is nowhere easier than random"
+)
 assert mined["softhard"].mean() > mined["random"].mean()
-print("triplets that each miner gives:", {name: len(found) for name, found in mined.items()})
+print(
+    "triplets that each miner gives:", {name: len(found) for name, found in mined.items()}
+)
 
 # %%
 fig, axes = plt.subplots(figsize=(6, 2.8), layout="constrained")
@@ -178,13 +204,21 @@ def hardness_of_points(points):
 
 def walk(points, aim, eps, step, steps):
     """Triplets of two-pixel images (B, 3, 2) after each step: (steps + 1, B, 3, 2)."""
-    return torch.stack([my_manipulate(hardness_of_points, points.clone(), aim, eps, step, k) for k in range(steps + 1)])
+    return torch.stack(
+        [
+            my_manipulate(hardness_of_points, points.clone(), aim, eps, step, k)
+            for k in range(steps + 1)
+        ]
+    )
 
 
 angles = torch.deg2rad(torch.tensor([[100.0, 130.0, 10.0], [100.0, 140.0, 54.0]]))
 toy = 0.5 + 0.36 * torch.stack([angles.cos(), angles.sin()], -1)
 EPS_TOY, AIMS = 0.24, {"-0.2 (weak)": -0.2, "0": 0.0, "0.5": 0.5, "2 (min-max)": 2.0}
-routes = {aim: walk(toy, torch.full((2,), aim), EPS_TOY, step=0.01, steps=24) for aim in AIMS.values()}
+routes = {
+    aim: walk(toy, torch.full((2,), aim), EPS_TOY, step=0.01, steps=24)
+    for aim in AIMS.values()
+}
 reached = {aim: hardness(*unit(route - 0.5).unbind(2)) for aim, route in routes.items()}
 
 
@@ -196,15 +230,25 @@ class Circle(nn.Module):
         return images.flatten(1) - 0.5
 
 
-limits = recipe.build_recipe("synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24)
+limits = recipe.build_recipe(
+    "synthetic:rlenethmetsm:ptripletN", eps=EPS_TOY, step=0.01, eta=24
+)
 for aim, route in routes.items():
     library = perturbation.manipulate(
-        Circle(), toy[:, :, None, None], torch.full((2,), aim), perturbation.make_threat(limits)
+        Circle(),
+        toy[:, :, None, None],
+        torch.full((2,), aim),
+        perturbation.make_threat(limits),
     )
     apart = hardness_of_points(route[-1]) - hardness_of_points(library[:, :, 0, 0])
     assert apart.abs().max() < 0.05, "the library ends at the same hardness"
-assert torch.equal(routes[-0.2][-1, 1], toy[1]), "a triplet that is there already does not move"
-steps_taken = [int((route.diff(dim=0)[:, 0] != 0).flatten(1).any(1).sum()) for route in routes.values()]
+assert torch.equal(routes[-0.2][-1, 1], toy[1]), (
+    "a triplet that is there already does not move"
+)
+steps_taken = [
+    int((route.diff(dim=0)[:, 0] != 0).flatten(1).any(1).sum())
+    for route in routes.values()
+]
 print("steps until the first triplet stops, of 24:", steps_taken)
 
 
@@ -213,18 +257,31 @@ def draw_triplet(destination, steps, triplet):
     _, (where, how) = plt.subplots(1, 2, figsize=(7.4, 3.1), width_ratios=[1, 1.3])
     ranking_figures.triplet(where, routes[destination][: steps + 1, triplet], EPS_TOY)
     for k, name in enumerate(("easy", "semihard")):
-        how.plot(reached[destination][:, k], color="#0072B2", alpha=1 if k == triplet else 0.3, label=name)
-    how.plot(steps, reached[destination][steps, triplet], "o", color="#0072B2", markersize=8)
-    how.axhline(destination, linestyle="--", color="black", linewidth=1, label="destination")
+        how.plot(
+            reached[destination][:, k],
+            color="#0072B2",
+            alpha=1 if k == triplet else 0.3,
+            label=name,
+        )
+    how.plot(
+        steps, reached[destination][steps, triplet], "o", color="#0072B2", markersize=8
+    )
+    how.axhline(
+        destination, linestyle="--", color="black", linewidth=1, label="destination"
+    )
     how.set(xlabel="step", ylabel="hardness H", ylim=(-1.3, 2.1))
     for axes, place in ((where, "lower left"), (how, "upper left")):
-        axes.legend(fontsize=8, loc=place)
+        axes.legend(fontsize=9, loc=place)
     plt.tight_layout()
     plt.show()
 
 
 # %%
-places_of = {"destination": AIMS, "steps": list(range(0, 25, 3)), "triplet": {"easy": 0, "semihard": 1}}
+places_of = {
+    "destination": AIMS,
+    "steps": list(range(0, 25, 3)),
+    "triplet": {"easy": 0, "semihard": 1},
+}
 lesson.explore(draw_triplet, {"destination": 0.0, "steps": 24}, **places_of)
 
 # %% [markdown]
@@ -256,7 +313,10 @@ def gradual(loss, power=1.0, margin=0.2):
 
 POWERS = {"LGA": 1.0, "eager": 2.0, "conservative": 0.5}
 for loss in (2.0, 0.2, 0.1, 0.05):
-    print(f"loss {loss:4.2f}:", "  ".join(f"{name} {gradual(loss, p):+.4f}" for name, p in POWERS.items()))
+    print(
+        f"loss {loss:4.2f}:",
+        "  ".join(f"{name} {gradual(loss, p):+.4f}" for name, p in POWERS.items()),
+    )
     for power in POWERS.values():
         schedule = destinations.Gradual(margin=0.2, limit=0.2, power=power)
         schedule.update(loss)
@@ -269,15 +329,30 @@ def draw_schedule(loss, variant):
     grid, aim = np.linspace(0, 0.4, 161), gradual(loss, POWERS[variant])
     for (name, power), style in zip(POWERS.items(), ("-", "--", ":"), strict=True):
         colour = "#D55E00" if name == variant else "#767676"
-        axes.plot(grid, [gradual(x, power) for x in grid], linestyle=style, color=colour, label=name)
+        axes.plot(
+            grid,
+            [gradual(x, power) for x in grid],
+            linestyle=style,
+            color=colour,
+            label=name,
+        )
     axes.plot(loss, aim, "o", color="#D55E00", markersize=8)
-    axes.set(xlabel="triplet loss of the previous step", ylabel="destination", title=f"$H_D$ = {aim:.3f}")
-    axes.legend(fontsize=8, loc="upper right")
+    axes.set(
+        xlabel="triplet loss of the previous step",
+        ylabel="destination",
+        title=f"$H_D$ = {aim:.3f}",
+    )
+    axes.legend(fontsize=9, loc="upper right")
     plt.tight_layout()
     plt.show()
 
 
-lesson.explore(draw_schedule, {"loss": 0.1}, loss=[0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3], variant=list(POWERS))
+lesson.explore(
+    draw_schedule,
+    {"loss": 0.1},
+    loss=[0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3],
+    variant=list(POWERS),
+)
 
 # %% [markdown]
 # A loss of $\gamma$ or more asks for the weakest adversary, $-\gamma$; a loss of 0 for the strongest, 0. Now the
@@ -289,14 +364,19 @@ nets["HM[S,LGA]"], histories["HM[S,LGA]"] = train_small("rlenetghmetsm", EPOCHS)
 loss, aim = np.array(histories["HM[S,LGA]"]).T
 before = [2.0, *loss[:-1]]
 np.testing.assert_allclose(aim, list(map(gradual, before)), atol=1e-6)
-print("steps:", len(aim), " the destination of each is LGA of the loss before; the first is", f"{aim[0]:.1f}")
+print(
+    "steps:",
+    len(aim),
+    " the destination of each is LGA of the loss before; the first is",
+    f"{aim[0]:.1f}",
+)
 fig, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
 axes.plot([x for x, _ in histories["vanilla"]], color="#0072B2", label="loss, vanilla")
 axes.plot(loss, color="#D55E00", label="loss, HM[S,LGA]")
 axes.plot(aim, color="#D55E00", linestyle=":", label="destination")
 axes.axhline(0, color="black", linewidth=0.6)
 axes.set(xlabel="training step", ylabel="loss; hardness", ylim=(-0.25, 0.5))
-axes.legend(fontsize=8, ncols=3, loc="upper right")
+axes.legend(fontsize=9, ncols=3, loc="upper right")
 plt.show()
 
 # %% [markdown]
@@ -321,11 +401,19 @@ from anrot_lib.ranking.score import ers, testing
 
 COLOURS = {"vanilla": "#0072B2", "HM[S,LGA]": "#D55E00"}
 quiet = lambda *_: nullcontext(lambda *_: None)  # noqa: E731
-subjects = {name: testing.build_subject(net, "N", test, "cpu", quiet) for name, net in nets.items()}
-clean = {name: testing.measure_benign(subject, quiet, nmi=False) for name, subject in subjects.items()}
+subjects = {
+    name: testing.build_subject(net, "N", test, "cpu", quiet)
+    for name, net in nets.items()
+}
+clean = {
+    name: testing.measure_benign(subject, quiet, nmi=False)
+    for name, subject in subjects.items()
+}
 for numbers in clean.values():
     assert numbers["R@1"] > 3 * numbers["chance"]
-    assert not ers.has_collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"])
+    assert not ers.has_collapsed(
+        numbers["R@1"], numbers["chance"], numbers["mean cosine"]
+    )
 
 
 def attacks_at(eps):
@@ -335,12 +423,18 @@ def attacks_at(eps):
 
 
 # %%
-both = np.prod([retrieval.retrieve(subject.gallery).hits() for subject in subjects.values()], axis=0)
+both = np.prod(
+    [retrieval.retrieve(subject.gallery).hits() for subject in subjects.values()], axis=0
+)
 asked = np.flatnonzero(both)[5:60:20]  # images whose first hit is right with either net
 KINDS, EPS = ["CA+", "CA-", "QA+", "QA-", "ES"], [0, 2, 4, 8, 16]
 found = {
-    (name, kind, eps): lists.list_attacked(subjects[name], attacks_at(eps)[kind], asked, seed=0)
-    for name, kind, eps in lesson.track(list(itertools.product(nets, KINDS, EPS)), "attacks")
+    (name, kind, eps): lists.list_attacked(
+        subjects[name], attacks_at(eps)[kind], asked, seed=0
+    )
+    for name, kind, eps in lesson.track(
+        list(itertools.product(nets, KINDS, EPS)), "attacks"
+    )
 }
 
 
@@ -349,7 +443,9 @@ def draw_ranks(query, attack, eps, net):
     rows = fig.subplots(2, 7, gridspec_kw={"wspace": 0.08, "hspace": 0.35})
     for row, strength in zip(rows, (0, eps), strict=True):
         title = f"query, eps {strength}/255"
-        ranking_figures.ranks(row, subjects[net], found[net, attack, strength], query, title)
+        ranking_figures.ranks(
+            row, subjects[net], found[net, attack, strength], query, title
+        )
     fig.subplots_adjust(0.01, 0.02, 0.99, 0.92)
     plt.show()
 
@@ -381,12 +477,26 @@ scores = {}
 for name, eps in lesson.track(list(itertools.product(nets, EPS)), "scores"):
     protocol = testing.ScoreProtocol(tuple(attacks_at(eps).values()))
     _, attacked, _ = testing.attack_all(subjects[name], protocol, sample, quiet)
-    scores[name, eps] = {number: float(values.mean()) for number, values in attacked.items()}
+    scores[name, eps] = {
+        number: float(values.mean()) for number, values in attacked.items()
+    }
 ladder = {name: [ers.ers(scores[name, eps]) for eps in EPS] for name in nets}
-assert all(np.all(np.diff(line) < 0) for line in ladder.values()), "both fall from step to step of eps"
-assert ladder["HM[S,LGA]"][3] > ladder["vanilla"][3] + 10, "at 8/255 hardness manipulation gains"
+assert all(np.all(np.diff(line) < 0) for line in ladder.values()), (
+    "both fall from step to step of eps"
+)
+assert ladder["HM[S,LGA]"][3] > ladder["vanilla"][3] + 10, (
+    "at 8/255 hardness manipulation gains"
+)
 assert all(line[0] < 95 for line in ladder.values()), "the ceilings"
-print("scores:", len(scores), " each the mean of", len(ers.NUMBERS), "parts, of", len(sample), "queries")
+print(
+    "scores:",
+    len(scores),
+    " each the mean of",
+    len(ers.NUMBERS),
+    "parts, of",
+    len(sample),
+    "queries",
+)
 
 
 # %%
@@ -395,7 +505,7 @@ def draw_score(eps):
     now, best = ({name: scores[name, strength] for name in nets} for strength in (eps, 0))
     ranking_figures.parts(bars, now, list(COLOURS.values()), best)
     ranking_figures.ladder(lines, EPS, ladder, list(COLOURS.values()), eps)
-    lines.set_title(f"dotted: ceiling; {len(sample)} queries", fontsize=8)
+    lines.set_title(f"dotted: ceiling; {len(sample)} queries", fontsize=9)
     plt.tight_layout()
     plt.show()
 
@@ -421,11 +531,17 @@ lesson.explore(draw_score, {"eps": 8}, eps={f"{k}/255": k for k in EPS})
 # %%
 from anrot_lib.ranking.training import losses
 
-for name, moved, positive in (("not moved", right, left), ("less than p", up, left), ("more than p", left, up)):
+for name, moved, positive in (
+    ("not moved", right, left),
+    ("less than p", up, left),
+    ("more than p", left, up),
+):
     value = ((right - moved).norm() - (right - positive).norm()).relu()
     library = losses.structure_loss(right[None], moved[None], positive[None])
     torch.testing.assert_close(value, library, atol=1e-5, rtol=0)
-    print(f"attacked anchor {name:12s} L = {value:.4f}   with weight 0.5: {value / 2:.4f}")
+    print(
+        f"attacked anchor {name:12s} L = {value:.4f}   with weight 0.5: {value / 2:.4f}"
+    )
 
 # %% [markdown]
 # The last value is $2 - \sqrt 2$. The term is content with a net that has stopped to tell images apart: both distances
@@ -448,31 +564,67 @@ def test_of(net):
     subject = testing.build_subject(net, "N", test, "cpu", quiet)
     protocol = testing.ScoreProtocol(tuple(attacks_at(8).values()))
     _, attacked, _ = testing.attack_all(subject, protocol, sample, quiet)
-    return testing.measure_benign(subject, quiet, nmi=False), {n: float(attacked[n].mean()) for n in ers.NUMBERS}
+    return testing.measure_benign(subject, quiet, nmi=False), {
+        n: float(attacked[n].mean()) for n in ers.NUMBERS
+    }
 
 
 fallen = {"constant": test_of(constant)}
-fallen["HM[S,0], here"] = test_of(train_small("rlenethmetsm", P.pick(3, 8, 8), destination="0")[0])
+fallen["HM[S,0], here"] = test_of(
+    train_small("rlenethmetsm", P.pick(3, 8, 8), destination="0")[0]
+)
 for numbers, ten in fallen.values():
     assert numbers["mean cosine"] > 0.98 and 20 < ers.ers(ten) < 60
     assert ers.has_collapsed(numbers["R@1"], numbers["chance"], numbers["mean cosine"])
-print("the constant net: R@1", fallen["constant"][0]["R@1"], f" score {ers.ers(fallen['constant'][1]):.0f}")
+print(
+    "the constant net: R@1",
+    fallen["constant"][0]["R@1"],
+    f" score {ers.ers(fallen['constant'][1]):.0f}",
+)
 
 # %%
-cub = [row for row in ers.read_published()["rows"] if row["set"] == "CUB" and "numbers" in row]
+cub = [
+    row
+    for row in ers.read_published()["rows"]
+    if row["set"] == "CUB" and "numbers" in row
+]
 lost = next(row for row in cub if row["defense"] == "HM[S,0]")
 print(f"published {ers.title(lost)}: R@1 {lost['R@1']}, chance about 1")
-print(f"its printed score: {lost['ERS']}   from its ten numbers: {ers.ers(lost['numbers']):.2f}")
+print(
+    f"its printed score: {lost['ERS']}   from its ten numbers: "
+    f"{ers.ers(lost['numbers']):.2f}"
+)
 
 # %%
 fig, (bars, dots) = plt.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-shown = {"HM[S,0], here": fallen["HM[S,0], here"][1], "HM[S,0], published": lost["numbers"]}
+shown = {
+    "HM[S,0], here": fallen["HM[S,0], here"][1],
+    "HM[S,0], published": lost["numbers"],
+}
 ranking_figures.parts(bars, shown, ["#773311", "#CC79A7"])
-bars.legend(fontsize=8, loc="lower right")
-dots.plot([row["R@1"] for row in cub], [row["ERS"] for row in cub], "o", markersize=4, color="#3D9BD8")
+bars.legend(fontsize=9, loc="lower right")
+dots.plot(
+    [row["R@1"] for row in cub],
+    [row["ERS"] for row in cub],
+    "o",
+    markersize=4,
+    color="#3D9BD8",
+)
 dots.plot(lost["R@1"], lost["ERS"], "o", color="#CC79A7")
-dots.annotate("HM[S,0]", (lost["R@1"], lost["ERS"]), textcoords="offset points", xytext=(8, -4), fontsize=8)
-dots.set(xlabel="R@1, %", ylabel="ERS", xlim=(-2, 60), ylim=(0, 45), title="published rows of CUB")
+dots.annotate(
+    "HM[S,0]",
+    (lost["R@1"], lost["ERS"]),
+    textcoords="offset points",
+    xytext=(8, -4),
+    fontsize=9,
+)
+dots.set(
+    xlabel="R@1, %",
+    ylabel="ERS",
+    xlim=(-2, 60),
+    ylim=(0, 45),
+    title="published rows of CUB",
+)
 plt.show()
 
 # %% [markdown]
@@ -489,13 +641,24 @@ plt.show()
 
 # %%
 fashion = {
-    row["defense"]: row for row in ers.read_published()["rows"] if row["set"] == "Fashion" and row.get("withdrawn")
+    row["defense"]: row
+    for row in ers.read_published()["rows"]
+    if row["set"] == "Fashion" and row.get("withdrawn")
 }
 for defense, row in fashion.items():
     print(f"published Fashion {defense:4s} R@1 {row['R@1']}   ERS {row['ERS']}")
 hm = fashion["HM"]
-best = dict(zip(ers.NUMBERS, (50, 1, 50, 0.5, 0, 0, hm["R@1"], hm["R@1"], hm["R@1"], 100), strict=True))
-print(f"a net with this R@1 that nothing at all can move: {ers.ers(best):.2f} - 10 x mean cosine")
+best = dict(
+    zip(
+        ers.NUMBERS,
+        (50, 1, 50, 0.5, 0, 0, hm["R@1"], hm["R@1"], hm["R@1"], 100),
+        strict=True,
+    )
+)
+print(
+    "a net with this R@1 that nothing at all can move: "
+    f"{ers.ers(best):.2f} - 10 x mean cosine"
+)
 
 # %% [markdown]
 # With all images of Fashion-MNIST, a net that finds more than the undefended one *and* keeps nearly nine tenths of all
@@ -517,9 +680,22 @@ labels = torch.tensor([1, 1, 0, 1, 1, 0, 0])
 query = labels[3]  # of the class of its nearest row, row 3
 others = (labels != query).nonzero().flatten()
 mistaken = apart[others].argmin()
-aims = [partners.find_mismatch(apart[None], labels, query[None], parity=parity).item() for parity in (False, True)]
-print("rows of the other class:", others.tolist(), "  nearest of them:", others[mistaken].item())
-print("as in the original code:", mistaken.item(), "  in the library, fixed and as in the original:", aims)
+aims = [
+    partners.find_mismatch(apart[None], labels, query[None], parity=parity).item()
+    for parity in (False, True)
+]
+print(
+    "rows of the other class:",
+    others.tolist(),
+    "  nearest of them:",
+    others[mistaken].item(),
+)
+print(
+    "as in the original code:",
+    mistaken.item(),
+    "  in the library, fixed and as in the original:",
+    aims,
+)
 
 # %%
 left = {n: (scores[n, 8]["GTM robrank"], scores[n, 8]["GTM"]) for n in nets}
@@ -527,11 +703,19 @@ assert all(original > fixed + 5 for original, fixed in left.values())
 fig, axes = plt.subplots(figsize=(5, 1.8), layout="constrained")
 for k, name in enumerate(("as in the original", "fixed")):
     places = np.arange(2) + 0.4 * k - 0.2
-    drawn = axes.barh(places, [pair[k] for pair in left.values()], 0.38, color=("#767676", "#0072B2")[k], label=name)
-    axes.bar_label(drawn, fmt="%.0f", fontsize=8, padding=3)
-axes.set(yticks=range(2), yticklabels=list(left), xlabel="R@1 that GTM leaves at 8/255, %")
+    drawn = axes.barh(
+        places,
+        [pair[k] for pair in left.values()],
+        0.38,
+        color=("#767676", "#0072B2")[k],
+        label=name,
+    )
+    axes.bar_label(drawn, fmt="%.0f", fontsize=9, padding=3)
+axes.set(
+    yticks=range(2), yticklabels=list(left), xlabel="R@1 that GTM leaves at 8/255, %"
+)
 axes.invert_yaxis()
-axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
@@ -614,7 +798,13 @@ from anrot_lib.reports import ranking, tables
 
 headings, rows = ranking.list_published("fashion")
 keep = [headings.index(name) for name in ("published", "R@1", "mAP", "NMI", "ERS")]
-display(Markdown(tables.format_markdown([headings[k] for k in keep], [[row[k] for k in keep] for row in rows])))
+display(
+    Markdown(
+        tables.format_markdown(
+            [headings[k] for k in keep], [[row[k] for k in keep] for row in rows]
+        )
+    )
+)
 
 # %% [markdown]
 # And what was measured here, by `anrot retrieve attack`, a column for each net, with the ceiling ("at eps = 0") below
@@ -625,10 +815,14 @@ records = P.records("ranking", kind="ranking")
 for name in sorted({record["data"]["name"] for record in records}, reverse=True):
     some = [record for record in records if record["data"]["name"] == name]
     headings, rows = ranking.list_measured(some)
-    upright = [list(line) for line in zip(headings, *rows, strict=True)]  # a column a net: twenty columns fit no page
+    # a column a net: twenty columns fit no page
+    upright = [list(line) for line in zip(headings, *rows, strict=True)]
     display(Markdown(tables.format_markdown(upright[0], upright[1:])))
 if not records:
-    print("nothing recorded yet: anrot retrieve train, then attack, -C fashion:rc2f2ghmetsm:ptripletN")
+    print(
+        "nothing recorded yet: anrot retrieve train, then attack, -C "
+        "fashion:rc2f2ghmetsm:ptripletN"
+    )
 
 # %% [markdown]
 # A star marks a score that was computed here from ten printed numbers. The last two lines, for birds whose species no

@@ -61,7 +61,9 @@ class Rounded(nn.Module):
     def __init__(self, encoder, rounding):
         super().__init__()
         self.encoder, self.rounding = encoder, rounding
-        self.in_channels, self.out_channels, self.name = encoder.in_channels, encoder.out_channels, encoder.name
+        self.in_channels = encoder.in_channels
+        self.out_channels = encoder.out_channels
+        self.name = encoder.name
 
     def forward(self, images):
         return self.encoder(self.rounding(images))
@@ -80,22 +82,32 @@ nets["rounded"] = wrap(nets["clean"], lambda images: (LEVELS * images).round() /
 # %%
 tasks = P.pick(5, 20, 60)
 episode = P.episodes(tasks, way=5, shot=5, query=1)
-x, y, of = episode.query.flatten(0, 1), episode.labels.flatten(), torch.arange(tasks).repeat_interleave(5)
-models = {name: net.bind(episode.support.flatten(1, 2), episode.support_labels) for name, net in nets.items()}
+x = episode.query.flatten(0, 1)
+y = episode.labels.flatten()
+of = torch.arange(tasks).repeat_interleave(5)
+models = {
+    name: net.bind(episode.support.flatten(1, 2), episode.support_labels)
+    for name, net in nets.items()
+}
 
 
 @torch.no_grad()
 def right(name, images):
     """Which of the queries a net names rightly; the images may leave [0, 1]."""
     maps = nets[name].encode(images.unflatten(0, (tasks, 5)))
-    return nets[name].head.score(models[name].model, maps).logits.argmax(-1).flatten() == y
+    return (
+        nets[name].head.score(models[name].model, maps).logits.argmax(-1).flatten() == y
+    )
 
 
 def percent(correct):
     return 100 * correct.float().mean().item()
 
 
-changed = {name: int((right(name, x) != right("clean", x)).sum()) for name in ("sharp", "rounded")}
+changed = {
+    name: int((right(name, x) != right("clean", x)).sum())
+    for name in ("sharp", "rounded")
+}
 print(f"of {len(y)} queries the answer is another than that of the clean net:", changed)
 
 # %% [markdown]
@@ -112,30 +124,42 @@ def pgd20(eps):
 def survive(name, eps):
     """Which queries no candidate of PGD-20 on the cross-entropy beats."""
     stream = P.generator(f"pgd {name} {eps}")
-    return ~gradient.attack(models[name], x, y, pgd20(eps), stream, of, stop="beaten", keep="best").beaten
+    return ~gradient.attack(
+        models[name], x, y, pgd20(eps), stream, of, stop="beaten", keep="best"
+    ).beaten
 
 
 passed = {name: [right(name, x), survive(name, EPS)] for name in nets}
 
 
 # %%
-COLOURS = {"clean": figures.pick_colour("anrot-clean"), "mixture": figures.pick_colour("anrot")}
+COLOURS = {
+    "clean": figures.pick_colour("anrot-clean"),
+    "mixture": figures.pick_colour("anrot"),
+}
 COLOURS |= {"sharp": "#CC79A7", "rounded": "#009E73"}
 
 
 def draw_nets(groups, shown, title):
-    """Bars of some nets side by side, one group an attack: which queries are right, as accuracy with its interval."""
+    """Bars of nets, a group an attack: accuracy with its interval, from right queries."""
     _, axes = plt.subplots(figsize=(6.2, 2.5), layout="constrained")
     columns = {}
     for name, found in shown.items():
-        stats = [interval(correct.float().view(tasks, 5).mean(1).numpy(), bootstrap=False) for correct in found]
-        columns[name] = {group: (s.mean, s.half_width) for group, s in zip(groups, stats, strict=True)}
+        stats = [
+            interval(correct.float().view(tasks, 5).mean(1).numpy(), bootstrap=False)
+            for correct in found
+        ]
+        columns[name] = {
+            group: (s.mean, s.half_width) for group, s in zip(groups, stats, strict=True)
+        }
     figures.draw_bars(axes, columns, COLOURS, chance=20)
     axes.set(title=title, ylim=(0, 125))
     plt.show()
 
 
-draw_nets(["no attack", "PGD-20 on cross-entropy"], passed, f"eps {EPS:g}, {len(y)} queries")
+draw_nets(
+    ["no attack", "PGD-20 on cross-entropy"], passed, f"eps {EPS:g}, {len(y)} queries"
+)
 under = {name: percent(found[1]) for name, found in passed.items()}
 assert min(under["sharp"], under["rounded"]) > under["mixture"] + 10 > under["clean"] + 30
 
@@ -157,8 +181,20 @@ for lead in (1.0, 10.0, 20.0, 50.0, 200.0):
     z = torch.tensor([[lead, 0.0]], requires_grad=True)
     (slope,) = torch.autograd.grad(compute_cross_entropy(z, torch.tensor([0])).sum(), z)
     (of_margin,) = torch.autograd.grad(compute_margin(z, torch.tensor([0])).sum(), z)
-    rows.append([f"{lead:g}", *(f"{v:.1e}" for v in slope[0]), *(f"{v:+.0f}" for v in of_margin[0])])
-names = ["lead", "cross-entropy: right logit", "wrong logit", "margin: right logit", "wrong logit"]
+    rows.append(
+        [
+            f"{lead:g}",
+            *(f"{v:.1e}" for v in slope[0]),
+            *(f"{v:+.0f}" for v in of_margin[0]),
+        ]
+    )
+names = [
+    "lead",
+    "cross-entropy: right logit",
+    "wrong logit",
+    "margin: right logit",
+    "wrong logit",
+]
 display(Markdown(tables.format_markdown(names, rows)))
 
 # %% [markdown]
@@ -197,13 +233,17 @@ my_pgd = use_answer("13.1", margin_pgd)
 
 
 def survive_mine(name, eps, attacked=None):
-    """Which queries a net names rightly after your attack, made on the net itself or on another."""
+    """Which queries a net names rightly after your attack on it, or on another net."""
     model = partial(models[attacked or name], index=of)
     return right(name, my_pgd(model, x, y, eps, eps / 4, 20))
 
 
 broken = {name: [passed[name][1], survive_mine(name, EPS)] for name in nets}
-draw_nets(["PGD-20 on cross-entropy", "PGD-20 on the margin"], broken, f"eps {EPS:g}, {len(y)} queries")
+draw_nets(
+    ["PGD-20 on cross-entropy", "PGD-20 on the margin"],
+    broken,
+    f"eps {EPS:g}, {len(y)} queries",
+)
 left = {name: percent(found[1]) for name, found in broken.items()}
 assert left["sharp"] < under["sharp"] - 40 and abs(left["sharp"] - left["clean"]) < 15
 assert left["rounded"] > 70, "the margin has no gradient there either"
@@ -238,16 +278,23 @@ copied = wrap(nets["clean"], partial(use_answer("13.2", round_through), levels=L
 models["copy"] = copied.bind(episode.support.flatten(1, 2), episode.support_labels)
 squares = change(pgd20(EPS), steps=P.pick(100, 300, 1000))
 blind = suite.StrongAttack("squares", squares, "squares", "margin")
-found = suite.attack_queries_by_suite(nets["rounded"], episode, [blind], P.generator("blind"))
+found = suite.attack_queries_by_suite(
+    nets["rounded"], episode, [blind], P.generator("blind")
+)
 ways = {
     "its own gradient": survive_mine("rounded", EPS),
     "squares": found.right.flatten(),
     "images of clean": survive_mine("rounded", EPS, "clean"),
     "straight-through": survive_mine("rounded", EPS, "copy"),
 }
-draw_nets(list(ways), {"rounded": list(ways.values())}, f"the net that rounds, eps {EPS:g}")
+draw_nets(
+    list(ways), {"rounded": list(ways.values())}, f"the net that rounds, eps {EPS:g}"
+)
 fallen = {name: percent(correct) for name, correct in ways.items()}
-assert fallen["straight-through"] < left["clean"] + 20 and fallen["squares"] < fallen["its own gradient"] - 10
+assert (
+    fallen["straight-through"] < left["clean"] + 20
+    and fallen["squares"] < fallen["its own gradient"] - 10
+)
 
 # %% [markdown]
 # Each of the three beats what the net's own gradient could not, and the straight-through gradient leaves as little as
@@ -279,15 +326,28 @@ seen = P.embedded.labels[episode.query_rows.flatten()]
 classes = np.unique(seen)
 own_rows = np.flatnonzero(np.isin(P.embedded.labels, classes))
 pixels = P.embedded.batch(own_rows)
-numbers, truth = (torch.as_tensor(np.searchsorted(classes, n)) for n in (P.embedded.labels[own_rows], seen))
-other = published.train_published_surrogate(pixels, numbers, P.generator("surrogate"), epochs=P.pick(12, 40, 100))
+numbers, truth = (
+    torch.as_tensor(np.searchsorted(classes, n))
+    for n in (P.embedded.labels[own_rows], seen)
+)
+other = published.train_published_surrogate(
+    pixels, numbers, P.generator("surrogate"), epochs=P.pick(12, 40, 100)
+)
 for norm in (other.norm1, other.norm2, other.norm3):
     norm.momentum = 1.0
 with torch.no_grad():
     other.train()(pixels)
-    assert percent(other.eval()(pixels).argmax(1) == numbers) > 90, "it knows the images that it attacks"
-stepped = {eps: published.published_step(other, x, truth, eps) for eps in (0.05, 0.10, 0.15, 0.20, 0.30)}
-print(f"the surrogate was trained on {len(pixels)} images of {len(classes)} classes, all of them test classes")
+    assert percent(other.eval()(pixels).argmax(1) == numbers) > 90, (
+        "it knows the images that it attacks"
+    )
+stepped = {
+    eps: published.published_step(other, x, truth, eps)
+    for eps in (0.05, 0.10, 0.15, 0.20, 0.30)
+}
+print(
+    f"the surrogate was trained on {len(pixels)} images of {len(classes)} classes, "
+    "all of them test classes"
+)
 
 
 # %%
@@ -300,43 +360,80 @@ def test_all(name, eps):
         "PGD-20": survive(name, eps),
         "margin PGD-20": survive_mine(name, eps),
     }
-    for title, attacks in (("APGD-CE", [ce]), ("APGD-DLR", targeted), ("squares", [search])):
+    for title, attacks in (
+        ("APGD-CE", [ce]),
+        ("APGD-DLR", targeted),
+        ("squares", [search]),
+    ):
         stream = P.generator(f"{title} {name} {eps}")
-        survived[title] = suite.attack_queries_by_suite(nets[name], episode, attacks, stream).right.flatten()
+        survived[title] = suite.attack_queries_by_suite(
+            nets[name], episode, attacks, stream
+        ).right.flatten()
     return survived
 
 
-survived = {(name, eps): test_all(name, eps) for eps in lesson.track(stepped, "eps") for name in ("mixture", "sharp")}
+survived = {
+    (name, eps): test_all(name, eps)
+    for eps in lesson.track(stepped, "eps")
+    for name in ("mixture", "sharp")
+}
 
 # %%
 ATTACKS, AXIS = list(survived["mixture", EPS]), [0.0, *stepped]
 for name in ("mixture", "sharp"):
     survived[name, 0.0] = dict.fromkeys(ATTACKS, right(name, x))
-PAINTS = dict(zip(ATTACKS, ("#767676", "#773311", "#009E73", "#D55E00", "#0072B2", "#CC79A7"), strict=True))
+PAINTS = dict(
+    zip(
+        ATTACKS,
+        ("#767676", "#773311", "#009E73", "#D55E00", "#0072B2", "#CC79A7"),
+        strict=True,
+    )
+)
 worst = {key: torch.stack(list(found.values())).all(0) for key, found in survived.items()}
 
 
 # %%
 def draw_all(net, eps):
     """All attacks over eps, and at one eps which attack beats which query."""
-    _, (left, grid) = plt.subplots(1, 2, figsize=(8.4, 2.9), layout="constrained", width_ratios=[1.2, 1])
+    _, (left, grid) = plt.subplots(
+        1, 2, figsize=(8.4, 2.9), layout="constrained", width_ratios=[1.2, 1]
+    )
     for attack in ATTACKS:
-        left.plot(AXIS, [percent(survived[net, e][attack]) for e in AXIS], ".-", color=PAINTS[attack], label=attack)
+        left.plot(
+            AXIS,
+            [percent(survived[net, e][attack]) for e in AXIS],
+            ".-",
+            color=PAINTS[attack],
+            label=attack,
+        )
     left.plot(AXIS, [percent(worst[net, e]) for e in AXIS], "k--", label="worst case")
     left.axvline(eps, color="#BBBBBB", linewidth=4, zorder=0)
-    left.set(xlabel="eps, L-inf, pixel range [0, 1]", ylabel="accuracy, %", ylim=(0, 102), title=f"{net}")
-    left.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    left.set(
+        xlabel="eps, L-inf, pixel range [0, 1]",
+        ylabel="accuracy, %",
+        ylim=(0, 102),
+        title=f"{net}",
+    )
+    left.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     lines = torch.stack([*survived[net, eps].values(), worst[net, eps]]).float()
     order = lines.sum(0).argsort()
-    figures.draw_matrix(grid, 100 * lines[:, order].numpy(), [*ATTACKS, "worst case"], [], numbers=False)
+    figures.draw_matrix(
+        grid, 100 * lines[:, order].numpy(), [*ATTACKS, "worst case"], [], numbers=False
+    )
     gap = percent(survived[net, eps]["PGD-20"]) - percent(worst[net, eps])
     grid.set_xlabel("queries; dark: beaten")
-    grid.set_title(f"eps {eps:g}: {percent(worst[net, eps]):.0f} % left; PGD-20 overstates by {gap:.0f}", fontsize=9)
+    grid.set_title(
+        f"eps {eps:g}: {percent(worst[net, eps]):.0f} % left; "
+        f"PGD-20 overstates by {gap:.0f}",
+        fontsize=9,
+    )
     plt.show()
 
 
 # %%
-lesson.explore(draw_all, {"eps": 0.15}, net=["mixture", "sharp"], eps={f"{e:.2f}": e for e in AXIS})
+lesson.explore(
+    draw_all, {"eps": 0.15}, net=["mixture", "sharp"], eps={f"{e:.2f}": e for e in AXIS}
+)
 
 # %% [markdown]
 # Left: accuracy of one net under every attack, over eps; the dashed line is the worst case. Right: the
@@ -348,8 +445,13 @@ lesson.explore(draw_all, {"eps": 0.15}, net=["mixture", "sharp"], eps={f"{e:.2f}
 # "broken", each by itself. Which one helps is not known beforehand, so all of them run.
 
 # %%
-gaps = {n: max(percent(survived[n, e]["PGD-20"]) - percent(worst[n, e]) for e in stepped) for n in ("mixture", "sharp")}
-assert gaps["mixture"] < 15 and gaps["sharp"] > 50 and percent(worst["mixture", 0.30]) < 20
+gaps = {
+    n: max(percent(survived[n, e]["PGD-20"]) - percent(worst[n, e]) for e in stepped)
+    for n in ("mixture", "sharp")
+}
+assert (
+    gaps["mixture"] < 15 and gaps["sharp"] > 50 and percent(worst["mixture", 0.30]) < 20
+)
 assert all((w <= f).all() for key, w in worst.items() for f in survived[key].values())
 
 # %% [markdown]
@@ -369,19 +471,38 @@ def count(attack, threat):
     """Per cent of the queries of `few` that the mixture net still names rightly."""
     stream, net = P.generator(f"{attack} {threat.name}"), nets["mixture"]
     if attack == "AA-lite":
-        return 100 * suite.count_by_suite(net, few, "aa-lite", threat, stream).sum().item() / few.labels.numel()
+        return (
+            100
+            * suite.count_by_suite(net, few, "aa-lite", threat, stream).sum().item()
+            / few.labels.numel()
+        )
     attacked = attack_episodes(net, few, threat, stream)
     with torch.no_grad():
         return percent(net.scores(attacked).logits.argmax(-1) == few.labels)
 
 
 # %%
-threats = {"FGSM": gradient.fgsm(EPS, "query"), "PGD-20": pgd20(EPS), "AA-lite": pgd20(EPS)}
-matrix = np.array([[count(name, change(threat, target=to)) for to in TARGETS] for name, threat in threats.items()])
+threats = {
+    "FGSM": gradient.fgsm(EPS, "query"),
+    "PGD-20": pgd20(EPS),
+    "AA-lite": pgd20(EPS),
+}
+matrix = np.array(
+    [
+        [count(name, change(threat, target=to)) for to in TARGETS]
+        for name, threat in threats.items()
+    ]
+)
 _, axes = plt.subplots(figsize=(4.2, 2.2), layout="constrained")
-figures.draw_matrix(axes, matrix, list(threats), TARGETS, f"mixture, eps {EPS:g}: accuracy, %")
+figures.draw_matrix(
+    axes, matrix, list(threats), TARGETS, f"mixture, eps {EPS:g}: accuracy, %"
+)
 plt.show()
-assert matrix[2, 2] <= matrix[2].min() and matrix[2, 2] < 40 and (matrix[2] <= matrix[0] + 1e-6).all()
+assert (
+    matrix[2, 2] <= matrix[2].min()
+    and matrix[2, 2] < 40
+    and (matrix[2] <= matrix[0] + 1e-6).all()
+)
 
 # %% [markdown]
 # Down the rows attacks get stronger. In the middle column not a pixel of a query changes, and as many answers are lost
@@ -400,17 +521,29 @@ assert matrix[2, 2] <= matrix[2].min() and matrix[2, 2] < 40 and (matrix[2] <= m
 CHECKED = ("mixture", "sharp", "rounded")
 rows = P.manifest(P.pick(6, 12, 20), query=P.pick(1, 3, 5)).rows
 protocol = P.radii.make_protocol()
-effort = card.CardEffort(P.pick(2, 3, 5), P.pick(2, 4, 4), factors=(0.5, 2.0), squares=P.pick(200, 300, 1000))
+effort = card.CardEffort(
+    P.pick(2, 3, 5), P.pick(2, 4, 4), factors=(0.5, 2.0), squares=P.pick(200, 300, 1000)
+)
 cards = {}
 for name in lesson.track(CHECKED, "cards"):
     judge = Evaluator(nets[name], P.embedded)
     checks = card.check_masking(judge, rows, protocol, effort)
-    surface = card.measure_surface(judge, rows[:1].to_episode(P.embedded), EPS, P.seed).tolist()
-    cards[name] = {"row": name, "protocol": vars(protocol), "checks": checks, "surface": surface}
+    surface = card.measure_surface(
+        judge, rows[:1].to_episode(P.embedded), EPS, P.seed
+    ).tolist()
+    cards[name] = {
+        "row": name,
+        "protocol": vars(protocol),
+        "checks": checks,
+        "surface": surface,
+    }
 
 # %%
 said = {True: "passed", False: "FAILED"}
-verdicts = [[q, *(said[cards[n]["checks"][q]["passed"]] for n in CHECKED)] for q in cards["mixture"]["checks"]]
+verdicts = [
+    [q, *(said[cards[n]["checks"][q]["passed"]] for n in CHECKED)]
+    for q in cards["mixture"]["checks"]
+]
 display(Markdown(tables.format_markdown(["check", *CHECKED], verdicts, numbers=False)))
 
 # %% [markdown]
@@ -421,7 +554,11 @@ display(Markdown(tables.format_markdown(["check", *CHECKED], verdicts, numbers=F
 
 # %% tags=["nbval-ignore-output"]
 for name in ("mixture", "sharp"):
-    display(Markdown(tables.format_markdown(*card_report.make_table(cards[name]), numbers=False)))
+    display(
+        Markdown(
+            tables.format_markdown(*card_report.make_table(cards[name]), numbers=False)
+        )
+    )
 
 # %%
 for name in ("mixture", "sharp"):
@@ -450,11 +587,13 @@ aside = 2 * torch.randint(2, image.shape, generator=P.generator("signs")) - 1
 
 
 def landscape(name, loss, reach, points=31):
-    """The loss (points, points) of query q, moved by up to `reach` along both directions."""
+    """The loss (points, points) of query q, moved up to `reach` along both directions."""
     way = torch.linspace(-reach, reach, points)[:, None, None, None]
     moved = (x[q] + way[:, None] * up + way * aside).clamp(0, 1).flatten(0, 1)
     with torch.no_grad():
-        return loss(models[name](moved, of[q].repeat(points**2)), y[q].repeat(points**2)).view(points, points)
+        return loss(
+            models[name](moved, of[q].repeat(points**2)), y[q].repeat(points**2)
+        ).view(points, points)
 
 
 # %%
@@ -466,8 +605,11 @@ shown = {
 fields = {name: landscape(name, *asked) for name, asked in shown.items()}
 fig, places = plt.subplots(1, 3, figsize=(8.6, 2.4), layout="constrained")
 for axes, (name, field) in zip(places, fields.items(), strict=True):
-    (low, high), seen = np.array([-1, 1]) * shown[name][1], field.where(field != 0, torch.nan)
-    drawn = axes.imshow(seen, origin="lower", cmap="cividis", extent=(low, high, low, high))
+    (low, high) = np.array([-1, 1]) * shown[name][1]
+    seen = field.where(field != 0, torch.nan)
+    drawn = axes.imshow(
+        seen, origin="lower", cmap="cividis", extent=(low, high, low, high)
+    )
     fig.colorbar(drawn, ax=axes, shrink=0.8)
     title = "margin, from near" if name == "rounded" else "cross-entropy"
     axes.set(xlabel="random signs", title=f"{name}: {title}")
@@ -489,28 +631,54 @@ assert percent(fields["sharp"] == 0) > 10 and percent(fields["mixture"] == 0) < 
 # radii mean something: at 0.30 the character can still be read.
 
 # %%
-white = {(name, eps): percent(survive(name, eps)) for name in ("clean", "mixture") for eps in stepped}
-steps = {(name, eps): gradient.attack(models[name], x, y, gradient.fgsm(eps, "query"), index=of) for name, eps in white}
-own = {(name, eps): percent(right(name, ascent.images)) for (name, eps), ascent in steps.items()}
+white = {
+    (name, eps): percent(survive(name, eps))
+    for name in ("clean", "mixture")
+    for eps in stepped
+}
+steps = {
+    (name, eps): gradient.attack(
+        models[name], x, y, gradient.fgsm(eps, "query"), index=of
+    )
+    for name, eps in white
+}
+own = {
+    (name, eps): percent(right(name, ascent.images))
+    for (name, eps), ascent in steps.items()
+}
 
 # %%
 fig, places = plt.subplots(1, 2, figsize=(7.4, 2.6), sharey=True, layout="constrained")
 for axes, name in zip(places, ("clean", "mixture"), strict=True):
+    clipped = [images.clamp(0, 1) for images in stepped.values()]
     lines = {
-        "published step, no clip": [percent(right(name, images)) for images in stepped.values()],
-        "published step, clipped": [percent(right(name, images.clamp(0, 1))) for images in stepped.values()],
+        "published step, no clip": [percent(right(name, z)) for z in stepped.values()],
+        "published step, clipped": [percent(right(name, z)) for z in clipped],
         "white-box FGSM": [own[name, eps] for eps in stepped],
         "white-box PGD-20": [white[name, eps] for eps in stepped],
     }
-    for (label, line), style in zip(lines.items(), (":s", "--s", "-o", "-o"), strict=True):
-        paint = "#767676" if "published" in label else "#773311" if "FGSM" in label else "#D55E00"
-        axes.plot(AXIS, [percent(right(name, x)), *line], style, color=paint, markersize=3, label=label)
+    looks = ((":s", "#767676"), ("--s", "#767676"), ("-o", "#773311"), ("-o", "#D55E00"))
+    for (label, line), (style, paint) in zip(lines.items(), looks, strict=True):
+        heights = [percent(right(name, x)), *line]
+        axes.plot(AXIS, heights, style, color=paint, markersize=3, label=label)
     axes.axhline(20, color="black", linestyle=":", linewidth=1)
-    axes.set(xlabel="eps, L-inf, pixel range [0, 1]", ylim=(0, 102), title=f"trained: {name}")
+    axes.set(
+        xlabel="eps, L-inf, pixel range [0, 1]", ylim=(0, 102), title=f"trained: {name}"
+    )
 places[0].set_ylabel("accuracy, %")
-places[1].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+places[1].legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
-assert lines["published step, clipped"][-1] > white["mixture", 0.30] + 50 and white["mixture", 0.30] < 20
+assert (
+    lines["published step, clipped"][-1] > white["mixture", 0.30] + 50
+    and white["mixture", 0.30] < 20
+)
+
+# %% [markdown]
+# Grey lines: the published step. *Mixture* takes it calmly up to 0.30, clipped or not. Even the net that was never
+# trained against anything keeps most of its accuracy under the clipped step until about 0.20; without the clip it
+# loses more, to values that no picture file can hold. Orange: PGD with the net's own gradient, at the same eps. *Clean*
+# is gone at 0.10, *mixture* at 0.20. "Robust up to eps = 0.30" is true of the grey line and false of the orange one,
+# and the adversary chooses the line. What a transferred step measures is how little the surrogate knows of the net.
 
 # %%
 q = int((right("mixture", stepped[0.30].clamp(0, 1)) & right("mixture", x)).nonzero()[0])
@@ -521,12 +689,6 @@ pictures.row(axes, seen, ["query", "published step", "your attack"])
 plt.show()
 
 # %% [markdown]
-# Grey lines: the published step. *Mixture* takes it calmly up to 0.30, clipped or not. Even the net that was never
-# trained against anything keeps most of its accuracy under the clipped step until about 0.20; without the clip it
-# loses more, to values that no picture file can hold. Orange: PGD with the net's own gradient, at the same eps. *Clean*
-# is gone at 0.10, *mixture* at 0.20. "Robust up to eps = 0.30" is true of the grey line and false of the orange one,
-# and the adversary chooses the line. What a transferred step measures is how little the surrogate knows of the net.
-#
 # The pictures: a query that *mixture* names rightly after the published step at 0.30, and wrongly after your attack at
 # the same eps. Both changes look alike, and the character can be read in either.
 #
@@ -542,10 +704,14 @@ KINDS, SEVERITIES = list(corruptions.STRENGTHS), corruptions.SEVERITIES
 def spoil(kind, severity):
     """The queries, each corrupted by its own draw."""
     stream = P.generator(f"{kind} {severity}")
-    return torch.stack([corruptions.corrupt(image, kind, severity, stream) for image in x])
+    return torch.stack(
+        [corruptions.corrupt(image, kind, severity, stream) for image in x]
+    )
 
 
-spoiled = {(kind, s): spoil(kind, s) for kind in lesson.track(KINDS, "kinds") for s in SEVERITIES}
+spoiled = {
+    (kind, s): spoil(kind, s) for kind in lesson.track(KINDS, "kinds") for s in SEVERITIES
+}
 fig, axes = plt.subplots(3, 5, figsize=(6.4, 4.2), layout="constrained")
 pictures.row(axes, torch.stack([spoiled[kind, 3][q] for kind in KINDS]), KINDS)
 plt.show()
@@ -554,15 +720,28 @@ plt.show()
 # One query in all kinds at severity 3. On ink and paper most leave the character readable.
 
 # %%
-kept = {n: np.reshape([percent(right(n, images)) for images in spoiled.values()], (-1, 5)) for n in COLOURS}
+kept = {
+    n: np.reshape([percent(right(n, images)) for images in spoiled.values()], (-1, 5))
+    for n in COLOURS
+}
 fig, places = plt.subplots(1, 2, figsize=(6.2, 3.6), layout="constrained")
 for axes, name in zip(places, ("clean", "mixture"), strict=True):
     title = f"trained: {name}; mean {kept[name].mean():.0f} %"
-    figures.draw_matrix(axes, kept[name], KINDS if name == "clean" else [], SEVERITIES, title, numbers=False)
+    figures.draw_matrix(
+        axes,
+        kept[name],
+        KINDS if name == "clean" else [],
+        SEVERITIES,
+        title,
+        numbers=False,
+    )
     axes.set_xlabel("severity")
 fig.colorbar(places[0].images[0], ax=places, label="accuracy, %")
 plt.show()
-assert kept["mixture"].mean() > kept["clean"].mean() and abs(kept["sharp"] - kept["clean"]).mean() < 1
+assert (
+    kept["mixture"].mean() > kept["clean"].mean()
+    and abs(kept["sharp"] - kept["clean"]).mean() < 1
+)
 
 # %% [markdown]
 # Yellow: all queries right. Both nets lose to the kinds that wash out a thin line: contrast, blur, pixelate. Training
@@ -574,13 +753,27 @@ assert kept["mixture"].mean() > kept["clean"].mean() and abs(kept["sharp"] - kep
 fig, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
 for name in ("clean", "mixture"):
     sizes = [(images - x).abs().mean().item() for images in spoiled.values()]
-    axes.plot(sizes, kept[name].ravel(), "o", markersize=3, color=COLOURS[name], label=f"{name}: corruption")
-    aimed = [my_pgd(partial(models[name], index=of), x, y, eps, eps / 4, 20) for eps in (0.05, 0.10, 0.15)]
+    axes.plot(
+        sizes,
+        kept[name].ravel(),
+        "o",
+        markersize=3,
+        color=COLOURS[name],
+        label=f"{name}: corruption",
+    )
+    aimed = [
+        my_pgd(partial(models[name], index=of), x, y, eps, eps / 4, 20)
+        for eps in (0.05, 0.10, 0.15)
+    ]
     left = [percent(right(name, images)) for images in aimed]
     reach = [(images - x).abs().mean().item() for images in aimed]
-    axes.plot(reach, left, "*-", markersize=9, color=COLOURS[name], label=f"{name}: attack")
-axes.set(xlabel="mean change of a pixel, range [0, 1]", ylabel="accuracy, %", ylim=(0, 102))
-axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    axes.plot(
+        reach, left, "*-", markersize=9, color=COLOURS[name], label=f"{name}: attack"
+    )
+axes.set(
+    xlabel="mean change of a pixel, range [0, 1]", ylabel="accuracy, %", ylim=(0, 102)
+)
+axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
@@ -597,15 +790,15 @@ plt.show()
 #
 # ```sh
 # anrot card NET                              # the card of this notebook, with its figure
-# anrot evaluate NET --attacks aa-lite        # the worst case beside PGD; also aa, and matrix: query, support and both
+# anrot evaluate NET --attacks aa-lite        # the worst case beside PGD; also aa, matrix
 # anrot evaluate NET --attacks aa-lite --norm l2 --eps 0.5 --restarts 3
-# anrot evaluate NET --data OTHER --unseen    # images of another set, without the classes that the net knows
-# anrot evaluate NET --corruptions            # fifteen kinds in five severities, on query, support and both
+# anrot evaluate NET --data OTHER --unseen    # another set, classes that are new to the net
+# anrot evaluate NET --corruptions            # fifteen kinds in five severities
 # anrot evaluate NET --attacks aa-lite --store   # keeps the adversarial queries as a file
-# anrot rescore NET THEIRS.safetensors        # does a challenger's file of images bring the row down?
-# anrot judges NET                            # our attacks beside those of other libraries, query by query
-# anrot certify NET                           # the other way round: answers that no small change can turn
-# anrot defences                              # ways to train against attacks under one budget, with what each costs
+# anrot rescore NET THEIRS.safetensors        # do a challenger's images bring it down?
+# anrot judges NET                            # beside attacks of other libraries
+# anrot certify NET                           # answers that no small change can turn
+# anrot defences                              # ways to train, under one budget
 # ```
 #
 # An attack can only lower a number, and never proves that it cannot fall further; a certificate proves a bound, mostly

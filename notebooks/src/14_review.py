@@ -90,14 +90,27 @@ display(Markdown(tables.format_markdown(*claims_report.make_table(shown), number
 
 # %%
 mine = use_answer("14.1", judge_claim)
-words = {"same setting, agrees": "agrees", "same setting, below": "below", "same setting, above": "above"}
+words = {
+    "same setting, agrees": "agrees",
+    "same setting, below": "below",
+    "same setting, above": "above",
+}
 for verdict in verdicts:
     claim = verdict.claim
-    if claim.value is None or claim.derived or not verdict.measured or verdict.measured[0] in "<>":
+    if (
+        claim.value is None
+        or claim.derived
+        or not verdict.measured
+        or verdict.measured[0] in "<>"
+    ):
         continue
     mean, half = map(float, verdict.measured.split(" ± "))
     said = mine(claim.value, claim.half_width, mean, half, verdict.differences)
-    assert said == words.get(verdict.status, verdict.status), (claim.id, said, verdict.status)
+    assert said == words.get(verdict.status, verdict.status), (
+        claim.id,
+        said,
+        verdict.status,
+    )
 print("your rule and the ledger say the same of every measured claim")
 
 # %% [markdown]
@@ -108,9 +121,19 @@ print("your rule and the ledger say the same of every measured claim")
 
 # %%
 listed = defects.list_defects()
-rows = [[d.id, d.title, f"`{d.guard.rpartition('::')[2]}`"] for d in listed if d.system == "ANROT-HELANet"]
+rows = [
+    [d.id, d.title, f"`{d.guard.rpartition('::')[2]}`"]
+    for d in listed
+    if d.system == "ANROT-HELANet"
+]
 print(len(listed), "defects,", len(rows), "of them of ANROT-HELANet")
-display(Markdown(tables.format_markdown(["", "what", "the test that would have caught it"], rows, numbers=False)))
+display(
+    Markdown(
+        tables.format_markdown(
+            ["", "what", "the test that would have caught it"], rows, numbers=False
+        )
+    )
+)
 
 # %% [markdown]
 # Three of them follow at length, with a guard from your hand. A **guard** is a test that is written once and then
@@ -160,16 +183,20 @@ def count_leaked(draw, seeds=300):
     return np.array([len(guard(draw, names, seed)) for seed in range(seeds)])
 
 
-leaks = {"as released": count_leaked(published.split_twice), "one shuffle": count_leaked(split_once)}
+leaks = {
+    "as released": count_leaked(published.split_twice),
+    "one shuffle": count_leaked(split_once),
+}
 _, axes = plt.subplots(figsize=(5, 2.4), layout="constrained")
 for name, counts in leaks.items():
     axes.hist(counts, bins=np.arange(-0.5, 19.5), label=name, alpha=0.8)
 axes.set(xlabel="test classes that were trained on, of 18", ylabel="draws of 300")
-axes.legend(fontsize=8)
+axes.legend(fontsize=9)
 plt.show()
 expected = 18 * 0.64
 print(
-    f"expected {expected:.2f} of 18; the mean is within 0.3 of it:", abs(leaks["as released"].mean() - expected) < 0.3
+    f"expected {expected:.2f} of 18; the mean is within 0.3 of it:",
+    abs(leaks["as released"].mean() - expected) < 0.3,
 )
 assert not leaks["one shuffle"].any()
 
@@ -209,13 +236,21 @@ make_twin = use_answer("14.3", find_twin)
 one = torch.randn(64, generator=P.generator("features"), dtype=torch.float64)
 twin = make_twin(one)
 print("Euclid tells them apart:   ", bool((one - twin).norm() > 1))
-print("the released distance does:", bool(published.hellinger_distance(one[None], twin[None]).abs() > 1e-9))
+print(
+    "the released distance does:",
+    bool(published.hellinger_distance(one[None], twin[None]).abs() > 1e-9),
+)
 g = P.generator("queries")
 means = torch.randn(5, 256, generator=g)
 queries = (means[torch.arange(75) % 5] + 1.5 * torch.randn(75, 256, generator=g)).relu()
 together = published.hellinger_distance(queries, means.relu()).argmin(1)
-alone = torch.cat([published.hellinger_distance(q[None], means.relu()) for q in queries]).argmin(1)
-print("answers that change when a query is asked alone:", "some" if (together != alone).any() else "none")
+alone = torch.cat(
+    [published.hellinger_distance(q[None], means.relu()) for q in queries]
+).argmin(1)
+print(
+    "answers that change when a query is asked alone:",
+    "some" if (together != alone).any() else "none",
+)
 
 # %% [markdown]
 # ### D15: a loss that is a constant
@@ -240,8 +275,12 @@ check("14.4", can_train)
 
 # %%
 trains = use_answer("14.4", can_train)
-rows, labels = torch.rand(20, 8, generator=P.generator("rows")) + 0.1, torch.arange(20) % 5
-print(f"126 ln 2 = {126 * np.log(2):.3f}, the released Hesim: {published.hesim(rows, labels).item():.3f}")
+rows = torch.rand(20, 8, generator=P.generator("rows")) + 0.1
+labels = torch.arange(20) % 5
+print(
+    f"126 ln 2 = {126 * np.log(2):.3f}, the released Hesim: "
+    f"{published.hesim(rows, labels).item():.3f}"
+)
 for name, loss in {"released": published.hesim, "corrected": Hesim()}.items():
     print(f"{name:10s} can train: {trains(loss, rows, labels)}")
 
@@ -287,7 +326,10 @@ FAR = f"{CIFAR}-consequences-split"
 photographs = leaky_split.match_splits(P.records(FAR), P.records(f"{FAR}-released"))
 for images, drawn in {"characters": pairs, "CIFAR-FS": photographs}.items():
     tested = [released for _, released in drawn.values()]
-    known = [record["seen"]["trained_classes"] / record["data"]["classes"]["test"] for record in tested]
+    known = [
+        record["seen"]["trained_classes"] / record["data"]["classes"]["test"]
+        for record in tested
+    ]
     gain = leaky_split.measure_gain(drawn)
     print(f"{images}: {np.mean(known):.2f} of the release's test classes trained a net,")
     print(f"  which is worth {gain.mean:+.1f} ± {gain.half_width:.1f} points to it")
@@ -324,11 +366,20 @@ columns, seeds = ablation.list_columns(trained).values(), ("", "-seed1", "-seed2
 
 def read(variant, column):
     """The right answers of every episode, of the three nets of a variant."""
-    return [by_row[f"ablation-clean-{variant}{seed}"]["columns"][column]["correct"] for seed in seeds]
+    return [
+        by_row[f"ablation-clean-{variant}{seed}"]["columns"][column]["correct"]
+        for seed in seeds
+    ]
 
 
-same = {column: read("constant-hesim", column) == read("no-hesim", column) for column in columns}
-print("the constant Hesim and none give the same answers in every episode:", all(same.values()))
+same = {
+    column: read("constant-hesim", column) == read("no-hesim", column)
+    for column in columns
+}
+print(
+    "the constant Hesim and none give the same answers in every episode:",
+    all(same.values()),
+)
 
 # %% [markdown]
 # As D15 says: a loss with gradient 0 trains the very net that is trained without it.
@@ -343,7 +394,10 @@ heads = {"Bhattacharyya": net, "Hellinger": change_head(net, "hela-vfa").eval()}
 episode = P.episodes(P.pick(20, 60, 200), query=3)
 x, y = episode.query.flatten(0, 1), episode.labels.flatten()
 of = torch.arange(len(episode.query)).repeat_interleave(episode.query.shape[1])
-bound = {name: head.bind(episode.support.flatten(1, 2), episode.support_labels) for name, head in heads.items()}
+bound = {
+    name: head.bind(episode.support.flatten(1, 2), episode.support_labels)
+    for name, head in heads.items()
+}
 
 
 @torch.no_grad()
@@ -352,12 +406,27 @@ def answer(name, images):
 
 
 step = gradient.fgsm(eps, "query")
-moved = {n: gradient.attack(m, x, y, step, P.generator(n), of, keep="last").images for n, m in bound.items()}
-left = {name: 100 * (answer(name, images) == y).float().mean().item() for name, images in moved.items()}
-print("the same answers to clean images:", torch.equal(answer("Hellinger", x), answer("Bhattacharyya", x)))
+moved = {
+    n: gradient.attack(m, x, y, step, P.generator(n), of, keep="last").images
+    for n, m in bound.items()
+}
+left = {
+    name: 100 * (answer(name, images) == y).float().mean().item()
+    for name, images in moved.items()
+}
+print(
+    "the same answers to clean images:",
+    torch.equal(answer("Hellinger", x), answer("Bhattacharyya", x)),
+)
 for name, attacked in moved.items():
-    print(f"to images moved by {name}:", torch.equal(answer("Hellinger", attacked), answer("Bhattacharyya", attacked)))
-print("the gradient through the Hellinger distance leaves more:", left["Hellinger"] > left["Bhattacharyya"])
+    print(
+        f"to images moved by {name}:",
+        torch.equal(answer("Hellinger", attacked), answer("Bhattacharyya", attacked)),
+    )
+print(
+    "the gradient through the Hellinger distance leaves more:",
+    left["Hellinger"] > left["Bhattacharyya"],
+)
 
 # %% [markdown]
 # Two heads that answer alike are equally robust, and FGSM still leaves more of one. The surplus is one of the attack:
@@ -391,17 +460,32 @@ accuracies = compute_accuracies(long["columns"]["clean"])
 
 
 def draw_closed(episodes):
-    """The closed interval of the first episodes, and means of as many, cut from the whole record."""
-    blocks = 100 * accuracies[: len(accuracies) // episodes * episodes].reshape(-1, episodes).mean(1)
+    """The closed interval of the first episodes, and means of as many of the record."""
+    blocks = 100 * accuracies[: len(accuracies) // episodes * episodes].reshape(
+        -1, episodes
+    ).mean(1)
     closed = interval(accuracies[:episodes], bootstrap=False)
     _, axes = plt.subplots(figsize=(6, 1.9), layout="constrained")
-    axes.plot(blocks, np.zeros(len(blocks)), "|", color="#767676", markersize=18, label=f"means of {episodes} episodes")
+    axes.plot(
+        blocks,
+        np.zeros(len(blocks)),
+        "|",
+        color="#767676",
+        markersize=18,
+        label=f"means of {episodes} episodes",
+    )
     axes.errorbar(
-        closed.mean, 0.4, xerr=closed.half_width, fmt="o", capsize=4, color="#D55E00", label="closed interval"
+        closed.mean,
+        0.4,
+        xerr=closed.half_width,
+        fmt="o",
+        capsize=4,
+        color="#D55E00",
+        label="closed interval",
     )
     axes.set(xlim=(64, 76), ylim=(-0.5, 0.9), yticks=[], xlabel="clean accuracy, %")
     axes.set_title(f"{episodes} episodes: ± {closed.half_width:.2f}", fontsize=9)
-    axes.legend(fontsize=8, loc="upper right")
+    axes.legend(fontsize=9, loc="upper right")
     plt.show()
 
 
@@ -418,11 +502,17 @@ for _ in range(200):
     of_class = rng.normal(0.6, 0.12, 20)  # 20 classes of a population with mean 60 %
     classes = np.array([rng.choice(20, 5, replace=False) for _ in range(400)])
     values = of_class[classes].mean(1) + rng.normal(0, 0.08, 400)
-    closed, opened = interval(values, bootstrap=False), measure_open_interval(values, classes)
+    closed = interval(values, bootstrap=False)
+    opened = measure_open_interval(values, classes)
     covered["closed"] += abs(closed.mean - 60) <= closed.half_width
     covered["open"] += abs(opened.mean - 60) <= opened.half_width
-print("the closed interval holds the truth in under half of 200 papers:", covered["closed"] < 100)
-print("the open interval holds it in about 95 of 100:", 0.9 < covered["open"] / 200 < 0.99)
+print(
+    "the closed interval holds the truth in under half of 200 papers:",
+    covered["closed"] < 100,
+)
+print(
+    "the open interval holds it in about 95 of 100:", 0.9 < covered["open"] / 200 < 0.99
+)
 
 # %% [markdown]
 # ### 14.5 Better by 1.2? (3 minutes, ●○○)
@@ -455,7 +545,9 @@ form = checklist.show_form()
 # The same without a form:
 
 # %%
-sheet = checklist.Checklist(paper="a paper of yours").set_answer(1, "yes", "section 4.1, with a hash of the split")
+sheet = checklist.Checklist(paper="a paper of yours").set_answer(
+    1, "yes", "section 4.1, with a hash of the split"
+)
 sheet = sheet.set_answer(6, "in part", "eps without its unit")
 print("\n".join(sheet.write_markdown().splitlines()[:7]))
 

@@ -14,6 +14,7 @@ from anrot_lib.cli import main
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue, copies, grading
 from anrot_lib.course.exercises.checking import Fill, Predict, get_exercises
+from tests.notebooks.columns import find_wide_lines
 
 CHECKING = "anrot_lib.course.exercises.checking"
 NUMBERS = [number for notebook in catalogue.list_ready() for number in get_exercises(notebook.number)]
@@ -45,6 +46,13 @@ def test_students_get_every_exercise_and_hint_and_no_solution(handout):
     assert not any(e.remark and e.remark in texts for e in fills)
     outputs = [cell.outputs for cells in books.values() for cell in cells if cell.cell_type == "code"]
     assert not any(outputs) and (handout / "s" / "README.md").is_file()
+
+
+@pytest.mark.parametrize("copy", ["s", "t/notebooks"])
+def test_no_line_of_code_in_a_copy_is_too_wide(handout, copy):
+    cells = [cell for cells in read_cells(handout / copy).values() for cell in cells]
+    assert len(cells) > 700
+    assert [line for cell in cells for line in find_wide_lines(cell.source, cell.cell_type == "code")] == []
 
 
 def test_what_the_teachers_copies_answer_passes(handout):

@@ -1,13 +1,17 @@
 """Every committed notebook is whole, run in order, equal to its source; and the check itself can fail."""
 
+import base64
 import copy
+import io
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 
 from anrot_lib.course import catalogue
+from tests.notebooks.columns import MOST_COLUMNS, find_wide_lines
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 READY = catalogue.list_ready()
@@ -15,9 +19,11 @@ ids = [notebook.stem for notebook in READY]
 LEAST_COMPARED = 8  # cells whose text nbval compares; a stripped notebook passes nbval without comparing anything
 MOST_IGNORED = 3
 MOST_BYTES = 800_000
+MOST_LINES, MOST_LINES_OF_ALL = 40, 570  # of code in a cell, and in a notebook
 MOST_TRUTHS = 40  # printed lines of the whole course that say True or False: numbers and figures tell more
 MACHINE_PATHS, COMMANDS = r"/(work|tmp|root|home|Users)/|\bC:\\", r"^\s*[%!](cd|pip|conda|matplotlib|git|wget|curl)"
-FORBIDDEN = re.compile(rf"{MACHINE_PATHS}|{COMMANDS}|pip install |sys\.path|os\.chdir", re.MULTILINE)
+SMALL_LETTERS = r"fontsize\W{1,3}[1-8]\b"  # a page shows a figure at nine tenths of its size or more
+FORBIDDEN = re.compile(rf"{MACHINE_PATHS}|{COMMANDS}|{SMALL_LETTERS}|pip install |sys\.path|os\.chdir", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#|mailto:|attachment:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -54,7 +60,7 @@ def faults(path: Path) -> list[str]:
     """Everything that is wrong with a notebook file, in words; empty for a good one."""
     book = nbformat.read(path, as_version=4)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
-    found = [*_form(path, book), *_outputs(code), *_text(path, book)]
+    found = [*_form(path, book), *_outputs(code), *_captions(book), *_text(path, book)]
     if (n := len(compared(book))) < LEAST_COMPARED:
         found.append(f"only {n} cells have a text output that is compared, at least {LEAST_COMPARED} must")
     if (n := sum(map(ignored, code))) > MOST_IGNORED:
@@ -95,14 +101,30 @@ def _outputs(code: list) -> list[str]:
     return found
 
 
+def _captions(book) -> list[str]:
+    """Figures that no text reads before the next one is shown, or the notebook ends."""
+    found, unread = [], None
+    for k, cell in enumerate(book.cells):
+        shown = cell.cell_type == "code" and any("image/png" in output.get("data", {}) for output in cell.outputs)
+        if unread is not None and (shown or k + 1 == len(book.cells)):
+            found.append(f"no text follows the figure of cell {unread}")
+        if cell.cell_type == "markdown":
+            unread = None
+        elif shown:
+            unread = k
+    return found
+
+
 def _text(path: Path, book) -> list[str]:
     found = []
     for k, cell in enumerate(book.cells):
         outputs = "".join(text_of(o) for o in cell.get("outputs", ()))
         if hit := FORBIDDEN.search(source_of(cell) + "\n" + outputs):
             found.append(f"cell {k} says {hit[0]!r}")
-        if cell.cell_type == "code" and len(source_of(cell).splitlines()) > 24:
-            found.append(f"code cell {k} is longer than 24 lines")
+        if cell.cell_type == "code" and len(source_of(cell).splitlines()) > MOST_LINES:
+            found.append(f"code cell {k} is longer than {MOST_LINES} lines")
+        for line in find_wide_lines(source_of(cell), cell.cell_type == "code"):
+            found.append(f"cell {k} has a line of code with more than {MOST_COLUMNS} columns: {line}")
     words = "\n".join(source_of(cell) for cell in book.cells if cell.cell_type == "markdown")
     prose = re.sub(r"```.*?```", "", words, flags=re.DOTALL)
     if (n := len(re.findall(r"^# ", prose, re.MULTILINE))) != 1:
@@ -111,7 +133,7 @@ def _text(path: Path, book) -> list[str]:
         if not (path.parent / target).exists():
             found.append(f"the link to {target} leads nowhere")
     lines = sum(len(source_of(cell).splitlines()) for cell in book.cells if cell.cell_type == "code")
-    if lines > 330:
+    if lines > MOST_LINES_OF_ALL:
         found.append(f"{lines} lines of code; what is not the notebook's own subject belongs into the library")
     return found
 
@@ -128,6 +150,15 @@ def test_source_and_notebook_are_equal(notebook, build):
     assert [(c.cell_type, source_of(c), c.metadata) for c in book.cells] == [
         (c.cell_type, source_of(c), c.metadata) for c in fresh.cells
     ]
+
+
+def test_a_packed_picture_has_the_same_pixels(build):
+    figure, opaque = io.BytesIO(), Image.new("RGBA", (40, 30), (9, 99, 199, 255))
+    opaque.putpixel((3, 4), (1, 2, 3, 255))
+    opaque.save(figure, "png", compress_level=0)
+    packed = base64.b64decode(build.pack_picture(base64.b64encode(figure.getvalue()).decode()))
+    assert len(packed) < len(figure.getvalue()) / 10
+    assert Image.open(io.BytesIO(packed)).convert("RGBA").tobytes() == opaque.tobytes()
 
 
 def test_code_that_only_draws_is_folded_in_jupyterlab(build):
@@ -215,6 +246,14 @@ def _show_a_mute_figure(book):
     outputs[0]["metadata"] = {}
 
 
+def _leave_a_figure_unread(book):
+    first = next(
+        k for k, cell in enumerate(book.cells) if any("image/png" in o.get("data", {}) for o in cell.get("outputs", ()))
+    )
+    for cell in book.cells[first:]:
+        cell["cell_type"] = "raw" if cell.cell_type == "markdown" else "code"
+
+
 def _store_widgets(book):
     book.metadata["widgets"] = {"state": {}}
 
@@ -225,6 +264,15 @@ def _say_a_path(book):
 
 def _link_nowhere(book):
     book.cells[0]["source"] += "\n[more](99_nothing.ipynb)"
+
+
+def _widen_code(book):
+    next(c for c in book.cells if c.cell_type == "code")["source"] += "\n# " + "w" * (MOST_COLUMNS - 1)
+
+
+def _widen_a_solution(book):
+    cell = next(c for c in book.cells if "```python" in c.source)
+    cell["source"] = cell.source.replace("```python\n", "```python\n" + "w" * (MOST_COLUMNS + 1) + "\n")
 
 
 def _ignore_everything(book):
@@ -240,9 +288,12 @@ def _ignore_everything(book):
         _run_twice,
         _warn,
         _show_a_mute_figure,
+        _leave_a_figure_unread,
         _store_widgets,
         _say_a_path,
         _link_nowhere,
+        _widen_code,
+        _widen_a_solution,
         _ignore_everything,
     ],
 )

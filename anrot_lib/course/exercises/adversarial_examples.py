@@ -76,7 +76,8 @@ def pgd(model, images, labels, eps, step, steps):
         points = points.detach().requires_grad_()
         loss = torch.nn.functional.cross_entropy(model(points), labels, reduction="sum")
         (slope,) = torch.autograd.grad(loss, points)
-        points = torch.clamp(points + step * slope.sign(), images - eps, images + eps).clamp(0, 1)
+        points = points + step * slope.sign()
+        points = torch.clamp(points, images - eps, images + eps).clamp(0, 1)
     return points.detach()
 
 
@@ -224,7 +225,7 @@ EXERCISES = {
             "A loop of FGSM steps with the length `step`, each taken where the one before has ended.",
             "After each step bring the points back: no farther than eps from the *clean* images, and into [0, 1]. "
             "`torch.clamp` takes tensors as limits.",
-            "`points = torch.clamp(points + step * slope.sign(), images - eps, images + eps).clamp(0, 1)`; begin each "
+            "`torch.clamp(points + step * slope.sign(), images - eps, images + eps).clamp(0, 1)`; begin each "
             "round with `points.detach().requires_grad_()`.",
         ),
         remark="A version that keeps the best candidate, or starts at a random point, passes as well.",

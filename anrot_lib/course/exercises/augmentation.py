@@ -46,7 +46,8 @@ def shift_each(images, most, generator):
     n, _, h, w = images.shape
     padded = torch.nn.functional.pad(images, (most,) * 4, mode="replicate")
     down, right = torch.randint(2 * most + 1, (2, n), generator=generator)
-    moved = [x[:, i : i + h, j : j + w] for x, i, j in zip(padded, down, right, strict=True)]
+    places = zip(padded, down, right, strict=True)
+    moved = [x[:, i : i + h, j : j + w] for x, i, j in places]
     return torch.stack(moved)
 
 

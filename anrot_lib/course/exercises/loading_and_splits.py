@@ -65,12 +65,13 @@ def _both_orders(digests, splits):
 
 def draw_episode(labels, digests, way, shot, query, generator):
     def shuffle(items):
-        return [items[k] for k in torch.randperm(len(items), generator=generator).tolist()]
+        order = torch.randperm(len(items), generator=generator)
+        return [items[k] for k in order.tolist()]
 
     rows = []
     for name in shuffle(sorted(set(labels)))[:way]:
         members = shuffle([k for k, label in enumerate(labels) if label == name])
-        pictures = {digests[k]: k for k in members}  # one row for each picture, in random order
+        pictures = {digests[k]: k for k in members}  # one row for each, in random order
         rows.append(list(pictures.values())[: shot + query])
     return [row[:shot] for row in rows], [row[shot:] for row in rows]
 

@@ -10,7 +10,8 @@ from anrot_lib.course.exercises.toys import find_broken_promise
 
 
 def manipulate(hardness, triplets, aim, eps, step, steps):
-    low, high, points = (triplets - eps).clamp(min=0), (triplets + eps).clamp(max=1), triplets
+    low, high = (triplets - eps).clamp(min=0), (triplets + eps).clamp(max=1)
+    points = triplets
     for _ in range(steps):
         points = points.detach().requires_grad_()
         missing = (aim - hardness(points)).relu().square()
@@ -93,7 +94,7 @@ def _hardness_and_no_destination(hardness, triplets, aim, eps, step, steps):
 
 
 def hardness_of(anchor, positive, negative):
-    a, p, n = (rows / rows.norm(dim=1, keepdim=True) for rows in (anchor, positive, negative))
+    a, p, n = (x / x.norm(dim=1, keepdim=True) for x in (anchor, positive, negative))
     return (a - p).norm(dim=1) - (a - n).norm(dim=1)
 
 

@@ -24,7 +24,8 @@ def margin_pgd(model, images, labels, eps, step, steps):
         better = margin.detach() > highest
         best = torch.where(better[:, None, None, None], points.detach(), best)
         highest = torch.where(better, margin.detach(), highest)
-        points = (points + step * slope.sign()).clamp(images - eps, images + eps).clamp(0, 1)
+        points = points + step * slope.sign()
+        points = points.clamp(images - eps, images + eps).clamp(0, 1)
     return best
 
 
