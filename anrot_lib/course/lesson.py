@@ -220,8 +220,9 @@ def explore(draw: Callable[..., None], start: dict[str, Any] | None = None, **ch
             options=options(v),
             value=values[name],
             description=name.replace("_", " "),
-            style={"description_width": "8em"},
-            **({"continuous_update": False, "layout": {"width": "32em"}} if choose_control(v) == "slider" else {}),
+            style={"description_width": "8em"} | ({"button_width": "auto"} if choose_control(v) == "toggle" else {}),
+            layout={"width": "32em", "max_width": "calc(100% - 8px)", "display": "flex", "flex_flow": "row"},
+            **({"continuous_update": False} if choose_control(v) == "slider" else {}),
         )
         for name, v in choices.items()
     }
