@@ -1,9 +1,10 @@
-"""Move the sliders of every notebook: `python notebooks/sweep.py [NUMBER ...]`.
+"""Move the sliders of every notebook: `python notebooks/sweep.py [--reference] [NUMBER ...]`.
 
 Runs the sources in this process with `lesson.explore` replaced: each slider is moved to both ends, the others at their
 start, and each figure is rendered as a live notebook renders it. The processor time of the redraws goes to
-data/runs/bench/sliders.json, and the exit code is 1 if the median of a figure is above LONGEST. With --frames the
-figures are written to data/frames instead, or to the folder of --to=FOLDER; the site finds them there.
+bench/sliders.json in data/runs, with --reference in data/results (all notebooks only), and the exit code is 1 if the
+median of a figure is above LONGEST. With --frames the figures are written to data/frames instead, or to the folder of
+--to=FOLDER; the site finds them there.
 """
 
 import contextlib
@@ -133,7 +134,7 @@ def main(arguments: list[str]) -> int:
             print(f"{notebook.number:02d} {name}: {len(values)} redraws, median {1000 * median:.0f} ms", flush=True)
     if not numbers:
         what = "redraw of a slider's figure at the ends of its sliders, processor time"
-        timing.write_timing("sliders", what, {}, found, torch.device("cpu"))
+        timing.write_timing("sliders", what, {}, found, torch.device("cpu"), "--reference" in arguments)
     slow = [name for name, times in found.items() if times["median"] > LONGEST]
     if slow:
         print(f"above {1000 * LONGEST:.0f} ms: {', '.join(slow)}")

@@ -15,7 +15,7 @@ from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.fewshot.methods import get_method, list_rows
-from anrot_lib.publish import citations, courses, numbers, rooms
+from anrot_lib.publish import citations, courses, numbers, rooms, times
 from anrot_lib.publish.numbers import read_experiment
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
@@ -24,7 +24,6 @@ from anrot_lib.reports import (
     certificates,
     claims,
     consequences,
-    growth,
     judges,
     leaky_split,
     lengths,
@@ -36,7 +35,6 @@ from anrot_lib.reports import (
     speed,
     suites,
     tables,
-    twins,
 )
 from anrot_lib.reports.studies import REPORTS
 from anrot_lib.settings import preset
@@ -107,6 +105,11 @@ def draw_robustness(name: str) -> str:
 def draw_levels(name: str) -> str:
     """The experiment on levels, with its verdict."""
     return levels.write_markdown(read_experiment(name))
+
+
+def draw_timing(file: str) -> str:
+    """A benchmark."""
+    return tables.format_markdown(*speed.make_table(results.read(paths.results_dir() / f"{file}.json", "timing")))
 
 
 def draw_reconstruction(name: str) -> str:
@@ -227,7 +230,6 @@ TABLES: Kinds = {
     "cross-domain": ("", numbers.draw_cross_domain),
     "courses": ("", courses.draw_courses),
     "differences": ("NAME ROW", draw_differences),
-    "growth": ("FILE", growth.write_tables),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),
     "lengths": ("NAME", draw_lengths),
@@ -246,8 +248,8 @@ TABLES: Kinds = {
     "seeds": ("NAME", draw_seeds),
     "suites": ("NAME", draw_suites),
     "smoothing": ("NAME", draw_smoothing),
-    "timing": ("FILE", speed.write_table),
-    "twins": ("NAME NAME TITLE", twins.write_table),
+    "notebook-times": ("", times.draw_notebook_times),
+    "timing": ("FILE", draw_timing),
 }
 NUMBERS: Kinds = {
     "ablation": ("NAME VARIANT COLUMN", numbers.format_part),
@@ -264,6 +266,8 @@ NUMBERS: Kinds = {
     "left-out": ("NAME", numbers.count_left_out),
     "level-gain": ("NAME ROW", numbers.format_level_gain),
     "score": ("FILE", numbers.format_score),
+    "seconds": ("NAME VARIANT", times.format_seconds),
+    "slowest": ("NAME", times.format_slowest),
     "speed": ("FILE VARIANT", numbers.format_speed),
     "suite-gap": ("NAME ROW", numbers.format_suite_gap),
 }

@@ -20,9 +20,16 @@ Variants = Mapping[str, Callable[[int], object]]  # each is called with the numb
 
 
 def write_timing(
-    name: str, what: str, settings: TimingSettingsRecord, seconds: dict[str, QuartilesRecord], device: torch.device
+    name: str,
+    what: str,
+    settings: TimingSettingsRecord,
+    seconds: dict[str, QuartilesRecord],
+    device: torch.device,
+    reference: bool = False,
 ) -> Path:
-    """Write a timing record to data/runs/bench/NAME.json, with the load that the machine had."""
+    """Write a timing record to data/runs/bench/NAME.json, or of a reference to data/results/bench, with the load that
+    the machine had.
+    """
     record: TimingRecord = {
         "schema": SCHEMA_VERSION,
         "kind": "timing",
@@ -31,7 +38,7 @@ def write_timing(
         "settings": {**settings, "load_average": round(os.getloadavg()[0], 2)},
         "seconds": seconds,
     }
-    path = paths.runs_dir() / "bench" / f"{name}.json"
+    path = paths.records_dir(reference) / "bench" / f"{name}.json"
     results.write(path, record)
     return path
 

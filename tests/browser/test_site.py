@@ -7,6 +7,7 @@ import sys
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from anrot_lib.course import catalogue
 from anrot_lib.course.exercises.checking import get_exercise, judge
 from anrot_lib.publish import quizzes, website
 
@@ -82,6 +83,21 @@ def test_nothing_is_cut_off_on_a_telephone(open_page, site, screenshots):
     table.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_letters_in_figures_are_at_least_9_points_high(open_page, site, width):
+    """Figures are drawn with letters of 9 points at 110 pixels an inch; a page may shrink them only so far."""
+    page = open_page(site / "index.html", viewport={"width": width, "height": 900})
+    shares = {}
+    for notebook in catalogue.list_ready():
+        page.goto((site / "notebooks" / f"{notebook.stem}.html").as_uri())
+        page.wait_for_load_state("load")
+        shares[notebook.stem] = page.locator(".cell_output img").evaluate_all(
+            "all => all.map(figure => (figure.clientWidth - 8) / figure.naturalWidth)"
+        )
+    assert sum(map(len, shares.values())) > 100
+    assert {stem: min(found) for stem, found in shares.items() if min(found) * 9 * 110 / 72 < 9 * 96 / 72} == {}
 
 
 @pytest.fixture(scope="module")

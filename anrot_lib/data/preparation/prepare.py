@@ -17,7 +17,6 @@ import PIL
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError, escape_control
-from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.near_copies import estimate_search
@@ -51,7 +50,6 @@ def prepare(
     channels: int | None = None,
     rotations: bool = False,
     replace_split: bool = False,
-    ranks: Ranks = ALONE,
 ) -> ImageSet:
     """Check and pack a folder of images; return the set, memory-mapped from disk.
 
@@ -84,7 +82,7 @@ def prepare(
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
     return pack_source(
-        listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress, replace_split, ranks
+        listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress, replace_split
     )
 
 
@@ -146,7 +144,6 @@ def pack_source(
     out: Path | str | None = None,
     progress: packing.Progress | None = None,
     replace_split: bool = False,
-    ranks: Ranks = ALONE,
 ) -> ImageSet:
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
@@ -155,16 +152,14 @@ def pack_source(
     size = options["size"]
     key = _key(listed, size)
     marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
-    ready = _packed_before(folder, marks, choice, replace_split)
-    ranks.wait()  # each has looked before one changes anything
-    if ready is not None:
+    if (ready := _packed_before(folder, marks, choice, replace_split)) is not None:
         return ready
     work = folder.parent / f".{folder.name}.packing"
     _warn_of_small_classes(listed, choice)
     with storage_errors(folder, work):
-        state = packing.pack(listed, size, work, key, progress, ranks)
+        state = packing.pack(listed, size, work, key, progress)
         provenance = {**describe_source(listed, choice, options), **marks}
-        finish(listed, choice, state, Place(name, folder, work), provenance, ranks)
+        finish(listed, choice, state, Place(name, folder, work), provenance)
     return image_set.load(folder, verify=False)  # hashed a moment ago
 
 

@@ -49,7 +49,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll(".quiz").forEach(ask);
   document.querySelectorAll(".play").forEach(play);
   const reach = () => {
-    for (const part of document.querySelectorAll("pre, .table-wrapper, .math-wrapper, div.math"))
+    for (const part of document.querySelectorAll("pre, .table-wrapper, .math-wrapper, div.math, .cell_output"))
       if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
       else part.removeAttribute("tabindex");
   };
