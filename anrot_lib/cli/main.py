@@ -35,7 +35,7 @@ VERBS = (
     BENCH,
     COURSE,
 )
-SHARED = ("run", "train", "evaluate")  # verbs whose work several processes can share
+SHARED = ("run", "train", "evaluate", "prepare")  # verbs whose work several processes can share
 WITHOUT_TORCH = ("recompute",)  # verbs that also work where torch is not installed
 
 

@@ -6,6 +6,7 @@ those that `torchrun` started, and connects them.
 """
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,15 @@ class Ranks:
             distributed.all_gather_object(values, value)
         return values
 
+    def gather_first(self, value: T) -> list[T]:
+        """The values of all processes, in their order, for the first process; none for the others."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.count if self.is_first else None
+        with naming_the_lost():
+            distributed.gather_object(value, values)
+        return values or []
+
     def agree(self, value: bool) -> bool:
         """Whether the value is true in any process."""
         return any(self.gather(value))
@@ -122,4 +132,5 @@ def start(devices: int, nodes: int, device: torch.device) -> tuple[Ranks, torch.
     fabric.launch()
     if not fabric.is_global_zero:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
+        logging.disable(logging.INFO)
     return Ranks(fabric.global_rank, fabric.world_size), fabric.device

@@ -25,12 +25,11 @@ from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
 from anrot_lib.data.noise import make_noise_change as make_noise_change
+from anrot_lib.fewshot import passes
 from anrot_lib.fewshot.calibration import measure_calibration
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.collapse import refuse_collapsed
 from anrot_lib.fewshot.passes import count_images_per_pass, cut_blocks
-
-EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
 Progress = Callable[[int], None]  # called with the number of images of each pass
@@ -111,14 +110,15 @@ def score_episodes(
     net: FewShotNet, rows: EpisodeRows, support: Descriptions, query: Descriptions
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(logits (E, n, way), labels (n,)) of blocks of tasks, from descriptions of their support and query images."""
-    _, way, shot = rows.support.shape
-    n_query = rows.query.shape[2]
-    for block in cut_blocks(len(rows), EPISODES_PER_PASS):
+    (_, way, shot), n_query = rows.support.shape, rows.query.shape[2]
+    n, device = way * n_query, next(net.parameters()).device
+    together = n if net.head.batch_dependent else passes.count_queries_per_pass(way)
+    for block in cut_blocks(len(rows), passes.count_episodes_per_pass(n, way)):
         e = len(rows.classes[block])
-        part = support.select(rows.support[block].reshape(e, -1))
-        device = next(net.parameters()).device
-        model = net.head.fit_described(part, make_support_labels(way, shot, e).to(device))
-        logits = net.head.score_described(model, query.select(rows.query[block].reshape(e, -1))).logits
+        known = support.select(rows.support[block].reshape(e, -1)), make_support_labels(way, shot, e).to(device)
+        model = net.head.fit_described(*known)
+        asked = (query.select(rows.query[block].reshape(e, -1)[:, some]) for some in cut_blocks(n, together))
+        logits = torch.cat([net.head.score_described(model, some).logits for some in asked], 1)
         yield logits, torch.arange(way, device=device).repeat_interleave(n_query)
 
 

@@ -24,6 +24,7 @@ from anrot_lib.reports import (
     certificates,
     claims,
     consequences,
+    growth,
     judges,
     leaky_split,
     lengths,
@@ -35,6 +36,7 @@ from anrot_lib.reports import (
     speed,
     suites,
     tables,
+    twins,
 )
 from anrot_lib.reports.studies import REPORTS
 from anrot_lib.settings import preset
@@ -105,11 +107,6 @@ def draw_robustness(name: str) -> str:
 def draw_levels(name: str) -> str:
     """The experiment on levels, with its verdict."""
     return levels.write_markdown(read_experiment(name))
-
-
-def draw_timing(file: str) -> str:
-    """A benchmark."""
-    return tables.format_markdown(*speed.make_table(results.read(paths.results_dir() / f"{file}.json", "timing")))
 
 
 def draw_reconstruction(name: str) -> str:
@@ -230,6 +227,7 @@ TABLES: Kinds = {
     "cross-domain": ("", numbers.draw_cross_domain),
     "courses": ("", courses.draw_courses),
     "differences": ("NAME ROW", draw_differences),
+    "growth": ("FILE", growth.write_tables),
     "judges": ("FILE", draw_judges),
     "leaky-split": ("NAME", draw_leaky_split),
     "lengths": ("NAME", draw_lengths),
@@ -249,7 +247,8 @@ TABLES: Kinds = {
     "suites": ("NAME", draw_suites),
     "smoothing": ("NAME", draw_smoothing),
     "notebook-times": ("", times.draw_notebook_times),
-    "timing": ("FILE", draw_timing),
+    "timing": ("FILE", speed.write_table),
+    "twins": ("NAME NAME TITLE", twins.write_table),
 }
 NUMBERS: Kinds = {
     "ablation": ("NAME VARIANT COLUMN", numbers.format_part),

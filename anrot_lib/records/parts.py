@@ -162,3 +162,35 @@ TimingSettingsRecord = TypedDict(
     },
     total=False,
 )
+
+
+class GrowthRowRecord(TypedDict):
+    """A piece of work at ascending sizes. A list has a number for each size."""
+
+    unit: str  # of the size, such as "images"
+    sizes: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)]
+    seconds: list[Positive]  # of the processor, which others on the machine do not lengthen
+    exponent: float  # of the line through the logarithms of sizes and seconds
+    minutes: NotRequired[list[Positive]]  # of the clock
+    peak_gib: NotRequired[list[Positive]]  # of memory that the process holds, without mapped files
+    disk_gib: NotRequired[list[Positive]]  # that it leaves on the disk
+
+
+class PlantedRecord(TypedDict):
+    """Near copies that were planted across splits, and those of them that the guard detected."""
+
+    planted: int
+    detected: int
+
+
+class GrowthAboutRecord(TypedDict, total=False):
+    repeats: int
+    size: int
+    encoder: str
+    episodes: int
+    copies: dict[str, dict[str, PlantedRecord]]  # number of images -> kind of change
+    sha256: dict[str, Hash]  # of the prepared set of each number of images
+
+
+class GrowthSettingsRecord(GrowthAboutRecord):
+    load_average: float

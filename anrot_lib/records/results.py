@@ -21,6 +21,7 @@ from anrot_lib.records.parts import ColumnAbout, ColumnRecord
 from anrot_lib.records.schema import (
     AccuracyRecord,
     CardRecord,
+    GrowthRecord,
     JudgesRecord,
     PoisoningRecord,
     RankingChecksRecord,
@@ -106,6 +107,8 @@ def read(path: Path, kind: Literal["rescore"]) -> RescoreRecord: ...
 def read(path: Path, kind: Literal["judges"]) -> JudgesRecord: ...
 @overload
 def read(path: Path, kind: Literal["timing"]) -> TimingRecord: ...
+@overload
+def read(path: Path, kind: Literal["growth"]) -> GrowthRecord: ...
 @overload
 def read(path: Path, kind: None = None) -> Record: ...
 def read(path: Path, kind: str | None = None) -> Record:

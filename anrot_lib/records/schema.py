@@ -215,6 +215,16 @@ class TimingRecord(_Head):
     seconds: dict[str, parts.QuartilesRecord]
 
 
+@with_config(EXACT)
+class GrowthRecord(_Head):
+    """What pieces of work take at several sizes, and by which power of the size they grow."""
+
+    kind: Literal["growth"]
+    what: str
+    settings: parts.GrowthSettingsRecord
+    rows: dict[str, parts.GrowthRowRecord]
+
+
 Record: TypeAlias = (
     AccuracyRecord
     | ReconstructionRecord
@@ -227,6 +237,7 @@ Record: TypeAlias = (
     | RescoreRecord
     | JudgesRecord
     | TimingRecord
+    | GrowthRecord
 )
 KINDS: dict[str, type] = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(Record)}
 

@@ -1,7 +1,10 @@
 """The table of a benchmark."""
 
+from anrot_lib.core import paths
+from anrot_lib.records import results
 from anrot_lib.records.schema import TimingRecord
 from anrot_lib.records.timing import PEAK
+from anrot_lib.reports import tables
 from anrot_lib.reports.tables import Table
 
 
@@ -32,3 +35,8 @@ def make_table(record: TimingRecord) -> Table:
         for row in rows:
             row.append(f"{peaks[row[0]]:.0f}" if row[0] in peaks else "-")
     return headings, rows
+
+
+def write_table(file: str) -> str:
+    """The table of a record below data/results."""
+    return tables.format_markdown(*make_table(results.read(paths.results_dir() / f"{file}.json", "timing")))

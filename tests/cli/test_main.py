@@ -955,8 +955,21 @@ def test_a_head_that_does_not_exist_is_refused_before_training(anrot):
         refused(anrot("train", *SMALL, "--heads", "cosinus", *more), "unknown method 'cosinus'")
 
 
-def test_a_run_in_slices_ends_in_the_same_record(anrot):
-    words = ("run", *SMALL, "--episodes", "4", "--tasks", "2", "--columns", "clean", "FGSM", "--rows", "anrot-clean")
+@pytest.mark.parametrize(("preset", "episodes"), [("smoke", 4), pytest.param("paper", 16, marks=pytest.mark.slow)])
+def test_a_run_in_slices_ends_in_the_same_record(anrot, preset, episodes):
+    sizes = (
+        "--preset",
+        preset,
+        "--encoder",
+        "tiny",
+        "--precision",
+        "fp32",
+        "--episodes",
+        str(episodes),
+        "--tasks",
+        "2",
+    )
+    words = ("run", *SMALL, *sizes, "--columns", "clean", "FGSM", "--rows", "anrot-clean")
     codes = []
     while not codes or codes[-1] == 3:
         codes.append(anrot(*words, "--tag", "slices", "--minutes", "0").code)
@@ -964,7 +977,7 @@ def test_a_run_in_slices_ends_in_the_same_record(anrot):
     assert "the same command continues" in anrot(*words, "--tag", "other", "--minutes", "0").out
     assert anrot(*words, "--tag", "whole").code == 0
     sliced, whole = (
-        results.read_all(paths.runs_dir() / f"small-16px-5way-5shot-smoke-{tag}")[0] for tag in ("slices", "whole")
+        results.read_all(paths.runs_dir() / f"small-16px-5way-5shot-{preset}-{tag}")[0] for tag in ("slices", "whole")
     )
     assert sliced["training"]["history"] == whole["training"]["history"]
     counts = [{name: column["correct"] for name, column in r["columns"].items()} for r in (sliced, whole)]

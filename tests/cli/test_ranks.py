@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from anrot_lib.cli.main import main
 from anrot_lib.core import checkpoints
+from anrot_lib.data.synthetic.figures import synthetic
 
 pytest.importorskip("lightning_fabric", reason="runs of several processes need the extra 'ranks'")
 
@@ -104,6 +106,34 @@ def test_a_verb_that_several_processes_cannot_share_says_so(tmp_path, monkeypatc
     assert "leave --reconstruct to anrot reconstruct" in capsys.readouterr().err
     assert main(["levels"]) == 2
     assert (
-        "several processes can share only run, train, evaluate; start levels without torchrun"
+        "several processes can share only run, train, evaluate, prepare; start levels without torchrun"
         in capsys.readouterr().err
     )
+
+
+def prepare(home: Path, photos: Path, *words: str) -> tuple[bytes, dict]:
+    """The pixels and the description of a set that these words prepare."""
+    command = f"prepare {photos} --name mine --split random --on-duplicates quarantine --on-bad quarantine"
+    out, err = (process := start(home, command, *words)).communicate()
+    assert process.returncode == 0, out + err
+    assert out.count("use it with:") == 1, "the second process is to be silent"
+    folder = home / "packed" / "mine"
+    assert [path.name for path in folder.parent.iterdir() if path.name != ".verified"] == ["mine"]
+    return (folder / "images.npy").read_bytes(), json.loads((folder / "set.json").read_text("utf-8"))
+
+
+def test_processes_that_share_a_preparation_leave_the_same_bytes(tmp_path):
+    photos = tmp_path / "photos"
+    images = synthetic(20, 30, 32).images.copy()
+    images[[0, 31]] = images[599, :, ::-1]  # identical to one another, and mirrored copies of an image of another class
+    for k, image in enumerate(images):
+        path = photos / f"class {k // 30:02}" / f"{k % 30}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    (photos / "class 03" / "7.png").write_bytes(b"no image")
+    one = prepare(tmp_path / "one", photos)
+    two = prepare(tmp_path / "two", photos, "--devices 2")
+    assert one == two
+    pairs = one[1]["provenance"]["duplicates"]["pairs"]
+    assert {pair["kind"] for pair in pairs} == {"identical", "mirrored"}
+    assert ["class 03/7.png", "class 03"] in [gone[:2] for gone in one[1]["provenance"]["quarantine"]]

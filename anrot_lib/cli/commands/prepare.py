@@ -1,6 +1,7 @@
 """The verb prepare."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch
 from anrot_lib.attacks import gradient, transfer
 from anrot_lib.cli.commands.arguments import read_options
 from anrot_lib.cli.options.prepare import PerturbOptions, PrepareOptions
-from anrot_lib.core import checkpoints, devices, paths, randomness
+from anrot_lib.cli.options.shared import RankOptions
+from anrot_lib.core import checkpoints, devices, paths, randomness, ranks
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import bar, counting_bar
+from anrot_lib.core.ranks import Ranks
+from anrot_lib.core.torchrun import count_started
 from anrot_lib.core.units import format_minutes
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data import noise
@@ -28,22 +32,22 @@ SUPPORT_OF_PERTURBATION = 5  # support images of each class when a whole set is 
 def prepare(arguments: argparse.Namespace) -> int:
     """Check a folder and pack it, or a perturbed copy of a set; print what came out."""
     options, perturbation = read_options(PrepareOptions, arguments), read_options(PerturbOptions, arguments)
+    several = read_options(RankOptions, arguments)
+    if max(several.devices * several.nodes, count_started()) > 1 and (options.dry_run or perturbation.perturb):
+        raise UserError("one process does that; several can share what --dry-run and --perturb leave out: the packing")
     if perturbation.perturb is not None:
         if options.dry_run:
             raise UserError("--dry-run does not go with --perturb, which looks for no faults; leave one of them out")
         return perturb(options, perturbation, perturbation.perturb)
-    source: Path | str | None = options.source
-    if options.download is not None:
-        if options.dry_run:
-            raise UserError("--dry-run looks at images that are there, and downloads nothing")
-        from anrot_lib.data.readers.catalogue import download
-
-        source = download(options.download)
-    if source is None:
+    if options.source is None and options.download is None:
         raise UserError("give the folder of images to prepare, or --download cifar100 or omniglot")
+    if options.download is not None and options.dry_run:
+        raise UserError("--dry-run looks at images that are there, and downloads nothing")
+    together, _ = ranks.start(several.devices, several.nodes, torch.device("cpu"))
+    source = _find_source(options, together)
     if options.dry_run:
         return print_plan(source, options)
-    with counting_bar("prepare") as progress:
+    with counting_bar("prepare") if together.is_first else nullcontext() as progress:
         image_set = preparing.prepare(
             source,
             name=options.name,
@@ -56,6 +60,7 @@ def prepare(arguments: argparse.Namespace) -> int:
             progress=progress,
             rotations=options.rotations,
             replace_split=options.replace,
+            ranks=together,
         )
     about = image_set.provenance
     print(f"{about['found']}; {about['split']['said']}")
@@ -70,6 +75,16 @@ def prepare(arguments: argparse.Namespace) -> int:
         print(f"{peak:.2f} GiB of memory at most")
     print(f"use it with: --data {image_set.name} --size {image_set.images.shape[1]}")
     return 0
+
+
+def _find_source(options: PrepareOptions, together: Ranks) -> Path | str:
+    """The folder of images, which the first of several processes downloads if it was asked to."""
+    if options.download is None:
+        return options.source or ""
+    from anrot_lib.data.readers.catalogue import download
+
+    with together.first():
+        return download(options.download)
 
 
 def print_plan(source: Path | str, options: PrepareOptions) -> int:

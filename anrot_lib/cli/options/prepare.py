@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options
-from anrot_lib.cli.options.shared import ON_BAD, ON_DUPLICATES
+from anrot_lib.cli.options.shared import ON_BAD, ON_DUPLICATES, RankOptions
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import PIXELS, Option
@@ -56,6 +56,7 @@ class PerturbOptions:
 
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     add_options(parser, PrepareOptions)
+    add_options(parser.add_argument_group("processes"), RankOptions)
     add_options(parser.add_argument_group("a perturbed copy"), PerturbOptions)
 
 

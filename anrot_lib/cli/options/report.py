@@ -9,7 +9,7 @@ from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import Option
 
-WHAT_TO_TIME = ("step", "episodes", "attacks", "reconstruction", "levels", "ranking", "peers")
+WHAT_TO_TIME = ("step", "episodes", "attacks", "reconstruction", "levels", "ranking", "peers", "growth", "large")
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,18 @@ class BenchOptions:
         int | None, Option("side of the images, for the first four (default: 84 for episodes, else 32)")
     ] = None
     repeats: Annotated[int | None, Option("how often each is timed (default: 2 to 12, as long as it takes)")] = None
+    images: Annotated[int, Option("how many images large draws, packs and encodes")] = 1_000_000
+    folder: Annotated[
+        Path | None, Option("where large works, which needs 8 kB an image; deleted afterwards (default: data/large)")
+    ] = None
     reference: Annotated[bool, Option("write the record to data/results instead of data/runs")] = False
 
     def __post_init__(self) -> None:
         for name in ("size", "repeats"):
             if getattr(self, name) is not None:
                 check_at_least(self, **{name: 1})
+        check_at_least(self, images=160_000)
+        check_at_most(self, images=10**8)
         if self.size is not None:
             check_at_most(self, size=4096)
 
@@ -59,7 +65,7 @@ REPORT = Verb(
 )
 BENCH = Verb(
     "bench",
-    "time a training step, 10,000 clean episodes, attacks, an autoencoder, levels, ranking under attack, other kits",
+    "time a training step, episodes, attacks, an autoencoder, levels, ranking, other kits, growth, a million images",
     "anrot bench episodes --repeats 3",
     "bench.bench",
     lambda parser: add_options(parser, BenchOptions),

@@ -1,4 +1,4 @@
-"""Short fingerprints of images, and the pairs of images whose fingerprints agree, mirrored or not.
+"""Short fingerprints of images, whose products say how well two images agree, mirrored or not.
 
 A fingerprint is a cosine transform of a 16 x 16 thumbnail (luminance and two colour differences),
 whitened by the statistics of the set and weighted by how well each direction survives small shifts
@@ -8,7 +8,7 @@ in an even part e and an odd part o, and max over mirroring of the agreement of 
 e.e' + |o.o'|: one matrix product serves both orientations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,6 +23,7 @@ DETAIL = 42  # about the side of the grey image that pairs are verified on
 LUMINANCE, COLOUR = 10, 5  # frequencies kept on each axis
 SAMPLE = 2000  # images that the whitening is estimated on
 BLOCK = 1024  # images at once
+WHOLE = 65_536  # images, up to which all views are kept
 
 # Y, and the differences B - Y and R - Y scaled as in JPEG
 TO_YCC = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
@@ -37,30 +38,45 @@ class ImageRows(Protocol):
     def __getitem__(self, index: slice | np.ndarray, /) -> np.ndarray: ...
 
 
-class Views(NamedTuple):
-    """All that the search keeps of an image: 2.5 kB for one of 84 x 84 pixels."""
+class Views:
+    """Small versions of the images: thumbnails (n, 3, 16, 16), RGB, and details (n, 1, s, s), luminance, both uint8,
+    s as `choose_detail_side` says.
 
-    thumbnails: Tensor  # (N, 3, 16, 16) uint8, RGB
-    details: Tensor  # (N, 1, s, s) uint8, luminance, s as `choose_detail_side` says
+    Of `WHOLE` images at most they are kept, 2.5 kB for one of 84 x 84 pixels. Of more they are made when asked for.
+    """
+
+    def __init__(self, images: ImageRows):
+        self.images = images
+        self._kept: tuple[Tensor, Tensor] | None = None
+        if len(images) <= WHOLE:
+            blocks = [self._make_both(slice(at, at + BLOCK)) for at in range(0, len(images), BLOCK)]
+            self._kept = torch.cat([b[0] for b in blocks]), torch.cat([b[1] for b in blocks])
+
+    def get_thumbnails(self, rows: slice | Tensor) -> Tensor:
+        if self._kept is not None:
+            return self._kept[0][rows]
+        return self._make(rows, make_thumbnails)
+
+    def get_details(self, rows: slice | Tensor) -> Tensor:
+        if self._kept is not None:
+            return self._kept[1][rows]
+        return self._make(rows, make_details)
+
+    def _make_both(self, rows: slice) -> tuple[Tensor, Tensor]:
+        images = convert_to_float(self.images[rows])
+        return make_thumbnails(images), make_details(images)
+
+    def _make(self, rows: slice | Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+        """The views of some rows, of which each image is read once."""
+        if isinstance(rows, slice):
+            return make(convert_to_float(self.images[rows]))
+        distinct, place = torch.unique(rows, return_inverse=True)
+        return make(convert_to_float(self.images[distinct.numpy()]))[place]
 
 
 class Fingerprints(NamedTuple):
     even: Tensor  # (N, D_e) float32
     odd: Tensor  # (N, D_o) float32; even and odd together have length 1
-
-
-class Candidates(NamedTuple):
-    first: Tensor  # (P,) int64 rows, first < second
-    second: Tensor
-    mirrored: Tensor  # (P,) bool
-    agreement: Tensor  # (P,) float32 in [-1, 1]
-
-    def take(self, rows: Tensor | slice) -> "Candidates":
-        return Candidates._make(column[rows] for column in self)
-
-    @classmethod
-    def concatenate(cls, parts: "Sequence[Candidates]") -> "Candidates":
-        return cls._make(torch.cat(columns) for columns in zip(*parts, strict=True))
 
 
 def convert_to_float(images: np.ndarray) -> Tensor:
@@ -80,21 +96,17 @@ def choose_detail_side(height: int, width: int) -> int:
     return max(SIDE, side // max(1, round(side / DETAIL)))
 
 
-def make_views(images: ImageRows) -> Views:
-    """Thumbnails and details of uint8 images (N, H, W, C), read once, in blocks."""
-    n, side = len(images), choose_detail_side(*images.shape[1:3])
-    kept = Views(
-        torch.empty(n, 3, SIDE, SIDE, dtype=torch.uint8),
-        torch.empty(n, 1, side, side, dtype=torch.uint8),
-    )
-    for start in range(0, n, BLOCK):
-        x = convert_to_float(images[start : start + BLOCK])
-        kept.thumbnails[start : start + BLOCK] = F.adaptive_avg_pool2d(x, SIDE).round_()
-        grey = compute_luminance(x)
-        if grey.shape[-2:] != (side, side):
-            grey = F.adaptive_avg_pool2d(grey, side)
-        kept.details[start : start + BLOCK] = grey.round_()
-    return kept
+def make_thumbnails(x: Tensor) -> Tensor:
+    """(n, 3, h, w) in [0, 255] -> (n, 3, 16, 16) uint8."""
+    return F.adaptive_avg_pool2d(x, SIDE).round_().byte()
+
+
+def make_details(x: Tensor) -> Tensor:
+    """(n, 3, h, w) in [0, 255] -> (n, 1, s, s) uint8."""
+    side, grey = choose_detail_side(*x.shape[2:]), compute_luminance(x)
+    if grey.shape[-2:] != (side, side):
+        grey = F.adaptive_avg_pool2d(grey, side)
+    return grey.round_().byte()
 
 
 def _cosines(n: int) -> Tensor:
@@ -151,46 +163,16 @@ def _discriminant(values: Tensor, changes: list[Tensor]) -> Tensor:
     return weighted.float()
 
 
-def compute_fingerprints(images: ImageRows, kept: Views) -> Fingerprints:
+def compute_fingerprints(images: ImageRows, views: Views) -> Fingerprints:
     """Fingerprints of uint8 images (N, H, W, C); `images` serve for the whitening only."""
     x = _sample(images)
     base = _spectra(F.adaptive_avg_pool2d(x, SIDE))
     moved = [_spectra(F.adaptive_avg_pool2d(m, SIDE)) for m in _moved(x)]
     maps = [_discriminant(base[p], [m[p] - base[p] for m in moved]) for p in (0, 1)]
-    blocks = [
-        [part @ m for part, m in zip(_spectra(block.float()), maps, strict=True)]
-        for block in torch.split(kept.thumbnails, BLOCK)
-    ]
-    even, odd = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
-    return Fingerprints(even / length, odd / length)
-
-
-def find_candidates(prints: Fingerprints, least: float = 0.4, most: int = 6) -> Candidates:
-    """Pairs whose fingerprints agree by `least` or more, at most the `most` best of each image."""
-    n, step = len(prints.even), 2 * BLOCK
-    tiles = [_keep_best(_tile(prints, a, b, step, least), most) for a in range(0, n, step) for b in range(a, n, step)]
-    return _keep_best(Candidates.concatenate(tiles), most)
-
-
-def _tile(prints: Fingerprints, a: int, b: int, step: int, least: float) -> Candidates:
-    """The agreeing pairs of rows a to a + step with rows b to b + step."""
-    even = prints.even[a : a + step] @ prints.even[b : b + step].T
-    odd = prints.odd[a : a + step] @ prints.odd[b : b + step].T
-    score = odd.abs().add_(even)
-    i, j = torch.nonzero(score > least, as_tuple=True)
-    later = i + a < j + b
-    i, j = i[later], j[later]
-    return Candidates(i + a, j + b, odd[i, j] < 0, score[i, j])
-
-
-def _keep_best(pairs: Candidates, most: int) -> Candidates:
-    """The pairs that are among the `most` best of either of their images."""
-    keep = torch.zeros(len(pairs.first), dtype=torch.bool)
-    by_score = torch.argsort(pairs.agreement, descending=True, stable=True)
-    for rows in (pairs.first, pairs.second):
-        order = by_score[torch.argsort(rows[by_score], stable=True)]
-        ordered = rows[order]
-        place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
-        keep[order[place < most]] = True
-    return pairs.take(keep)
+    prints = Fingerprints(*(torch.empty(len(images), m.shape[1]) for m in maps))
+    for at in range(0, len(images), BLOCK):
+        spectra = _spectra(views.get_thumbnails(slice(at, at + BLOCK)).float())
+        even, odd = (part @ m for part, m in zip(spectra, maps, strict=True))
+        length = (even.square().sum(1) + odd.square().sum(1)).sqrt().clamp(min=1e-6)[:, None]
+        prints.even[at : at + BLOCK], prints.odd[at : at + BLOCK] = even / length, odd / length
+    return prints

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.near_copies import compute_digests, find_near_copies, group_identical
 from anrot_lib.data.splits import SPLITS, list_briefly, make_name_key
@@ -101,24 +102,27 @@ def check_class_overlap(splits: Mapping[str, Iterable[str | int]]) -> None:
         raise UserError(f"{'; '.join(shared)}: a class must be in one split only, move or drop it")
 
 
-def find_duplicates(images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray) -> list[Pair]:
+def find_duplicates(
+    images: np.ndarray, labels: np.ndarray, split_of_image: np.ndarray, ranks: Ranks = ALONE
+) -> list[Pair]:
     """Copies among uint8 images (N, H, W, C), sorted by rows.
 
     `split_of_image` (N,) holds "train", "val", "test" or "" (in no split). Of more than two
     identical images each is paired with one of the latest split, the first of them, so that a
-    thousand black frames make 999 pairs and every image that leaks is named.
+    thousand black frames make 999 pairs and every image that leaks is named. `ranks` share the search for near copies.
     """
-    rank = np.array([SPLITS.index(s) if s in SPLITS else -1 for s in split_of_image])
-    hashes = compute_digests(images)
-    groups = group_identical(hashes)
-    firsts = [row for row, h in enumerate(hashes) if h not in groups or groups[h][0] == row]
+    rank = np.full(len(split_of_image), -1)
+    for number, split in enumerate(SPLITS):
+        rank[split_of_image == split] = number
     links: dict[tuple[int, int], tuple[str, float]] = {}
+    groups = {rows[0]: rows for rows in group_identical(compute_digests(images))}
     for rows in groups.values():
         best = _best(rows, rank)
         links |= {_ordered(row, best): ("identical", 1.0) for row in rows if row != best}
-    unique = images if len(firsts) == len(images) else SomeRows(images, np.array(firsts))
-    for i, j, mirrored, score in find_near_copies(unique):
-        a, b = (groups.get(hashes[firsts[k]], [firsts[k]]) for k in (i, j))
+    again = [row for rows in groups.values() for row in rows[1:]]
+    firsts = np.setdiff1d(np.arange(len(images)), np.array(again, np.int64))
+    for i, j, mirrored, score in find_near_copies(SomeRows(images, firsts) if again else images, ranks):
+        a, b = (groups.get(row, [row]) for row in firsts[[i, j]].tolist())
         link = ("mirrored" if mirrored else "near", score)
         links |= {_ordered(row, _best(b, rank)): link for row in a}
         links |= {_ordered(row, _best(a, rank)): link for row in b}

@@ -17,8 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from anrot_lib.data.leakage import alignment, fingerprints
-from anrot_lib.data.leakage.fingerprints import Candidates, ImageRows, Views
+from anrot_lib.core.ranks import ALONE, Ranks
+from anrot_lib.data.leakage import alignment, candidates, fingerprints
+from anrot_lib.data.leakage.candidates import Candidates
+from anrot_lib.data.leakage.fingerprints import ImageRows, Views
+from anrot_lib.data.packed import cut_blocks
 
 TRIAL_PRINTS = 2048  # of an estimate
 COARSE = 0.75  # correlation of aligned thumbnails, below which no closer look is taken
@@ -46,42 +49,45 @@ class Verdict(NamedTuple):
         return cls._make(torch.cat(list(column)) for column in columns)
 
 
-def compute_digests(images: np.ndarray) -> list[bytes]:
-    """A 128-bit digest of each image's pixels."""
-    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest() for image in images]
+def compute_digests(images: np.ndarray) -> np.ndarray:
+    """A 128-bit digest of each image's pixels, (N, 2) uint64."""
+    digests = (hashlib.blake2b(image.data, digest_size=16).digest() for b in cut_blocks(images) for image in b)
+    return np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
 
 
-def find_near_copies(images: ImageRows) -> list[tuple[int, int, bool, float]]:
+def find_near_copies(images: ImageRows, ranks: Ranks = ALONE) -> list[tuple[int, int, bool, float]]:
     """(row, later row, mirrored, score in [0, 1]) of each near-copy among uint8 (N, H, W, C).
 
-    For images that differ from one another. The work grows with N^2 (matrix products over
-    fingerprints) and is small beside it for the few pairs that fingerprints propose.
+    For images that differ from one another. Fingerprints propose pairs (see `candidates`): of up to 65,536 images the
+    best of all pairs; of more, those in near cells, by which some copies are missed that change an image much.
+    `ranks` are the processes that share the work; each returns all copies.
     """
     if len(images) < 2:
         return []
     with torch.no_grad():
-        kept = fingerprints.make_views(images)
-        candidates = fingerprints.find_candidates(fingerprints.compute_fingerprints(images, kept))
+        views = Views(images)
+        proposed = candidates.find_candidates(fingerprints.compute_fingerprints(images, views), ranks=ranks)
         with _one_thread():
-            candidates, verdict = verify(kept, candidates)
+            agreeing, verdict = verify(views, proposed, ranks)
         good = is_copy(verdict)
-    first, second = candidates.first[good].tolist(), candidates.second[good].tolist()
-    return sorted(zip(first, second, candidates.mirrored[good].tolist(), verdict.texture[good].tolist(), strict=True))
+    columns = (agreeing.first, agreeing.second, agreeing.mirrored, verdict.texture)
+    copies = list(zip(*(column[good].tolist() for column in columns), strict=True))
+    return sorted(copy for some in ranks.gather(copies) for copy in some)
 
 
 def estimate_search(images: np.ndarray, n: int) -> float:
     """Seconds that `find_near_copies` takes for n images like some (k, H, W, C): a part that is fixed, one for each
-    image, and one for each pair, which is measured on random fingerprints."""
+    image, and one for each pair that is compared, which is measured on random fingerprints."""
     half = _time(lambda: find_near_copies(images[::2]))  # the first time is slow
     half = min(half, _time(lambda: find_near_copies(images[::2])))
     whole = _time(lambda: find_near_copies(images))
     each = max(0.0, whole - half) / (len(images) - len(images[::2]))
-    prints = fingerprints.compute_fingerprints(images, fingerprints.make_views(images))
+    prints = fingerprints.compute_fingerprints(images, Views(images))
     drawn = [torch.randn(TRIAL_PRINTS, part.shape[1], generator=torch.Generator()) for part in prints]
     length = sum(part.square().sum(1) for part in drawn) ** 0.5
     random = fingerprints.Fingerprints(*(part / length[:, None] for part in drawn))
-    pair = _time(lambda: fingerprints.find_candidates(random)) / TRIAL_PRINTS**2
-    return whole + each * (n - len(images)) + pair * n**2
+    pair = _time(lambda: candidates.find_candidates(random)) / TRIAL_PRINTS**2
+    return whole + each * (n - len(images)) + pair * candidates.count_pairs(n)
 
 
 def _time(search: Callable[[], object]) -> float:
@@ -110,29 +116,30 @@ def is_copy(v: Verdict) -> Tensor:
     return (same | recoloured) & ((v.blank <= BLANK) | drawing)
 
 
-def verify(kept: Views, candidates: Candidates) -> tuple[Candidates, Verdict]:
-    """The pairs that agree after alignment of their thumbnails, and a verdict on each."""
-    survivors, verdicts = [candidates.take(slice(0))], [Verdict.concatenate([])]
-    for start in range(0, len(candidates.first), CHUNK):
-        pairs = candidates.take(slice(start, start + CHUNK))
-        placed, good = _coarse(kept, pairs)
+def verify(views: Views, proposed: Candidates, ranks: Ranks = ALONE) -> tuple[Candidates, Verdict]:
+    """The pairs that agree after alignment of their thumbnails, and a verdict on each; of this process's share."""
+    survivors, verdicts = [proposed.take(slice(0))], [Verdict.concatenate([])]
+    for chunk in ranks.share(-(-len(proposed.first) // CHUNK)):
+        pairs = proposed.take(slice(chunk * CHUNK, (chunk + 1) * CHUNK))
+        placed, good = _coarse(views, pairs)
         survivors.append(pairs.take(good))
         placed = alignment.Placement(placed.scale[good], placed.shift[good])
         if good.any():
-            verdicts.append(_judge(kept, survivors[-1], placed))
+            verdicts.append(_judge(views, survivors[-1], placed))
     return Candidates.concatenate(survivors), Verdict.concatenate(verdicts)
 
 
-def _pair(plane: Tensor, pairs: Candidates) -> tuple[Tensor, Tensor]:
+def _pair(get: Callable[[Tensor], Tensor], pairs: Candidates) -> tuple[Tensor, Tensor]:
     """The two images of each pair as float, the second mirrored where it should be."""
-    second = plane[pairs.second].float()
+    both = get(torch.cat([pairs.first, pairs.second])).float()
+    first, second = both.split(len(pairs.first))
     mirrored = pairs.mirrored[:, None, None, None]
-    return plane[pairs.first].float(), torch.where(mirrored, second.flip(-1), second)
+    return first, torch.where(mirrored, second.flip(-1), second)
 
 
-def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor]:
+def _coarse(views: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor]:
     """Place the thumbnails on one another; which pairs deserve a closer look."""
-    a, b = _pair(kept.thumbnails, pairs)
+    a, b = _pair(views.get_thumbnails, pairs)
     grey_a, grey_b = fingerprints.compute_luminance(a), fingerprints.compute_luminance(b)
     placed = alignment.align(grey_a, grey_b, alignment.start_in_place(len(a)), steps=5)
     mask = alignment.mark_shared(a, placed)
@@ -141,10 +148,10 @@ def _coarse(kept: Views, pairs: Candidates) -> tuple[alignment.Placement, Tensor
     return placed, (alike[:, 0] >= COARSE) & (torch.minimum(patch, recoloured) <= COARSE_PATCH)
 
 
-def _judge(kept: Views, pairs: Candidates, placed: alignment.Placement) -> Verdict:
-    a, b = _pair(kept.details, pairs)
+def _judge(views: Views, pairs: Candidates, placed: alignment.Placement) -> Verdict:
+    a, b = _pair(views.get_details, pairs)
     placed = alignment.align(a, b, placed, steps=3)
-    colours = _colours(*_pair(kept.thumbnails, pairs), placed)
+    colours = _colours(*_pair(views.get_thumbnails, pairs), placed)
     return Verdict(_texture(a, b, placed), *colours, torch.minimum(_blank(a), _blank(b)))
 
 
@@ -192,9 +199,11 @@ def _worst_patch(difference: Tensor) -> Tensor:
     return F.avg_pool2d(difference, 3, stride=2).abs().amax((1, 2, 3))
 
 
-def group_identical(groups: Sequence[bytes]) -> dict[bytes, list[int]]:
-    """{digest: rows, ascending} of the digests that occur more than once."""
-    rows: dict[bytes, list[int]] = {}
-    for row, digest in enumerate(groups):
-        rows.setdefault(digest, []).append(row)
-    return {digest: members for digest, members in rows.items() if len(members) > 1}
+def group_identical(digests: np.ndarray) -> list[list[int]]:
+    """The rows, ascending, of each digest (N, 2) that occurs more than once."""
+    order = np.lexsort(digests.T)  # stable: equal digests stay in the order of their rows
+    ordered = digests[order]
+    new = np.flatnonzero((ordered[1:] != ordered[:-1]).any(1)) + 1
+    begins, ends = np.r_[0, new], np.r_[new, len(order)]
+    several = ends - begins > 1
+    return [order[a:b].tolist() for a, b in zip(begins[several], ends[several], strict=True)]

@@ -15,6 +15,7 @@ import PIL
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.preparation import packing, screening
@@ -36,11 +37,12 @@ def finish(
     state: packing.Packing,
     place: Place,
     provenance: dict[str, Any],
+    ranks: Ranks = ALONE,
 ) -> None:
     """Screen the packed images, leave out what has to be, and publish the set.
 
     Every byte is on disk before anything is visible: a disk that is full by now leaves a set that
-    was packed before as it was.
+    was packed before as it was. `ranks` are the processes that share the search for copies; the first publishes.
     """
     on_bad, on_duplicates = (provenance["options"][k] for k in ("on_bad", "on_duplicates"))
     findings = screening.list_unreadable(source.items, state.bad, on_bad)
@@ -48,10 +50,14 @@ def finish(
     if on_bad == "quarantine":
         choice = _redrawn(source, choice, items, provenance)
     side = provenance["options"]["size"]
-    path = packing.finish(place.work, (len(items), side, side, source.channels))
+    with ranks.first():
+        path = packing.finish(place.work, (len(items), side, side, source.channels))
     whole = build(place.name, packed.map_file(path), items, source, choice, sha256="not yet")
-    screened = screening.screen(whole, on_bad, on_duplicates, place.work)
+    screened = screening.screen(whole, on_bad, on_duplicates, place.work, ranks)
     _refuse_empty_splits(choice, {items[row].class_name for row in screened.keep})
+    if not ranks.is_first:
+        ranks.wait()
+        return
     if len(screened.keep) < len(items):
         path = place.work / "images.npy"
         with open(path, "wb") as file:
@@ -68,6 +74,7 @@ def finish(
     del final  # it holds the file open, and Windows does not move open files
     packed.publish(place.work, place.folder, images=path.name)
     shutil.rmtree(place.work, ignore_errors=True)
+    ranks.wait()
 
 
 def _redrawn(source: Source, choice: SplitChoice, items: list[Item], provenance: dict[str, Any]) -> SplitChoice:

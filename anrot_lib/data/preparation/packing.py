@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
 
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data import packed
 from anrot_lib.data.readers.decode import BadImage, decode_counting
 from anrot_lib.data.readers.items import Item, Source
@@ -30,6 +31,22 @@ THREADS = min(4, os.cpu_count() or 1)  # PIL decodes outside of Python's lock
 
 # called with images done, their total number, and an estimate of the seconds left
 Progress = Callable[[int, int, float], None]
+
+
+class Store(NamedTuple):
+    """The open files of a packing."""
+
+    images: BinaryIO
+    journal: TextIO
+
+    def add(self, blocks: list[dict[str, Any]], pixels: list[list[np.ndarray]]) -> None:
+        """Write the images of some blocks, one after another, and then their lines."""
+        for several in pixels:
+            write(self.images, several)
+        self.images.flush()
+        os.fsync(self.images.fileno())  # the journal must never promise more than the disk holds
+        self.journal.writelines(json.dumps(block) + "\n" for block in blocks)
+        self.journal.flush()
 
 
 @dataclass
@@ -50,22 +67,32 @@ class Packing:
         self.kinds.update({str(kind): int(n) for kind, n in block["kinds"].items()})
 
 
-def pack(source: Source, size: int, work: Path, key: str, progress: Progress | None = None) -> Packing:
+def pack(
+    source: Source, size: int, work: Path, key: str, progress: Progress | None = None, ranks: Ranks = ALONE
+) -> Packing:
     """Write all readable images of a source to work/images.part, and say which ones are not.
 
     Args:    size: of the square images.   work: the folder to work in, made if need be.
              key: stands for the source and the options; another key in the journal starts over.
+             ranks: the processes that share the decoding, a block each in turn; the first of them writes.
     Returns: the finished Packing. Row r of images.part is the r-th item that is not bad.
     Raises:  UserError if another process is packing there; OSError (disk full, no permission).
     """
     work.mkdir(parents=True, exist_ok=True)
     image_bytes = size * size * source.channels
-    with _alone(work):
-        state = _resume(work, key, image_bytes)
-        _check_space(work, (len(source.items) - state.done) * image_bytes)
-        with open(work / "images.part", "r+b") as images, open(work / "journal.jsonl", "a") as log:
-            images.seek(packed.HEADER_BYTES + state.kept * image_bytes)
-            _continue(source, size, state, images, log, progress)
+    with contextlib.ExitStack() as stack:
+        store = None
+        if ranks.is_first:
+            stack.enter_context(_alone(work))
+            state = _resume(work, key, image_bytes)
+            _check_space(work, (len(source.items) - state.done) * image_bytes)
+            store = Store(
+                stack.enter_context(open(work / "images.part", "r+b")),
+                stack.enter_context(open(work / "journal.jsonl", "a")),
+            )
+            store.images.seek(packed.HEADER_BYTES + state.kept * image_bytes)
+        state = ranks.gather(state if ranks.is_first else Packing())[0]
+        _continue(source, size, state, store, progress, ranks)
     source.close()
     return state
 
@@ -90,24 +117,21 @@ def finish(work: Path, shape: tuple[int, ...]) -> Path:
 
 
 def _continue(
-    source: Source,
-    size: int,
-    state: Packing,
-    images: BinaryIO,
-    log: Any,
-    progress: Progress | None,
+    source: Source, size: int, state: Packing, store: Store | None, progress: Progress | None, ranks: Ranks
 ) -> None:
     start, first, total = time.monotonic(), state.done, len(source.items)
     with ThreadPoolExecutor(THREADS) as pool:
         while state.done < total:
-            numbers = range(state.done, min(state.done + BLOCK_IMAGES, total))
+            at = min(state.done + ranks.number * BLOCK_IMAGES, total)
+            numbers = range(at, min(at + BLOCK_IMAGES, total))
             block, pixels = _decode_block(source, numbers, size, pool)
-            write(images, pixels)
-            images.flush()
-            os.fsync(images.fileno())  # the journal must never promise more than the disk holds
-            log.write(json.dumps(block) + "\n")
-            log.flush()
-            state.add(block)
+            several = ranks.gather(block)
+            if store is not None:
+                store.add(several, ranks.gather_first(pixels))
+            else:
+                ranks.gather_first(pixels)
+            for block in several:
+                state.add(block)
             if progress is not None:
                 pace = (time.monotonic() - start) / (state.done - first)
                 progress(state.done, total, pace * (total - state.done))

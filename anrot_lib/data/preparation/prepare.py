@@ -17,6 +17,7 @@ import PIL
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError, escape_control
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data import image_set, packed
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.near_copies import estimate_search
@@ -50,6 +51,7 @@ def prepare(
     channels: int | None = None,
     rotations: bool = False,
     replace_split: bool = False,
+    ranks: Ranks = ALONE,
 ) -> ImageSet:
     """Check and pack a folder of images; return the set, memory-mapped from disk.
 
@@ -82,7 +84,7 @@ def prepare(
     options = {"size": size, "channels": listed.channels, "rotations": rotations, "split": split}
     options |= {"seed": seed, "on_bad": on_bad, "on_duplicates": on_duplicates}
     return pack_source(
-        listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress, replace_split
+        listed, choice, name or Path(source).expanduser().resolve().name, options, out, progress, replace_split, ranks
     )
 
 
@@ -144,6 +146,7 @@ def pack_source(
     out: Path | str | None = None,
     progress: packing.Progress | None = None,
     replace_split: bool = False,
+    ranks: Ranks = ALONE,
 ) -> ImageSet:
     """The second half of `prepare`: pack a listed source whose split is chosen. `options` holds size, on_bad,
     on_duplicates, and whatever else decides the set; a set packed before with other options is replaced."""
@@ -152,14 +155,16 @@ def pack_source(
     size = options["size"]
     key = _key(listed, size)
     marks = {"key": _digest(key, name, options), "source_id": _digest(str(listed.folder.resolve()))}
-    if (ready := _packed_before(folder, marks, choice, replace_split)) is not None:
+    ready = _packed_before(folder, marks, choice, replace_split)
+    ranks.wait()  # each has looked before one changes anything
+    if ready is not None:
         return ready
     work = folder.parent / f".{folder.name}.packing"
     _warn_of_small_classes(listed, choice)
     with storage_errors(folder, work):
-        state = packing.pack(listed, size, work, key, progress)
+        state = packing.pack(listed, size, work, key, progress, ranks)
         provenance = {**describe_source(listed, choice, options), **marks}
-        finish(listed, choice, state, Place(name, folder, work), provenance)
+        finish(listed, choice, state, Place(name, folder, work), provenance, ranks)
     return image_set.load(folder, verify=False)  # hashed a moment ago
 
 

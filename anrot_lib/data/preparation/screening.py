@@ -16,6 +16,7 @@ import numpy as np
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage import guard
 from anrot_lib.data.preparation import packing
@@ -47,13 +48,13 @@ def list_unreadable(items: Sequence[Item], bad: Mapping[int, str], on_bad: str) 
     return findings
 
 
-def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> Screened:
+def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path, ranks: Ranks = ALONE) -> Screened:
     """Look for copies across splits and for classes of one image; leave out what must be.
 
     The copies are noted in the folder `work`: when they are an error, and the user
     then asks for a quarantine, the search, which takes minutes for large sets, is not repeated.
     """
-    copies, report = _copies(image_set, on_duplicates, work / packing.COPIES)
+    copies, report = _copies(image_set, on_duplicates, work / packing.COPIES, ranks)
     findings = [_finding(image_set, row, why) for row, why in sorted(copies.items())]
     keep = np.setdiff1d(np.arange(len(image_set)), np.fromiter(copies, np.int64))
     lone = _lone(image_set, keep)
@@ -63,10 +64,10 @@ def screen(image_set: ImageSet, on_bad: str, on_duplicates: str, work: Path) -> 
     return Screened(np.setdiff1d(keep, lone), findings + lonely, report)
 
 
-def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[int, str], dict[str, Any]]:
+def _copies(image_set: ImageSet, on_duplicates: str, note: Path, ranks: Ranks) -> tuple[dict[int, str], dict[str, Any]]:
     """Rows to leave out because of a copy in another split, and a report of all copies."""
     split_of_image = guard.name_splits_of_images(image_set)
-    pairs = _noted_pairs(image_set, split_of_image, note)
+    pairs = find_copies(image_set, split_of_image, note, ranks)
     listed = [_describe_pair(image_set, split_of_image, pair) for pair in pairs]
     across = [d for d in listed if d["across_splits"]]
     if across and on_duplicates == "error":
@@ -78,15 +79,20 @@ def _copies(image_set: ImageSet, on_duplicates: str, note: Path) -> tuple[dict[i
     return gone, {"found": len(pairs), "across_splits": len(across), "pairs": listed}
 
 
-def _noted_pairs(image_set: ImageSet, split_of_image: np.ndarray, note: Path) -> list[guard.Pair]:
-    """The copies in a set, from the note if it was made for the same classes and split."""
+def find_copies(image_set: ImageSet, split_of_image: np.ndarray, note: Path, ranks: Ranks = ALONE) -> list[guard.Pair]:
+    """The copies in a set, from the note if it was made for the same classes and split; else noted there.
+
+    split_of_image  (N,), of `guard.name_splits_of_images`.  ranks  the processes that share the search.
+    """
     arrays = (image_set.labels, split_of_image)
     made_for = hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
-    if (pairs := _read_note(note, made_for)) is not None:
-        return pairs
+    noted = ranks.gather(_read_note(note, made_for) if ranks.is_first else None)[0]
+    if noted is not None:
+        return noted
     log.info("looking for copies among %d images", len(image_set))
-    pairs = guard.find_duplicates(image_set.images, image_set.labels, split_of_image)
-    paths.write_json(note, {"made_for": made_for, "pairs": pairs})
+    pairs = guard.find_duplicates(image_set.images, image_set.labels, split_of_image, ranks)
+    if ranks.is_first:
+        paths.write_json(note, {"made_for": made_for, "pairs": pairs})
     return pairs
 
 
