@@ -24,7 +24,7 @@ LEARNED = 64  # images for each cell, which k-means sees
 TOGETHER = 64  # cells whose visitors are listed at once
 STEP = 2048  # rows of a tile
 LEAST, MOST = 0.4, 6  # agreement of a candidate; candidates of an image among later images
-PENDING = 4_000_000  # pairs, beyond which all but the best of each image are dropped
+PENDING = 4_000_000  # new pairs at least, before all but the best of each image are dropped
 
 
 class Candidates(NamedTuple):
@@ -61,7 +61,7 @@ def find_candidates(
             continue
         best.append(_compare(prints, rows, others, least))
         pending += len(best[-1].first)
-        if pending > PENDING:
+        if pending > max(PENDING, len(best[0].first)):  # as many again, so that the sorting grows with the pairs
             best, pending = [_keep_best(Candidates.concatenate(best), most)], 0
     shares = ranks.gather(_keep_best(Candidates.concatenate(best), most))
     return _keep_best(Candidates.concatenate(shares), most)
