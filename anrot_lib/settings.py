@@ -112,7 +112,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_at_least(self, eps=0, attack_steps=1, hesim=0, temperature=1e-6, learning_rate=0, clip=0)
+        check_at_least(self, eps=0, attack_steps=1, hesim=0, temperature=1e-6, learning_rate=1e-12, clip=0)
         check_at_least(self, trades=0, label_smoothing=0, weight_decay=0, averaging=0, episodic=0)
         check_at_most(self, hesim=GREATEST_WEIGHT, trades=GREATEST_WEIGHT, weight_decay=GREATEST_WEIGHT, episodic=1)
         self._check_parts()
@@ -139,7 +139,7 @@ class Recipe:
         if self.episodic == 0 and not self.pretrain:
             raise UserError("without episodes (episodic 0) and without pretrain nothing would be trained")
         if self.pretrain_rate is not None:
-            check_at_least(self, pretrain_rate=0)
+            check_at_least(self, pretrain_rate=1e-12)
         if not self.pretrain and (self.pretrain_rate, self.pretrain_as) != (None, None):
             raise UserError("pretrain rate and pretrain as say how the encoder is pre-trained; add pretrain")
         if self.pretrain_rate is not None and self.pretrain_as is not None:

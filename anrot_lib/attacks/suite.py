@@ -11,7 +11,7 @@ and a search by squares. Its FAB part is left out. Queries that are beaten leave
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -164,14 +164,17 @@ def count_by_suite(
     max_images: int | None = None,
     keep: Callable[[Tensor], None] | None = None,
     beaten: dict[str, int] | None = None,
+    table: torch.Generator | None = None,
 ) -> Tensor:
     """Right queries (E,) of each episode under the worst attack of a suite on what `threat.target` names.
 
     query    the worst case query by query.
-    support  poisoned support sets by fixed and by adaptive steps; of each episode the one with the fewest right.
+    support  support sets poisoned by `threat` itself, and by as many fixed and adaptive steps as the suite takes; of
+             each episode the one with the fewest right.
     both     both kinds of poisoned sets with their queries, and then the suite on those queries that are still right.
     keep     of target "query" only: called with the queries (E, n, C, H, W) of the worst case.
     beaten   of target "query" only: gets how many queries each attack was the first to beat, as in `WorstCase`.
+    table    of the other targets: the stream of `threat` alone, so that the suite never leaves more than it does.
     """
     way = episode.mask.shape[1]
     attacks = list_attacks(suite, threat.eps, way, threat.norm, threat.restarts)
@@ -183,15 +186,13 @@ def count_by_suite(
             beaten.update({name: beaten.get(name, 0) + n for name, n in case.beaten.items()})
         return case.right.sum(1)
     steps = LENGTHS[suite][0]
-    fewest = None
-    for rule in ("fixed", "adaptive"):
-        length = threat.eps / 4 if rule == "fixed" else 2 * threat.eps
-        poison = ThreatModel(
-            norm=threat.norm, eps=threat.eps, step=length, steps=steps, restarts=threat.restarts, start="random",
-            target=threat.target,
-        )  # fmt: skip
-        attacker = attack_support if threat.target == "support" else attack_both
-        support, query, _ = attacker(net, episode, poison, generator, max_images=max_images, rule=rule)
+    poisons = [(threat, "fixed", table or generator)]
+    if steps > threat.steps:
+        poisons.append((replace(threat, steps=steps, step=threat.eps / 4, start="random"), "fixed", generator))
+    poisons.append((replace(threat, steps=steps, step=2 * threat.eps, start="random"), "adaptive", generator))
+    attacker, fewest = attack_support if threat.target == "support" else attack_both, None
+    for poison, rule, stream in poisons:
+        support, query, _ = attacker(net, episode, poison, stream, max_images=max_images, rule=rule)
         poisoned = Episode(**{**vars(episode), "support": support})
         right = count_right(net, poisoned, query, max_images)
         if threat.target == "both":

@@ -134,6 +134,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def fill_atomically(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`, which is new or empty; rename it only if the block succeeds.
+
+    Whatever goes wrong, a full disk for one, `folder` is as it was. What a killed process leaves is not removed.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp") as name:
+        made = Path(name, folder.name)
+        made.mkdir()
+        yield made
+        if folder.is_dir():
+            folder.rmdir()
+        made.rename(folder)
+
+
 LEFTOVER = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 SECONDS_OF_A_WRITER, SECONDS_OF_ANY = 60, 24 * 3600
 

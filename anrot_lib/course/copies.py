@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from anrot_lib.core import paths
+from anrot_lib.core import packages, paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.course.exercises.checking import Fill, Predict, get_exercise, get_exercises
@@ -81,10 +81,9 @@ def refuse_filled(folder: Path) -> None:
 
 def read_notebook(path: Path) -> Any:
     """A notebook file as nbformat has it. UserError if that is not installed, or the file is no notebook."""
-    try:
-        import nbformat
-    except ImportError as error:
-        raise UserError("notebooks need an optional part of this kit: pip install 'anrot_lib[course]'") from error
+    packages.check_packages("notebooks need", ("nbformat",), "course")
+    import nbformat
+
     try:
         return nbformat.read(path, 4)  # type: ignore[no-untyped-call]
     except Exception as error:  # a cut file makes the reader raise nearly anything

@@ -12,7 +12,9 @@ import contextlib
 import io
 import multiprocessing
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from anrot_lib.course.exercises.checking import get_exercises, judge
 
 START_SECONDS = 60.0  # for a process to import what it needs, on a busy machine
 FOLDER = "anrot-grading-"  # where a submission runs: the beginning of its name
+ABANDONED_SECONDS = 3600.0  # since which nothing has changed in such a folder
 NOT_HANDED_IN, NOT_ATTEMPTED, NOT_GRADED = "not handed in", "not attempted yet", "not graded"
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
@@ -174,7 +177,8 @@ def _judge_in_process(
     A process that does not start tells nothing of an answer: none of them is graded, and that is said of each.
     """
     here, there = context.Pipe()
-    with tempfile.TemporaryDirectory(prefix=FOLDER, ignore_cleanup_errors=True) as folder:
+    prefix = f"{FOLDER}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         process = context.Process(  # type: ignore[attr-defined]
             target=_work, args=(there, submission, exercises, folder), daemon=True
         )
@@ -210,6 +214,29 @@ def _start(process: BaseProcess, here: Connection, there: Connection) -> str:
     return ""
 
 
+def remove_abandoned() -> None:
+    """Remove the folders that killed gradings left behind: their process is gone, and they are an hour old."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER}*-*"):
+        number = path.name.removeprefix(FOLDER).partition("-")[0]
+        with contextlib.suppress(OSError):  # another grading may have removed it, or it is another user's
+            old = time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+            if old and path.is_dir() and not path.is_symlink() and number.isdecimal() and not is_running(int(number)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number, of whatever user; True where that cannot be asked."""
+    if os.name != "posix":  # elsewhere the signal 0 means something
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
 def grade(
     folder: Path, seconds: float = 20.0, workers: int | None = None, progress: Callable[[int], None] | None = None
 ) -> tuple[list[Grade], list[str]]:
@@ -217,6 +244,7 @@ def grade(
 
     A submission is called as its file, from that folder on. workers: submissions at a time; None: one a core.
     """
+    remove_abandoned()
     submissions, ungraded = [], list[str]()
     for path in find_submissions(folder):
         try:

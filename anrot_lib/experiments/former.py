@@ -1,6 +1,6 @@
 """Records that lie there already: what of them stands, and what must not be overwritten."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,32 @@ def refuse_other(place: str, former: dict[str, Any] | None = None, asked: dict[s
     raise UserError(f"{place} is the record {what}; give another --tag to keep both, or delete it")
 
 
-def get_current_columns(record: AccuracyRecord) -> dict[str, ColumnRecord]:
+def get_current_columns(record: AccuracyRecord, answered: Collection[str] = ()) -> dict[str, ColumnRecord]:
     """The columns that a test would measure in the same way today.
 
-    Not worst cases of strong attacks of other adaptive steps; former attacks on support sets are not even read.
+    Not worst cases of strong attacks of other adaptive steps, or on poisoned support sets that leave more right than
+    the attack which is one of theirs; former attacks on support sets are not even read. Of the columns `answered` those
+    that do not say which queries are right are measured again, too.
     """
-    return {name: column for name, column in record["columns"].items() if is_current(column)}
+    return {
+        name: column
+        for name, column in record["columns"].items()
+        if is_current(column)
+        and not is_beaten_by_part(column, record)
+        and (name not in answered or "answers" in column)
+    }
+
+
+def is_beaten_by_part(column: ColumnRecord, record: AccuracyRecord) -> bool:
+    """Whether a worst case on support sets or on both leaves more than the attack of the same threat model alone does.
+
+    Until the end of November 2026 a suite had random starts of its own, and not also those of that attack.
+    """
+    if "suite" not in column or "threat" not in column or column["threat"]["target"] == "query":
+        return False
+    alone = record["columns"].get(column["threat"]["name"], column)
+    pairs = zip(column["correct"], alone["correct"], strict=False)  # the first tasks of a manifest are the same
+    return any(worst > plain for worst, plain in pairs) and column["queries"] == alone["queries"]
 
 
 def is_current(column: ColumnRecord) -> bool:

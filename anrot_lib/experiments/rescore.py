@@ -214,6 +214,7 @@ def run_rescore(
         "images": {"sha256": content, "attack": attack, "norm": norm, "eps": eps},
         "column": challenge.column,
         "tasks": tasks,
+        "of": len(column["correct"]),
         "columns": {
             "clean": results.make_column(counts.clean, queries, seconds),
             "recorded": results.make_column(recorded, queries, column["seconds"]),

@@ -15,7 +15,7 @@ from anrot_lib.experiments.columns import choose_stored, list_left_out, select_c
 from anrot_lib.experiments.former import check_former, find_record, get_current_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
-from anrot_lib.experiments.testing import evaluate_row, list_journals
+from anrot_lib.experiments.testing import evaluate_row, list_answered, list_journals
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.first_stage import make_stage_key, pretrain_encoder
@@ -174,7 +174,7 @@ def finish_row(
     path = setting.folder / f"{make_file_stem(row)}.json"
     former = find_record(path, setting, recipe, manifest, trained)
     check_former(path, setting, recipe, trained.get("checkpoint"))
-    kept = {} if former is None else get_current_columns(former)
+    kept = {} if former is None else get_current_columns(former, list_answered(setting, manifest.n_tasks))
     if (stored := choose_stored(setting)) and not has_images(setting, row, stored.name, kept.get(stored.name)):
         kept.pop(stored.name, None)
     left_out = {} if former is None else former.get("left_out", {})

@@ -260,6 +260,11 @@ def _count_correct(
     return evaluator.count_clean(rows, images_done, marks)
 
 
+def list_answered(setting: Setting, clean_tasks: int | None = None) -> list[str]:
+    """The columns of which a record says which queries are right."""
+    return [column.name for column in select_columns(setting, clean_tasks) if _keeps_answers(setting, column)]
+
+
 def _keeps_answers(setting: Setting, column: Column) -> bool:
     """Whether a record says which queries of a column are right, and not only how many: of clean images and of PGD."""
     named = column.name in ("clean", make_pgd(setting.protocol).name)

@@ -4,7 +4,7 @@ Every check attacks the same queries in another way, and compares accuracies epi
 
 | check | what is done | passed if |
 |---|---|---|
-| alone | each query is classified by itself, and beside the others | no prediction changes |
+| alone | each query is encoded and classified by itself, and beside the others | no prediction changes |
 | gradient | the gradient of the loss at the queries | it is 0 for at most 1 % of those that are right |
 | restarts | PGD from five random points | the accuracy is not lower |
 | steps | PGD with four times as many steps, half as long | the accuracy is not lower |
@@ -32,7 +32,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.core import randomness
 from anrot_lib.data.episodes import Episode, EpisodeRows
 from anrot_lib.fewshot.evaluation import Evaluator
-from anrot_lib.fewshot.heads.trial import measure_batch_dependence
+from anrot_lib.fewshot.heads.trial import DEPENDENCE
 from anrot_lib.fewshot.passes import count_images_per_pass, cut_blocks
 from anrot_lib.settings import Protocol
 
@@ -109,12 +109,20 @@ def scale_threat(threat: ThreatModel, factor: float) -> ThreatModel:
 
 
 def check_alone(evaluator: Evaluator, episode: Episode) -> dict[str, Any]:
-    """Whether a query is classified alone as it is beside the others: else the "attack" of one moves all."""
+    """Whether a query is classified alone, by encoder and head, as it is beside the others.
+
+    If not, the "attack" of one moves all, or the net draws noise and gives another answer when it is asked again. An
+    answer that changes by rounding alone, below DEPENDENCE of the spread of the logits, counts as the same.
+    """
     net = evaluator.net
     limit = count_images_per_pass(episode.query.shape[-1], evaluator.device)
     with frozen(net, training=False), torch.no_grad():
         model = fit_support(net, episode, limit)
-        _, changed = measure_batch_dependence(net.head, model, encode(net, episode.query, limit))
+        together = net.head.score(model, encode(net, episode.query, limit)).logits
+        parts = [encode(net, episode.query[:, i : i + 1], 1) for i in range(episode.query.shape[1])]
+        alone = torch.cat([net.head.score(model, maps).logits for maps in parts], 1)
+    moved = (alone - together).abs().amax(-1) > DEPENDENCE * (together.max() - together.min())
+    changed = int((moved & (alone.argmax(-1) != together.argmax(-1))).sum())
     return {"passed": changed == 0, "changed": changed, "queries": episode.labels.numel()}
 
 

@@ -134,8 +134,7 @@ def count_clean(
     net: FewShotNet, image_set: ImageSet, rows: EpisodeRows, device: Device = "cpu", progress: Progress | None = None
 ) -> np.ndarray:
     """Correct counts without any change of the images."""
-    used = np.concatenate([rows.support.ravel(), rows.query.ravel()])
-    clean = describe(net, image_set, used, device, progress=progress)
+    clean = describe(net, image_set, np.concatenate([rows.support.ravel(), rows.query.ravel()]), device, None, progress)
     return count_correct(net, rows, clean, clean)
 
 
@@ -295,6 +294,7 @@ class Evaluator:
     ) -> np.ndarray:
         """Correct queries of each task (E,) under the worst attack of a suite; see `attacks.suite.count_by_suite`."""
         episode = rows.to_episode(self.image_set, self.device)
-        generator = randomness.make_generator(seed, f"attack/{suite}/{threat.name}/{first_task}")
-        max_images = count_images_per_pass(episode.query.shape[-1], self.device)
-        return count_by_suite(self.net, episode, suite, threat, generator, max_images, keep, beaten).cpu().numpy()
+        of = (f"{word}{threat.name}/{first_task}" for word in (f"{suite}/", ""))
+        strong, table = (randomness.make_generator(seed, f"attack/{name}") for name in of)
+        limit = count_images_per_pass(episode.query.shape[-1], self.device)
+        return count_by_suite(self.net, episode, suite, threat, strong, limit, keep, beaten, table).cpu().numpy()

@@ -10,12 +10,10 @@ import re
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from anrot_lib.core import paths
-from anrot_lib.core.errors import UserError
+from anrot_lib.core import packages, paths
 from anrot_lib.course import catalogue, copies
 from anrot_lib.publish import formulas, website
 
@@ -48,8 +46,7 @@ LEFT_OUT = ("## References", "## Contents")
 
 def check_packages() -> None:
     """UserError if something is missing that slides are made with."""
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise UserError(f"slides need {' and '.join(missing)}: pip install 'anrot-lib[course]'")
+    packages.check_packages("slides need", PACKAGES, "course")
 
 
 def write(folder: Path) -> None:

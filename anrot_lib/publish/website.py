@@ -8,9 +8,9 @@ import io
 import shutil
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
+from anrot_lib.core import packages
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue
 from anrot_lib.publish import pages, reference, sources
@@ -89,7 +89,6 @@ def _make_room(path: Path) -> None:
 def _check(out: Path) -> None:
     if not (ROOT / "README.md").is_file():
         raise UserError("the site is made of a checkout's notebooks and README.md; run this in one")
-    if missing := [name for name in PACKAGES if find_spec(name) is None]:
-        raise UserError(f"the site needs {' and '.join(missing)}: pip install 'anrot-lib[site]'")
+    packages.check_packages("the site needs", PACKAGES, "site")
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not (out / MARK).is_file():
         raise UserError(f"{out} exists and is no site of this kit; name an empty or a new folder")

@@ -61,10 +61,10 @@ class RankingRecipe:
         name = names.parse(self.name)
         if name.small and (self.size, self.stored) != (28, 28):
             raise UserError(f"{self.name}: the backbone {name.backbone} takes 28 px images, not {self.size}")
-        least = dict.fromkeys(("eps", "step", "margin", "learning_rate", "weight_decay", "structure_weight"), 0)
+        least = dict.fromkeys(("eps", "step", "margin", "weight_decay", "structure_weight"), 0)
         least |= dict.fromkeys(("eta", "batch", "size", "embedding"), 1)
         least |= dict.fromkeys(("epochs", "pretrain_epochs", "boost", "shift_weight", "barlow_weight"), 0)
-        check_at_least(self, **least, stored=self.size)
+        check_at_least(self, **least, stored=self.size, learning_rate=1e-12)
         weights = ("margin", "structure_weight", "shift_weight", "barlow_weight", "boost", "weight_decay")
         check_at_most(self, **dict.fromkeys(weights, 1e6), batch=65_536)
         check_at_most(self, step=1, size=4096, stored=8192, embedding=65_536)

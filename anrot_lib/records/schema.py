@@ -196,6 +196,7 @@ class RescoreRecord(_Head):
     images: measures.ChallengerRecord
     column: str  # of the record that was challenged
     tasks: Annotated[list[int], Field(min_length=2)]
+    of: NotRequired[int]  # episodes of that column; the challenger chose which of them to send; older records lack it
     columns: dict[Literal["clean", "recorded", "challenged"], parts.ColumnRecord]
     difference: measures.IntervalRecord  # challenged - recorded, paired, in points
     ties: int  # queries right or wrong by rounding alone; they count as right

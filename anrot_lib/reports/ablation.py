@@ -15,7 +15,7 @@ from anrot_lib.fewshot.recipes import ABLATION, CLEAN_ALONE, WHOLE
 from anrot_lib.fewshot.row_names import split_row, title_method
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports import figures, tables
+from anrot_lib.reports import figures, sizes, tables
 
 FIGURE = "ablation.png"
 REFERENCES = {variant.name: variant.reference for variant in ABLATION}
@@ -62,7 +62,9 @@ def group_variants(records: Sequence[AccuracyRecord]) -> dict[str, BySeed]:
 
 
 def list_columns(records: Sequence[AccuracyRecord]) -> dict[str, str]:
-    """Heading -> name of the columns that are compared: clean, FGSM, PGD. UserError if a record lacks one of them."""
+    """Heading -> name of the columns that are compared: clean, FGSM, PGD. UserError if a record lacks one of them,
+    or if the nets are of several sizes."""
+    sizes.check_one_size(records)
     headings = dict(list(tables.list_main_columns(records[0]["protocol"]).items())[:3])
     for record in records:
         if missing := [name for name in headings.values() if name not in record["columns"]]:

@@ -12,7 +12,7 @@ from anrot_lib.fewshot.pretraining import count_passes
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports import figures, recipes, tables
+from anrot_lib.reports import figures, recipes, sizes, tables
 from anrot_lib.settings import Recipe
 
 FIGURE = "defences.png"
@@ -78,9 +78,10 @@ def write_caption(records: Sequence[AccuracyRecord]) -> str:
     """What the table is about."""
     columns = [column for record in records for column in get_columns(record)]
     return (
-        f"{tables.write_caption(records[0])}{tables.describe_pretraining(records)}; strong attacks and corruptions of "
-        f"the queries on {len(columns[1]['correct'])} episodes; calibration error: expected, on clean queries, in "
-        f"points; cost in episodes of clean training{tables.explain_bounds(columns)}"
+        f"{tables.write_caption(records[0])}{tables.describe_pretraining(records)}{sizes.describe_lengths(records)}"
+        f"; strong attacks and corruptions of the queries on {len(columns[1]['correct'])} episodes"
+        "; calibration error: expected, on clean queries, in points"
+        f"; cost in episodes of clean training{tables.explain_bounds(columns)}"
     )
 
 

@@ -12,7 +12,7 @@ from anrot_lib.core.statistics import Interval, interval
 from anrot_lib.experiments.leaky_split import name_split
 from anrot_lib.records.measures import SeenRecord
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports import figures, tables
+from anrot_lib.reports import figures, sizes, tables
 
 FIGURE = "leaky-split.png"
 Pair = tuple[AccuracyRecord, AccuracyRecord]  # of one net: on its own test classes, on those of the release
@@ -30,6 +30,7 @@ def match_splits(records: Sequence[AccuracyRecord], released: Sequence[AccuracyR
     for row in rows.values():
         if first[row]["training"].get("checkpoint") != second[row]["training"].get("checkpoint"):
             raise UserError(f"the two records of {row} are of different nets")
+    sizes.check_one_size([some[row] for row in rows.values() for some in (first, second)])
     return {seed: (first[row], second[row]) for seed, row in rows.items()}
 
 

@@ -14,7 +14,7 @@ from anrot_lib.fewshot.row_names import split_row, title_method
 from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
-from anrot_lib.reports import figures, tables
+from anrot_lib.reports import figures, sizes, tables
 
 FIGURE = "recipes.png"
 
@@ -39,6 +39,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
 
     A star marks a difference whose paired t-test stays below 5 % after Holm's correction for all in its column.
     """
+    sizes.check_one_size(records)
     ordered = tables.sort_records(records)
     name = (figures.find_strong_column(ordered[0]) or "the attack").removesuffix(" query")
     headings = ["recipe", "clean", name, "clean, difference", f"{name}, difference", "minutes"]

@@ -59,10 +59,10 @@ def write_review(progress: Callable[[int], None] | None = None) -> str:
 
 
 EXPLAINED = """Closed: over the episodes of these test classes. Open: the test classes and the query images are
-draws too, and others could have been drawn; it takes a record that says which queries are right. Older ones keep counts
-alone: then "(classes)" is the interval over classes with their images held fixed, where the image set is prepared here.
-Paired: of the difference to prototypes, or else to ANROT trained clean, on the same episodes. Seeds: over trainings. A
-dash: the records do not hold it."""
+draws too, and others could have been drawn; it takes a record that says which queries are right. Older records, which
+stand apart, keep counts alone, and most of their nets are gone. There "(classes)" is the interval over classes with the
+images held fixed, where the image set is prepared here. Paired: of the difference to prototypes, or else to ANROT
+trained clean, on the same episodes. Seeds: over trainings. A dash: the records do not hold it."""
 
 
 def write_defects(progress: Callable[[int], None] | None = None) -> str:
@@ -86,12 +86,22 @@ def list_experiments() -> list[Path]:
 
 
 def write_intervals() -> str:
-    """The four intervals of every such row, clean and under PGD; a sentence if there are none."""
+    """The four intervals of every such row, clean and under PGD; rows whose records hold counts alone stand apart.
+
+    A sentence if there are no records.
+    """
     lines: list[intervals.FourIntervals] = []
     for folder in list_experiments():
         records = [r for r in results.read_all(folder) if r["manifest"]["split"] == "test" and "seen" not in r]
         lines += intervals.measure_intervals(folder.name, records)
-    return tables.format_markdown(*intervals.make_table(lines)) if lines else "There are no records here."
+    parts = {
+        "### Rows that say which queries are right": [line for line in lines if line.open is not None],
+        "### Older rows, of counts alone": [line for line in lines if line.open is None],
+    }
+    texts = [
+        f"{title}\n\n{tables.format_markdown(*intervals.make_table(some))}" for title, some in parts.items() if some
+    ]
+    return "\n\n".join(texts) or "There are no records here."
 
 
 def save_review(path: Path, progress: Callable[[int], None] | None = None) -> Path:

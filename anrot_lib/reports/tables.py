@@ -13,6 +13,7 @@ from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.records.settings import ProtocolRecord
+from anrot_lib.reports.sizes import count_trained
 
 Record = AccuracyRecord
 Table = tuple[list[str], list[list[str]]]  # headings, rows
@@ -148,15 +149,12 @@ def title_row(record: Record) -> str:
 
 def describe_training(record: Record) -> str:
     """How long the net of a record was trained and on what, as a part of a sentence that begins with a comma."""
-    history = record["training"].get("history")
-    stages = [
-        ("pre-trained", record["training"].get("pretraining_steps", 0)),
-        ("trained", history[-1]["step"] if history else 0),
-    ]
-    trained = "".join(f", {verb} for {steps} steps" for verb, steps in stages if steps)
+    steps = count_trained(record)
+    stages = [("pre-trained", record["training"].get("pretraining_steps", 0)), ("trained", steps)]
+    trained = "".join(f", {verb} for {n} steps" for verb, n in stages if n)
     if "size" in record["training"]:
         trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
-    if "shot" in record["training"] and history and history[-1]["step"]:  # classification draws no support set
+    if "shot" in record["training"] and steps:  # classification draws no support set
         trained = f"{trained or ', trained'} with {record['training']['shot']} support images a class"
     return trained
 
@@ -273,7 +271,13 @@ def format_text(headings: list[str], rows: list[list[str]]) -> str:
     return "\n".join(line.rstrip() for line in (lines[0], "-" * len(lines[0]), *lines[1:]))
 
 
+def escape_cell(text: str) -> str:
+    """A cell on one line, without the signs that end a cell or begin a mark of a page."""
+    return " ".join(text.replace("|", r"\|").replace("<!--", "&lt;!--").split("\n"))
+
+
 def format_markdown(headings: list[str], rows: list[list[str]], numbers: bool = True) -> str:
-    """numbers: whether all columns but the first are numbers, and stand at the right."""
+    """numbers: whether all columns but the first are numbers, and stand at the right. No cell ends a cell or a mark."""
+    headings, *rows = ([escape_cell(cell) for cell in line] for line in (headings, *rows))
     lines = [headings, ["---"] + ["---:" if numbers else "---"] * (len(headings) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

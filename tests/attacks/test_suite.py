@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
+from anrot_lib.attacks import episode as episodes_module
 from anrot_lib.attacks import objectives, suite
 from anrot_lib.attacks.episode import attack_episodes
 from anrot_lib.attacks.gradient import pgd
 from anrot_lib.core.errors import UserError
-from anrot_lib.data.episodes import EpisodeSampler
+from anrot_lib.data.episodes import EpisodeManifest, EpisodeSampler
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
-from anrot_lib.fewshot.evaluation import count_right
+from anrot_lib.fewshot.evaluation import Evaluator, count_right
 from tests.helpers import rng, same
 
 EPS = 4 / 255
@@ -100,6 +101,27 @@ def test_attacks_on_support_sets_are_at_least_as_strong_as_pgd(target, net, epis
     by_pgd = suite.count_right(net, attacked, attacked.query)
     worst = suite.count_by_suite(net, episode, "aa-lite", threat, rng(1))
     assert worst.shape == by_pgd.shape and worst.sum() <= by_pgd.sum()
+
+
+@pytest.mark.parametrize("target", ["support", "both"])
+def test_a_suite_never_leaves_more_than_the_attack_of_the_table(target, net, small_set, monkeypatch):
+    """Poisoned sets are mere noise here, so that only the same random numbers find the same."""
+
+    def disturb(net, episode, threat, generator, *rest, **options):
+        support = episode.support + 0.5 * torch.randn(episode.support.shape, generator=generator)
+        return support.clamp(0, 1), episode.query, None
+
+    for module in (suite, episodes_module):
+        monkeypatch.setattr(module, f"attack_{target}", disturb)
+    monkeypatch.setattr(
+        suite, "count_both", lambda net, poisoned, moved, *rest: suite.count_right(net, poisoned, moved)
+    )
+    evaluator = Evaluator(net, small_set)
+    rows = EpisodeManifest.make(small_set, "test", 5, 1, 5, 12, 0).rows
+    threat = pgd(EPS, 20, EPS / 4, 1, target=target)
+    for seed in range(3):
+        plain = evaluator.count_attacked(rows, threat, seed, first_task=4)
+        assert (evaluator.count_worst(rows, "aa-lite", threat, seed, first_task=4) <= plain).all()
 
 
 def test_on_queries_the_counts_are_those_of_the_worst_case(net, episode):

@@ -13,7 +13,9 @@ import pytest
 from anrot_lib.audit import claims
 from anrot_lib.audit.claims import joining
 from anrot_lib.cli import main
+from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.records import results
 from anrot_lib.reports import claims as report
 
@@ -111,7 +113,7 @@ def test_a_claim_without_a_number_is_neither_met_nor_missed(cifar, located):
 
 
 def test_another_row_is_a_difference(cifar):
-    record = in_its_setting(cifar, 90.6) | {"row": "anrot-clean"}
+    record = in_its_setting(cifar, 90.6) | {"row": "anrot-clean", "recipe": to_dict(get_method("anrot-clean").recipe)}
     verdict = claims.compare_claim(FIVE_SHOT, [("there", record)])
     assert verdict.differences == ("the row anrot-clean, not anrot",) and verdict.status == joining.OTHER
 
@@ -137,13 +139,24 @@ def test_in_the_same_setting_the_intervals_decide(cifar, mean, status):
         ("data", "size", 84, "84 px, not 32"),
         ("budget", "encoder", "tiny", "encoder tiny, not resnet12_anrot"),
         ("budget", "episodes", 79_999, "trained for 79,999 episodes, not 80,000"),
+        ("data", "split_hash", "0" * 64, "classes of another split"),
+        ("data", "without", ["apple"], "without the test classes apple"),
+        ("recipe", "hesim", 0.0, "another hesim than usual"),
+        ("training", "size", 84, "trained on images of 84 px"),
+        (None, "unknown_origin", True, "a net of unknown training"),
     ],
 )
 def test_any_difference_of_setting_is_seen(cifar, place, key, value, said):
     record = in_its_setting(cifar, 90.6)
-    record[place][key] = value
+    (record if place is None else record[place])[key] = value
     verdict = claims.compare_claim(FIVE_SHOT, [("there", record)])
     assert verdict.status == joining.OTHER and verdict.differences == (said,)
+
+
+def test_another_seed_is_the_same_setting(cifar):
+    record = in_its_setting(cifar, 90.6)
+    record["recipe"]["seed"] = 7
+    assert claims.compare_claim(FIVE_SHOT, [("there", record)]).status == joining.AGREES
 
 
 @pytest.mark.parametrize(
@@ -187,6 +200,11 @@ def test_rankings_and_reconstructions_are_joined_too(located):
     full = replace(fashion.claim.setting, epochs=6)
     assert claims.compare_claim(replace(fashion.claim, setting=full), located).status == joining.BELOW
     assert Counter(v.status for v in verdicts.values())[joining.OTHER] > 20
+
+
+def test_a_score_whose_last_part_is_measured_in_another_way_is_another_setting(located):
+    of_score = [v for v in claims.join_claims(claims.list_claims(), located) if v.measured and "-ers" in v.claim.id]
+    assert len(of_score) > 5 and all("GTM as corrected here" in v.differences for v in of_score)
 
 
 def test_tables_count_every_claim(located):

@@ -3,6 +3,7 @@
 import ast
 import functools
 import json
+import statistics
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from anrot_lib.audit import defects
 from anrot_lib.audit.defects import committed
 from anrot_lib.cli import main
 from anrot_lib.core.errors import UserError
+from anrot_lib.records import results
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 10
@@ -96,6 +98,9 @@ def test_records_are_read_where_they_are(home_with_results):
     assert text == "-10.4 +/- 0.1"
     (text,) = measured["D5"].numbers.values()
     assert text.startswith("+3") and len(measured["D5"].records) == 2
+    means = [r["columns"]["clean"]["mean"] for r in results.read_all(home_with_results / "results" / committed.SPLIT)]
+    numbers = list(measured["D3"].numbers.values())
+    assert numbers == [f"{min(means):.1f} to {max(means):.1f}", f"{statistics.stdev(means):.1f}"] and len(means) == 10
     assert committed.compare_rows(committed.CIFAR, "anrot", "anrot-clean", "no such column") is None
 
 

@@ -1,5 +1,6 @@
 """Named random streams that are independent and never change; files that are whole or not there."""
 
+import errno
 import json
 import os
 import sys
@@ -162,3 +163,18 @@ def test_a_checkout_keeps_its_data_and_an_installed_package_does_not(tmp_path, m
     assert paths.root() == tmp_path / "share" / "anrot"
     (tmp_path / "pyproject.toml").touch()
     assert paths.root() == tmp_path / "data"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_is_filled_whole_or_not_at_all(tmp_path, there):
+    folder = tmp_path / "class" / "students"
+    if there:
+        folder.mkdir(parents=True)
+    with pytest.raises(OSError, match="No space left"), paths.fill_atomically(folder) as made:
+        (made / "half.ipynb").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert folder.exists() == there and not list((tmp_path / "class").rglob("*.ipynb"))
+    with paths.fill_atomically(folder) as made:
+        (made / "whole.ipynb").write_text("whole")
+    assert [path.name for path in folder.iterdir()] == ["whole.ipynb"]
+    assert [path.name for path in folder.parent.iterdir()] == ["students"]

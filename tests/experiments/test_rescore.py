@@ -125,6 +125,7 @@ def test_some_of_the_episodes_are_paired_with_themselves(place):
     whole = results.read(setting.folder / "anrot.json", "accuracy")["columns"][COLUMN]["correct"]
     record = challenge(place, path)
     assert record["columns"]["challenged"]["correct"] == [whole[k] for k in some] and record["tasks"] == some
+    assert record["of"] == len(whole) == 4
     assert record["columns"]["recorded"]["correct"] == [whole[k] for k in some] != whole[:2]
 
 

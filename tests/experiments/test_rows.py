@@ -334,6 +334,37 @@ def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted
             assert results.read(path)["columns"][name]["rule"] == rule
 
 
+def test_a_worst_case_that_leaves_more_than_a_part_of_it_is_measured_again(setting, counted):
+    some = replace(setting, columns=("clean", "PGD-3"), suites=("aa-lite",), targets=("support",))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    record, name = results.read(path), "AA-lite 8/255 support"
+    right = record["columns"][name]["correct"]
+    record["columns"][name]["correct"] = [
+        right[0],
+        record["columns"]["PGD-3 8/255 support"]["correct"][1] + 1,
+        *right[2:],
+    ]
+    results.write(path, record)
+    counted.clear()
+    pipeline.run_row(some, "prototypes", RECIPE)
+    assert {column for column, _ in counted} == {name} and results.read(path)["columns"][name]["correct"] == right
+
+
+def test_a_column_that_does_not_say_which_queries_are_right_is_measured_again_where_it_is_asked_for(setting, counted):
+    some = replace(setting, columns=("clean", "PGD-3"))
+    path = pipeline.run_row(some, "prototypes", RECIPE)
+    record, name = results.read(path), "PGD-3 8/255 query"
+    for column in record["columns"].values():
+        for key in ("answers", "open_half_width"):
+            column.pop(key, None)
+    results.write(path, record)
+    counted.clear()
+    pipeline.run_row(replace(some, columns=(name,)), "prototypes", RECIPE)
+    assert {column for column, _ in counted} == {name}
+    columns = results.read(path)["columns"]
+    assert "answers" in columns[name] and "answers" not in columns["clean"], "nobody asked for it"
+
+
 def test_a_net_that_is_taken_up_again_keeps_its_file(setting):
     """A release that knows one more field of a recipe would write another file, and no record would be of its net."""
     *_, path = pipeline.train_row(setting, "prototypes", RECIPE)

@@ -65,6 +65,66 @@ def test_a_net_that_rounds_its_images_fails(small_set, small_net, rows):
     assert results["squares"]["difference"] < -5
 
 
+class Misled(torch.autograd.Function):
+    """The identity, whose gradient points the other way."""
+
+    @staticmethod
+    def forward(ctx, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return -gradient
+
+
+def shatter(images):
+    """Images with fine waves in their grey levels: they move a pixel by a thousandth, and turn every slope."""
+    return images + torch.sin(20_000 * images.double()).to(images) / 1000
+
+
+class Behind(nn.Module):
+    """An encoder behind a function of its images."""
+
+    def __init__(self, encoder, change):
+        super().__init__()
+        self.encoder, self.change = encoder, change
+        self.in_channels, self.out_channels, self.name = encoder.in_channels, encoder.out_channels, encoder.name
+
+    def forward(self, images):
+        return self.encoder(self.change(images))
+
+
+@pytest.mark.parametrize("change", [shatter, Misled.apply], ids=["shattered", "misled"])
+def test_a_gradient_that_is_there_and_leads_nowhere_fails(small_set, small_net, rows, change):
+    """No gradient is 0 and no query depends on another: only an attack that asks for no gradient finds these out."""
+    evaluator = Evaluator(small_net, small_set)
+    evaluator.net = FewShotNet(Behind(small_net.backbone, change), small_net.head).eval()
+    results = card.check_masking(evaluator, rows, PROTOCOL, EFFORT)
+    assert results["gradient"]["passed"] and results["alone"]["passed"]
+    assert "squares" in list_failed(results) and results["squares"]["difference"] < -5
+
+
+def test_an_encoder_that_looks_at_the_images_beside_fails(small_set, small_net, rows):
+    evaluator = Evaluator(small_net, small_set)
+    beside = Behind(small_net.backbone, lambda images: images - 0.5 * images.mean(0))
+    evaluator.net = FewShotNet(beside, small_net.head).eval()
+    episode = rows.to_episode(small_set)
+    result = card.check_alone(evaluator, episode)
+    assert not result["passed"] and result["changed"] > 2
+    evaluator.net = small_net
+    assert card.check_alone(evaluator, episode)["passed"]
+
+
+def test_a_net_that_draws_in_secret_fails(small_set, small_net, rows):
+    """Noise that the head does not tell of: the answer to a query is another one when it is asked again."""
+    stream = rng(3)
+    evaluator = Evaluator(small_net, small_set)
+    secret = Behind(small_net.backbone, lambda images: images + 0.1 * torch.randn(images.shape, generator=stream))
+    evaluator.net = FewShotNet(secret, small_net.head).eval()
+    results = card.check_masking(evaluator, rows, PROTOCOL, replace(EFFORT, squares=2, restarts=1))
+    assert not results["alone"]["passed"]
+
+
 def test_the_published_distance_fails_because_it_depends_on_the_batch(small_set, rows):
     published = create_net("tiny", "published", generator=rng()).eval()
     results = check(published, small_set, rows)

@@ -65,7 +65,7 @@ def test_it_learns_the_base_classes_and_nothing_else(small_set, small_budget, mo
 
 def test_training_starts_from_the_pretrained_encoder(small_set, small_budget):
     state = pretraining.pretrain(small_set, BASE, small_budget).encoder
-    recipe, budget = Recipe(learning_rate=0.0, pretrain=True), change(small_budget, episodes=1)
+    recipe, budget = Recipe(learning_rate=1e-12, pretrain=True), change(small_budget, episodes=1)
     plain, started = (
         training.train(small_set, recipe, budget, Protocol(way=5, shot=1), encoder_state=s).net for s in (None, state)
     )

@@ -1,8 +1,12 @@
 """A class: copies for students and teachers, and the grading of what comes back."""
 
 import csv
+import errno
 import multiprocessing
+import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from types import SimpleNamespace
@@ -11,6 +15,7 @@ import nbformat
 import pytest
 
 from anrot_lib.cli import main
+from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue, copies, grading
 from anrot_lib.course.exercises.checking import Fill, Predict, get_exercises
@@ -34,6 +39,36 @@ def handout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("class")
     assert main.main(["course", "build", "--student", str(folder / "s"), "--teacher", str(folder / "t")]) == 0
     return folder
+
+
+def test_copies_that_a_full_disk_cuts_short_leave_no_half_of_a_folder(tmp_path, monkeypatch, capsys):
+    """Half a folder would be refused by the next try, as one that holds a student's work."""
+    write, left = paths.write_text, [3]
+
+    def fill(path, text):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, text)
+
+    monkeypatch.setattr(paths, "write_text", fill)
+    assert main.main(["course", "build", "--student", str(tmp_path / "s")]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_gradings_that_were_killed_go_and_those_of_living_ones_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = {"old": gone.pid, "fresh": gone.pid, "living": os.getpid()}
+    folders = {name: tmp_path / f"{grading.FOLDER}{number}-{name}" for name, number in names.items()}
+    folders["strange"] = tmp_path / f"{grading.FOLDER}notes-x"
+    for folder in folders.values():
+        (folder / "deep").mkdir(parents=True)
+        if "fresh" not in folder.name:
+            os.utime(folder, (1, 1))
+    grading.remove_abandoned()
+    assert [name for name, folder in folders.items() if not folder.exists()] == ["old"]
 
 
 def test_students_get_every_exercise_and_hint_and_no_solution(handout):

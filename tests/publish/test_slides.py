@@ -5,6 +5,7 @@ import re
 import nbformat
 import pytest
 
+from anrot_lib.core import packages
 from anrot_lib.core.errors import UserError
 from anrot_lib.course import catalogue, copies
 from anrot_lib.publish import slides
@@ -58,7 +59,7 @@ def test_formulas_are_not_looked_for_in_code():
 
 
 def test_what_is_missing_is_named(monkeypatch):
-    monkeypatch.setattr(slides, "find_spec", lambda name: None if name == "sphinx_revealjs" else object())
+    monkeypatch.setattr(packages, "find_spec", lambda name: None if name == "sphinx_revealjs" else object())
     with pytest.raises(UserError, match=r"slides need sphinx_revealjs: pip install 'anrot-lib\[course\]'"):
         slides.check_packages()
 

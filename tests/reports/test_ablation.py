@@ -102,3 +102,10 @@ def test_a_record_without_a_column_and_a_study_without_its_whole_are_refused():
         ablation.make_table([lacking])
     with pytest.raises(UserError, match="no variant was trained beside its reference"):
         ablation.draw(CHANGED)
+
+
+def test_nets_of_two_encoders_are_no_ablation():
+    other = measure("ablation-euclid", (36, 44, 55, 36, 45, 56))
+    other["budget"] = other["budget"] | {"encoder": "conv4"}
+    with pytest.raises(UserError, match="stand in one study and differ in encoder"):
+        ablation.make_table([*WHOLES, other])

@@ -62,3 +62,10 @@ def test_the_figure_has_a_line_for_each_net_and_one_for_their_mean():
     values = [line.get_ydata() for line in lines]
     assert len(values) == 3 and np.allclose(mean.get_ydata(), np.mean(values, axis=0))
     assert all(line[1] > line[0] for line in values), "from unseen classes to those of the release"
+
+
+def test_draws_of_two_encoders_are_not_averaged():
+    other = make(4, (40, 50, 60))
+    other["budget"] = other["budget"] | {"encoder": "conv4"}
+    with pytest.raises(UserError, match="stand in one study and differ in encoder"):
+        leaky_split.match_splits([*SPLITS, other], [*RELEASED, make(4, (60, 66, 70), 11)])

@@ -1,11 +1,13 @@
 """A challenge as a table and as a verdict."""
 
 import copy
+import re
 
 import numpy as np
 
 from anrot_lib.records import results, schema
 from anrot_lib.reports import rescore
+from anrot_lib.reports.tables import format_markdown
 from tests.reports.test_tables import MANIFEST, record
 
 COUNTS = {"clean": [20, 22, 18], "recorded": [10, 12, 8], "challenged": [9, 12, 6]}
@@ -46,6 +48,24 @@ def test_a_row_that_stands_and_images_of_its_own():
     assert rescore.make_table([standing])[1][0][-1] == "stands"
     verdict = rescore.write_verdict(standing)
     assert "stands: 40.0 % recorded, 36.0 % now" in verdict and verdict.endswith("the images of the record itself")
+
+
+def test_images_of_a_part_of_the_episodes_say_so():
+    """Whoever sends the episodes on which another random start found more would have any row fall by as much."""
+    part = RECORD | {"of": 30}
+    schema.validate(part)
+    assert rescore.make_table([part])[1][0][-1] == "falls on 3 of 30 episodes"
+    verdict = rescore.write_verdict(part)
+    assert "images came on 3 of 30 episodes, chosen by the challenger: over all of them -0.40 points" in verdict
+    assert rescore.measure_whole(RECORD) == -4.0 and "chosen" not in rescore.write_verdict(RECORD | {"of": 3})
+
+
+def test_the_name_of_an_attack_cannot_end_a_cell_or_a_table():
+    evil = copy.deepcopy(RECORD)
+    evil["images"]["attack"] = "mine | 99.9 <!-- end -->\n| stands |"
+    text = format_markdown(*rescore.make_table([evil]))
+    assert len(text.splitlines()) == 3 and "<!--" not in text
+    assert [len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines()] == [10, 10, 10]
 
 
 def test_a_net_that_has_seen_the_classes_is_marked():

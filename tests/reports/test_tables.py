@@ -17,7 +17,7 @@ from anrot_lib.fewshot.row_names import title_method
 from anrot_lib.publish import marks, pages
 from anrot_lib.records import results, schema, timing
 from anrot_lib.records.describe import describe_threat
-from anrot_lib.reports import speed, tables
+from anrot_lib.reports import sizes, speed, tables
 from anrot_lib.settings import SMOKE, Protocol, Recipe
 
 CLEAN = [60, 45, 75, 30, 50, 66]
@@ -462,3 +462,27 @@ def test_a_caption_names_the_rows_that_were_pretrained():
     assert said == "; pre-trained for 8000 steps: base classes, trained clean"
     assert tables.describe_pretraining([pretrained, pretrained]) == "", "the caption says it"
     assert tables.describe_pretraining([record("anrot")]) == ""
+
+
+def test_a_caption_names_rows_of_another_encoder_or_length():
+    """The caption is that of the first row: without this, nets of two encoders look like two methods."""
+    first, other, short = record("anrot-clean"), record("anrot"), record("hela-vfa")
+    for one, steps in ((first, 1500), (other, 1500), (short, 300)):
+        one["training"] = one["training"] | {"history": [{"step": steps, "clean": 0.5}]}
+    other["budget"] = other["budget"] | {"encoder": "conv4"}
+    said = sizes.describe_lengths([first, other, short])
+    conv = "; encoder conv4: ANROT, trained on the mixture"
+    brief = "; trained for 300 steps: HELA-VFA (attention + Hellinger)"
+    assert said == brief + conv
+    assert sizes.describe_lengths([first, first]) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("encoder", "conv4"), ("episodes", 30), ("pretrain_steps", 7), ("size", 84)]
+)
+def test_a_study_of_nets_of_several_sizes_is_refused(name, value):
+    other = record("anrot")
+    other["budget"] = other["budget"] | {name: value}
+    sizes.check_one_size([record("anrot-clean"), record("hela-vfa")])
+    with pytest.raises(UserError, match=f"'anrot-clean' and 'anrot' stand in one study and differ in {name}: .* --tag"):
+        sizes.check_one_size([record("anrot-clean"), record("hela-vfa"), other])

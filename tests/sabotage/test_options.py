@@ -47,7 +47,7 @@ BASES = {
 # What may be accepted, and why.
 SEED = ("0", "-1", HUGE, "any whole number is a seed")
 LENGTH = (HUGE, "a length of the work: --dry-run says how long it takes")
-RATE = ("0", "1e9", HUGE, "99999999999999999999", "0 keeps the weights; a training that explodes stops by itself")
+RATE = ("1e9", HUGE, "99999999999999999999", "a training that explodes stops by itself")
 NO_ATTACK, NO_NOISE, NO_TERM = ("0", "no attack"), ("0", "no noise"), ("0", "without this term of the loss")
 AT_MOST = (HUGE, "at most so many: all there are")
 ACCEPTED = {

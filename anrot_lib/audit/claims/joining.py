@@ -7,9 +7,13 @@ from typing import Any
 
 from anrot_lib.audit.claims.registry import Claim, ClaimSetting, list_claims
 from anrot_lib.core import paths
+from anrot_lib.core.configs import add_defaults, list_differences, to_dict
 from anrot_lib.core.statistics import compute_share_half_width, describe_bound
+from anrot_lib.data import splits
+from anrot_lib.fewshot.methods import get_method, is_registered
 from anrot_lib.records import results
-from anrot_lib.records.schema import Record
+from anrot_lib.records.schema import AccuracyRecord, Record
+from anrot_lib.settings import Recipe
 
 AGREES, BELOW, ABOVE = "same setting, agrees", "same setting, below", "same setting, above"
 OTHER, NOT_RUN = "other setting", "not run"
@@ -112,6 +116,30 @@ def _compare_images(setting: ClaimSetting, data: Any, size: int) -> list[str]:
     return differences
 
 
+def _compare_split(data: Any) -> list[str]:
+    """Other classes than those of the published split of a set, where there is one."""
+    name, differences = data["name"], []
+    if name in splits.NAMES and data["split_hash"] != splits.split_hash(splits.load_standard(name)):
+        differences.append("classes of another split")
+    if without := data.get("without"):
+        differences.append(f"without the test classes {', '.join(without)}")
+    return differences
+
+
+def _compare_training(record: AccuracyRecord) -> list[str]:
+    """A net of another recipe than that of its row, or trained on images of another size, or nobody knows on what."""
+    training, differences = record["training"], []
+    usual = to_dict(get_method(record["row"]).recipe) if is_registered(record["row"]) else {}
+    changed = set(list_differences(add_defaults(Recipe, record["recipe"]), usual)) - {"seed"} if usual else set()
+    if changed:
+        differences.append(f"another {', '.join(sorted(changed))} than usual")
+    if "size" in training:
+        differences.append(f"trained on images of {training['size']} px")
+    if record.get("unknown_origin"):
+        differences.append("a net of unknown training")
+    return differences
+
+
 def _look_accuracy(setting: ClaimSetting, where: str, record: Record) -> _Candidate | None:
     if record["kind"] != "accuracy" or record["row"] not in setting.rows:
         return None
@@ -127,6 +155,7 @@ def _look_accuracy(setting: ClaimSetting, where: str, record: Record) -> _Candid
         return None
     differences = _differ(setting.rows[0], record["row"], f"the row {record['row']}, not {setting.rows[0]}")
     differences += _compare_images(setting, record["data"], record["data"]["size"])
+    differences += _compare_split(record["data"]) + _compare_training(record)
     encoder = budget["encoder"]
     differences += _differ(setting.encoder, encoder, f"encoder {encoder}, not {setting.encoder}")
     if setting.episodes and budget["episodes"] < setting.episodes:
@@ -151,6 +180,7 @@ def _look_ranking(setting: ClaimSetting, where: str, record: Record) -> _Candida
         differences.append(f"{recipe['epochs']} epochs, not {setting.epochs}")
     if setting.number == "ERS":
         mean, half = record["ers"]["value"], record["ers"]["half_width"]
+        differences += _differ("robrank", record["protocol"]["parity"], "GTM as corrected here")
         if queries := record["protocol"]["queries"]:
             differences.append(f"{queries:,} queries")
     else:

@@ -14,7 +14,7 @@ from anrot_lib.records.schema import AccuracyRecord
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
 CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
-ABLATION, SPLIT = f"{CHARACTERS}-ablation", f"{CHARACTERS}-consequences-split"
+ABLATION, SPLIT = f"{CHARACTERS}-ablation", f"{CONSEQUENCES}-split"
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -80,6 +80,19 @@ def count_points(experiment: str, row: str) -> Measurement | None:
     return Measurement(dict(numbers) | {"s.d. of a task, points": f"{sd:.1f}"}, (f"{experiment}/{row}",))
 
 
+def measure_spread(experiment: str) -> Measurement | None:
+    """How far the accuracy on unseen classes moves with the draw of the classes; None for fewer than two draws."""
+    folder = paths.results_dir() / experiment
+    means = [r["columns"]["clean"]["mean"] for r in results.read_all(folder)] if folder.is_dir() else []
+    if len(means) < 2:
+        return None
+    numbers = {
+        f"accuracy on unseen classes, {len(means)} draws of them, %": f"{min(means):.1f} to {max(means):.1f}",
+        "s.d. over draws, points": f"{np.std(means, ddof=1):.1f}",
+    }
+    return Measurement(dict(numbers), (experiment,))
+
+
 def measure_leak(experiment: str) -> Measurement | None:
     """Accuracy on the classes of the release minus that on unseen classes of the same nets; None for fewer than two."""
     folders = [paths.results_dir() / name for name in (experiment, f"{experiment}-released")]
@@ -97,6 +110,7 @@ def measure_leak(experiment: str) -> Measurement | None:
 WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query")
 _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D1": partial(measure_leak, SPLIT),
+    "D3": partial(measure_spread, SPLIT),
     "D5": partial(compare_rows, CIFAR, "anrot", "anrot-clean", "PGD-20 8/255 query"),
     "D7": partial(read_accuracies, CIFAR, "anrot-clean", WEAK_TO_STRONG),
     "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),
@@ -106,5 +120,6 @@ _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D16": partial(compare_rows, ABLATION, "ablation-clean", "ablation-clean-no-hesim", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
+    "D26": partial(compare_rows, ABLATION, "ablation-variational", "ablation-whole", "clean"),
 }
 MEASUREMENTS.update(_READERS)

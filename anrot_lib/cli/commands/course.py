@@ -29,11 +29,13 @@ def build(arguments: argparse.Namespace) -> int:
     for folder in filter(None, (options.student, options.teacher)):
         copies.refuse_filled(folder)
     if options.student is not None:
-        copies.build_student(options.student)
+        with paths.fill_atomically(options.student) as folder:
+            copies.build_student(folder)
         print(f"for students: {shorten(options.student)}")
     if options.teacher is not None:
-        copies.build_teacher(options.teacher)
-        slides.write(options.teacher / "slides")
+        with paths.fill_atomically(options.teacher) as folder:
+            copies.build_teacher(folder)
+            slides.write(folder / "slides")
         print(f"for teachers: {shorten(options.teacher)}")
     return 0
 

@@ -90,8 +90,8 @@ RECOMPUTE = Verb(
     "recompute.recompute",
     lambda parser: add_options(parser, RecomputeOptions),
     details=(
-        "It needs no torch. Of the reference records the accuracies and paired differences that the pages print are "
-        "computed, too. Exit code 1 if a number differs."
+        "It needs no torch. Gaps, verdicts and certificates of other records are held against their counts; of the "
+        "reference records what the pages print of them is computed, too. Exit code 1 if a number differs."
     ),
 )
 
