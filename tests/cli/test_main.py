@@ -20,7 +20,7 @@ from anrot_lib.core.configs import change, to_dict
 from anrot_lib.data import corruptions
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.image_set import build_image_set
-from anrot_lib.data.leakage.seen import set_origin, spell_out
+from anrot_lib.data.leakage.seen import describe_class, set_origin
 from anrot_lib.experiments import rows
 from anrot_lib.experiments.benchmarks import levels, ranking
 from anrot_lib.experiments.benchmarks import steps as benchmark
@@ -159,7 +159,7 @@ def test_a_net_is_tested_on_the_classes_of_another_set_that_it_has_not_seen(anro
     assert path.parent.name == f"others-16px-5way-5shot-smoke-from-{small_set.name}-again"
     assert record["data"]["classes"]["test"] == 5 and record["data"]["without"] == sorted(known)
     assert "seen" not in record
-    assert record["close"][0].startswith(f"{spell_out(f'small {third}')} ({spell_out(third)}")
+    assert record["close"][0].startswith(f"{describe_class(f'small {third}')} ({describe_class(third)}")
     assert f"{tables.CLOSE}: {record['close'][0]}" in done.out
 
 

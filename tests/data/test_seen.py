@@ -14,11 +14,11 @@ from anrot_lib.data.image_set import build_image_set
 from anrot_lib.data.leakage.seen import (
     Origin,
     check_unseen,
+    describe_class,
     describe_origin,
     find_close,
     find_seen,
     remove_seen,
-    spell_out,
 )
 from anrot_lib.data.leakage.synsets import WORDS
 
@@ -229,7 +229,7 @@ def test_a_kind_under_another_name_is_said(trained, tested, close):
 def test_within_its_own_set_no_class_is_called_close():
     own = make(names=["red fox", "b", "c", "d", "e", "grey fox", "g"])
     assert find_close(describe_origin(own), own) == ()
-    assert [spell_out(name) for name in ("7", "birds/owl", "two  words")] == ["7", "owl", "two words"]
+    assert [describe_class(name) for name in ("7", "birds/owl", "two  words")] == ["7", "owl", "two words"]
 
 
 def test_a_class_that_is_known_is_not_called_close():

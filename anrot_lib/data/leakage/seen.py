@@ -144,18 +144,18 @@ def find_close(origin: Origin, image_set: ImageSet) -> tuple[str, ...]:
         return ()
     kinds: dict[str, list[str]] = {}
     for name in dict.fromkeys((*origin.trained, *origin.selected)):
-        words = spell_out(name)
+        words = describe_class(name)
         kinds.setdefault(words.rpartition(" ")[2], []).append(words)
     close = []
     for name in image_set.split_names["test"]:
-        words = spell_out(name)
+        words = describe_class(name)
         kind = words.rpartition(" ")[2]
         if others := [other for other in kinds.get(kind, []) if other != words and not NUMBERED.fullmatch(kind)]:
             close.append(f"{words} ({', '.join(others)})")
     return tuple(close)
 
 
-def spell_out(name: str) -> str:
+def describe_class(name: str) -> str:
     """The words of a class name: those of its synset, or its own without folders, signs and a number before them."""
     last = make_name_key(name).rpartition("/")[2]
     return next((WORDS[key] for key in list_spellings(name) if key in WORDS), re.sub(r"^\d+[\W_]+", "", last))
