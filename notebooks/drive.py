@@ -31,7 +31,8 @@ from lab_server import WAIT, find_chromium, open_browser, start_lab, stop_kernel
 PATIENCE = 60_000  # milliseconds, until a key or an answer has shown its effect
 BOXES = ".widget-vbox:has(.widget-output)"  # controls with the figure that they redraw
 CHANGED = "([box, old]) => { const figure = box.querySelector('img'); return figure && figure.src !== old; }"
-ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+ERRORS = """() => jupyterapp.shell.currentWidget.content.model.toJSON().cells.flatMap(cell => cell.outputs || [])
+  .filter(output => output.output_type === "error").map(output => `${output.ename}: ${output.evalue}`)"""
 SIZES = {"1280": (1280, 900), "390": (390, 844)}
 CUT = """boxes => boxes.filter(box => {
   const edge = box.closest(".jp-OutputArea-output").getBoundingClientRect().right + 1;
@@ -168,8 +169,7 @@ def drive_notebook(browser: Any, lab: str, notebook: catalogue.Notebook, folder:
     page.set_default_timeout(WAIT)
     try:
         run_all(page, lab, f"{notebook.stem}.ipynb")
-        for text in page.locator(ERROR).all_inner_texts():
-            drive.faults.append(f"an error: {text[:300]}")
+        drive.faults += [f"an error: {said}" for said in page.evaluate(ERRORS)]
         boxes = page.locator(BOXES).all()
         for box in boxes:
             box.locator("img").first.wait_for(state="attached")

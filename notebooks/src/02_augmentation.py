@@ -535,7 +535,7 @@ def draw_mixture(kind, pair, weight):
     axes[3].set(
         xticks=range(5), xticklabels="ABCDE", ylim=(0, 1.02), ylabel="probability"
     )
-    axes[3].legend(fontsize=9)
+    axes[3].legend(fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
     plt.show()
 
 

@@ -372,7 +372,7 @@ print("divergences of each level:", tuple(cached["pixel"].shape))
 def accuracy(weights):
     """Per cent right with these weights of pixel, part and kl, from kept divergences."""
     mixed = sum(w * d for w, d in zip(weights, standard.values(), strict=True))
-    # chance
+    # without any weight it is chance
     return (
         100 * (mixed.argmin(-1) == many.labels).float().mean().item()
         if sum(weights)
