@@ -15,6 +15,7 @@ CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
 CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
 ABLATION, SPLIT = f"{CHARACTERS}-ablation", f"{CONSEQUENCES}-split"
+PHOTOGRAPHS = f"{CIFAR}-ablation"
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -116,8 +117,8 @@ _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),
     "D10": partial(compare_columns, CONSEQUENCES, "clean-classes", "clean", "clean, training augmentation"),
     "D13": partial(compare_rows, CIFAR, "published", "prototypes", "clean"),
-    "D15": partial(compare_rows, ABLATION, "ablation-clean-constant-hesim", "ablation-clean-no-hesim", "clean"),
-    "D16": partial(compare_rows, ABLATION, "ablation-clean", "ablation-clean-no-hesim", "clean"),
+    "D15": partial(compare_rows, PHOTOGRAPHS, "ablation-clean-constant-hesim", "ablation-clean-no-hesim", "clean"),
+    "D16": partial(compare_rows, PHOTOGRAPHS, "ablation-clean", "ablation-clean-no-hesim", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
     "D26": partial(compare_rows, ABLATION, "ablation-variational", "ablation-whole", "clean"),
