@@ -204,7 +204,7 @@ COLOURS = {
 
 
 # %%
-SPACE = {"left": 0.01, "right": 0.99, "bottom": 0.2, "top": 0.87, "wspace": 0.6}
+SPACE = {"left": 0.01, "right": 0.95, "bottom": 0.2, "top": 0.87, "wspace": 0.6}
 
 
 def draw_sigma(sigma, image):
