@@ -8,6 +8,7 @@ from anrot_lib.fewshot.levels.names import PREFIX
 from anrot_lib.fewshot.methods import get_method, is_registered, list_methods
 
 SEED = re.compile(r"(?P<method>.+)-seed(?P<seed>\d+)")
+KEYED = re.compile(r"(?P<method>.+)-(?P<key>[0-9a-f]{12})")  # a net of `anrot train`, by the key of its recipe
 
 
 def name_row(method: str, seed: int, first: int) -> str:
@@ -24,6 +25,8 @@ def split_row(row: str) -> tuple[str, int | None]:
 def title_method(name: str) -> str:
     """The title of a row's method; of a name that is not known here, as in another's record, the name, escaped."""
     method, seed = split_row(name)
+    if (keyed := KEYED.fullmatch(name)) and is_registered(keyed["method"]):
+        return f"{title_method(keyed['method'])}, net {keyed['key']}"
     title = get_method(method).title if is_registered(method) or method.startswith(PREFIX) else method
     return escape_control(title if seed is None else f"{title}, seed {seed}")
 

@@ -52,7 +52,7 @@ def draw(records: Sequence[AccuracyRecord]) -> Figure:
     titles = list(dict.fromkeys(title for record in ordered for title in list_pairs(record)))
     others = [record["row"] for record in ordered]
     with matplotlib.rc_context(figures.STYLE):
-        figure = Figure(figsize=(6.8, 1.1 + 0.5 * len(titles)), layout="constrained")
+        figure = Figure(figsize=(6.8, 1.7 + 0.5 * len(titles)), layout="constrained")
         axes = figure.subplots()
         axes.axvline(0, color="black", linewidth=0.8)
         for k, record in enumerate(ordered):
@@ -71,7 +71,7 @@ def draw(records: Sequence[AccuracyRecord]) -> Figure:
         axes.set_yticks(range(len(titles)), titles, fontsize=8)
         axes.set_ylim(len(titles) - 0.5, -0.5)
         axes.set_xlabel("as published - right, points")
-        axes.legend(fontsize=8, loc="best")
+        figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center")
     return figure
 
 

@@ -106,6 +106,8 @@ def test_rows_of_other_seeds_have_the_title_and_place_of_their_method():
     assert split_row("anrot-seed2") == ("anrot", 2) and split_row("anrot") == ("anrot", None)
     assert split_row("unknown-seed2") == ("unknown-seed2", None), "a name of somebody's own"
     assert title_method("anrot-seed2") == f"{title_method('anrot')}, seed 2"
+    assert title_method("published-ae5425d038ab") == "as published, net ae5425d038ab"
+    assert title_method("stranger-ae5425d038ab") == "stranger-ae5425d038ab"
     names = ["anrot-seed10", "zzz", "anrot-seed2", "anrot", "prototypes"]
     assert sort_methods(names) == ["prototypes", "anrot", "anrot-seed2", "anrot-seed10", "zzz"]
 
