@@ -49,7 +49,8 @@ def start_lab(folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     settings = {"ANROT_PRESET": "smoke", "ANROT_DATA": "embedded", "JUPYTER_CONFIG_DIR": str(folder / ".config")}
     settings["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / ".workspaces")
-    environment = {k: v for k, v in os.environ.items() if k != "ANROT_HEADLESS"} | settings
+    inherited = {k: v for k, v in os.environ.items() if k not in ("ANROT_HEADLESS", "ANROT_HOME")}
+    environment = inherited | settings  # without a home elsewhere, for the notebooks print the records of the checkout
     command = [sys.executable, "-m", "jupyterlab", f"--port={port}", *LAB.split()]
     address, log = f"http://127.0.0.1:{port}", folder / "lab.log"
     with open(log, "wb") as file:

@@ -381,7 +381,7 @@ MISTAKES = {
         r"0 <= low <= high, got 0.3 and 0.1",
     ),
     "attack steps": (("train", *SHORT, "--attack-steps", "0"), r"attack steps must be at least 1, got 0"),
-    "learning rate": (("train", *SHORT, "--learning-rate", "nan"), r"learning rate must be at least 0, got nan"),
+    "learning rate": (("train", *SHORT, "--learning-rate", "nan"), r"learning rate must be at least 1e-12, got nan"),
     "augmentation": (("train", *SHORT, "--augment", "flop"), r"unknown augmentation 'flop'; choose from flip"),
     "one way": (("train", *SHORT, "--way", "1"), r"way must be at least 2, got 1"),
     "too many ways": (

@@ -58,6 +58,7 @@ ACCEPTED = {
     "retrieve train --epochs": ("0", "0 keeps the net as it begins, whose checkpoint then stands in the way of others"),
     "--minutes": ("0", "1e9", HUGE, "99999999999999999999", "0: as far as one step goes; else a length"),
     "--learning-rate": RATE,
+    "reconstruct --learning-rate": ("0", *RATE[:-1], "0 keeps the weights"),
     **dict.fromkeys(("--eps", "--train-eps"), NO_ATTACK),
     "prepare --eps": (),
     **dict.fromkeys(("consequences --episodes", "consequences --split-seeds"), ()),  # beside a net

@@ -23,12 +23,11 @@ class Stage(NamedTuple):
 def run_stage(work: Callable[..., Any], *arguments: Any) -> Stage:
     """Call a function of a module in a process of its own, and measure it. Its errors come back."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context) as pool:
+    with ProcessPoolExecutor(1, context, initializer=devices.flush_denormals) as pool:
         return pool.submit(_measure, work, *arguments).result()
 
 
 def _measure(work: Callable[..., Any], *arguments: Any) -> Stage:
-    devices.flush_denormals()
     peak, done = [_read_held()], threading.Event()
 
     def watch() -> None:
