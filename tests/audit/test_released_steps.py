@@ -115,9 +115,10 @@ def test_the_evaluation_leaves_a_line():
 
 
 def test_the_distance_of_features_is_that_of_the_release():
-    """A run of the released function on the same two arrays."""
+    """A run of the released function on the same two arrays, whose covariances are singular: there the root of a matrix
+    is right to half of the digits, and the others depend on the number of threads."""
     a, b = np.sin(np.arange(40.0)).reshape(10, 4), np.cos(np.arange(32.0) * 1.3).reshape(8, 4)
-    assert published.compute_published_fid(a, b) == pytest.approx(0.46396155116715143, rel=1e-9)
+    assert published.compute_published_fid(a, b) == pytest.approx(0.46396155116715143, rel=1e-6)
 
 
 def test_rows_are_the_pictures_that_the_release_compares():
