@@ -58,7 +58,7 @@ def draw_main_table(name: str, rows: str = "") -> str:
         records = [record for record in records if record["row"] in wanted]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*add_cards(tables.make_table(records), name, records))
-    caption = tables.write_caption(records[0]) + tables.describe_pretraining(records) + sizes.describe_lengths(records)
+    caption = tables.write_caption(records[0]) + sizes.describe_lengths(records)
     return f"{table}\n\n{caption}{tables.describe_former_steps(records)}{tables.describe_peak(records)}{bounds}."
 
 

@@ -1,9 +1,7 @@
 """Nets that were trained on one set and tested on another, beside those that were trained on the tested set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from anrot_lib.core.statistics import compare_paired
-from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.reports import tables
 
@@ -52,34 +50,31 @@ def format_difference(foreign: AccuracyRecord, native: AccuracyRecord | None, na
     """ "-0.8 ± 0.5": a column of one net minus that of another on the same episodes; "-" where there are no such."""
     if native is None or foreign["manifest"]["hash"] != native["manifest"]["hash"]:
         return "-"
-    columns = [record["columns"].get(name) for record in (native, foreign)]
-    if None in columns:
-        return "-"
-    first, second = (compute_accuracies(column) for column in columns if column is not None)
-    n = min(len(first), len(second))  # the first tasks of a manifest are the same
-    gain = compare_paired(first[:n], second[:n], bootstrap=False)
-    return f"{gain.mean:+z.1f} ± {gain.half_width:.1f}"
+    return tables.format_difference(native["columns"].get(name), foreign["columns"].get(name))
 
 
 def write_caption(pairs: Sequence[tuple[AccuracyRecord, AccuracyRecord | None]]) -> str:
-    """On what the nets were tested, and which test classes were left out for which of them."""
+    """On what the nets were tested, which test classes were left out for which of them, and which are close."""
     first, columns = pairs[0][0], [c for pair in pairs for r in pair if r for c in r["columns"].values()]
-    left = {
-        f"{', '.join(without)} for nets of {find_origin(record)} on {record['data']['name']}": None
-        for record, _ in pairs
-        if (without := record["data"].get("without"))
-    }
-    close = {
-        f"{', '.join(record['close'])} for nets of {find_origin(record)} on {record['data']['name']}": None
-        for record, _ in pairs
-        if "close" in record
-    }
-    near = f"; {tables.CLOSE}: {'; '.join(close)}" if close else ""
+    foreign = [record for record, _ in pairs]
+    left = _name_classes(foreign, lambda record: record["data"].get("without", []))
+    close = _name_classes(foreign, lambda record: record.get("close", []))
+    seen = f"test classes that the net has seen are left out: {left}" if left else "no test class was seen"
+    near = f"; {tables.CLOSE}: {close}" if close else ""
     protocol, budget = first["protocol"], first["budget"]
-    seen = f"test classes that the net has seen are left out: {'; '.join(left)}" if left else "no test class was seen"
     return (
         f"{first['data']['size']} px, {protocol['way']}-way {protocol['shot']}-shot; nets of another set attacked on "
         f"{budget['attacked_tasks']} episodes of {budget['attacked_query']} queries a class, the others as their own "
         f"page says; differences in points on the same episodes ± 95 % interval; {seen}{near}"
         f"{tables.explain_bounds(columns)}"
     )
+
+
+def _name_classes(records: Sequence[AccuracyRecord], get_classes: Callable[[AccuracyRecord], Sequence[str]]) -> str:
+    """ "lion for nets of cifar-fs on mini-imagenet; ...": classes by the nets that they concern, each once."""
+    named = {
+        f"{', '.join(classes)} for nets of {find_origin(record)} on {record['data']['name']}": None
+        for record in records
+        if (classes := get_classes(record))
+    }
+    return "; ".join(named)

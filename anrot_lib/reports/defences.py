@@ -78,7 +78,7 @@ def write_caption(records: Sequence[AccuracyRecord]) -> str:
     """What the table is about."""
     columns = [column for record in records for column in get_columns(record)]
     return (
-        f"{tables.write_caption(records[0])}{tables.describe_pretraining(records)}{sizes.describe_lengths(records)}"
+        f"{tables.write_caption(records[0])}{sizes.describe_lengths(records)}"
         f"; strong attacks and corruptions of the queries on {len(columns[1]['correct'])} episodes"
         "; calibration error: expected, on clean queries, in points"
         f"; cost in episodes of clean training{tables.explain_bounds(columns)}"

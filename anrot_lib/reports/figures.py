@@ -187,6 +187,11 @@ def find_strong_column(record: AccuracyRecord) -> str | None:
     return next((name for name in record["columns"] if name.startswith(start) and name.endswith("query")), None)
 
 
+def name_strong_attack(records: Sequence[AccuracyRecord]) -> str:
+    """The strong attack of a table, as its heading says it: "PGD-20 8/255"."""
+    return (find_strong_column(records[0]) or "the attack").removesuffix(" query")
+
+
 def draw_trade_off(records: Sequence[AccuracyRecord]) -> Figure:
     """Clean accuracy against accuracy under the strong attack, one point a recipe, with 95 % intervals."""
     strong = find_strong_column(records[0])

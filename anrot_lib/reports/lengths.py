@@ -75,11 +75,6 @@ def find_first(curve: Sequence[AccuracyRecord], column: int, target: float) -> f
     return min(reached, default=None)
 
 
-def name_strong(records: Sequence[AccuracyRecord]) -> str:
-    """The name of the strong attack in headings."""
-    return (figures.find_strong_column(records[0]) or "the attack").removesuffix(" query")
-
-
 def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
     """One line a training: its length, its minutes, both accuracies."""
     rows = [
@@ -92,13 +87,13 @@ def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
         for title, curve in sort_curves(records).items()
         for record in curve
     ]
-    return ["recipe", "length", "minutes", "clean", name_strong(records)], rows
+    return ["recipe", "length", "minutes", "clean", figures.name_strong_attack(records)], rows
 
 
 def make_targets_table(records: Sequence[AccuracyRecord]) -> tables.Table:
     """One line an accuracy: the minutes after which each recipe first reached it, with the quickest in bold."""
     curves, rows = sort_curves(records), []
-    for column, name in enumerate(("clean", name_strong(records))):
+    for column, name in enumerate(("clean", figures.name_strong_attack(records))):
         for target in choose_targets(recipes.get_columns(record)[column]["mean"] for record in records):
             minutes = [find_first(curve, column, target) for curve in curves.values()]
             first = min(m for m in minutes if m is not None)
@@ -123,7 +118,7 @@ def draw(records: Sequence[AccuracyRecord]) -> Figure:
     with matplotlib.rc_context(figures.STYLE):
         figure = Figure(figsize=(7.2, 4.0), layout="constrained")
         panels = figure.subplots(1, 2)
-        for column, (axes, name) in enumerate(zip(panels, ("clean", name_strong(records)), strict=True)):
+        for column, (axes, name) in enumerate(zip(panels, ("clean", figures.name_strong_attack(records)), strict=True)):
             for title, curve in curves.items():
                 minutes = [count_minutes(record) for record in curve]
                 columns = [recipes.get_columns(record)[column] for record in curve]

@@ -41,7 +41,7 @@ def make_table(records: Sequence[AccuracyRecord]) -> tables.Table:
     """
     sizes.check_one_size(records)
     ordered = tables.sort_records(records)
-    name = (figures.find_strong_column(ordered[0]) or "the attack").removesuffix(" query")
+    name = figures.name_strong_attack(ordered)
     headings = ["recipe", "clean", name, "clean, difference", f"{name}, difference", "minutes"]
     pairs = [match_base(record, records) for record in ordered]
     stars = [mark_significant([pair[k] for pair in pairs if pair]) for k in (0, 1)]

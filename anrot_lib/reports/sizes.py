@@ -10,15 +10,24 @@ SIZES = ("size", "encoder", "episodes", "episodes_per_step", "train_query", "pre
 
 
 def describe_lengths(records: Sequence[AccuracyRecord]) -> str:
-    """Which rows have another encoder or another number of training steps than the first, of which the caption is."""
-    first, others = records[0], dict[str, list[str]]()
-    by_row = {record["row"]: record for record in records}
+    """Which rows had another pre-training, encoder or number of training steps than the first, of which the caption
+    is written."""
+    first, by_row = records[0], {record["row"]: record for record in records}
+    pretrained, others = dict[str, list[str]](), dict[str, list[str]]()
     for record in (by_row[row] for row in sort_methods(by_row)):
+        title = title_method(record["row"])
+        if (steps := count_pretrained(record)) and steps != count_pretrained(first):
+            pretrained.setdefault(f"pre-trained for {steps} steps", []).append(title)
         if (encoder := record["budget"]["encoder"]) != first["budget"]["encoder"]:
-            others.setdefault(f"encoder {encoder}", []).append(title_method(record["row"]))
+            others.setdefault(f"encoder {encoder}", []).append(title)
         if (steps := count_trained(record)) and steps != count_trained(first):
-            others.setdefault(f"trained for {steps} steps", []).append(title_method(record["row"]))
-    return "".join(f"; {what}: {', '.join(rows)}" for what, rows in others.items())
+            others.setdefault(f"trained for {steps} steps", []).append(title)
+    return "".join(f"; {what}: {', '.join(rows)}" for what, rows in {**pretrained, **others}.items())
+
+
+def count_pretrained(record: AccuracyRecord) -> int:
+    """Steps of pre-training; 0 where there was none."""
+    return record["training"].get("pretraining_steps", 0)
 
 
 def count_trained(record: AccuracyRecord) -> int:

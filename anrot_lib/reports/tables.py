@@ -13,7 +13,7 @@ from anrot_lib.records.parts import ColumnRecord
 from anrot_lib.records.results import compute_accuracies
 from anrot_lib.records.schema import AccuracyRecord
 from anrot_lib.records.settings import ProtocolRecord
-from anrot_lib.reports.sizes import count_trained
+from anrot_lib.reports.sizes import count_pretrained, count_trained
 
 Record = AccuracyRecord
 Table = tuple[list[str], list[list[str]]]  # headings, rows
@@ -150,7 +150,7 @@ def title_row(record: Record) -> str:
 def describe_training(record: Record) -> str:
     """How long the net of a record was trained and on what, as a part of a sentence that begins with a comma."""
     steps = count_trained(record)
-    stages = [("pre-trained", record["training"].get("pretraining_steps", 0)), ("trained", steps)]
+    stages = [("pre-trained", count_pretrained(record)), ("trained", steps)]
     trained = "".join(f", {verb} for {n} steps" for verb, n in stages if n)
     if "size" in record["training"]:
         trained = f"{trained or ', trained'} on images of {record['training']['size']} px"
@@ -206,17 +206,6 @@ def _describe_surrogate(record: Record) -> str:
     return "".join(f"; no column {name!r}: {reason}" for name, reason in record.get("left_out", {}).items())
 
 
-def describe_pretraining(records: Sequence[Record]) -> str:
-    """Which rows of a table had a pre-training that its caption, written of the first record, does not tell."""
-    first = records[0]["training"].get("pretraining_steps", 0)
-    steps: dict[int, list[str]] = {}
-    for record in sort_records(records):
-        n = record["training"].get("pretraining_steps", 0)
-        if n and not first:
-            steps.setdefault(n, []).append(title_method(record["row"]))
-    return "".join(f"; pre-trained for {n} steps: {', '.join(rows)}" for n, rows in steps.items())
-
-
 def describe_former_steps(records: Sequence[Record]) -> str:
     """Which rows of a table have a worst case by former adaptive steps, which found less; nothing if none has."""
     rows = {
@@ -247,17 +236,18 @@ def compute_differences(records: Sequence[Record], reference: str) -> Table:
     for record in sort_records(records):
         if record["row"] == reference or record["manifest"]["hash"] != base["manifest"]["hash"]:
             continue
-        cells = []
-        for name in columns.values():
-            first, second = base["columns"].get(name), record["columns"].get(name)
-            if first is None or second is None:
-                cells.append("-")
-                continue
-            n = min(len(first["correct"]), len(second["correct"]))  # the first tasks of a manifest are the same
-            difference = compare_paired(compute_accuracies(first)[:n], compute_accuracies(second)[:n], bootstrap=False)
-            cells.append(f"{difference.mean:+z.1f} ± {difference.half_width:.1f}")
+        cells = [format_difference(base["columns"].get(c), record["columns"].get(c)) for c in columns.values()]
         rows.append([title_method(record["row"]), *cells])
     return headings, rows
+
+
+def format_difference(first: ColumnRecord | None, second: ColumnRecord | None) -> str:
+    """ "-2.2 ± 0.4": second - first in points, over the episodes that both have; "-" without one of them."""
+    if first is None or second is None:
+        return "-"
+    n = min(len(first["correct"]), len(second["correct"]))  # the first tasks of a manifest are the same
+    difference = compare_paired(compute_accuracies(first)[:n], compute_accuracies(second)[:n], bootstrap=False)
+    return f"{difference.mean:+z.1f} ± {difference.half_width:.1f}"
 
 
 def format_text(headings: list[str], rows: list[list[str]]) -> str:

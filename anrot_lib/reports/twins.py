@@ -6,7 +6,7 @@ import numpy as np
 
 from anrot_lib.core import paths
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.statistics import compute_t_quantile, interval
+from anrot_lib.core.statistics import interval
 from anrot_lib.fewshot.row_names import split_row, title_method
 from anrot_lib.records import results
 from anrot_lib.records.schema import AccuracyRecord
@@ -39,11 +39,8 @@ def compute_difference(pairs: Sequence[Pair], column: str) -> tuple[float, float
         each.append(b - a)
     differences = np.stack(each)
     over_episodes = interval(differences.mean(0), bootstrap=False)
-    if len(pairs) < 2:
-        return over_episodes.mean, over_episodes.half_width, None
-    means = 100 * differences.mean(1)
-    half = compute_t_quantile(len(means)) * means.std(ddof=1) / len(means) ** 0.5
-    return over_episodes.mean, over_episodes.half_width, float(half)
+    over_nets = interval(differences.mean(1), bootstrap=False).half_width if len(pairs) > 1 else None
+    return over_episodes.mean, over_episodes.half_width, over_nets
 
 
 def make_table(first: Sequence[AccuracyRecord], second: Sequence[AccuracyRecord], title: str) -> tables.Table:

@@ -339,6 +339,16 @@ def test_what_is_said_of_levels_on_one_encoder_holds():
     assert max(best.values()) < 0.3
 
 
+def test_a_set_and_a_tag_that_are_called_like_lengths_are_none(tmp_path):
+    for name, is_study in {
+        "my-lengths-32px-5way-5shot-smoke-2": False,
+        "mine-32px-5way-5shot-smoke-lengths-2": True,
+    }.items():
+        for row in ("anrot", "robust-classes"):
+            results.write(tmp_path / name / f"{row}.json", test_tables.record(row))
+        assert ("lengths.png" in pages.choose_figures(tmp_path / name)) == is_study
+
+
 def test_what_is_said_of_fab_holds():
     (record,) = of("omniglot-300-28px-5way-5shot-laptop-attacks", "judges")
     fab = [judged for judged in record["judges"] if judged["attack"].startswith("FAB")]

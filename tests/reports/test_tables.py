@@ -458,10 +458,12 @@ def test_strong_attacks_stand_beside_pgd_and_say_where_it_overstates():
 def test_a_caption_names_the_rows_that_were_pretrained():
     pretrained = record("clean-classes")
     pretrained["training"] = {**pretrained["training"], "pretraining_steps": 8000}
-    said = tables.describe_pretraining([record("anrot"), pretrained])
+    said = sizes.describe_lengths([record("anrot"), pretrained])
     assert said == "; pre-trained for 8000 steps: base classes, trained clean"
-    assert tables.describe_pretraining([pretrained, pretrained]) == "", "the caption says it"
-    assert tables.describe_pretraining([record("anrot")]) == ""
+    assert sizes.describe_lengths([pretrained, pretrained]) == "", "the caption says it"
+    longer = {**record("robust-classes"), "training": {**pretrained["training"], "pretraining_steps": 11_000}}
+    assert sizes.describe_lengths([pretrained, longer]) == "; pre-trained for 11000 steps: robust classes"
+    assert sizes.describe_lengths([record("anrot")]) == ""
 
 
 def test_a_caption_names_rows_of_another_encoder_or_length():

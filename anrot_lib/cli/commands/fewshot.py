@@ -104,7 +104,7 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     records = [results.read(file, "accuracy") for file in files]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     print(
-        f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{tables.describe_pretraining(records)}{sizes.describe_lengths(records)}{tables.describe_peak(records)}{bounds}"
+        f"\n{tables.format_text(*tables.make_table(records))}\n\n{tables.write_caption(records[0])}{sizes.describe_lengths(records)}{tables.describe_peak(records)}{bounds}"
     )
     print_alarms(records)
     for name, figure in pages.choose_figures(setting.folder).items():

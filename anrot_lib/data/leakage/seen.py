@@ -143,14 +143,12 @@ def find_close(origin: Origin, image_set: ImageSet) -> tuple[str, ...]:
     if (origin.sha256, origin.split_hash) == (image_set.sha256, image_set.split_hash):
         return ()
     kinds: dict[str, list[str]] = {}
-    for name in dict.fromkeys((*origin.trained, *origin.selected)):
-        words = describe_class(name)
-        kinds.setdefault(words.rpartition(" ")[2], []).append(words)
+    for words in map(describe_class, dict.fromkeys((*origin.trained, *origin.selected))):
+        if not NUMBERED.fullmatch(kind := words.split()[-1]):
+            kinds.setdefault(kind, []).append(words)
     close = []
-    for name in image_set.split_names["test"]:
-        words = describe_class(name)
-        kind = words.rpartition(" ")[2]
-        if others := [other for other in kinds.get(kind, []) if other != words and not NUMBERED.fullmatch(kind)]:
+    for words in map(describe_class, image_set.split_names["test"]):
+        if others := [other for other in kinds.get(words.split()[-1], []) if other != words]:
             close.append(f"{words} ({', '.join(others)})")
     return tuple(close)
 
