@@ -204,13 +204,11 @@ def attack_poisoned(
         farthest = concatenate([get_shot_head(net).describe(net.encode(part)) for part in far.split(max_images)])
     pool = concatenate([described.values, farthest])
 
-    def number(wanted: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.searchsorted(described.rows, wanted)).to(device)
-
-    shots = number(support).view(e * n, *rows.support.shape[1:])
-    beyond = len(described.rows) + torch.arange(e * n, device=device)
+    shots = described.find(support).to(device).view(e * n, *rows.support.shape[1:])
+    queries = described.find(query_rows).to(device)
+    beyond = described.count + torch.arange(e * n, device=device)
     attacks = [
-        attack_shots(net, pool, shots, number(query_rows), beyond, answers.flatten(), replaced)
+        attack_shots(net, pool, shots, queries, beyond, answers.flatten(), replaced)
         for replaced in range(1, most + 1)
     ]
     return [PoisonAttack(*(turned.view(e, n) for turned in attack)) for attack in attacks]

@@ -142,6 +142,13 @@ def test_smallest_indices_are_sorted_by_key():
     assert np.array_equal(find_smallest(keys, 6), np.argsort(keys, axis=-1)[..., :6])
 
 
+def test_equal_keys_still_give_distinct_positions():
+    keys = np.random.default_rng(0).integers(0, 4, (50, 3, 9), dtype=np.uint64)
+    found = find_smallest(keys, 5)
+    assert (np.diff(np.sort(found)) > 0).all()
+    assert np.array_equal(np.take_along_axis(keys, found, -1), np.sort(keys)[..., :5])
+
+
 # --- errors ---
 
 
