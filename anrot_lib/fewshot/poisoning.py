@@ -208,7 +208,6 @@ def attack_poisoned(
     queries = described.find(query_rows).to(device)
     beyond = described.count + torch.arange(e * n, device=device)
     attacks = [
-        attack_shots(net, pool, shots, queries, beyond, answers.flatten(), replaced)
-        for replaced in range(1, most + 1)
+        attack_shots(net, pool, shots, queries, beyond, answers.flatten(), replaced) for replaced in range(1, most + 1)
     ]
     return [PoisonAttack(*(turned.view(e, n) for turned in attack)) for attack in attacks]
