@@ -292,7 +292,7 @@ def test_descriptions_are_looked_up_in_any_shape(small_net, small_set):
 
 
 def test_images_that_were_not_described_are_refused(small_net, small_set, rows):
-    described = evaluation.describe(small_net, small_set, np.array([3, 7, 11]))
+    described = evaluation.describe(small_net, small_set, np.array([0, 3, 7, 11]))
     for unknown in (-1, -9, 2, 5, 12, 99):
         with pytest.raises(UserError, match="were not described"):
             described.select(np.array([[7, unknown]]))
