@@ -35,7 +35,7 @@ VERBS = (
     BENCH,
     COURSE,
 )
-SHARED = ("run", "train", "evaluate", "prepare")  # verbs whose work several processes can share
+SHARED = ("run", "train", "evaluate", "prepare", "levels", "retrieve attack")  # what several processes can share
 WITHOUT_TORCH = ("recompute",)  # verbs that also work where torch is not installed
 
 
@@ -79,10 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.verb != "prepare":  # which trains nothing, and is to stay small
             devices.keep_memory()
     try:
-        if parsed.verb not in SHARED and count_started() > 1:
-            raise UserError(
-                f"several processes can share only {', '.join(SHARED)}; start {parsed.verb} without torchrun"
-            )
+        verb = " ".join(filter(None, (parsed.verb, getattr(parsed, "action", None))))
+        if verb not in SHARED and count_started() > 1:
+            raise UserError(f"several processes can share only {', '.join(SHARED)}; start {verb} without torchrun")
         return command(parsed)
     except UserError as error:
         print(f"anrot: {error}", file=sys.stderr)

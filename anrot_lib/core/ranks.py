@@ -9,9 +9,9 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -99,6 +99,31 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+class PartStore(Protocol):
+    """Where finished parts are kept by name: a dict, or the journal of an experiment."""
+
+    def __contains__(self, key: str, /) -> bool: ...
+    def __getitem__(self, key: str, /) -> Any: ...
+    def __setitem__(self, key: str, value: Any, /) -> None: ...
+
+
+def measure_parts(
+    parts: Mapping[str, Callable[[], Any]], store: PartStore | None = None, ranks: Ranks = ALONE
+) -> dict[str, Any]:
+    """What each part comes to, by its name. Processes take turns at those that are in no store, and keep them there."""
+    store = {} if store is None else store
+    known: dict[str, Any] = {}
+    for kept in ranks.gather({name: store[name] for name in parts if name in store}):
+        known |= kept
+    missing = [name for name in parts if name not in known]
+    measured = {}
+    for k in ranks.share(len(missing)):
+        store[missing[k]] = measured[missing[k]] = parts[missing[k]]()
+    for theirs in ranks.gather(measured):
+        known |= theirs
+    return known
 
 
 def start(devices: int, nodes: int, device: torch.device) -> tuple[Ranks, torch.device]:

@@ -8,6 +8,7 @@ gives is another question:
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,13 @@ from anrot_lib.core import checkpoints, configs
 from anrot_lib.core.configs import make_key
 from anrot_lib.core.errors import NotFinite, UserError
 from anrot_lib.core.progress import accumulate
+from anrot_lib.core.ranks import ALONE
 from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.experiments import rows as pipeline
 from anrot_lib.experiments.columns import Column
 from anrot_lib.experiments.former import check_former_rows, matches
 from anrot_lib.experiments.setting import Setting, make_manifest
-from anrot_lib.experiments.testing import evaluate_row
+from anrot_lib.experiments.testing import evaluate_row, find_journal
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.levels import combine
@@ -34,6 +36,7 @@ from anrot_lib.fewshot.levels.head import Level, MultiLevelHead, compute_diverge
 from anrot_lib.fewshot.levels.pixel import PixelLevel
 from anrot_lib.fewshot.passes import cut_blocks
 from anrot_lib.records import results
+from anrot_lib.records.journal import remove_journals
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, FusionRecord
 from anrot_lib.records.schema import AccuracyRecord
@@ -100,12 +103,13 @@ def get_study_file(setting: Setting) -> Path:
 def run(setting: Setting, seed: int, variants: list[str]) -> list[AccuracyRecord]:
     """Train the encoder of a seed, then test and record every variant that has no record yet; all their records.
 
-    A kill loses at most a level's divergences, or a part of a column; the same call goes on.
+    A kill loses at most a level's divergences, or a part of a column; the same call goes on. Several processes take
+    turns at levels and at parts of columns.
     """
     manifest, recipe = make_manifest(setting), make_recipe(seed)
     rows = {variant: f"{variant}-seed-{seed}" for variant in variants}
     check_former_rows(get_study_file(setting), rows.values(), setting, recipe)
-    net, trained, _ = pipeline.train_row(setting, f"encoder-seed-{seed}", recipe)
+    net, trained = load_encoder(setting, seed)
     net = fold_net(net.to(setting.device))
     check_former_rows(get_study_file(setting), rows.values(), setting, recipe, trained["checkpoint"])
     records = find_finished(setting, rows.values(), recipe, manifest, trained)
@@ -119,10 +123,24 @@ def run(setting: Setting, seed: int, variants: list[str]) -> list[AccuracyRecord
     for variant in wanted:
         row = rows[variant]
         record = test(setting, variant, net, recipe, trained, manifests, scores)
-        results.write_row(get_study_file(setting), row, record)
-        (setting.work / f"{row}-evaluation.jsonl").unlink(missing_ok=True)
+        if setting.ranks.is_first:
+            results.write_row(get_study_file(setting), row, record)
+            remove_journals(find_journal(setting, row))
+        setting.ranks.wait()
     records = find_finished(setting, rows.values(), recipe, manifest, trained)
     return [records[row] for row in rows.values()]
+
+
+def load_encoder(setting: Setting, seed: int) -> tuple[FewShotNet, TrainingRecord]:
+    """The encoder of a seed and its training, which several processes share if its groups allow it.
+
+    One that a single process has trained is tested by any number of them; UserError if there is none yet.
+    """
+    row, ranks = f"encoder-seed-{seed}", setting.ranks
+    if setting.budget.groups % ranks.count and (setting.work / f"{row}.pt").is_file():
+        with ranks.first():
+            return pipeline.train_row(replace(setting, ranks=ALONE), row, make_recipe(seed))[:2]
+    return pipeline.train_row(setting, row, make_recipe(seed))[:2]
 
 
 def make_manifests(setting: Setting, manifest: EpisodeManifest) -> dict[str, EpisodeManifest]:
@@ -162,10 +180,14 @@ def load_level_scores(
     files = {name: setting.work / f"levels-seed-{seed}-{split}-{name}.pt" for name in levels}
     kept = {name: checkpoints.load(path) for name, path in files.items() if path.is_file()}
     scores = {name: content["divergences"] for name, content in kept.items() if content["asked"] == asked}
-    for name, divergences in measure_levels(setting, net, manifest, [n for n in levels if n not in scores], split):
+    ranks, measured = setting.ranks, dict[str, Tensor]()
+    missing = ranks.gather([name for name in levels if name not in scores])[0]  # all have read before one writes
+    for name, divergences in measure_levels(setting, net, manifest, missing[ranks.number :: ranks.count], split):
         if divergences.isfinite().all():
             checkpoints.save(files[name], {"asked": asked, "divergences": divergences})
-        scores[name] = divergences
+        measured[name] = divergences
+    for theirs in ranks.gather(measured):
+        scores |= theirs
     for name, divergences in scores.items():
         if not divergences.isfinite().all():
             raise NotFinite(
@@ -240,6 +262,7 @@ def test(
     """The record of a variant on a trained, folded encoder, from its levels' divergences on both splits."""
     manifest = manifests["test"]
     head = fit_head(variant, net.backbone.out_channels, scores["val"], make_query_labels(manifests["val"]))
+    head.load_state_dict(setting.ranks.gather(head.state_dict())[0])  # one fit for all, whatever rounding did
     columns, shares = measure_clean(setting.budget, manifest, head, scores["test"])
     fused = FewShotNet(net.backbone, head).eval().to(setting.device)
     journal = make_key(trained["checkpoint"], {k: v.tolist() for k, v in head.fusion.state_dict().items()})

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,11 +15,11 @@ from anrot_lib.core import devices, paths
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.errors import UserError
 from anrot_lib.core.progress import shorten
+from anrot_lib.core.ranks import ALONE, PartStore, Ranks, measure_parts
 from anrot_lib.data.episodes import EpisodeRows, EpisodeSampler
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.ranking import gallery, names, retrieval
-from anrot_lib.ranking.attacks.suite import PartStore
+from anrot_lib.ranking import gallery, names, retrieval, shards
 from anrot_lib.ranking.data.sets import Part, RankingSet
 from anrot_lib.ranking.embedders import Embedder
 from anrot_lib.ranking.recipe import RankingRecipe
@@ -63,25 +64,27 @@ def measure_few_shot_columns(
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
     journal: PartStore | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, ColumnRecord]:
     """Few-shot accuracy on test images, clean and under the white-box attack `threat`: columns of a record.
 
     The same `tasks` episodes of `way` classes for both, `queries` a class. UserError if the classes do not suffice.
-    progress is called with the tasks done under attack; finished parts are kept in the journal.
+    progress is called with the tasks done under attack; finished parts are kept in the journal, and the processes take
+    turns at the others.
     """
     rows = draw_episodes(part, way, shot, tasks, queries, seed)
     images: Any = PartImages(part)
     clean = evaluation.count_clean(net, images, rows, device)
-    journal = {} if journal is None else journal
-    for at in range(0, tasks, TASKS_PER_PART):
-        key = f"few-shot/{at}"
-        if key not in journal:
-            some = rows[at : at + TASKS_PER_PART]
-            counts = evaluation.count_attacked(net, images, some, threat, seed, device, at)
-            journal[key] = [int(count) for count in counts]
+
+    def attack(at: int) -> list[int]:
+        counts = evaluation.count_attacked(net, images, rows[at : at + TASKS_PER_PART], threat, seed, device, at)
         if progress is not None:
             progress(min(at + TASKS_PER_PART, tasks))
-    attacked = np.array([count for at in range(0, tasks, TASKS_PER_PART) for count in journal[f"few-shot/{at}"]])
+        return [int(count) for count in counts]
+
+    measures = {f"few-shot/{at}": partial(attack, at) for at in range(0, tasks, TASKS_PER_PART)}
+    parts = measure_parts(measures, journal, ranks)
+    attacked = np.array([count for name in measures for count in parts[name]])
     return {
         "clean": results.make_column(clean, way * queries, 0.0),
         threat.name: results.make_column(attacked, way * queries, 0.0, threat=describe_threat(threat)),
@@ -137,8 +140,9 @@ def read_records(name: str | None, files: list[Path] | None = None, dataset: str
 def evaluate(net: Embedder, data: RankingSet) -> dict[str, float]:
     """R@1, R@2, mAP, mAP@10 and MAP@R in per cent on the test images; queries are the gallery itself."""
     part, device = data.test, next(net.parameters()).device
-    rows = gallery.embed(net, lambda numbers: part.batch(numbers, device), np.arange(len(part)), net.metric)
-    return retrieval.retrieve(gallery.Gallery(rows, part.labels.to(device), net.metric)).summary()
+    return retrieval.retrieve(
+        shards.embed(net, partial(part.batch, device=device), part.labels.to(device), net.metric)
+    ).summary()
 
 
 def describe_chance(recall: float, labels: Tensor) -> str | None:

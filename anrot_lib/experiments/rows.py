@@ -15,7 +15,7 @@ from anrot_lib.experiments.columns import choose_stored, list_left_out, select_c
 from anrot_lib.experiments.former import check_former, find_record, get_current_columns
 from anrot_lib.experiments.setting import Setting, make_manifest, plan_tasks
 from anrot_lib.experiments.stored import has_images
-from anrot_lib.experiments.testing import evaluate_row, list_answered, list_journals
+from anrot_lib.experiments.testing import evaluate_row, find_journal, list_answered
 from anrot_lib.fewshot import training
 from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.first_stage import make_stage_key, pretrain_encoder
@@ -33,6 +33,7 @@ from anrot_lib.records.describe import (
     describe_run,
     join_runs,
 )
+from anrot_lib.records.journal import remove_journals
 from anrot_lib.records.measures import SeenRecord, TrainingRecord
 from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, ValidationRecord
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
@@ -194,8 +195,7 @@ def finish_row(
         record["run"] = join_runs(former["run"], record["run"])
     if setting.ranks.is_first:
         results.write(path, record)
-        for journal in list_journals(setting, row):
-            journal.unlink()
+        remove_journals(find_journal(setting, row))
     setting.ranks.wait()
     return path
 

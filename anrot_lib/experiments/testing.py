@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from anrot_lib.attacks.transfer import measure_surrogate
 from anrot_lib.core.configs import to_dict
 from anrot_lib.core.paths import make_file_stem
 from anrot_lib.core.progress import accumulate
-from anrot_lib.core.ranks import Ranks
 from anrot_lib.core.resumable import Paused
 from anrot_lib.data.episodes import EpisodeManifest, EpisodeRows
 from anrot_lib.experiments.columns import Column, choose_stored, count_passes, make_pgd, select_columns
@@ -26,42 +25,15 @@ from anrot_lib.fewshot.classifier import FewShotNet
 from anrot_lib.fewshot.evaluation import Evaluator, Keep, Marks, make_noise_change
 from anrot_lib.records import answers, results
 from anrot_lib.records.describe import describe_threat
-from anrot_lib.records.journal import Journal
+from anrot_lib.records.journal import Journal, gather_parts, open_journal
 from anrot_lib.records.parts import ColumnAbout, ColumnRecord
 
 TASKS_PER_PART = 40  # tasks attacked together, and what a kill can lose of an attacked column
 
 
-def find_journal(setting: Setting, row: str, number: int = 0) -> Path:
-    """Where process `number` keeps the parts of a row that it has finished."""
-    of_process = f"-rank{number}" if number else ""
-    return setting.work / f"{make_file_stem(row)}-evaluation{of_process}.jsonl"
-
-
-def list_journals(setting: Setting, row: str) -> list[Path]:
-    """The journals of a row that are there, those of processes of a former run among them."""
-    first = find_journal(setting, row)
-    others = sorted(p for p in setting.work.glob("*-rank*.jsonl") if p.name.startswith(f"{first.stem}-rank"))
-    return [path for path in (first, *others) if path.is_file()]
-
-
-def open_journal(setting: Setting, row: str, belongs_to: Mapping[str, Any]) -> Journal:
-    """The journal of this process; it knows the parts that any process has finished, now or in a former run."""
-    ranks = setting.ranks
-    journal = Journal(find_journal(setting, row, ranks.number), belongs_to)
-    if ranks.is_first:
-        present = {find_journal(setting, row, number) for number in range(ranks.count)}
-        for path in set(list_journals(setting, row)) - present:  # there were more processes
-            for key, value in Journal(path, belongs_to).parts.items():
-                journal[key] = value
-    gather_parts(ranks, journal)
-    return journal
-
-
-def gather_parts(ranks: Ranks, journal: Journal) -> None:
-    """Tell every process the parts that each has finished."""
-    for parts in ranks.gather(dict(journal.parts)):
-        journal.parts |= parts
+def find_journal(setting: Setting, row: str) -> Path:
+    """Where the parts of a row are kept that are finished."""
+    return setting.work / f"{make_file_stem(row)}-evaluation.jsonl"
 
 
 def evaluate_row(
@@ -82,7 +54,7 @@ def evaluate_row(
         columns = select_columns(setting, manifest.n_tasks)
     settings = {"protocol": to_dict(setting.protocol), "budget": to_dict(setting.budget)}
     belongs_to = {"net": journal_key, "rows": manifest.hash, **settings}
-    journal = open_journal(setting, row, belongs_to)
+    journal = open_journal(find_journal(setting, row), belongs_to, setting.ranks)
     evaluator = Evaluator(
         net, setting.image_set, setting.device, partial(train_surrogate, setting), setting.allow_seen, setting.split
     )

@@ -10,14 +10,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from anrot_lib.core.errors import UserError
 from anrot_lib.divergences.gaussian import full_precision
-from anrot_lib.ranking.distances import cdist, check_metric, normalise
+from anrot_lib.ranking.distances import cdist, check_metric
 
 BLOCK_NUMBERS = 2**24  # of one block of a distance matrix: 64 MiB in float32, whatever the size of the gallery
-IMAGES_PER_PASS = 256
 
 Batch = Callable[[np.ndarray], Tensor]  # row numbers (B,) -> images (B, C, H, W) in [0, 1]
 
@@ -29,8 +28,32 @@ def compute_chance(labels: Tensor) -> float:
     return float((count * (count - 1)).sum() / (count.sum() * (len(labels) - 1))) if len(count) else 0.0
 
 
+class Labelled:
+    """Rows with class labels (N,) int64."""
+
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def by_class(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows in the order of their classes; of each class, where it starts in that order and how many it has."""
+        count = torch.bincount(self.labels)
+        return self.labels.argsort(stable=True), count.cumsum(0) - count, count
+
+    def classmates(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of each query's class, padded (B, m), and which of them count: not padding, not the query itself."""
+        order, start, count = self.by_class
+        label = self.labels[rows, None]
+        place = torch.arange(int(count[label].max()), device=rows.device)
+        real = place < count[label]
+        columns = order[torch.where(real, start[label] + place, 0)]
+        return columns, real & (columns != rows[:, None])
+
+
 @dataclass(frozen=True, eq=False)
-class Gallery:
+class Gallery(Labelled):
     """Embeddings (N, D) as `normalise` gives them, class labels (N,) int64, the metric N, C, E or H.
 
     UserError if they do not fit together, hold a number that is not finite, or are fewer than two rows.
@@ -47,11 +70,7 @@ class Gallery:
                 f"a gallery takes embeddings (N, D) and labels (N,) of at least two images, "
                 f"got {tuple(self.embeddings.shape)} and {tuple(self.labels.shape)}"
             )
-        if not torch.isfinite(self.embeddings).all():
-            raise UserError("the net gives embeddings that are not finite numbers; its training has diverged")
-
-    def __len__(self) -> int:
-        return len(self.labels)
+        check_finite(bool(torch.isfinite(self.embeddings).all()))
 
     @cached_property
     def centre(self) -> Tensor:
@@ -85,43 +104,29 @@ class Gallery:
 
     def squared_distances(self, embeddings: Tensor) -> Tensor:
         """||u - x||^2 of rows (B, D) to the whole gallery, at least 0: (B, N). On unit vectors 2 (1 - cos)."""
-        rows = embeddings - self.centre
-        squares = torch.addmm(self.squares, rows, self.columns, alpha=-2)
-        return squares.add_(rows.square().sum(1, keepdim=True)).clamp_(min=0)
-
-    @cached_property
-    def by_class(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows in the order of their classes; of each class, where it starts in that order and how many it has."""
-        count = torch.bincount(self.labels)
-        return self.labels.argsort(stable=True), count.cumsum(0) - count, count
-
-    def classmates(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Rows of each query's class, padded (B, m), and which of them count: not padding, not the query itself."""
-        order, start, count = self.by_class
-        label = self.labels[rows, None]
-        place = torch.arange(int(count[label].max()), device=rows.device)
-        real = place < count[label]
-        columns = order[torch.where(real, start[label] + place, 0)]
-        return columns, real & (columns != rows[:, None])
+        return compute_squares(embeddings - self.centre, self.columns, self.squares)
 
     def mark_class(self, rows: Tensor) -> Tensor:
         """Which rows are of the class of each of `rows` (B,): bool (B, N), the row itself included."""
         return self.labels == self.labels[rows, None]
 
-    def blocks(self, n: int) -> Iterator[slice]:
-        """Slices of n queries whose distance matrices stay within BLOCK_NUMBERS."""
-        size = max(1, BLOCK_NUMBERS // len(self))
-        return (slice(at, min(at + size, n)) for at in range(0, n, size))
 
-    @property
-    def chance(self) -> float:
-        return compute_chance(self.labels)
+def cut_queries(n: int, rows: int) -> Iterator[slice]:
+    """Slices of n queries whose matrices of distances to so many rows stay within BLOCK_NUMBERS."""
+    size = max(1, BLOCK_NUMBERS // rows)
+    return (slice(at, min(at + size, n)) for at in range(0, n, size))
 
-    def mean_cosine(self) -> float:
-        """Mean cosine of two different rows, in [-1, 1]: near 1 where all images lie at one point."""
-        rows = nn.functional.normalize(self.embeddings.double(), dim=1)
-        n = len(rows)
-        return float((rows.sum(0).square().sum() - n) / (n * (n - 1)))
+
+def compute_squares(rows: Tensor, columns: Tensor, squares: Tensor) -> Tensor:
+    """||r - c||^2, at least 0, of rows (B, D) to columns (D, n), whose squared lengths (n,) are given: (B, n)."""
+    table = torch.addmm(squares, rows, columns, alpha=-2)
+    return table.add_(rows.square().sum(1, keepdim=True)).clamp_(min=0)
+
+
+def check_finite(finite: bool) -> None:
+    """UserError for embeddings that are not finite."""
+    if not finite:
+        raise UserError("the net gives embeddings that are not finite numbers; its training has diverged")
 
 
 def sort_rows(distances: Tensor) -> Tensor:
@@ -130,23 +135,3 @@ def sort_rows(distances: Tensor) -> Tensor:
         return distances.sort(1).values
     distances.numpy().sort(axis=1)
     return distances
-
-
-@torch.no_grad()
-def embed(
-    net: nn.Module,
-    batch: Batch,
-    rows: np.ndarray,
-    metric: str,
-    progress: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Embeddings (B, D) of images by their row numbers, normalised by the metric; the net should be in eval mode.
-
-    progress is called with the number of images that are done.
-    """
-    parts = []
-    for at in range(0, len(rows), IMAGES_PER_PASS):
-        parts.append(normalise(net(batch(rows[at : at + IMAGES_PER_PASS])), metric))
-        if progress is not None:
-            progress(min(at + IMAGES_PER_PASS, len(rows)))
-    return torch.cat(parts)

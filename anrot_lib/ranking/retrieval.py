@@ -14,7 +14,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 
-from anrot_lib.ranking.gallery import Gallery, sort_rows
+from anrot_lib.ranking.gallery import Gallery, cut_queries, sort_rows
+from anrot_lib.ranking.shards import Shard, cut
 
 CUT = 10  # of mAP@10
 
@@ -49,7 +50,7 @@ class Retrieval:
 
 
 def retrieve(
-    gallery: Gallery,
+    gallery: Gallery | Shard,
     rows: Tensor | None = None,
     embeddings: Tensor | None = None,
     progress: Callable[[int], None] | None = None,
@@ -57,29 +58,36 @@ def retrieve(
     """Rank the gallery for some of its rows (n,) (all for None), with their own embeddings or with (n, D) others.
 
     No matrix larger than `gallery.BLOCK_NUMBERS` is held, and nothing is sorted but distances: positions come from
-    counting. progress is called with the number of queries done.
+    counting. Processes that hold a shard each call this together: each counts among its own rows, and the sums are the
+    same for any number of processes. progress is called with the number of queries done.
     """
-    rows = torch.arange(len(gallery), device=gallery.labels.device) if rows is None else rows
-    embeddings = gallery.embeddings[rows] if embeddings is None else embeddings
-    by_class = gallery.labels[rows].argsort(stable=True)  # so that the queries of a block have similar class sizes
+    shard = gallery if isinstance(gallery, Shard) else cut(gallery)
+    rows = torch.arange(len(shard), device=shard.labels.device) if rows is None else rows
+    by_class = shard.labels[rows].argsort(stable=True)  # so that the queries of a block have similar class sizes
     numbers = np.full((len(fields(Retrieval)), len(rows)), np.nan)
-    for block in gallery.blocks(len(rows)):
+    for block in cut_queries(len(rows), len(shard)):
         some = by_class[block]
-        numbers[:, some.cpu().numpy()] = _rank(gallery, rows[some], embeddings[some]).cpu().numpy()
+        queries = shard.select(rows[some]) if embeddings is None else embeddings[some]
+        numbers[:, some.cpu().numpy()] = _rank(shard, rows[some], queries).cpu().numpy()
         if progress is not None:
             progress(block.stop)
     return Retrieval(*numbers)
 
 
-def _rank(gallery: Gallery, rows: Tensor, embeddings: Tensor) -> Tensor:
+def _rank(shard: Shard, rows: Tensor, embeddings: Tensor) -> Tensor:
     """The fields of Retrieval for one block of queries: (4, B)."""
-    distances = gallery.distances(embeddings)
-    distances.scatter_(1, rows[:, None], torch.inf)
-    columns, real = gallery.classmates(rows)
-    relevant = distances.gather(1, columns).masked_fill_(~real, torch.inf).sort(1).values
+    ranks, distances = shard.ranks, shard.distances(embeddings)
+    columns, real = shard.classmates(rows)
+    place, holder = shard.find(columns)
+    relevant = distances.gather(1, place).masked_fill_(~real | (holder != ranks.number), torch.inf)
+    relevant = ranks.gather_rows([relevant]).amin(0).sort(1).values  # each is finite in one process at most
     real = real.sort(1, descending=True).values
+    place, holder = shard.find(rows)
+    here = holder == ranks.number
+    distances[here.nonzero().squeeze(1), place[here]] = torch.inf  # the query itself
     # Irrelevant rows that stand before each relevant one: all rows at most as far, less the relevant among them.
-    before = torch.searchsorted(sort_rows(distances), relevant, right=True)
+    ordered = sort_rows(distances)[:, : shard.held].contiguous()
+    before = ranks.gather_rows([torch.searchsorted(ordered, relevant, right=True)]).sum(0)
     before -= torch.searchsorted(relevant, relevant, right=True)
     order = torch.arange(1, real.shape[1] + 1, device=real.device)
     position = (before + order).double()

@@ -8,6 +8,7 @@ from typing import Any
 
 from anrot_lib.core import paths
 from anrot_lib.core.configs import make_key
+from anrot_lib.core.ranks import ALONE, Ranks
 
 
 def _describe_part(key: str, value: Any) -> dict[str, Any]:
@@ -69,3 +70,38 @@ class Journal:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def name_journal(path: Path, number: int) -> Path:
+    """The file in which process `number` keeps what it has finished of an evaluation; that of the first is `path`."""
+    return path.with_name(f"{path.stem}-rank{number}{path.suffix}") if number else path
+
+
+def list_journals(path: Path) -> list[Path]:
+    """The journals of an evaluation that are there, those of processes of a former run among them."""
+    others = sorted(p for p in path.parent.glob("*-rank*.jsonl") if p.name.startswith(f"{path.stem}-rank"))
+    return [file for file in (path, *others) if file.is_file()]
+
+
+def open_journal(path: Path, belongs_to: Mapping[str, Any], ranks: Ranks = ALONE) -> Journal:
+    """The journal of this process; it knows the parts that any process has finished, now or in a former run."""
+    journal = Journal(name_journal(path, ranks.number), belongs_to)
+    if ranks.is_first:
+        present = {name_journal(path, number) for number in range(ranks.count)}
+        for other in set(list_journals(path)) - present:  # there were more processes
+            for key, value in Journal(other, belongs_to).parts.items():
+                journal[key] = value
+    gather_parts(ranks, journal)
+    return journal
+
+
+def gather_parts(ranks: Ranks, journal: Journal) -> None:
+    """Tell every process the parts that each has finished."""
+    for parts in ranks.gather(dict(journal.parts)):
+        journal.parts |= parts
+
+
+def remove_journals(path: Path) -> None:
+    """Remove the journals of an evaluation, whose record is written."""
+    for file in list_journals(path):
+        file.unlink()

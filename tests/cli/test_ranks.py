@@ -15,6 +15,7 @@ from PIL import Image
 from anrot_lib.cli.main import main
 from anrot_lib.core import checkpoints
 from anrot_lib.data.synthetic.figures import synthetic
+from anrot_lib.records import results
 
 pytest.importorskip("lightning_fabric", reason="runs of several processes need the extra 'ranks'")
 
@@ -104,11 +105,10 @@ def test_a_verb_that_several_processes_cannot_share_says_so(tmp_path, monkeypatc
         monkeypatch.setenv(name, value)  # one process on each of four machines
     assert main([*RUN.split(), "--reconstruct"]) == 2
     assert "leave --reconstruct to anrot reconstruct" in capsys.readouterr().err
-    assert main(["levels"]) == 2
-    assert (
-        "several processes can share only run, train, evaluate, prepare; start levels without torchrun"
-        in capsys.readouterr().err
-    )
+    for verb, words in (("reconstruct", []), ("retrieve train", ["-C", "fashion:rc2f2:ptripletN"])):
+        assert main([*verb.split(), *words]) == 2
+        sentence = "several processes can share only run, train, evaluate, prepare, levels, retrieve attack; start "
+        assert f"{sentence}{verb} without torchrun" in capsys.readouterr().err
 
 
 def prepare(home: Path, photos: Path, *words: str) -> tuple[bytes, dict]:
@@ -137,3 +137,25 @@ def test_processes_that_share_a_preparation_leave_the_same_bytes(tmp_path):
     pairs = one[1]["provenance"]["duplicates"]["pairs"]
     assert {pair["kind"] for pair in pairs} == {"identical", "mirrored"}
     assert ["class 03/7.png", "class 03"] in [gone[:2] for gone in one[1]["provenance"]["quarantine"]]
+
+
+def study_levels(home: Path, *words: str) -> dict:
+    """The rows of a study of levels, without times and what differs from run to run."""
+    command = "levels --shots 1 --variants pixel part pixel+part --encoder tiny --episodes 4 --episodes-per-step 2"
+    out, err = (process := start(home, command, "--groups 2 --tasks 6", *words)).communicate()
+    assert process.returncode == 0, out + err
+    assert out.count("records:") == 1, "the second process is to be silent"
+    assert not list(home.glob("checkpoints/*/*.jsonl")), "journals are left"
+    (path,) = home.glob("runs/*/study.json")
+    rows = results.read_rows(path)
+    for record in rows.values():
+        del record["run"]
+        record["training"] = {k: v for k, v in record["training"].items() if k in ("history", "fusion", "best_step")}
+        for column in record["columns"].values():
+            del column["seconds"]
+    return rows
+
+
+def test_processes_that_share_a_study_of_levels_write_the_record_of_one(tmp_path):
+    one, two = study_levels(tmp_path / "one"), study_levels(tmp_path / "two", "--devices 2")
+    assert len(one) == 3 and one == two

@@ -1,5 +1,9 @@
 """Steps of several groups, and what a lost process comes to."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
 import pytest
 import torch
 from torch import nn
@@ -7,10 +11,11 @@ from torch import nn
 from anrot_lib.core import ranks
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import NotFinite, UserError
-from anrot_lib.core.ranks import ALONE, Ranks
+from anrot_lib.core.ranks import ALONE, Ranks, measure_parts
 from anrot_lib.core.resumable import ResumableTraining, run_resumable
 from anrot_lib.fewshot.pretraining import BaseClassTraining
 from anrot_lib.fewshot.training import FewShotTraining
+from anrot_lib.records.journal import Journal, name_journal, open_journal, remove_journals
 from anrot_lib.settings import Protocol, Recipe
 
 IMAGES = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(0))  # of four groups
@@ -73,6 +78,49 @@ def test_processes_take_the_groups_in_turns_and_gather_them_in_order(monkeypatch
     monkeypatch.setattr(ranks.distributed, "all_gather", all_gather)
     rows = third.gather_rows([torch.zeros(2), torch.zeros(2)])
     assert rows[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@dataclass(frozen=True)
+class InThreads(Ranks):
+    """A process that is a thread: what all gather meets in a list."""
+
+    meeting: list = field(default_factory=list)
+    barrier: threading.Barrier | None = None
+
+    def gather(self, value):
+        self.meeting[self.number] = value
+        self.barrier.wait()
+        values = list(self.meeting)
+        self.barrier.wait()
+        return values
+
+
+def test_each_part_is_measured_once_by_one_process_that_did_not_find_it():
+    measured, stores = [], [{"b": 66}, {}]  # the first has kept a part
+    parts = {name: lambda name=name: measured.append(name) or ord(name) for name in "abcde"}
+    meeting, barrier = [None, None], threading.Barrier(2, timeout=20)
+    with ThreadPoolExecutor(2) as pool:
+        processes = [InThreads(number, 2, meeting, barrier) for number in range(2)]
+        found = list(pool.map(lambda store, process: measure_parts(parts, store, process), stores, processes))
+    assert found[0] == found[1] == {"a": 97, "b": 66, "c": 99, "d": 100, "e": 101}
+    assert sorted(measured) == ["a", "c", "d", "e"]
+    assert stores == [{"b": 66, "a": 97, "d": 100}, {"c": 99, "e": 101}]
+
+
+def test_a_journal_knows_what_any_process_finished_in_this_run_or_a_former_one(tmp_path):
+    path, about = tmp_path / "row.jsonl", {"net": "this"}
+    for number, key in enumerate("abc"):  # a former run of three processes
+        Journal(name_journal(path, number), about)[key] = number
+    Journal(name_journal(path, 3), {"net": "other"})["d"] = 3
+    (tmp_path / "row2-rank1.jsonl").write_text("of another row", "utf-8")
+    meeting, barrier = [None, None], threading.Barrier(2, timeout=20)
+    with ThreadPoolExecutor(2) as pool:
+        processes = [InThreads(number, 2, meeting, barrier) for number in range(2)]
+        journals = list(pool.map(lambda process: open_journal(path, about, process), processes))
+    assert [journal.parts for journal in journals] == [{"a": 0, "b": 1, "c": 2}] * 2
+    assert Journal(path, about).parts == {"a": 0, "c": 2}, "the first adopts what has no process any more"
+    remove_journals(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["row2-rank1.jsonl"]
 
 
 def test_groups_that_the_processes_cannot_share_are_refused():

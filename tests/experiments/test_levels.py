@@ -12,6 +12,7 @@ from anrot_lib.cli import main
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import change, to_dict
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import Ranks
 from anrot_lib.data import image_set
 from anrot_lib.experiments import levels, testing
 from anrot_lib.experiments import rows as pipeline
@@ -212,6 +213,16 @@ def test_a_kill_loses_a_level_or_a_part_of_a_column(studied, monkeypatch, tmp_pa
     for a, b in zip(again, studied[1][:2], strict=True):
         assert {n: c["correct"] for n, c in a["columns"].items()} == {n: c["correct"] for n, c in b["columns"].items()}
     assert not list(setting.work.glob("*.jsonl"))
+
+
+def test_an_encoder_that_one_process_trained_is_tested_by_several(study, monkeypatch):
+    setting, records = study
+    several = replace(setting, ranks=Ranks(0, 2))
+    monkeypatch.setattr(Ranks, "wait", lambda self: None)
+    monkeypatch.setattr(fewshot_training.FewShotTraining, "advance", never)
+    assert levels.load_encoder(several, 0)[1]["checkpoint"] == records[0]["training"]["checkpoint"]
+    with pytest.raises(UserError, match="2 processes cannot share the 1 groups of a training step; give --groups 2"):
+        levels.load_encoder(several, 1)
 
 
 # --- table and verdict ---

@@ -41,8 +41,7 @@ class Toy:
         return Subject(net, Gallery(embeddings, self.labels, metric), lambda rows: self.images[rows])
 
 
-@pytest.fixture(scope="session")
-def toy():
+def make_toy() -> Toy:
     """600 images of 8 x 8 pixels in 6 classes, shuffled: a template of the class with noise."""
     generator = torch.Generator().manual_seed(11)
     templates = torch.rand(6, 1, 8, 8, generator=generator, dtype=torch.float64)
@@ -50,3 +49,8 @@ def toy():
     noise = torch.randn(600, 1, 8, 8, generator=generator, dtype=torch.float64)
     images = (templates[labels] + 0.25 * noise).clamp(0, 1)
     return Toy(ToyEmbedder(generator).double().eval(), images, labels)
+
+
+@pytest.fixture(scope="session")
+def toy():
+    return make_toy()

@@ -28,7 +28,7 @@ def protocol():
 def tested(toy, protocol):
     subject = toy.subject()
     rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
-    return subject, rows, attack_all(subject, protocol, rows, silent), measure_benign(subject, silent)
+    return subject, rows, attack_all(subject, protocol, rows, silent), measure_benign(subject.gallery, silent)
 
 
 def test_the_parts_of_a_record(tested, protocol):
@@ -51,7 +51,7 @@ def test_parity_measures_the_fixed_gtm_beside_its_own(toy, protocol):
     parity = ScoreProtocol(protocol.attacks, parity="robrank")
     rows = np.arange(130)  # two batches, of 128 and of 2, count alike
     benign, attacked, seconds = attack_all(subject, parity, rows, silent)
-    made = summarise(parity, benign, attacked, seconds, measure_benign(subject, silent, nmi=False))
+    made = summarise(parity, benign, attacked, seconds, measure_benign(subject.gallery, silent, nmi=False))
     assert "GTM fixed" in made["numbers"] and "GTM robrank" not in made["numbers"]
     values = attacked["TMA"]
     batches = (values[:128].mean() + values[128:].mean()) / 2

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from anrot_lib import settings
 from anrot_lib.attacks.threat import TARGETS
 from anrot_lib.cli.commands.namespaces import get_changes as get_changes
@@ -18,8 +20,8 @@ from anrot_lib.cli.options.shared import DataOptions, RankOptions, RunOptions
 from anrot_lib.core import checkpoints, devices, ranks
 from anrot_lib.core.configs import change
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import bar, no_bar
-from anrot_lib.core.ranks import ALONE
+from anrot_lib.core.progress import Progress, bar, no_bar
+from anrot_lib.core.ranks import ALONE, Ranks
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.experiments.columns import check_asked
 from anrot_lib.experiments.images import open_images
@@ -81,18 +83,13 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
     if test.half_width is not None:
         check_half_width(test.half_width)  # now, and not after hours of training
     budget, protocol = read_budget(arguments, **budget_changes), read_protocol(arguments)
-    device = devices.resolve_device(run.device)
+    together, device = start_ranks(arguments)
     precision = devices.resolve_precision(budget.precision, device)
-    together, several = ALONE, read_options(RankOptions, arguments)
-    if not run.dry_run:
-        together, device = ranks.start(several.devices, several.nodes, device)
-        if together.count > 1:
-            print(f"{together.count} processes share this run; should one end early, the same command goes on")
     with together.first():  # it prepares a folder, the others find the set
         image_set = read_images(arguments, budget)
     folder = choose_folder(image_set, protocol, budget, run.tag, run.reference)
     pause = read_pause(arguments)
-    progress = bar if together.is_first else no_bar
+    progress = choose_bar(together)
     setting = Setting(image_set, protocol, budget, device, precision, progress, folder, test.columns or None)
     corrupted = TARGETS if test.corruptions else ()
     setting = replace(setting, corrupted=corrupted, stores=test.store, pause=pause, ranks=together)
@@ -110,6 +107,23 @@ def open_setting(arguments: argparse.Namespace, **budget_changes: Any) -> Settin
         + f"; encoder {budget.encoder}, training in {precision}, {devices.describe_device(device)}"
     )
     return setting
+
+
+def start_ranks(arguments: argparse.Namespace) -> tuple[Ranks, torch.device]:
+    """The processes that share a command, and the device of this one; --dry-run starts none."""
+    run, several = read_options(RunOptions, arguments), read_options(RankOptions, arguments)
+    device = devices.resolve_device(run.device)
+    if run.dry_run:
+        return ALONE, device
+    together, device = ranks.start(several.devices, several.nodes, device)
+    if together.count > 1:
+        print(f"{together.count} processes share this run; should one end early, the same command goes on")
+    return together, device
+
+
+def choose_bar(together: Ranks) -> Progress:
+    """The bar of the process that shows progress, or none."""
+    return bar if together.is_first else no_bar
 
 
 def read_pause(arguments: argparse.Namespace) -> Callable[[], bool]:

@@ -5,19 +5,21 @@ import time
 from dataclasses import replace
 
 from anrot_lib.cli.commands.arguments import (
+    choose_bar,
     get_changes,
     read_images,
     read_options,
     read_pause,
     read_protocol,
     read_size,
+    start_ranks,
 )
 from anrot_lib.cli.commands.fewshot import print_alarms
 from anrot_lib.cli.options.fewshot import LevelsOptions
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import devices
 from anrot_lib.core.configs import change
-from anrot_lib.core.progress import bar, shorten
+from anrot_lib.core.progress import shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments import levels as level_study
 from anrot_lib.experiments.estimates import estimate_levels
@@ -33,16 +35,19 @@ def open_settings(arguments: argparse.Namespace) -> list[Setting]:
     budget = replace(
         budget, validate_every=max(1, min(budget.validate_every, budget.episodes)), curve_tasks=budget.attacked_tasks
     )
-    device = devices.resolve_device(run.device)
+    together, device = start_ranks(arguments)
     precision = devices.resolve_precision(budget.precision, device)
     shots = dict.fromkeys(options.shots or level_study.SHOTS[budget.preset])
     protocols = [replace(read_protocol(arguments), shot=shot) for shot in shots]
-    image_set = read_images(arguments, budget)
+    with together.first():  # it prepares a folder, the others find the set
+        image_set = read_images(arguments, budget)
     tag = "-".join(word for word in ("levels", run.tag) if word)
     pause = read_pause(arguments)
     folders = [choose_folder(image_set, protocol, budget, tag, run.reference) for protocol in protocols]
     return [
-        Setting(image_set, protocol, budget, device, precision, bar, folder, pause=pause)
+        Setting(
+            image_set, protocol, budget, device, precision, choose_bar(together), folder, pause=pause, ranks=together
+        )
         for protocol, folder in zip(protocols, folders, strict=True)
     ]
 
@@ -57,7 +62,8 @@ def levels(arguments: argparse.Namespace) -> int:
     first = settings[0]
     print(
         f"{first.image_set.name}: {len(variants)} combinations of levels on {len(settings) * len(seeds)} "
-        f"encoder(s) {first.budget.encoder}, training in {first.precision}, {devices.describe_device(first.device)}"
+        f"encoder(s) {first.budget.encoder}, training in {first.precision}, "
+        f"{first.ranks.describe(devices.describe_device(first.device))}"
     )
     if read_options(RunOptions, arguments).dry_run:
         return print_plan(settings, seeds, variants)

@@ -1,4 +1,4 @@
-"""`anrot retrieve attack`, `score`, `table`: a ranking model under attack, its record, published rows beside it."""
+"""The action attack of the verb retrieve: a ranking model under attack, and its record."""
 
 import argparse
 import contextlib
@@ -7,22 +7,19 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 
-from anrot_lib.cli.commands.arguments import read_options
+from anrot_lib.cli.commands.arguments import choose_bar, read_options, start_ranks
 from anrot_lib.cli.options.retrieve import (
     AttackOptions,
     CheckOptions,
     FewShotOptions,
     ImageOptions,
-    RankingTableOptions,
-    ScoreOptions,
 )
 from anrot_lib.cli.options.shared import RunOptions
 from anrot_lib.core import checkpoints, devices, paths
 from anrot_lib.core.configs import check_type, from_dict, to_dict
 from anrot_lib.core.errors import UserError
-from anrot_lib.core.progress import bar, counting_bar, shorten
+from anrot_lib.core.progress import counting_bar, shorten
 from anrot_lib.core.units import format_minutes
 from anrot_lib.experiments.former import check_former_ranking
 from anrot_lib.experiments.ranking import (
@@ -30,7 +27,6 @@ from anrot_lib.experiments.ranking import (
     draw_episodes,
     find_checkpoint,
     measure_few_shot_columns,
-    read_records,
 )
 from anrot_lib.ranking import embedders, few_shot, names
 from anrot_lib.ranking.attacks import names as attack_names
@@ -39,15 +35,34 @@ from anrot_lib.ranking.attacks.suite import Subject
 from anrot_lib.ranking.data import sets
 from anrot_lib.ranking.data.sets import RankingSet
 from anrot_lib.ranking.recipe import RankingRecipe
-from anrot_lib.ranking.score import ers, masking, testing
+from anrot_lib.ranking.score import masking, testing
 from anrot_lib.ranking.score.testing import ScoreProtocol
+from anrot_lib.ranking.shards import Shard
 from anrot_lib.records import results, schema
 from anrot_lib.records.describe import count_parameters, describe_run
-from anrot_lib.records.journal import Journal
+from anrot_lib.records.journal import Journal, open_journal, remove_journals
 from anrot_lib.records.parts import DataRecord
 from anrot_lib.reports import ranking, tables
 
 TRIAL_QUERIES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class TestRun:
+    """A net under test: this process's shard of its gallery, what is asked of it, and the rows that are attacked."""
+
+    tested: Tested
+    gallery: Shard
+    protocol: ScoreProtocol
+    rows: np.ndarray
+
+    @property
+    def bar(self) -> testing.Bar:
+        return choose_bar(self.gallery.ranks)
+
+    def gather(self) -> Subject:
+        """The net with its whole gallery."""
+        return testing.gather_subject(self.tested.net, self.gallery, self.tested.data.test)
 
 
 def load_images(options: ImageOptions, dataset: str, size: int | None, stored: int) -> RankingSet:
@@ -90,12 +105,14 @@ def attack(arguments: argparse.Namespace) -> int:
     checks, episodes = read_options(CheckOptions, arguments), read_options(FewShotOptions, arguments)
     if checks.checks is not None and checks.other is None and "transfer" in checks.checks:
         raise UserError("the check 'transfer' needs another net: give its checkpoint by --other")
-    tested = open_checkpoint(options, read_options(ImageOptions, arguments))
-    device = devices.resolve_device(run.device)
+    together, device = start_ranks(arguments)
+    with together.first():  # it packs the images, the others find them
+        tested = open_checkpoint(options, read_options(ImageOptions, arguments))
     profile = options.profile or ("rob28" if tested.name.small else "rob224")
     attacks = attack_names.make_profile(profile, options.eps, options.steps)
     protocol = ScoreProtocol(attacks, options.queries, options.seed, options.parity)
-    _describe(tested, profile, protocol, device)
+    where = together.describe(devices.describe_device(device))
+    _describe(tested, profile, protocol, where)
     other = is_other_data(tested)
     if other and not options.allow_seen:
         raise UserError(
@@ -105,10 +122,12 @@ def attack(arguments: argparse.Namespace) -> int:
     if episodes.few_shot is not None:
         few_shot.build_few_shot_net(tested.net, episodes.head, episodes.maps)  # now, and not after hours of attacks
         draw_episodes(tested.data.test, episodes.way, episodes.shot, episodes.few_shot, seed=protocol.seed)
-    subject = testing.build_subject(tested.net, tested.net.metric, tested.data.test, device, bar)
-    rows = suite.choose_queries(subject.gallery, protocol.queries, protocol.seed)
+    gallery = testing.embed_part(
+        tested.net, tested.net.metric, tested.data.test, device, choose_bar(together), together
+    )
+    test = TestRun(tested, gallery, protocol, suite.choose_queries(gallery, protocol.queries, protocol.seed))
     if run.dry_run:
-        return _print_plan(subject, protocol, rows)
+        return _print_plan(test)
     kind = profile if checks.checks is None else f"{profile}.checks"
     file = tested.record_path(kind, run.tag, run.reference)
     check_former_ranking(file, tested.data.about, None, checkpoints.sha256(tested.path))
@@ -118,16 +137,18 @@ def attack(arguments: argparse.Namespace) -> int:
     else:
         belongs_to["other"] = checkpoints.sha256(checks.other) if checks.other else ""
     work = paths.checkpoints_dir() / "ranking" / file.parent.name  # a checkpoint may lie where nothing can be written
-    journal = Journal(work / f"{file.stem}.jsonl", belongs_to)
-    head = _describe_record(tested, protocol, profile, device) | ({"other_data": True} if other else {})
+    journal = open_journal(work / f"{file.stem}.jsonl", belongs_to, together)
+    head = _describe_record(tested, protocol, profile, where) | ({"other_data": True} if other else {})
     if checks.checks is None:
-        record = head | _score(tested, subject, protocol, rows, journal, nmi=not options.no_nmi)
+        record = head | _score(test, journal, nmi=not options.no_nmi)
         if episodes.few_shot is not None:
-            record["few_shot"] = _measure_few_shot(episodes, episodes.few_shot, tested, protocol, journal)
+            record["few_shot"] = _measure_few_shot(episodes, episodes.few_shot, test, journal)
     else:
-        record = head | _check(checks, tested, subject, protocol, rows, journal)
-    results.write(file, schema.validate(record))
-    journal.remove()
+        record = head | _check(checks, test, journal)
+    if together.is_first:
+        results.write(file, schema.validate(record))
+        remove_journals(work / f"{file.stem}.jsonl")
+    together.wait()
     if checks.checks is None:
         _print_score(results.read(file, "ranking"))
     else:
@@ -141,12 +162,12 @@ def is_other_data(tested: Tested) -> bool:
     return any(tested.about["data"][key] != tested.data.about[key] for key in ("sha256", "split_hash"))
 
 
-def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: torch.device) -> None:
+def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, where: str) -> None:
     about, attack = tested.about, protocol.attacks[0]
     print(
         f"{about['name']}: {tested.name.title}, {len(tested.data.test)} test images of {tested.data.test.classes} "
         f"classes; profile {profile}, {attack.threat().name.removesuffix(' query')}, parity {protocol.parity}, "
-        f"{devices.describe_device(device)}"
+        f"{where}"
     )
     if about["steps"] < about["of"]:
         print(f"note: its training stands at step {about['steps']} of {about['of']}")
@@ -154,12 +175,12 @@ def _describe(tested: Tested, profile: str, protocol: ScoreProtocol, device: tor
         raise UserError("the robustness score has no meaning under the metric E, whose distances have no bound")
 
 
-def _describe_record(tested: Tested, protocol: ScoreProtocol, profile: str, device: torch.device) -> dict[str, Any]:
+def _describe_record(tested: Tested, protocol: ScoreProtocol, profile: str, where: str) -> dict[str, Any]:
     return {
         "schema": schema.SCHEMA_VERSION,
         "row": tested.name.title,
         "name": tested.about["name"],
-        "run": describe_run(devices.describe_device(device)),
+        "run": describe_run(where),
         "data": tested.data.about,
         "checkpoint": {
             "sha256": checkpoints.sha256(tested.path),
@@ -171,12 +192,11 @@ def _describe_record(tested: Tested, protocol: ScoreProtocol, profile: str, devi
     }
 
 
-def _score(
-    tested: Tested, subject: Subject, protocol: ScoreProtocol, rows: np.ndarray, journal: Journal, nmi: bool
-) -> dict[str, Any]:
+def _score(test: TestRun, journal: Journal, nmi: bool) -> dict[str, Any]:
     """The parts of a record that retrieval and attacks give."""
-    clean = testing.measure_benign(subject, bar, nmi, protocol.seed)
-    values = testing.attack_all(subject, protocol, rows, bar, journal)
+    tested, protocol = test.tested, test.protocol
+    clean = testing.measure_benign(test.gallery, test.bar, nmi, protocol.seed)
+    values = testing.attack_all(test.gather(), protocol, test.rows, test.bar, journal, ranks=test.gallery.ranks)
     return {
         "kind": "ranking",
         "recipe": tested.about["recipe"],
@@ -193,82 +213,58 @@ def _print_score(record: schema.RankingRecord) -> None:
         print(f"{record['few_shot']['settings']['said']}: {', '.join(values)}")
 
 
-def _measure_few_shot(
-    options: FewShotOptions, tasks: int, tested: Tested, protocol: ScoreProtocol, journal: Journal
-) -> dict[str, Any]:
+def _measure_few_shot(options: FewShotOptions, tasks: int, test: TestRun, journal: Journal) -> dict[str, Any]:
     """Few-shot accuracy of the same net, on its test classes, under the threat model of the score."""
-    net = few_shot.build_few_shot_net(tested.net, options.head, options.maps)
-    device = next(tested.net.parameters()).device
-    with bar("few-shot episodes", tasks) as progress:
+    net = few_shot.build_few_shot_net(test.tested.net, options.head, options.maps)
+    device = test.gallery.labels.device
+    with test.bar("few-shot episodes", tasks) as progress:
         columns = measure_few_shot_columns(
             net.to(device),
-            tested.data.test,
-            protocol.attacks[0].threat(),
+            test.tested.data.test,
+            test.protocol.attacks[0].threat(),
             options.way,
             options.shot,
             tasks,
-            seed=protocol.seed,
+            seed=test.protocol.seed,
             device=device,
             progress=progress,
             journal=journal,
+            ranks=test.gallery.ranks,
         )
-    seen = tested.name.dataset in names.DATASETS_28  # their test classes are those of training
+    seen = test.tested.name.dataset in names.DATASETS_28  # their test classes are those of training
     text = f"{options.way}-way {options.shot}-shot, {options.head} on the {options.maps}"
     text += ", classes seen in training" if seen else ", classes not seen in training"
     settings = {"way": options.way, "shot": options.shot, "head": options.head, "maps": options.maps}
     return {"settings": settings | {"classes_seen": seen, "said": text}, "columns": columns}
 
 
-def _check(
-    options: CheckOptions, tested: Tested, subject: Subject, protocol: ScoreProtocol, rows: np.ndarray, journal: Journal
-) -> dict[str, Any]:
+def _check(options: CheckOptions, test: TestRun, journal: Journal) -> dict[str, Any]:
     """The parts of a record that the checks of the gradient give."""
+    subject, together = test.gather(), test.gallery.ranks
     other, about = None, {}
     if options.other is not None:
         net, known = embedders.load(options.other)
         device = subject.gallery.labels.device
-        other = testing.build_subject(net, net.metric, tested.data.test, device, bar)
+        other = testing.build_subject(net, net.metric, test.tested.data.test, device, test.bar, together)
         about = {"other": {"sha256": checkpoints.sha256(options.other), "name": known.get("name", "")}}
     started = time.perf_counter()
     checks = masking.check(
-        subject, protocol, rows, bar, names=options.checks or masking.CHECKS, other=other, journal=journal
+        subject,
+        test.protocol,
+        test.rows,
+        test.bar,
+        names=options.checks or masking.CHECKS,
+        other=other,
+        journal=journal,
+        ranks=together,
     )
     return checks | about | {"kind": "ranking-checks", "seconds": round(time.perf_counter() - started, 2)}
 
 
-def _print_plan(subject: Subject, protocol: ScoreProtocol, rows: np.ndarray) -> int:
+def _print_plan(test: TestRun) -> int:
+    subject, trial = test.gather(), test.rows[:TRIAL_QUERIES]
     started = time.perf_counter()
-    trial = rows[:TRIAL_QUERIES]
-    testing.attack_all(subject, protocol, trial, bar)
+    testing.attack_all(subject, test.protocol, trial, test.bar)
     each = (time.perf_counter() - started) / len(trial)
-    print(f"{each:.2f} s a query, {len(rows)} queries: about {format_minutes(each * len(rows))}")
-    return 0
-
-
-def score(arguments: argparse.Namespace) -> int:
-    """Print scores: of ten numbers, or of records."""
-    options = read_options(ScoreOptions, arguments)
-    if options.numbers:
-        print(f"ERS {ers.ers(ers.check_numbers(dict(zip(ers.NUMBERS, options.numbers, strict=True)))):.2f}")
-        return 0
-    records = read_records(options.config, list(options.records))
-    if not records:
-        raise UserError("there is no record yet; make one: anrot retrieve attack -C NAME")
-    for record in records:
-        print(ranking.score_line(record))
-    return 0
-
-
-def table(arguments: argparse.Namespace) -> int:
-    """Print published and measured rows, apart from each other."""
-    options = read_options(RankingTableOptions, arguments)
-    name = options.set if options.config is None else names.parse(options.config).dataset
-    style = tables.format_markdown if options.markdown else tables.format_text
-    headings, rows = ranking.list_published(name)
-    if rows:
-        print(style(headings, rows))
-        print("* computed here from the printed numbers")
-        print(f"mAP: {ers.read_published()['about']['mAP']}\n")
-    records = read_records(options.config, dataset=options.set if options.config is None else None)
-    print(style(*ranking.list_measured(records)) if records else "nothing measured here yet")
+    print(f"{each:.2f} s a query, {len(test.rows)} queries: about {format_minutes(each * len(test.rows))}")
     return 0

@@ -173,12 +173,15 @@ def _add_levels(parser: argparse.ArgumentParser) -> None:
         Budget,
         "encoder",
         "episodes",
+        "episodes_per_step",
+        "groups",
         "clean_tasks",
         "attacked_tasks",
         defaults=lambda name: "conv64f" if name == "encoder" else "that of the preset",
         flags={"clean_tasks": "--tasks"},
     )
     add_run_options(parser)
+    add_options(parser.add_argument_group("several processes"), RankOptions)
 
 
 VERBS = (

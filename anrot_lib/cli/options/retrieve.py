@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from anrot_lib.cli.options.fields import add_options, describe_defaults
-from anrot_lib.cli.options.shared import RunOptions
+from anrot_lib.cli.options.shared import RankOptions, RunOptions
 from anrot_lib.cli.options.verbs import Verb
 from anrot_lib.core.configs import check_at_least, check_at_most
 from anrot_lib.core.options import PIXELS, Option
@@ -149,6 +149,7 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
     add_options(parser.add_argument_group("checks of the gradient"), CheckOptions)
     add_options(parser.add_argument_group("few-shot accuracy"), FewShotOptions)
     add_options(parser.add_argument_group("run"), RunOptions, "device", "tag", "reference", "dry_run")
+    add_options(parser.add_argument_group("several processes"), RankOptions)
 
 
 RETRIEVE = Verb(
@@ -178,14 +179,14 @@ RETRIEVE = Verb(
             "score",
             "print the robustness score of records, or of ten numbers",
             f"anrot retrieve score -C {NAME_28}",
-            "retrieve_attack.score",
+            "retrieve_table.score",
             lambda parser: add_options(parser, ScoreOptions),
         ),
         Verb(
             "table",
             "print what the papers publish, and what was measured here",
             "anrot retrieve table --set fashion",
-            "retrieve_attack.table",
+            "retrieve_table.table",
             lambda parser: add_options(parser, RankingTableOptions),
         ),
     ),

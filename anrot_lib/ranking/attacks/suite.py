@@ -1,8 +1,8 @@
 """Running ranking attacks over the images of a gallery, through the one ascent loop: an attack's numbers by image."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,19 +16,12 @@ from anrot_lib.ranking.attacks.goals import Goal, build_goal
 from anrot_lib.ranking.attacks.names import RankAttack
 from anrot_lib.ranking.attacks.partners import draw_chance
 from anrot_lib.ranking.distances import normalise
-from anrot_lib.ranking.gallery import Batch, Gallery
+from anrot_lib.ranking.gallery import Batch, Gallery, Labelled
 
 BATCH = 128
 
+Part = list[dict[str, list[float]]]  # the numbers of a batch before and after an attack
 Values = dict[str, np.ndarray]  # number (CA+, ..., ES:D, ES:R, ...) -> value of each query, float64 (n,)
-
-
-class PartStore(Protocol):
-    """Where finished parts are kept by name: a dict, or the journal of an experiment."""
-
-    def __contains__(self, key: str, /) -> bool: ...
-    def __getitem__(self, key: str, /) -> Any: ...
-    def __setitem__(self, key: str, value: Any, /) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +87,36 @@ def list_goals(
     return [maker(slice(at, at + batch)) for at in range(0, len(rows), batch)]
 
 
+def list_parts(
+    subject: Subject,
+    attack: RankAttack,
+    rows: np.ndarray,
+    seed: int,
+    parity: bool = False,
+    adversary: Adversary | None = None,
+    batch: int = BATCH,
+) -> dict[str, Callable[[], Part]]:
+    """Name -> what attacks a batch of some rows (n,) of the gallery, in order; the net is left as it was.
+
+    Partners depend on the seed, the attack's title and the place in `rows`, on nothing else. adversary: `pgd` unless
+    given.
+    """
+    if not len(rows):
+        raise UserError("there is no image to attack: no class of the test set has two")
+    goals = list_goals(subject, attack, rows, seed, parity, batch)
+    batches = ((at, rows[at : at + batch]) for at in range(0, len(rows), batch))
+    return {
+        f"{attack}/{at}": partial(_attack_batch, subject, make, adversary or pgd(attack, seed), some)
+        for (at, some), make in zip(batches, goals, strict=True)
+    }
+
+
+def join_parts(parts: Iterable[Part]) -> AttackNumbers:
+    """The numbers of all images, from those of their batches."""
+    benign, attacked = zip(*parts, strict=True)
+    return AttackNumbers(_joined(benign), _joined(attacked))
+
+
 def run_attack(
     subject: Subject,
     attack: RankAttack,
@@ -102,41 +125,19 @@ def run_attack(
     parity: bool = False,
     adversary: Adversary | None = None,
     batch: int = BATCH,
-    progress: Callable[[int], None] | None = None,
-    journal: PartStore | None = None,
-    key: str = "",
 ) -> AttackNumbers:
-    """The numbers of an attack for each of some rows (n,) of the gallery; the net is left as it was.
-
-    Partners depend on the seed, the attack's title and the place in `rows`, on nothing else. adversary: `pgd` unless
-    given. progress is called with the number of images done. journal: finished batches are kept there, under names that
-    begin with `key`, and are not computed again.
-    """
-    if not len(rows):
-        raise UserError("there is no image to attack: no class of the test set has two")
-    adversary = adversary or pgd(attack, seed)
-    parts: list[list[dict[str, list[float]]]] = []
-    journal = {} if journal is None else journal
-    with frozen(subject.net, training=False):
-        for at, make in zip(
-            range(0, len(rows), batch), list_goals(subject, attack, rows, seed, parity, batch), strict=True
-        ):
-            part, name = rows[at : at + batch], f"{key}{attack}/{at}"
-            if name not in journal:
-                journal[name] = [_listed(values) for values in _attack_batch(subject, make(), adversary, part)]
-            parts.append(journal[name])
-            if progress is not None:
-                progress(at + len(part))
-    benign, attacked = zip(*parts, strict=True)
-    return AttackNumbers(_joined(benign), _joined(attacked))
+    """The numbers of an attack for each of some rows (n,) of the gallery, as `list_parts` has them."""
+    return join_parts(part() for part in list_parts(subject, attack, rows, seed, parity, adversary, batch).values())
 
 
-def _attack_batch(subject: Subject, goal: Goal, adversary: Adversary, rows: np.ndarray) -> list[dict[str, Tensor]]:
+def _attack_batch(subject: Subject, make: Callable[[], Goal], adversary: Adversary, rows: np.ndarray) -> Part:
     """The numbers before and after, (B,) each."""
-    benign = goal.values(goal.case.benign)
-    images = adversary(subject, goal, subject.batch(rows), int(rows[0]))
-    with torch.no_grad():
-        return [benign, goal.values(subject.embed(images))]
+    with frozen(subject.net, training=False):
+        goal = make()
+        benign = goal.values(goal.case.benign)
+        images = adversary(subject, goal, subject.batch(rows), int(rows[0]))
+        with torch.no_grad():
+            return [_listed(values) for values in (benign, goal.values(subject.embed(images)))]
 
 
 def _listed(values: dict[str, Tensor]) -> dict[str, list[float]]:
@@ -147,7 +148,7 @@ def _joined(parts: Sequence[dict[str, list[float]]]) -> Values:
     return {name: np.array([value for part in parts for value in part[name]]) for name in parts[0]}
 
 
-def choose_queries(gallery: Gallery, n: int | None, seed: int) -> np.ndarray:
+def choose_queries(gallery: Labelled, n: int | None, seed: int) -> np.ndarray:
     """Row numbers of the images to attack, ascending: n drawn from those with another image of their class (all: None).
 
     A sample and not the first n, because test sets often lie sorted by class.

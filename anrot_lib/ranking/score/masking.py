@@ -27,10 +27,11 @@ from anrot_lib.attacks.ascent import ascend, frozen
 from anrot_lib.attacks.checks import DEAD, check_falling, check_not_lower, round_score
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, PartStore, Ranks
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.goals import GOALS, Goal
 from anrot_lib.ranking.attacks.names import RankAttack
-from anrot_lib.ranking.attacks.suite import Adversary, PartStore, Subject
+from anrot_lib.ranking.attacks.suite import Adversary, Subject
 from anrot_lib.ranking.score import ers
 from anrot_lib.ranking.score.testing import Bar, ScoreProtocol, attack_all
 
@@ -133,11 +134,12 @@ def check(
     effort: Effort = Effort(),
     other: Subject | None = None,
     journal: PartStore | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Run checks by name on the queries in `rows`: {"pgd", "worst", "checks": {name: {"passed", ...}}, "passed"}.
 
     Always with the fixed attacks. other: the net of "transfer", which is left out without one. journal: finished parts
-    are kept there. UserError for an unknown name.
+    are kept there. ranks: the processes that share the attacks. UserError for an unknown name.
 
     "pgd" is the score by the attacks as they are, "worst" that of the worst of each number, query by query, over PGD,
     restarts, steps and transfer.
@@ -151,7 +153,7 @@ def check(
     def scores(key: str, change: Change, adversary: Maker | None = None, queries: np.ndarray = rows) -> np.ndarray:
         attacks = tuple(change(attack) for attack in base.attacks)
         asked = dataclasses.replace(base, attacks=attacks)
-        _, attacked, _ = attack_all(subject, asked, queries, bar, journal, adversary, f"{key}/", both_gtm=False)
+        _, attacked, _ = attack_all(subject, asked, queries, bar, journal, adversary, f"{key}/", False, ranks)
         if attacks[0].eps == base.attacks[0].eps and queries is rows:
             in_ball.append(attacked)
         return ers.ers({name: attacked[name] for name in ers.NUMBERS})

@@ -14,14 +14,16 @@ from torch import nn
 
 from anrot_lib.core import statistics
 from anrot_lib.core.errors import UserError
+from anrot_lib.core.ranks import ALONE, PartStore, Ranks, measure_parts
 from anrot_lib.ranking import retrieval
 from anrot_lib.ranking.attacks import suite
 from anrot_lib.ranking.attacks.names import RankAttack
-from anrot_lib.ranking.attacks.suite import BATCH, PartStore, Subject, Values
+from anrot_lib.ranking.attacks.suite import BATCH, Subject, Values
 from anrot_lib.ranking.data.sets import Part
-from anrot_lib.ranking.gallery import Gallery, embed
+from anrot_lib.ranking.gallery import Gallery, compute_chance
 from anrot_lib.ranking.recipe import PARITIES
 from anrot_lib.ranking.score import ers
+from anrot_lib.ranking.shards import Shard, cut, embed
 
 # bar(title, total) gives a context whose value is called with (done)
 Bar = Callable[[str, int], AbstractContextManager[Callable[..., None]]]
@@ -45,29 +47,40 @@ class ScoreProtocol:
         return dataclasses.asdict(self) | {"attacks": [str(attack) for attack in self.attacks]}
 
 
-def build_subject(net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar) -> Subject:
-    """The net, in eval mode, with the gallery of all images of the test part."""
+def embed_part(
+    net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar, ranks: Ranks = ALONE
+) -> Shard:
+    """The gallery of all images of the test part, of which each process encodes and holds its tiles."""
     net = net.to(device).eval()
-
-    def batch(rows: np.ndarray) -> torch.Tensor:
-        return part.batch(rows, device)
-
     with bar("embed the test images", len(part)) as progress:
-        embeddings = embed(net, batch, np.arange(len(part)), metric, progress)
-    return Subject(net, Gallery(embeddings, part.labels.to(device), metric), batch)
+        return embed(net, partial(part.batch, device=device), part.labels.to(device), metric, progress, ranks)
 
 
-def measure_benign(subject: Subject, bar: Bar, nmi: bool = True, seed: int = 0) -> dict[str, float]:
+def build_subject(
+    net: nn.Module, metric: str, part: Part, device: torch.device | str, bar: Bar, ranks: Ranks = ALONE
+) -> Subject:
+    """The net, in eval mode, with the whole gallery of the test part: an attack asks for all of it at every step."""
+    return gather_subject(net, embed_part(net, metric, part, device, bar, ranks), part)
+
+
+def gather_subject(net: nn.Module, shard: Shard, part: Part) -> Subject:
+    """The net with the whole gallery of the test part, in every process that holds a shard of it."""
+    return Subject(net, shard.gather(), partial(part.batch, device=shard.labels.device))
+
+
+def measure_benign(gallery: Gallery | Shard, bar: Bar, nmi: bool = True, seed: int = 0) -> dict[str, float]:
     """R@1, R@2, mAP, mAP@10, MAP@R and NMI in per cent, first hit, images alone in their class; chance and mean cosine.
 
-    nmi=False leaves out NMI, whose k-means takes long where there are thousands of classes.
+    nmi=False leaves out NMI, whose k-means takes long where there are thousands of classes, and takes place in the
+    first process, on the whole gallery.
     """
-    gallery = subject.gallery
-    with bar("retrieval on clean images", len(gallery)) as progress:
-        numbers = retrieval.retrieve(gallery, progress=progress).summary()
+    shard = gallery if isinstance(gallery, Shard) else cut(gallery)
+    with bar("retrieval on clean images", len(shard)) as progress:
+        numbers = retrieval.retrieve(shard, progress=progress).summary()
     if nmi:
-        numbers["NMI"] = retrieval.measure_nmi(gallery, seed)
-    return numbers | {"chance": 100 * gallery.chance, "mean cosine": gallery.mean_cosine()}
+        whole = shard.gather()
+        numbers["NMI"] = shard.ranks.gather(retrieval.measure_nmi(whole, seed) if shard.ranks.is_first else 0.0)[0]
+    return numbers | {"chance": 100 * compute_chance(shard.labels), "mean cosine": shard.mean_cosine()}
 
 
 def attack_all(
@@ -79,41 +92,51 @@ def attack_all(
     adversary: Callable[[RankAttack], suite.Adversary] | None = None,
     key: str = "",
     both_gtm: bool = True,
+    ranks: Ranks = ALONE,
 ) -> tuple[Values, Values, dict[str, float]]:
     """(benign numbers, attacked numbers, seconds of each number) of the queries in `rows`.
 
-    Beside the ten numbers, with both_gtm, GTM as the other parity has it, under the name in OTHER.
-    adversary: what attacks, from the attack; `suite.pgd` unless given.
+    Beside the ten numbers, with both_gtm, GTM as the other parity has it, under the name in OTHER. Batches of queries
+    are attacked in turns by the processes; seconds are the sum of theirs.
+
+    adversary  what attacks, from the attack; `suite.pgd` unless given.
+    journal    finished batches are kept there, under names that begin with `key`, and are not computed again.
     """
     runs = [(attack, protocol.parity == "robrank") for attack in protocol.attacks]
     if both_gtm:
         runs += [(attack, not parity) for attack, parity in runs if attack.kind == "GTM"]
+    names: list[list[str]] = []
+    measures: dict[str, Callable[[], suite.Part]] = {}
+    for attack, parity in runs:
+        made = suite.list_parts(
+            subject, attack, rows, protocol.seed, parity, None if adversary is None else adversary(attack)
+        )
+        kind = "robrank" if parity else "fixed"
+        names.append([f"{key}{kind}/{name}" for name in made])
+        measures |= zip(names[-1], made.values(), strict=True)
+    times: dict[str, float] = {}
+    with bar(f"attack {len(rows)} queries, {len(runs)} times", len(runs) * len(rows)) as progress:
+        done = {name: round((k + 1) * len(runs) * len(rows) / len(measures)) for k, name in enumerate(measures)}
+
+        def measure(name: str) -> suite.Part:
+            started = time.perf_counter()
+            part = measures[name]()
+            times[name] = time.perf_counter() - started
+            progress(done[name])
+            return part
+
+        parts = measure_parts({name: partial(measure, name) for name in measures}, journal, ranks)
+    spent = ranks.gather(times)
     benign: Values = {}
     attacked: Values = {}
     seconds: dict[str, float] = {}
-    with bar(f"attack {len(rows)} queries, {len(runs)} times", len(runs) * len(rows)) as progress:
-        for k, (attack, parity) in enumerate(runs):
-            started, other, before = time.perf_counter(), parity != (protocol.parity == "robrank"), k * len(rows)
-            result = suite.run_attack(
-                subject,
-                attack,
-                rows,
-                protocol.seed,
-                parity,
-                adversary=None if adversary is None else adversary(attack),
-                progress=partial(_shift, progress, before),
-                journal=journal,
-                key=f"{key}{'robrank' if parity else 'fixed'}/",
-            )
-            for name in result.attacked:
-                to = OTHER[protocol.parity] if other else name
-                benign[to], attacked[to] = result.benign[name], result.attacked[name]
-                seconds[to] = time.perf_counter() - started
+    for (_, parity), some in zip(runs, names, strict=True):
+        result, other = suite.join_parts(parts[name] for name in some), parity != (protocol.parity == "robrank")
+        for name in result.attacked:
+            to = OTHER[protocol.parity] if other else name
+            benign[to], attacked[to] = result.benign[name], result.attacked[name]
+            seconds[to] = sum(of_process.get(part, 0.0) for part in some for of_process in spent)
     return benign, attacked, seconds
-
-
-def _shift(progress: Callable[..., None], before: int, done: int) -> None:
-    progress(before + done)
 
 
 def summarise(
