@@ -7,6 +7,7 @@ import numpy as np
 
 from anrot_lib.core import palette
 from anrot_lib.core.statistics import compute_t_quantile
+from anrot_lib.divergences.names import TITLES
 from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records.schema import ReconstructionRecord
 from anrot_lib.reports import tables
@@ -14,13 +15,6 @@ from anrot_lib.reports import tables
 Record = ReconstructionRecord
 Measure = Literal["frechet", "kernel", "squared_error", "psnr", "ssim"]
 
-TITLES = {
-    "kl": "Kullback-Leibler",
-    "wasserstein2": "Wasserstein",
-    "hellinger2": "Hellinger (squared)",
-    "hellinger": "Hellinger",
-    "bhattacharyya": "Bhattacharyya",
-}
 COLOURS = {
     "kl": palette.BLUE,
     "wasserstein2": palette.BROWN,

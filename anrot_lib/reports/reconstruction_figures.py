@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 
 from anrot_lib.core import palette
 from anrot_lib.core.errors import UserError
+from anrot_lib.divergences.names import TITLES
 from anrot_lib.experiments.reconstruction_plan import Experiment, name_row
 from anrot_lib.reconstruction import autoencoders
 from anrot_lib.reconstruction.training import pick
 from anrot_lib.reports import figures, pictures
 from anrot_lib.reports.reconstruction import (
     COLOURS,
-    TITLES,
     Record,
     average_over_seeds,
     group_records,

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anrot_lib.audit import arithmetic, recompute
+from anrot_lib.audit import recompute
+from anrot_lib.audit.recompute import arithmetic, printed
 from anrot_lib.cli import main
-from anrot_lib.core.statistics import compare_paired
-from anrot_lib.publish import marks
+from anrot_lib.cli.commands import recompute as command
+from anrot_lib.core.statistics import adjust_holm, compare_paired, describe_bound
+from anrot_lib.data import image_set
+from anrot_lib.data.episodes import EpisodeManifest
 from anrot_lib.records import results
-from anrot_lib.reports.ablation import PartDifference
-from tests.reports.test_ablation import CHANGED, WHOLES
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = "mini-imagenet-32px-5way-5shot-laptop"
@@ -50,6 +51,26 @@ def test_the_arithmetic_is_that_of_other_libraries():
     assert computed == (pytest.approx(difference.mean), pytest.approx(difference.half_width))
 
 
+def test_p_values_and_lines_are_those_of_other_libraries():
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(0, 1, 30), rng.normal(0.3, 1, 30)
+    p = arithmetic.compute_p((second - first).tolist())
+    assert p == pytest.approx(scipy.stats.ttest_rel(second, first).pvalue)
+    assert arithmetic.compute_p([0.0] * 5) == 1.0 and arithmetic.compute_p([0.5] * 5) == 0.0
+    values = [0.04, 0.01, 0.03, 0.01, 0.9]
+    assert arithmetic.adjust_p(values) == pytest.approx(adjust_holm(values))
+    assert arithmetic.adjust_p([0.01, 0.02, 0.03]) == pytest.approx([0.03, 0.04, 0.04]), (
+        "no p falls below a smaller one"
+    )
+    x, y = rng.normal(0, 1, (2, 9))
+    assert arithmetic.compute_slope(x.tolist(), y.tolist()) == pytest.approx(tuple(np.polyfit(x, y, 1)))
+    for asked in (20, 100, 500, 1000, 5000, 75_000):
+        assert printed.format_bound(asked, none=True) == describe_bound(0, asked)
+        assert printed.format_bound(asked, none=False) == describe_bound(asked, asked)
+        limit = scipy.stats.binomtest(0, asked).proportion_ci(0.9, "exact").high
+        assert float(printed.format_bound(asked, none=True)[2:]) == pytest.approx(100 * limit, abs=0.1)
+
+
 def test_records_as_they_are_differ_in_nothing(folder):
     for path in (folder / EXPERIMENT).glob("*.json"):
         if results.read(path)["kind"] != "accuracy":
@@ -69,7 +90,8 @@ def test_records_as_they_are_differ_in_nothing(folder):
         "name": sum("threat" in column for record in records for column in record["columns"].values()),
         "count": sum("beaten" in column for record in records for column in record["columns"].values()),
     }
-    assert found.counts == {kind: n for kind, n in expected.items() if n}
+    counts = {kind: n for kind, n in found.counts.items() if kind not in ("manifest", "layout")}
+    assert counts == {kind: n for kind, n in expected.items() if n}, "manifests need the image set"
 
 
 @pytest.mark.parametrize(
@@ -93,8 +115,57 @@ def test_scores_of_rankings_follow_from_their_queries(tmp_path):
     shutil.copy(ROOT / "data/results/ranking/fashion-28px/rc2f2-ptripletN-seed0.rob28.json", path)
     assert not recompute.recompute_folder(path).deviations
     alter(path, lambda record: record["ers"].update(value=record["ers"]["value"] + 0.1))
-    (deviation,) = recompute.recompute_folder(path).deviations
-    assert deviation.what == "mean of ERS"
+    deviations = recompute.recompute_folder(path).deviations
+    assert [deviation.what for deviation in deviations] == ["mean of ERS", "score of ten numbers"]
+
+
+DRAWN = "omniglot-300-28px-5way-5shot-smoke/prototypes.json"
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda record: record["manifest"].update(hash="0" * 64), "manifest of the episodes"),
+        (lambda record: record["manifest"].update(seed=8), "manifest of the episodes"),
+        (lambda record: record["manifest"].update(layout=[19] + 59 * [20]), "layout of the episodes"),
+    ],
+)
+def test_the_episodes_of_a_manifest_are_drawn_again(tmp_path, monkeypatch, change, what):
+    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
+    path = tmp_path / "row.json"
+    shutil.copy(ROOT / "data" / "results" / DRAWN, path)
+    found = recompute.recompute_folder(path)
+    assert found.counts["manifest"] == 1 and not found.deviations, "from the labels that ship with the kit"
+    alter(path, change)
+    assert what in {deviation.what for deviation in recompute.recompute_folder(path).deviations}
+
+
+def test_of_a_prepared_set_the_labels_are_enough(tmp_path, monkeypatch, small_set):
+    """Without its images; and of a set that is not here nothing is said."""
+    home, path = tmp_path / "data", tmp_path / "row.json"
+    monkeypatch.setenv("ANROT_HOME", str(home))
+    record = json.loads((ROOT / "data" / "results" / DRAWN).read_text("utf-8"))
+    manifest = EpisodeManifest.make(small_set, "test", 3, 1, 2, 30, 5).recipe()
+    record["manifest"], record["columns"] = manifest, {"clean": record["columns"]["clean"]}
+    record["data"] |= {"name": small_set.name, "sha256": small_set.sha256, "split_hash": small_set.split_hash}
+    path.write_text(json.dumps(record), "utf-8")
+    assert "manifest" not in recompute.recompute_folder(path).counts
+    image_set.save(small_set, home / "packed" / "small")
+    (home / "packed" / "small" / "images.npy").unlink()
+    found = recompute.recompute_folder(path)
+    assert found.counts["manifest"] == 1 and not found.deviations
+
+
+def test_answers_that_are_not_those_that_were_counted_end_in_a_sentence(folder, capsys):
+    path = folder / EXPERIMENT / "robust-attacked-mirror.json"
+
+    def exchange(record):
+        column = record["columns"]["clean"]
+        column["correct"][0], column["correct"][1] = column["correct"][0] - 1, column["correct"][1] + 1
+
+    alter(path, exchange)
+    assert main.main(["recompute", str(path)]) == 2
+    assert "has answers that are not those that were counted" in capsys.readouterr().err
 
 
 def name_attack(name, eps):
@@ -113,6 +184,15 @@ def count_more(record):
 
 
 ATTACKS = "omniglot-300-28px-5way-5shot-laptop-attacks"
+SCORED = "ranking/fashion-28px/rc2f2-ptripletN-seed0.rob28.json"
+CHECKED = "ranking/fashion-28px/rc2f2ghmetsm-ptripletN-eta8-seed0.rob28.checks.json"
+RECONSTRUCTED = "mini-imagenet-32px-reconstruction-laptop/study.json"
+
+
+def first_row(study):
+    return next(iter(study["rows"].values()))
+
+
 EDITS = [
     (f"{EXPERIMENT}/anrot.json", name_attack("PGD-20 8/255 query", 4 / 255), "name of PGD-20 8/255 query"),
     (
@@ -133,6 +213,17 @@ EDITS = [
         lambda r: r.update(passed=False),
         "verdict of all checks",
     ),
+    (SCORED, lambda r: r["ers"].update(ceiling=99.0), "score of ten numbers before attacks"),
+    (SCORED, lambda r: r["numbers"]["TMA"].update(attacked=0.5), "score of ten numbers"),
+    (SCORED, lambda r: r["ers"].update(collapsed=True), "verdict of a collapse"),
+    (SCORED, lambda r: r["clean"].update({"R@1": 86.795}), "count of hits of R@1"),
+    (CHECKED, lambda r: r["checks"]["steps"].update(passed=True), "verdict of the check steps"),
+    (CHECKED, lambda r: r.update(pgd=40.0), "difference of the check steps"),
+    ("bench/growth.json", lambda r: r["rows"]["way"].update(exponent=0.5), "exponent of way"),
+    ("bench/notebooks.json", lambda r: r["seconds"]["the whole course"].update(median=9.0), "sum of the notebooks"),
+    (RECONSTRUCTED, lambda s: s["shared"]["floor"].update(value=0.1), "floor of the distance"),
+    (RECONSTRUCTED, lambda s: first_row(s)["decoded"]["mean"]["frechet"].update(half_width=0.1), "half-width of the"),
+    (RECONSTRUCTED, lambda s: first_row(s)["training"]["history"][3].update(loss=1.0), "bound of an epoch"),
     (f"{CERTIFIED}.json", break_certificate, "count of broken certificates of 1 shots, one_class"),
     (f"{CERTIFIED}.json", count_more, "count of certified queries of 1 shots, every_class"),
     (f"{CERTIFIED}.json", lambda r: r["one_class"][0].__setitem__(0, 6), "order of the certificates"),
@@ -153,84 +244,6 @@ def test_a_record_that_somebody_edited_is_named(tmp_path, file, change, what):
     assert any(deviation.what.startswith(what) for deviation in recompute.recompute_folder(path).deviations)
 
 
-PAGE = ROOT / "docs" / "results" / "mini-imagenet.md"
-
-
-def test_what_pages_print_is_computed_too(home_with_results):
-    found = arithmetic.Recomputation()
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
-        recompute.recompute_page(page, home_with_results / "results", found)
-    assert found.counts["printed number"] > 600 and found.deviations == []
-
-
-def test_a_difference_that_rounds_to_nothing_has_one_sign():
-    assert str(PartDifference(-1e-17, 0.5, (0.0,), 1.0)) == "+0.0 ± 0.5"
-
-
-def test_an_altered_page_is_named(home_with_results, tmp_path):
-    text = PAGE.read_text("utf-8")
-    pages = {
-        "accuracy": ("anrot PGD -->17.3 ± 1.2", "anrot PGD -->17.8 ± 1.2"),
-        "differences": ("| -6.1 ± 0.4 |", "| -6.2 ± 0.4 |"),
-        EXPERIMENT: ("| 48.0 ± 0.5 |", "| 48.9 ± 0.5 |"),
-    }
-    for kind, (printed, altered) in pages.items():
-        assert text.count(printed) == 1, printed
-        page = tmp_path / "page.md"
-        page.write_text(text.replace(printed, altered), "utf-8")
-        found = arithmetic.Recomputation()
-        recompute.recompute_page(page, home_with_results / "results", found)
-        (deviation,) = found.deviations
-        assert kind in deviation.where and deviation.stored in altered and deviation.computed in printed
-
-
-ALTERED = {
-    "certificates.md": [
-        ("54.5 ± 2.2", "64.5 ± 2.2"),
-        ("(72 %)", "(92 %)"),
-        ("64.0 ± 5.9", "74.0 ± 5.9"),
-        ("0 of 582", "0 of 682"),
-    ],
-    "consequences.md": [("-8.5 ± 0.1", "-0.5 ± 0.1"), ("| 50.9 ± 0.6", "| 60.9 ± 0.6"), ("+3.2 ± 2.9", "+9.2 ± 2.9")],
-    "attacks.md": [("+0.2 ± 1.3<!--", "+0.0 ± 0.3<!--"), ("-2.5 ± 1.1<!--", "-0.5 ± 1.1<!--")],
-    "cifar-fs.md": [("(PGD overstates by 3.4)", "(PGD overstates by 3.0)"), ("| 39.8 ± 4.3", "| 42.8 ± 4.3")],
-}
-
-
-@pytest.mark.parametrize(("page", "printed", "altered"), [(p, a, b) for p, some in ALTERED.items() for a, b in some])
-def test_any_printed_number_that_somebody_altered_is_named(home_with_results, tmp_path, page, printed, altered):
-    text = (ROOT / "docs" / "results" / page).read_text("utf-8")
-    assert printed in text
-    (tmp_path / page).write_text(text.replace(printed, altered, 1), "utf-8")
-    found = arithmetic.Recomputation()
-    recompute.recompute_page(tmp_path / page, home_with_results / "results", found)
-    assert found.deviations and all(d.stored != d.computed for d in found.deviations)
-
-
-@pytest.fixture
-def ablation_page(tmp_path, monkeypatch):
-    """A page whose number and table are drawn from records of two seeds."""
-    monkeypatch.setenv("ANROT_HOME", str(tmp_path))
-    for record in (*CHANGED, *WHOLES):
-        results.write(tmp_path / "results" / "there" / f"{record['row']}.json", record)
-    page = tmp_path / "page.md"
-    number = "<!-- number: ablation there ablation-no-hesim PGD --><!-- end -->"
-    page.write_text(marks.redraw(f"{number}\n\n<!-- table: ablation there -->\n<!-- end -->\n"), "utf-8")
-    return page
-
-
-def test_the_parts_of_an_ablation_are_computed_over_seeds(ablation_page, tmp_path):
-    found = arithmetic.Recomputation()
-    recompute.recompute_page(ablation_page, tmp_path / "results", found)
-    assert found.counts["printed number"] == 1 + 3 and not found.deviations
-    text = ablation_page.read_text("utf-8")
-    printed = text[text.index("PGD -->") + 7 : text.index("<!-- end")]
-    ablation_page.write_text(text.replace(printed, "-0.1 ± 0.1", 2), "utf-8")
-    again = arithmetic.Recomputation()
-    recompute.recompute_page(ablation_page, tmp_path / "results", again)
-    assert {(d.stored, d.computed) for d in again.deviations} == {("-0.1 ± 0.1", printed)}
-
-
 def test_the_command_needs_no_torch(folder):
     """In a process where torch cannot be imported."""
     code = (
@@ -241,6 +254,14 @@ def test_the_command_needs_no_torch(folder):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert f"{len(results.read_all(folder, None))} records" in run.stdout and "none differs" in run.stdout
+
+
+def test_the_command_says_how_many_numbers_only_the_record_holds(monkeypatch, capsys):
+    taken = arithmetic.Recomputation({"record": 1}, {"timing": 202, "reconstruction": 1040})
+    monkeypatch.setattr(command, "recompute_folder", lambda folder, pages: taken)
+    assert main.main(["recompute", str(ROOT / "data" / "results")]) == 0
+    assert "taken from the record: 1,242 numbers" in (said := capsys.readouterr().out)
+    assert "(1,040 of reconstruction, 202 of timing)" in said
 
 
 def test_the_command_says_what_differs(folder, capsys):

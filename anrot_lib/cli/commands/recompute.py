@@ -28,6 +28,9 @@ def recompute(arguments: argparse.Namespace) -> int:
         print(json.dumps(dataclasses.asdict(again), indent=1, ensure_ascii=False))
         return int(bool(again.deviations))
     print("computed again: " + ", ".join(f"{n:,} {kind}s" for kind, n in again.counts.items()))
+    if again.taken:
+        kinds = ", ".join(f"{n:,} of {kind}" for kind, n in sorted(again.taken.items(), key=lambda pair: -pair[1]))
+        print(f"taken from the record: {sum(again.taken.values()):,} numbers, which it holds as they are ({kinds})")
     for deviation in again.deviations:
         print(f"{deviation.where}: {deviation.what}: {deviation.stored}, computed {deviation.computed}")
     print(f"{len(again.deviations)} differ" if again.deviations else "none differs")

@@ -90,8 +90,10 @@ RECOMPUTE = Verb(
     "recompute.recompute",
     lambda parser: add_options(parser, RecomputeOptions),
     details=(
-        "It needs no torch. Gaps, verdicts and certificates of other records are held against their counts; of the "
-        "reference records what the pages print of them is computed, too. Exit code 1 if a number differs."
+        "It needs no torch. Gaps, verdicts, scores and certificates of other records are held against what they hold; "
+        "of the reference records every table and number of the pages is computed, too. What a record holds as a final "
+        "number alone, such as a Frechet distance or seconds, is compared and counted as taken from the record. Exit "
+        "code 1 if a number differs."
     ),
 )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import betainc, stdtrit
 
 from anrot_lib.core.statistics import bootstrap_means, measure_image_variance
 from anrot_lib.records.answers import draw_layout, unpack_answers
@@ -31,9 +31,14 @@ class Deviation:
 
 @dataclass
 class Recomputation:
-    """How much was computed again, by kind, and what differs."""
+    """How much was computed again, by kind, and what differs.
+
+    taken: printed numbers, by the kind of their table, that the record holds and nothing in it could give again, such
+    as a Frechet distance. They are compared with the record.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
     deviations: list[Deviation] = field(default_factory=list)
 
     def compare(self, where: str, what: str, stored: float, computed: float, tolerance: float = ROUNDING) -> None:
@@ -50,9 +55,10 @@ class Recomputation:
         if stored != computed:
             self.deviations.append(Deviation(where, what, str(stored), str(computed)))
 
-    def compare_text(self, where: str, what: str, stored: str, computed: str) -> None:
-        """The same of a printed number."""
-        self.counts["printed number"] = self.counts.get("printed number", 0) + 1
+    def compare_text(self, where: str, what: str, stored: str, computed: str, taken: str = "") -> None:
+        """The same of a printed number; `taken` names the kind of its table if it stands in the record as it is."""
+        count, kind = (self.taken, taken) if taken else (self.counts, "printed number")
+        count[kind] = count.get(kind, 0) + 1
         if stored.strip() != computed:
             self.deviations.append(Deviation(where, what, stored.strip(), computed))
 
@@ -69,6 +75,32 @@ def compute_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> t
     """second - first of two columns over the episodes that both have, paired, in points, with its half-width."""
     pairs = zip(first["correct"], second["correct"], strict=False)  # the first tasks of a manifest are the same
     return compute_mean([100 * (b / second["queries"] - a / first["queries"]) for a, b in pairs])
+
+
+def compute_p(differences: Sequence[float]) -> float:
+    """Two-sided p of a mean of 0, from n paired differences: I_x((n - 1) / 2, 1/2) at x = (n - 1) / (n - 1 + t^2), the
+    regularised incomplete beta function. 1 where all of them are 0."""
+    n = len(differences)
+    mean = math.fsum(differences) / n
+    square = math.fsum((d - mean) ** 2 for d in differences) / (n - 1) / n
+    if square < 1e-24:
+        return 1.0 if abs(mean) < 1e-12 else 0.0
+    return float(betainc((n - 1) / 2, 0.5, (n - 1) / (n - 1 + mean**2 / square)))
+
+
+def adjust_p(values: Sequence[float]) -> list[float]:
+    """p values of comparisons made together, after Holm: each is the largest of (m - k) p_k over those not above it."""
+    ranked = sorted(values)
+    raised = [min(1.0, (len(ranked) - k) * p) for k, p in enumerate(ranked)]
+    return [max(r for r, other in zip(raised, ranked, strict=True) if other <= p) for p in values]
+
+
+def compute_slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """(slope, height at 0) of the line of least squares."""
+    mean_x, mean_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
+    slope = math.fsum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    slope /= math.fsum((a - mean_x) ** 2 for a in x)
+    return slope, mean_y - slope * mean_x
 
 
 def recompute_column(

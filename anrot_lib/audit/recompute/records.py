@@ -5,18 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from anrot_lib.audit.arithmetic import Recomputation, compute_difference, compute_mean, recompute_column
+from anrot_lib.audit.recompute.arithmetic import Recomputation, compute_difference, recompute_column
+from anrot_lib.audit.recompute.checks import recompute_checks
+from anrot_lib.audit.recompute.ranking import recompute_score
+from anrot_lib.audit.recompute.reconstruction import recompute_reconstruction
+from anrot_lib.audit.recompute.times import recompute_growth, recompute_timing
 from anrot_lib.core.units import format_pixels
 from anrot_lib.records.schema import Record
-
-QUERY_ROUNDING = 0.005  # records keep two decimals of the score of each query, and of each kind of corruption
-
-
-def recompute_score(record: Mapping[str, Any], where: str, again: Recomputation) -> None:
-    """The robustness score of a ranking model from the scores of its queries, which are kept to two decimals."""
-    mean, half = compute_mean(record["queries"])
-    again.compare(where, "mean of ERS", record["ers"]["value"], mean, QUERY_ROUNDING)
-    again.compare(where, "half-width of ERS", record["ers"]["half_width"], half, QUERY_ROUNDING)
 
 
 def recompute_record(record: Record, where: str, again: Recomputation) -> None:
@@ -37,12 +32,17 @@ def recompute_record(record: Record, where: str, again: Recomputation) -> None:
         for judged in record["judges"]:
             recompute_judge(judged, where, again)
     elif record["kind"] == "card" or record["kind"] == "ranking-checks":
-        passed = all(check["passed"] for check in record["checks"].values())
-        again.compare_exactly(where, "verdict of all checks", record["passed"], passed)
+        recompute_checks(record, where, again)
     elif record["kind"] == "poisoning":
         recompute_poisoning(record, where, again)
     elif record["kind"] == "smoothing":
         recompute_smoothing(record, where, again)
+    elif record["kind"] == "reconstruction":
+        recompute_reconstruction(record, where, again)
+    elif record["kind"] == "growth":
+        recompute_growth(record, where, again)
+    elif record["kind"] == "timing":
+        recompute_timing(record, where, again)
     for name, column in columns.items():
         recompute_column(name, column, where, again, manifest)
         recompute_attack(name, column, where, again)
