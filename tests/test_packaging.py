@@ -39,6 +39,7 @@ USES_EXTRA = {
     "course/displays.py": "course",
     "course/lesson.py": "course",
     "publish/formulas.py": "course",
+    "publish/print_form.py": "course",
     "publish/slides.py": "course",
     "publish/website.py": "site",
 }

@@ -34,6 +34,7 @@ QUESTIONS = (
 
 
 TITLE = "# Review of ANROT-HELANet, MML and RobDML"
+CHECKLIST = "Checklist for a claim of robustness"
 
 
 def write_review(progress: Callable[[int], None] | None = None) -> str:
@@ -54,7 +55,7 @@ def write_review(progress: Callable[[int], None] | None = None) -> str:
             parts += [f"### {system}", tables.format_markdown(*claims.make_table(measured), numbers=False)]
     parts += ["## What the released code does", write_defects(progress)]
     parts += ["## Four intervals of one number", EXPLAINED, write_intervals()]
-    parts += ["## Checklist for a claim of robustness", "\n".join(f"- [ ] {question}" for question in QUESTIONS)]
+    parts += [f"## {CHECKLIST}", "\n".join(f"- [ ] {question}" for question in QUESTIONS)]
     return "\n\n".join(parts) + "\n"
 
 

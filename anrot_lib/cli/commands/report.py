@@ -14,10 +14,12 @@ def report(arguments: argparse.Namespace) -> int:
     options = read_options(ReportOptions, arguments)
     if options.review is not None:
         from anrot_lib.audit.defects import list_defects
+        from anrot_lib.publish import print_form
         from anrot_lib.reports import review
 
+        save = print_form.save_page if options.review.suffix.lower() in (".html", ".htm") else review.save_review
         with bar("demos", len(list_defects())) as advance:
-            print(f"review: {shorten(review.save_review(options.review.absolute(), advance))}")
+            print(f"review: {shorten(save(options.review.absolute(), advance))}")
         return 0
     if options.site is None:
         return pages.report(check=options.check)

@@ -27,7 +27,7 @@ class ReportOptions:
         Path | None,
         Option(
             "write a reviewer's report as Markdown, to review.md if no file is named: claims, defects, intervals, a "
-            "checklist",
+            "checklist; FILE.html becomes a page with figures that a browser prints or saves as PDF",
             alone="review.md",
         ),
     ] = None
