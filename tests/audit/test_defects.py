@@ -101,6 +101,14 @@ def test_records_are_read_where_they_are(home_with_results):
     means = [r["columns"]["clean"]["mean"] for r in results.read_all(home_with_results / "results" / committed.SPLIT)]
     numbers = list(measured["D3"].numbers.values())
     assert numbers == [f"{min(means):.1f} to {max(means):.1f}", f"{statistics.stdev(means):.1f}"] and len(means) == 10
+    (text,) = measured["D12"].numbers.values()
+    assert text == "+8.4 +/- 0.2", "the same net, its queries in batches and one by one"
+    assert list(measured["D1"].numbers) == [
+        f"{data}, classes of the release - unseen classes, 10 nets, points" for data in ("mini-imagenet", "cifar-fs")
+    ]
+    untrained, _, trained, _ = (float(text.split()[0]) for text in measured["R4"].numbers.values())
+    assert list(measured["R4"].numbers)[::2] == ["untrained, ERS", "trained, ERS"] and untrained > trained
+    assert [float(text) for text in measured["R1"].numbers.values()] == [6.2, 40.9]
     assert committed.compare_rows(committed.CIFAR, "anrot", "anrot-clean", "no such column") is None
 
 

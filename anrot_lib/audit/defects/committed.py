@@ -9,12 +9,15 @@ from anrot_lib.audit.defects.registry import MEASUREMENTS, Measurement
 from anrot_lib.core import paths
 from anrot_lib.core.statistics import compare_paired, interval
 from anrot_lib.records import results
-from anrot_lib.records.schema import AccuracyRecord
+from anrot_lib.records.schema import AccuracyRecord, RankingRecord
 
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
 CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
-ABLATION, SPLIT = f"{CHARACTERS}-ablation", f"{CONSEQUENCES}-split"
+MINI = "mini-imagenet-32px-5way-5shot-laptop"
+ABLATION, SPLIT, MINI_SPLIT = f"{CHARACTERS}-ablation", f"{CONSEQUENCES}-split", f"{MINI}-consequences-split"
+RELEASED_NET = "published-ae5425d038ab"  # a net with the released distance, by the key of its recipe
+FASHION, BIRDS = "ranking/fashion-28px", "ranking/cub200_2010-84px"
 PHOTOGRAPHS = f"{CIFAR}-ablation"
 
 
@@ -104,23 +107,70 @@ def measure_leak(experiment: str) -> Measurement | None:
     if len(gains) < 2:
         return None
     gain = interval(np.array(gains) / 100, bootstrap=False)
-    name = f"classes of the release - unseen classes, {len(gains)} nets, points"
+    data = experiment.partition("px")[0].rpartition("-")[0]
+    name = f"{data}, classes of the release - unseen classes, {len(gains)} nets, points"
     return Measurement({name: f"{gain.mean:+z.1f} +/- {gain.half_width:.1f}"}, (experiment, f"{experiment}-released"))
+
+
+def join(*readers: Callable[[], Measurement | None]) -> Measurement | None:
+    """What several records say; None if none of them is there."""
+    parts = [part for read in readers if (part := read()) is not None]
+    if not parts:
+        return None
+    numbers = {name: value for part in parts for name, value in part.numbers.items()}
+    return Measurement(numbers, tuple(name for part in parts for name in part.records))
+
+
+def read_ranking(folder: str, row: str, shown: Callable[[RankingRecord], dict[str, str]]) -> Measurement | None:
+    """Numbers of the test of a ranking model; None if it is not recorded."""
+    path = paths.results_dir() / folder / f"{row}.json"
+    return Measurement(dict(shown(results.read(path, "ranking"))), (f"{folder}/{row}",)) if path.is_file() else None
+
+
+def show_both_targets(record: RankingRecord) -> dict[str, str]:
+    """GTM left by an attack with the right target, and with the released one."""
+    right, released = (record["numbers"][name]["attacked"] for name in ("GTM", "GTM robrank"))
+    return {
+        f"{record['row']}, GTM, %": f"{right:.1f}",
+        f"{record['row']}, GTM with the released target, %": f"{released:.1f}",
+    }
+
+
+def show_score(record: RankingRecord) -> dict[str, str]:
+    """The score and R@1 of a net, with how it was trained."""
+    score, start = record["ers"], record["checkpoint"].get("start", "")
+    name = "trained" if record["recipe"]["epochs"] or "classifier" in start else "untrained"
+    return {
+        f"{name}, ERS": f"{score['value']:.1f} +/- {score['half_width']:.1f}",
+        f"{name}, R@1, %": f"{record['clean']['R@1']:.1f}",
+    }
+
+
+def show_mean_precisions(record: RankingRecord) -> dict[str, str]:
+    return {f"{record['row']}, {name}, %": f"{record['clean'][name]:.1f}" for name in ("mAP", "mAP@10")}
 
 
 WEAK_TO_STRONG = ("transfer FGSM 8/255 query", "FGSM 8/255 query", "PGD-20 8/255 query")
 _READERS: dict[str, Callable[[], Measurement | None]] = {
-    "D1": partial(measure_leak, SPLIT),
+    "D1": partial(join, partial(measure_leak, MINI_SPLIT), partial(measure_leak, SPLIT)),
     "D3": partial(measure_spread, SPLIT),
     "D5": partial(compare_rows, CIFAR, "anrot", "anrot-clean", "PGD-20 8/255 query"),
     "D7": partial(read_accuracies, CIFAR, "anrot-clean", WEAK_TO_STRONG),
     "D9": partial(compare_columns, CONSEQUENCES, "clean-classes", "noise 0.30 query", "noise 0.30 unclipped query"),
     "D10": partial(compare_columns, CONSEQUENCES, "clean-classes", "clean", "clean, training augmentation"),
+    "D12": partial(compare_columns, CONSEQUENCES, RELEASED_NET, "clean, queries one by one", "clean"),
     "D13": partial(compare_rows, CIFAR, "published", "prototypes", "clean"),
     "D15": partial(compare_rows, PHOTOGRAPHS, "ablation-clean-constant-hesim", "ablation-clean-no-hesim", "clean"),
     "D16": partial(compare_rows, PHOTOGRAPHS, "ablation-clean", "ablation-clean-no-hesim", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
     "D26": partial(compare_rows, ABLATION, "ablation-variational", "ablation-whole", "clean"),
+    "R1": partial(read_ranking, FASHION, "rc2f2p-ptripletN-eta8-seed0.rob28", show_both_targets),
+    "R4": partial(
+        join,
+        partial(read_ranking, BIRDS, "rres18-ptripletN-seed0-untrained.rob224", show_score),
+        partial(read_ranking, BIRDS, "rres18-ptripletN-seed0-classifier.rob224", show_score),
+    ),
+    "R5": partial(read_ranking, BIRDS, "rres18-ptripletN-seed0-classifier.rob224", show_mean_precisions),
 }
 MEASUREMENTS.update(_READERS)
