@@ -745,7 +745,8 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("key=lambda c: (len(c.differences), c.rank)", "key=lambda c: c.rank", "audit/test_claims.py::test_the_nearest_record_stands_beside_a_claim"),
     ],
     "audit/defects/committed.py": [
-        ("for name in (reference, row)]", "for name in (row, reference)]", "audit/test_defects.py::test_records_are_read_where_they_are"),
+        ("for name in (reference, row))", "for name in (row, reference))", "audit/test_defects.py::test_records_are_read_where_they_are"),
+        ("for name in (reference, encoder))", "for name in (encoder, reference))", "audit/test_defects.py::test_records_are_read_where_they_are"),
     ],
     "audit/recompute/arithmetic.py": [
         ("/ (n - 1)\n", "/ n\n", "audit/test_recompute.py::test_the_arithmetic_is_that_of_other_libraries"),

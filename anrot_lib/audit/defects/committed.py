@@ -13,12 +13,14 @@ from anrot_lib.records.schema import AccuracyRecord, RankingRecord
 
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
 CONSEQUENCES = f"{CIFAR}-consequences"
-CHARACTERS = "omniglot-300-28px-5way-5shot-smoke"
 MINI = "mini-imagenet-32px-5way-5shot-laptop"
-ABLATION, SPLIT, MINI_SPLIT = f"{CHARACTERS}-ablation", f"{CONSEQUENCES}-split", f"{MINI}-consequences-split"
+SPLIT, MINI_SPLIT = f"{CONSEQUENCES}-split", f"{MINI}-consequences-split"
 RELEASED_NET = "published-ae5425d038ab"  # a net with the released distance, by the key of its recipe
 FASHION, BIRDS = "ranking/fashion-28px", "ranking/cub200_2010-84px"
 PHOTOGRAPHS = f"{CIFAR}-ablation"
+ENCODERS = f"{CIFAR}-encoder-"
+
+Place = tuple[str, str, str]  # experiment, row, column
 
 
 def read_record(experiment: str, row: str) -> AccuracyRecord | None:
@@ -27,30 +29,35 @@ def read_record(experiment: str, row: str) -> AccuracyRecord | None:
     return results.read(path, "accuracy") if path.is_file() else None
 
 
-def compare_rows(experiment: str, row: str, reference: str, column: str) -> Measurement | None:
-    """row - reference in a column, in points, paired over the episodes they share; None if one is not recorded."""
-    pair = [read_record(experiment, name) for name in (reference, row)]
-    columns = [record["columns"].get(column) for record in pair if record]
+def subtract(name: str, reference: Place, place: Place) -> Measurement | None:
+    """place - reference in points, paired over the episodes they share; None if one is not recorded."""
+    records = [read_record(experiment, row) for experiment, row, _ in (reference, place)]
+    columns = [r["columns"].get(at[2]) for r, at in zip(records, (reference, place), strict=True) if r]
     if len(columns) < 2 or columns[0] is None or columns[1] is None:
         return None
     first, second = (results.compute_accuracies(c) for c in columns if c)
     n = min(len(first), len(second))
     difference = compare_paired(first[:n], second[:n], bootstrap=False)
-    name = f"{row} - {reference}, {column}, points"
-    text = f"{difference.mean:+z.1f} +/- {difference.half_width:.1f}"
-    return Measurement({name: text}, (f"{experiment}/{reference}", f"{experiment}/{row}"))
+    sources = dict.fromkeys(f"{experiment}/{row}" for experiment, row, _ in (reference, place))
+    return Measurement({name: f"{difference.mean:+z.1f} +/- {difference.half_width:.1f}"}, tuple(sources))
+
+
+def compare_rows(experiment: str, row: str, reference: str, column: str) -> Measurement | None:
+    """row - reference in a column, in points, paired; None if one is not recorded."""
+    places = ((experiment, name, column) for name in (reference, row))
+    return subtract(f"{row} - {reference}, {column}, points", *places)
 
 
 def compare_columns(experiment: str, row: str, right: str, as_published: str) -> Measurement | None:
-    """as_published - right of one row, in points, paired over episodes; None if a column is not recorded."""
-    record = read_record(experiment, row)
-    columns = record["columns"] if record else {}
-    if right not in columns or as_published not in columns:
-        return None
-    first, second = (results.compute_accuracies(columns[name]) for name in (right, as_published))
-    difference = compare_paired(first, second, bootstrap=False)
-    text = f"{difference.mean:+z.1f} +/- {difference.half_width:.1f}"
-    return Measurement({f"{row}, {as_published} - {right}, points": text}, (f"{experiment}/{row}",))
+    """as_published - right of one row, in points, paired; None if a column is not recorded."""
+    places = ((experiment, row, column) for column in (right, as_published))
+    return subtract(f"{row}, {as_published} - {right}, points", *places)
+
+
+def compare_encoders(row: str, reference: str, encoder: str) -> Measurement | None:
+    """encoder - reference, trained by the same recipe for as many steps, in points of clean accuracy, paired."""
+    places = ((f"{ENCODERS}{name}", row, "clean") for name in (reference, encoder))
+    return subtract(f"{encoder} - {reference}, {row} after as many steps, points", *places)
 
 
 def read_accuracies(experiment: str, row: str, columns: tuple[str, ...]) -> Measurement | None:
@@ -163,8 +170,9 @@ _READERS: dict[str, Callable[[], Measurement | None]] = {
     "D15": partial(compare_rows, PHOTOGRAPHS, "ablation-clean-constant-hesim", "ablation-clean-no-hesim", "clean"),
     "D16": partial(compare_rows, PHOTOGRAPHS, "ablation-clean", "ablation-clean-no-hesim", "clean"),
     "D17": partial(read_validations, CIFAR, "anrot-clean"),
+    "D18": partial(compare_encoders, "clean-classes", "resnet12_anrot", "resnet12"),
     "D19": partial(count_points, CIFAR, "anrot-clean"),
-    "D26": partial(compare_rows, ABLATION, "ablation-variational", "ablation-whole", "clean"),
+    "D26": partial(compare_rows, PHOTOGRAPHS, "ablation-variational", "ablation-whole", "clean"),
     "R1": partial(read_ranking, FASHION, "rc2f2p-ptripletN-eta8-seed0.rob28", show_both_targets),
     "R4": partial(
         join,
