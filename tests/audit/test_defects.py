@@ -103,6 +103,8 @@ def test_records_are_read_where_they_are(home_with_results):
     assert numbers == [f"{min(means):.1f} to {max(means):.1f}", f"{statistics.stdev(means):.1f}"] and len(means) == 10
     (text,) = measured["D12"].numbers.values()
     assert text == "+8.4 +/- 0.2", "the same net, its queries in batches and one by one"
+    (text,) = measured["D18"].numbers.values()
+    assert text.startswith("-1.9") and len(measured["D18"].records) == 2, "the larger one, after as few steps"
     assert list(measured["D1"].numbers) == [
         f"{data}, classes of the release - unseen classes, 10 nets, points" for data in ("mini-imagenet", "cifar-fs")
     ]
