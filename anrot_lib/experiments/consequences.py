@@ -24,9 +24,9 @@ from anrot_lib.experiments.former import check_former
 from anrot_lib.experiments.rows import make_record
 from anrot_lib.experiments.setting import Setting
 from anrot_lib.fewshot.classifier import FewShotNet
+from anrot_lib.fewshot.descriptions import Descriptions
 from anrot_lib.fewshot.evaluation import (
     Change,
-    Descriptions,
     Evaluator,
     count_right,
     make_noise_change,

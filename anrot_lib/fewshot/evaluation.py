@@ -7,7 +7,6 @@ recomputed from a record.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from anrot_lib.attacks.threat import ThreatModel
 from anrot_lib.attacks.transfer import make_transfer_change as make_transfer_change
 from anrot_lib.core import randomness
 from anrot_lib.core.errors import NotFinite, UserError
-from anrot_lib.core.trees import concatenate, map_tree
+from anrot_lib.core.trees import concatenate
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.data.leakage.seen import check_unseen
@@ -29,6 +28,7 @@ from anrot_lib.fewshot import passes
 from anrot_lib.fewshot.calibration import measure_calibration
 from anrot_lib.fewshot.classifier import FewShotNet, fold_net
 from anrot_lib.fewshot.collapse import refuse_collapsed
+from anrot_lib.fewshot.descriptions import Descriptions
 from anrot_lib.fewshot.passes import count_images_per_pass, cut_blocks
 
 Change = Callable[[Tensor, np.ndarray], Tensor]  # (images (B, C, H, W), their row numbers) -> changed images
@@ -36,32 +36,6 @@ Progress = Callable[[int], None]  # called with the number of images of each pas
 Keep = Callable[[Tensor], None] | None  # called with the adversarial queries (E, n, C, H, W)
 Marks = list[np.ndarray] | None  # gets which queries are right, bool (E, n), block by block
 Device = torch.device | str
-
-
-class Descriptions:
-    """What the head keeps of every distinct image of some rows: one encoder pass each, then lookups."""
-
-    def __init__(self, rows: np.ndarray, values: Any):
-        self.count, self.values = len(rows), values
-        self._places = np.full(rows.max(initial=-1) + 2, -1)  # of each row number; the last is for all above
-        self._places[rows] = np.arange(len(rows))
-
-    def find(self, rows: np.ndarray) -> Tensor:
-        """The places of row numbers of any shape, flat. UserError for a row that was not described."""
-        places = torch.from_numpy(self._places.take(rows.reshape(-1), mode="clip"))
-        if (places < 0).any() or rows.min(initial=0) < 0:
-            raise UserError("the episodes hold images that were not described; are they of the split that was?")
-        return places
-
-    def select(self, rows: np.ndarray) -> Any:
-        """Descriptions for row numbers of any shape, with that shape leading. UserError as in `find`."""
-        places = self.find(rows)
-
-        def gather(values: Tensor) -> Tensor:
-            # index_select copies whole rows, five times as fast as indexing with a tensor
-            return values.index_select(0, places.to(values.device)).view(*rows.shape, *values.shape[1:])
-
-        return map_tree(gather, self.values)
 
 
 @torch.no_grad()

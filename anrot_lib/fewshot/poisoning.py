@@ -33,7 +33,8 @@ from anrot_lib.core.trees import concatenate, map_tree
 from anrot_lib.data.episodes import EpisodeRows
 from anrot_lib.data.image_set import ImageSet
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.evaluation import Descriptions, make_support_labels
+from anrot_lib.fewshot.descriptions import Descriptions
+from anrot_lib.fewshot.evaluation import make_support_labels
 from anrot_lib.fewshot.heads.contract import Head
 from anrot_lib.fewshot.heads.shots import ShotHead, ShotModel, count_trimmed
 from anrot_lib.fewshot.methods import build_head

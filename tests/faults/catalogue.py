@@ -499,9 +499,11 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("net.head.score(picked, maps, generator)", "net.head.score(picked, maps)", "attacks/test_expectation.py::test_the_gradient_is_the_mean_of_those_of_single_draws"),
         ("right.float().mean(0) < 0.5", "right.float().mean(0) < 1", "attacks/test_expectation.py::test_the_gradient_is_the_mean_of_those_of_single_draws"),
     ],
-    "fewshot/evaluation.py": [
+    "fewshot/descriptions.py": [
         ("if (places < 0).any() or rows.min(initial=0) < 0:", "if (places < 0).any():", "fewshot/test_evaluation.py::test_images_that_were_not_described_are_refused"),
         ("if (places < 0).any() or rows.min(initial=0) < 0:", "if rows.min(initial=0) < 0:", "fewshot/test_evaluation.py::test_images_that_were_not_described_are_refused"),
+    ],
+    "fewshot/evaluation.py": [
         ("logits.argmax(-1) == labels", "logits.argmin(-1) == labels", "fewshot/test_evaluation.py::test_clean_counts_are_those_of_a_plain_loop"),
         ("target in (\"query\", \"both\"))\n", "target == \"query\")\n", "fewshot/test_evaluation.py::test_only_the_target_is_changed"),
         ("attack/{threat.name}/{first_task}", "attack/{threat.name}", "fewshot/test_evaluation.py::test_the_attacks_random_stream_belongs_to_the_tasks"),

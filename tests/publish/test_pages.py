@@ -22,7 +22,7 @@ from anrot_lib.ranking.attacks import names
 from anrot_lib.ranking.score import ers
 from anrot_lib.reconstruction.training import measure_progress
 from anrot_lib.records import results
-from anrot_lib.reports import levels, reconstruction
+from anrot_lib.reports import lengths, levels, reconstruction
 from tests.reports import test_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +81,7 @@ def test_every_reference_record_is_on_a_page(committed):
     folder = ROOT / "data" / "results"
     elsewhere = {path.name for path in folder.glob(f"*-{FROM}*")}
     shown |= elsewhere if "cross-domain" in shown else set()  # the mark of this name draws them all
+    shown |= {path.name for word in shown if word.endswith("-lengths") for path in lengths.list_folders(folder, word)}
     shown |= {f"bench/{word}" for word in shown}  # marks of times name the record alone
     for path in sorted(folder.rglob("*.json")):
         name = path.relative_to(folder)

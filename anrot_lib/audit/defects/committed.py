@@ -29,7 +29,7 @@ def read_record(experiment: str, row: str) -> AccuracyRecord | None:
     return results.read(path, "accuracy") if path.is_file() else None
 
 
-def subtract(name: str, reference: Place, place: Place) -> Measurement | None:
+def compare_places(name: str, reference: Place, place: Place) -> Measurement | None:
     """place - reference in points, paired over the episodes they share; None if one is not recorded."""
     records = [read_record(experiment, row) for experiment, row, _ in (reference, place)]
     columns = [r["columns"].get(at[2]) for r, at in zip(records, (reference, place), strict=True) if r]
@@ -45,19 +45,19 @@ def subtract(name: str, reference: Place, place: Place) -> Measurement | None:
 def compare_rows(experiment: str, row: str, reference: str, column: str) -> Measurement | None:
     """row - reference in a column, in points, paired; None if one is not recorded."""
     places = ((experiment, name, column) for name in (reference, row))
-    return subtract(f"{row} - {reference}, {column}, points", *places)
+    return compare_places(f"{row} - {reference}, {column}, points", *places)
 
 
 def compare_columns(experiment: str, row: str, right: str, as_published: str) -> Measurement | None:
     """as_published - right of one row, in points, paired; None if a column is not recorded."""
     places = ((experiment, row, column) for column in (right, as_published))
-    return subtract(f"{row}, {as_published} - {right}, points", *places)
+    return compare_places(f"{row}, {as_published} - {right}, points", *places)
 
 
 def compare_encoders(row: str, reference: str, encoder: str) -> Measurement | None:
     """encoder - reference, trained by the same recipe for as many steps, in points of clean accuracy, paired."""
     places = ((f"{ENCODERS}{name}", row, "clean") for name in (reference, encoder))
-    return subtract(f"{encoder} - {reference}, {row} after as many steps, points", *places)
+    return compare_places(f"{encoder} - {reference}, {row} after as many steps, points", *places)
 
 
 def read_accuracies(experiment: str, row: str, columns: tuple[str, ...]) -> Measurement | None:

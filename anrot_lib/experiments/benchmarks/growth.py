@@ -16,6 +16,7 @@ from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
+from anrot_lib.fewshot.descriptions import Descriptions
 from anrot_lib.records.growth import make_row, write_growth
 from anrot_lib.records.parts import GrowthRowRecord
 
@@ -48,7 +49,7 @@ def prepare_episodes(net: FewShotNet, what: str, size: int) -> Callable[[], obje
     labels = np.repeat(np.arange(classes), each)
     described = evaluation.describe(net, synthetic(20, 4, 32), np.arange(80))
     values = described.select(np.arange(len(labels)) % 80)
-    images = evaluation.Descriptions(np.arange(len(labels)), values)
+    images = Descriptions(np.arange(len(labels)), values)
 
     def once() -> object:
         sampler = EpisodeSampler(

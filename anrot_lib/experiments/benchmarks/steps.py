@@ -20,6 +20,7 @@ from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.fewshot import episode_loss, evaluation
 from anrot_lib.fewshot.attention import Attention
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
+from anrot_lib.fewshot.descriptions import Descriptions
 from anrot_lib.reconstruction import frechet, training
 from anrot_lib.reconstruction.autoencoders import TransposedConv, Vae, compute_terms
 from anrot_lib.reconstruction.extractors import quantise, wrap_encoder
@@ -131,7 +132,7 @@ def time_clean_episodes(size: int = 84, images: int = 600, episodes: int = 10_00
     pixels = synthetic(n_classes=classes, per_class=images // classes, size=size)
     net = create_net("resnet12_anrot", "anrot", generator=randomness.make_generator(0, "init")).eval()
     described = evaluation.describe(net, pixels, np.arange(images))
-    tiled = evaluation.Descriptions(
+    tiled = Descriptions(
         np.arange(per_class * classes), map_tree(lambda t: t.repeat(per_class * classes // images, 1), described.values)
     )
     labels = np.repeat(np.arange(classes), per_class)
