@@ -499,6 +499,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("net.head.score(picked, maps, generator)", "net.head.score(picked, maps)", "attacks/test_expectation.py::test_the_gradient_is_the_mean_of_those_of_single_draws"),
         ("right.float().mean(0) < 0.5", "right.float().mean(0) < 1", "attacks/test_expectation.py::test_the_gradient_is_the_mean_of_those_of_single_draws"),
     ],
+    "cli/options/fewshot.py": [
+        ('() if preset == "smoke" else FIRST_ROBUST', "()", "fewshot/test_methods.py::test_longer_presets_also_train_the_recipe_that_is_robust_first"),
+    ],
     "fewshot/descriptions.py": [
         ("if (places < 0).any() or rows.min(initial=0) < 0:", "if (places < 0).any():", "fewshot/test_evaluation.py::test_images_that_were_not_described_are_refused"),
         ("if (places < 0).any() or rows.min(initial=0) < 0:", "if rows.min(initial=0) < 0:", "fewshot/test_evaluation.py::test_images_that_were_not_described_are_refused"),

@@ -2,16 +2,25 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from anrot_lib.cli.options.fewshot import list_default_rows
 from anrot_lib.core.errors import UserError
 from anrot_lib.fewshot import builders, methods, recipes
 from anrot_lib.fewshot.heads.contract import Head, Scores
 from anrot_lib.fewshot.heads.prototypes import Prototypes
-from anrot_lib.fewshot.methods import build_head, get_method, list_heads, list_methods, list_rows, register_method
+from anrot_lib.fewshot.methods import (
+    build_head,
+    get_method,
+    list_heads,
+    list_methods,
+    list_rows,
+    register_method,
+)
 from anrot_lib.fewshot.row_names import name_row, sort_methods, split_row, title_method
 from anrot_lib.reports import figures, tables
 from anrot_lib.settings import Recipe
@@ -146,3 +155,11 @@ def test_the_constant_hesim_is_the_released_one_and_trains_nothing():
     loss = released.metric_loss(embeddings, torch.arange(12) % 3)
     loss.backward()
     assert loss.item() == pytest.approx(126 * np.log(2)) and not embeddings.grad.any()
+
+
+def test_longer_presets_also_train_the_recipe_that_is_robust_first():
+    assert list_default_rows("smoke") == tuple(list_rows())
+    for preset in ("laptop", "paper"):
+        clean, robust = (get_method(name).recipe for name in list_default_rows(preset)[-2:])
+        assert replace(robust, clean=1.0, adversarial=0.0) == clean, "twins but for the attack"
+        assert robust.adversarial > 0

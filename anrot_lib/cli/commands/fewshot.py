@@ -16,7 +16,14 @@ from anrot_lib.cli.commands.arguments import (
     read_options,
     read_recipe,
 )
-from anrot_lib.cli.options.fewshot import ColumnOptions, EvaluateOptions, PredictOptions, TableOptions, TrainOptions
+from anrot_lib.cli.options.fewshot import (
+    ColumnOptions,
+    EvaluateOptions,
+    PredictOptions,
+    TableOptions,
+    TrainOptions,
+    list_default_rows,
+)
 from anrot_lib.cli.options.shared import DataOptions, RankOptions, RunOptions
 from anrot_lib.core import checkpoints
 from anrot_lib.core.configs import from_dict, make_key, to_dict
@@ -33,14 +40,14 @@ from anrot_lib.experiments.stored import find_images
 from anrot_lib.experiments.testing_time import estimate_columns
 from anrot_lib.fewshot import nets, prediction
 from anrot_lib.fewshot.classifier import FewShotNet
-from anrot_lib.fewshot.methods import get_method, list_rows
+from anrot_lib.fewshot.methods import get_method
 from anrot_lib.fewshot.row_names import name_row
 from anrot_lib.fewshot.validation import describe_chance
 from anrot_lib.records import results
 from anrot_lib.records.measures import TrainingRecord
 from anrot_lib.records.schema import AccuracyRecord, check_training
 from anrot_lib.reports import sizes, tables
-from anrot_lib.settings import Budget, Recipe
+from anrot_lib.settings import Budget, Recipe, preset
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,7 +62,7 @@ def run_table(arguments: argparse.Namespace) -> int:
     several = read_options(RankOptions, arguments)
     if options.reconstruct and max(several.devices * several.nodes, count_started()) > 1:
         raise UserError("one process trains the autoencoders; leave --reconstruct to anrot reconstruct, afterwards")
-    recipes = read_recipes(arguments, options.rows or tuple(list_rows()), options.seeds)
+    recipes = read_recipes(arguments, options.rows or list_default_rows(preset(run.preset).preset), options.seeds)
     setting = open_setting(arguments)
     others = [change_shot(setting, shot, run) for shot in options.test_shots if shot != setting.protocol.shot]
     for other in others:

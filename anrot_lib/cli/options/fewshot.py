@@ -12,11 +12,22 @@ from anrot_lib.core.options import Option
 from anrot_lib.fewshot.methods import describe_names, list_rows
 from anrot_lib.settings import MATRIX, SUITES, Budget, Protocol, Recipe
 
+FIRST_ROBUST = ("clean-classes", "robust-classes")  # what `anrot lengths` finds robust first, and its clean twin
+
+
+def list_default_rows(preset: str) -> tuple[str, ...]:
+    """The rows that `anrot run` trains when none are named: longer presets add the recipe that is robust first."""
+    return (*list_rows(), *(() if preset == "smoke" else FIRST_ROBUST))
+
 
 @dataclass(frozen=True)
 class TableOptions:
     rows: Annotated[
-        tuple[str, ...], Option(f"rows of the table (default: {' '.join(list_rows())}); some of: {describe_names()}")
+        tuple[str, ...],
+        Option(
+            f"rows of the table (default: {' '.join(list_rows())}, laptop and paper also {' '.join(FIRST_ROBUST)}); "
+            f"some of: {describe_names()}"
+        ),
     ] = ()
     seeds: Annotated[
         tuple[int, ...],
