@@ -1,5 +1,6 @@
 """From an image set to records: train a row's recipe, evaluate it on the stored episodes, write what came out."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,7 @@ from anrot_lib.records.parts import ColumnRecord, ManifestRecord, OriginRecord, 
 from anrot_lib.records.schema import SCHEMA_VERSION, AccuracyRecord
 from anrot_lib.settings import Recipe
 
+log = logging.getLogger(__name__)
 NO_WORST_CASE = "the scores of a query depend on the other queries, so single queries have no worst case"
 
 
@@ -193,6 +195,10 @@ def finish_row(
         record["left_out"] = left_out
     if former is not None:
         record["run"] = join_runs(former["run"], record["run"])
+        for lost in sorted(former["columns"].keys() - columns.keys()):
+            log.warning(
+                "%r left the record of %s: its attack is weaker than today's; ask for it to measure it", lost, row
+            )
     if setting.ranks.is_first:
         results.write(path, record)
         remove_journals(find_journal(setting, row))

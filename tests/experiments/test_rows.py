@@ -311,7 +311,7 @@ def test_columns_of_the_former_attacks_on_support_sets_are_measured_again(settin
     assert "objective" in results.read(path)["columns"][name]
 
 
-def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted):
+def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted, caplog):
     some = replace(setting, columns=("clean",), suites=("aa-lite",), targets=("query", "support"))
     path = pipeline.run_row(some, "prototypes", RECIPE)
     record = results.read(path)
@@ -332,6 +332,11 @@ def test_worst_cases_of_other_adaptive_steps_are_measured_again(setting, counted
             pipeline.run_row(some, "prototypes", RECIPE)
             assert {column for column, _ in counted} == {name}
             assert results.read(path)["columns"][name]["rule"] == rule
+    results.write(path, {**record, "columns": record["columns"] | {name: changed}})
+    caplog.clear()
+    pipeline.run_row(replace(some, columns=("clean", "FGSM"), suites=()), "prototypes", RECIPE)
+    assert name not in results.read(path)["columns"]
+    assert [message for message in caplog.messages if f"{name!r} left the record of prototypes" in message]
 
 
 def test_a_worst_case_that_leaves_more_than_a_part_of_it_is_measured_again(setting, counted):
