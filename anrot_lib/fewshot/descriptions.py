@@ -14,7 +14,7 @@ class Descriptions:
     """What the head keeps of every distinct image of some rows: one encoder pass each, then lookups."""
 
     def __init__(self, rows: np.ndarray, values: Any):
-        self.count, self.values = len(rows), values
+        self.rows, self.values = rows, values
         self._places = np.full(rows.max(initial=-1) + 2, -1)  # of each row number; the last is for all above
         self._places[rows] = np.arange(len(rows))
 

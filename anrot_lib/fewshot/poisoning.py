@@ -207,7 +207,7 @@ def attack_poisoned(
 
     shots = described.find(support).to(device).view(e * n, *rows.support.shape[1:])
     queries = described.find(query_rows).to(device)
-    beyond = described.count + torch.arange(e * n, device=device)
+    beyond = len(described.rows) + torch.arange(e * n, device=device)
     attacks = [
         attack_shots(net, pool, shots, queries, beyond, answers.flatten(), replaced) for replaced in range(1, most + 1)
     ]
