@@ -135,7 +135,7 @@ def test_the_report_is_written_whole(home_with_results, tmp_path, monkeypatch, c
     ]
     assert all(f"| {d.id} |" in text for d in defects.list_defects())
     assert text.count("- [ ] ") == len(review.QUESTIONS) > 12
-    assert "cifar-fs-32px-5way-5shot-laptop, anrot | PGD-20 8/255 | 32.0 | 1.6 |" in text
+    assert "cifar-fs-32px-5way-5shot-laptop, anrot | PGD-20 8/255 | 32.3 | 1.7 |" in text
     whole, older = text.partition("### Rows that say")[2].split("### Older rows")
     assert "not kept" not in whole and "not kept" in older
     assert "laptop, robust-attacked-mirror | PGD-20 8/255 | 43.0 | 1.9 |" in whole
