@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from anrot_lib.audit.claims.registry import select_claims
 from anrot_lib.audit.recompute import arithmetic, pages
+from anrot_lib.audit.recompute.claimed import find_status
 from anrot_lib.audit.recompute.printed import Shelf
 from anrot_lib.publish import marks
 from anrot_lib.records import results
@@ -111,6 +113,8 @@ ALTERED = {
         ("of that size: 0.218", "of that size: 0.118"),
     ],
     "claims.md": [
+        ("| other setting | 32 px, not 84, 55,193", "| same setting, agrees | 32 px, not 84, 55,193"),
+        ("| - | not run | mini-ImageNet in full", "| - | other setting | mini-ImageNet in full"),
         ("41.9 ± 0.5 (mini", "88.9 ± 0.5 (mini"),
         ("(ranking/fashion-28px/ACT[R])", "(ranking/fashion-28px)"),
     ],
@@ -123,6 +127,18 @@ def test_any_printed_number_that_somebody_altered_is_named(page, printed, altere
     assert printed in text
     found = recompute(text.replace(printed, altered, 1))
     assert found.deviations and all(d.stored != d.computed for d in found.deviations)
+
+
+def test_a_claim_is_judged_by_its_intervals():
+    """A line that says that the setting is the same has to say what its two intervals say."""
+    claim = next(claim for claim in select_claims(("MML",)) if claim.value == 67.58)
+    said = {
+        measured: find_status(
+            claim, {"measured, nearest setting": f"{measured} (there/row)", "status": "same setting, agrees"}
+        )
+        for measured in ("67.0 ± 0.4", "66.9 ± 0.4", "68.3 ± 0.4", "< 0.3")
+    }
+    assert [*said.values()] == ["same setting, agrees", "same setting, below", "same setting, above", "other setting"]
 
 
 def test_what_no_record_has_is_named_and_ends_nothing():

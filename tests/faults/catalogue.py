@@ -791,6 +791,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "audit/recompute/episodes.py": [
         ('manifest["hash"], computed)', 'computed, computed)', "audit/test_recompute.py::test_the_episodes_of_a_manifest_are_drawn_again"),
     ],
+    "audit/recompute/claimed.py": [
+        ("if gap < 0 else", "if gap > 0 else", "audit/test_recompute_pages.py::test_a_claim_is_judged_by_its_intervals"),
+    ],
     "audit/recompute/few_shot.py": [
         ('heading.startswith("mean over ") or', "False or", "audit/test_recompute_pages.py::test_what_pages_print_is_computed_too"),
     ],

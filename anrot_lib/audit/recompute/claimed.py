@@ -1,6 +1,7 @@
 """The measured cells of the table of claims, computed again from the records that they name."""
 
 import re
+from collections.abc import Mapping
 
 from anrot_lib.audit.claims.registry import Claim, select_claims
 from anrot_lib.audit.recompute.printed import Cell, Cells, Shelf, format_counts, read_lines
@@ -25,6 +26,7 @@ def list_claims(shelf: Shelf, text: str, system: str) -> Cells:
     for line in read_lines(parts[0]):
         claim = claims[line[""]]
         yield Cell(f"{line['']}, published", line["published"], str(claim))
+        yield Cell(f"{line['']}, status", line["status"], find_status(claim, line))
         if line["measured, nearest setting"] == "-":
             continue
         match = MEASURED.fullmatch(line["measured, nearest setting"])
@@ -35,6 +37,22 @@ def list_claims(shelf: Shelf, text: str, system: str) -> Cells:
         nearest = match["number"] if match["number"] in computed else (computed or ["no record of that name"])[0]
         taken = claim.setting is not None and (claim.setting.kind, claim.setting.number) in TAKEN
         yield Cell(f"{line['']}, measured", match["number"], nearest, taken)
+
+
+def find_status(claim: Claim, line: Mapping[str, str]) -> str:
+    """What a line may say: in the same setting agreement where the two intervals overlap, elsewhere no judgement."""
+    measured, status = line["measured, nearest setting"], line["status"]
+    if claim.derived or claim.value is None:
+        return "a difference of claims" if claim.derived else "no number claimed"
+    if measured == "-":
+        return "not run"
+    numbers = [float(number) for number in re.findall(r"[\d.]+", measured.partition(" (")[0])]
+    if not status.startswith("same setting") or len(numbers) < 2:
+        return "other setting"
+    gap = numbers[0] - claim.value
+    if abs(gap) <= numbers[1] + (claim.half_width or 0.0):
+        return "same setting, agrees"
+    return "same setting, below" if gap < 0 else "same setting, above"
 
 
 TAKEN = {("reconstruction", None), ("ranking", "R@1")}  # kind and number, of which the record holds the final number
