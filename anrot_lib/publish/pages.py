@@ -94,9 +94,8 @@ def choose_figures(folder: Path) -> dict[str, Callable[[], Figure]]:
         if every and f"shot-{every[0]['budget']['preset']}-{study}" in folder.name:
             return {report.figure: partial(report.draw, every)} if len(every) > 1 else {}
     study, _, length = folder.name.rpartition("-")
-    if (
-        every and f"shot-{every[0]['budget']['preset']}-{LENGTHS}" in study and length.isdecimal()
-    ):  # the figure of all lengths lies with the longest
+    if every and f"shot-{every[0]['budget']['preset']}-{LENGTHS}" in study and length.isdecimal():
+        # The figure of all lengths lies with the longest.
         last = lengths.list_folders(folder.parent, study)[-1] == folder
         return {lengths.FIGURE: lambda: lengths.draw(lengths.read_lengths(folder.parent, study))} if last else {}
     if every and folder.name.endswith(f"-{SPLIT_TAG}"):

@@ -86,8 +86,7 @@ def _rank(shard: Shard, rows: Tensor, embeddings: Tensor) -> Tensor:
     here = holder == ranks.number
     distances[here.nonzero().squeeze(1), place[here]] = torch.inf  # the query itself
     # Irrelevant rows that stand before each relevant one: all rows at most as far, less the relevant among them.
-    ordered = sort_rows(distances)[:, : shard.held].contiguous()
-    before = ranks.gather_rows([torch.searchsorted(ordered, relevant, right=True)]).sum(0)
+    before = ranks.gather_rows([torch.searchsorted(sort_rows(distances), relevant, right=True)]).sum(0)
     before -= torch.searchsorted(relevant, relevant, right=True)
     order = torch.arange(1, real.shape[1] + 1, device=real.device)
     position = (before + order).double()

@@ -47,14 +47,18 @@ def describe_check(name: str, check: Mapping[str, Any]) -> str:
     return f"{check['score']:.1f} %, {describe_difference(check)} to {against}"
 
 
+def name_verdict(*checks: Mapping[str, Any]) -> str:
+    """Whether all of some checks are passed, in the words of a table."""
+    return "passed" if all(check["passed"] for check in checks) else "FAILED"
+
+
 def list_card(shelf: Shelf, text: str, file: str) -> Cells:
     """What each check of a card measured, of which the record holds the final numbers, and its verdict."""
     record = shelf.read_file(file)
     for line in read_lines(text):
         check = record["checks"][line[""]]
-        verdict = "passed" if check["passed"] else "FAILED"
         yield Cell(f"check {line['']}", line["measured"], describe_check(line[""], check), taken=True)
-        yield Cell(f"verdict of check {line['']}", line["verdict"], verdict, taken=True)
+        yield Cell(f"verdict of check {line['']}", line["verdict"], name_verdict(check), taken=True)
 
 
 def list_judges(shelf: Shelf, text: str, file: str) -> Cells:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anrot_lib.audit.recompute.arithmetic import compute_difference, compute_mean
+from anrot_lib.audit.recompute.checks import name_verdict
 from anrot_lib.audit.recompute.printed import (
     Cell,
     Cells,
@@ -30,7 +31,7 @@ SUITES = {"aa-lite": "AA-lite", "aa": "AA"}
 
 def list_main_cells(shelf: Shelf, text: str, name: str, _: str = "") -> Cells:
     """Every cell of a main table, and how much PGD overstates a row."""
-    rows, cards = shelf.read_rows(name), read_cards(shelf, name)
+    rows = shelf.read_rows(name)
     for title, heading, cell in read_cells(text):
         record, what = rows[find_row(title, rows)], f"{title}, {heading}"
         if column := find_column(record, heading):
@@ -40,7 +41,7 @@ def list_main_cells(shelf: Shelf, text: str, name: str, _: str = "") -> Cells:
         elif heading == "training":
             yield Cell(what, cell, f"{count_seconds(record):.0f} s" if "seconds" in record["training"] else "-", True)
         elif heading == "card":
-            yield Cell(what, cell, cards.get(record["training"].get("checkpoint"), "-"))
+            yield Cell(what, cell, find_card(shelf, name, record))
         yield from list_overstatements(title, heading, record)
 
 
@@ -57,12 +58,11 @@ def measure_overstatement(record: Mapping[str, Any]) -> float:
     return max(-compute_difference(strong, one)[0] for one in worst)
 
 
-def read_cards(shelf: Shelf, name: str) -> dict[str, str]:
-    """Net -> the verdict of its card: whether it passed all of its checks."""
-    return {
-        card["net"]["sha256"]: "passed" if all(check["passed"] for check in card["checks"].values()) else "FAILED"
-        for card in shelf.read_all(name, "card")
-    }
+def find_card(shelf: Shelf, name: str, record: Mapping[str, Any]) -> str:
+    """The verdict of the card of a record's net, "-" without one."""
+    cards = {card["net"]["sha256"]: card["checks"].values() for card in shelf.read_all(name, "card")}
+    checkpoint = record["training"].get("checkpoint")
+    return name_verdict(*cards[checkpoint]) if checkpoint in cards else "-"
 
 
 def count_seconds(record: Mapping[str, Any]) -> float:
@@ -187,7 +187,7 @@ def list_suites(shelf: Shelf, text: str, name: str) -> Cells:
             "seconds of each": f"{lite['seconds']:.0f}, {whole['seconds']:.0f}",
         }
         if "card" in line:
-            computed["card"] = read_cards(shelf, name).get(record["training"].get("checkpoint", ""), "-")
+            computed["card"] = find_card(shelf, name, record)
         for heading, value in computed.items():
             yield Cell(f"{title}, {heading}", line[heading], value, heading.startswith("seconds"))
         yield from list_overstatements(title, "clean", record)

@@ -118,19 +118,23 @@ def find_column(record: Mapping[str, Any], heading: str) -> str:
     }.get(word, "")
 
 
+def split_table(text: str) -> list[list[str]]:
+    """The cells of the first Markdown table of a text, line by line, the headings first."""
+    table = text.strip().partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table[:1] + table[2:]]
+
+
 def read_lines(text: str) -> list[dict[str, str]]:
     """The lines of the first Markdown table of a text, each as heading -> cell; the first cell stands under "", that of
     another column without a heading under "verdict"."""
-    table = text.strip().partition("\n\n")[0]
-    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
-    headings = ["", *(heading or "verdict" for heading in lines[0][1:])] if lines else []
-    return [dict(zip(headings, line, strict=True)) for line in lines[2:]]
+    headings, *lines = split_table(text) or [[]]
+    named = ["", *(heading or "verdict" for heading in headings[1:])]
+    return [dict(zip(named, line, strict=True)) for line in lines]
 
 
 def read_cells(text: str) -> Iterator[tuple[str, str, str]]:
     """(first cell of the line, heading, cell) of the first Markdown table of a text."""
-    table = text.strip().partition("\n\n")[0]
-    lines = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
-    for line in lines[2:]:
-        for heading, cell in zip(lines[0][1:], line[1:], strict=True):
+    headings, *lines = split_table(text) or [[]]
+    for line in lines:
+        for heading, cell in zip(headings[1:], line[1:], strict=True):
             yield line[0], heading, cell

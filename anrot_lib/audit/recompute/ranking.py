@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anrot_lib.audit.recompute.arithmetic import Recomputation, compute_bootstrap, compute_mean
-from anrot_lib.audit.recompute.checks import describe_difference
+from anrot_lib.audit.recompute.checks import describe_difference, name_verdict
 from anrot_lib.audit.recompute.printed import Cell, Cells, Shelf, format_counts, read_lines
 
 QUERY_ROUNDING = 0.005  # records keep two decimals of the score of each query
@@ -137,5 +137,4 @@ def list_checks(shelf: Shelf, text: str, file: str) -> Cells:
             computed = f"score {check['score']:.1f}, {describe_difference(check)} to PGD"
         yield Cell("heading of the checks", asked_of, asked, taken=True)
         yield Cell(f"check {line['']}", line[asked_of], computed, taken=True)
-        verdict = "passed" if check["passed"] else "FAILED"
-        yield Cell(f"verdict of check {line['']}", line["verdict"], verdict, taken=True)
+        yield Cell(f"verdict of check {line['']}", line["verdict"], name_verdict(check), taken=True)

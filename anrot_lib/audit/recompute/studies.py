@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anrot_lib.audit.recompute.arithmetic import adjust_p, compute_mean, compute_p
-from anrot_lib.audit.recompute.few_shot import count_seconds, list_overstatements, read_cards
+from anrot_lib.audit.recompute.few_shot import count_seconds, find_card, list_overstatements
 from anrot_lib.audit.recompute.printed import (
     DIFFERENCE,
     Cell,
@@ -121,7 +121,7 @@ def list_recipes(shelf: Shelf, text: str, name: str) -> Cells:
             elif column:
                 computed = format_counts(record["columns"].get(column))
             elif heading == "card":
-                computed = read_cards(shelf, name).get(record["training"].get("checkpoint", ""), "-")
+                computed = find_card(shelf, name, record)
             yield Cell(f"{line['']}, {heading}", line[heading], computed, heading == "minutes")
 
 
@@ -135,8 +135,7 @@ def list_defences(shelf: Shelf, text: str, name: str) -> Cells:
             worst = sorted(list_accuracies(clean))[: max(1, round(WORST * len(clean["correct"])))]
             yield Cell(f"{title}, {heading}", cell, f"{math.fsum(worst) / len(worst):.1f}")
         elif heading == "card":
-            cards = read_cards(shelf, name)
-            yield Cell(f"{title}, {heading}", cell, cards.get(record["training"].get("checkpoint", ""), "-"))
+            yield Cell(f"{title}, {heading}", cell, find_card(shelf, name, record))
         elif heading in ("calibration error", "minutes", "cost, episodes"):
             computed = {
                 "calibration error": f"{100 * clean['calibration_error']:.1f}" if "calibration_error" in clean else "-",

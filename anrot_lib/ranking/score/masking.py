@@ -153,7 +153,9 @@ def check(
     def scores(key: str, change: Change, adversary: Maker | None = None, queries: np.ndarray = rows) -> np.ndarray:
         attacks = tuple(change(attack) for attack in base.attacks)
         asked = dataclasses.replace(base, attacks=attacks)
-        _, attacked, _ = attack_all(subject, asked, queries, bar, journal, adversary, f"{key}/", False, ranks)
+        _, attacked, _ = attack_all(
+            subject, asked, queries, bar, journal, adversary, f"{key}/", both_gtm=False, ranks=ranks
+        )
         if attacks[0].eps == base.attacks[0].eps and queries is rows:
             in_ball.append(attacked)
         return ers.ers({name: attacked[name] for name in ers.NUMBERS})
