@@ -406,7 +406,7 @@ subjects = {
     for name, net in nets.items()
 }
 clean = {
-    name: testing.measure_benign(subject, quiet, nmi=False)
+    name: testing.measure_benign(subject.gallery, quiet, nmi=False)
     for name, subject in subjects.items()
 }
 for numbers in clean.values():
@@ -564,7 +564,7 @@ def test_of(net):
     subject = testing.build_subject(net, "N", test, "cpu", quiet)
     protocol = testing.ScoreProtocol(tuple(attacks_at(8).values()))
     _, attacked, _ = testing.attack_all(subject, protocol, sample, quiet)
-    return testing.measure_benign(subject, quiet, nmi=False), {
+    return testing.measure_benign(subject.gallery, quiet, nmi=False), {
         n: float(attacked[n].mean()) for n in ers.NUMBERS
     }
 
