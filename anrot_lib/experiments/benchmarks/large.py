@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from anrot_lib.core import paths, randomness
+from anrot_lib.core import devices, paths, randomness
 from anrot_lib.core.errors import UserError
 from anrot_lib.data import image_set as image_sets
 from anrot_lib.data.episodes import EpisodeManifest
@@ -178,6 +178,7 @@ def draw_episodes(packed: Path) -> str:
 @torch.no_grad()
 def encode(packed: Path, encoder: str) -> float:
     """Encode every image of the set, once; the mean of all numbers, so that none is left out."""
+    devices.keep_memory()  # as every command does that encodes
     images = image_sets.load(packed, verify=False)
     net = create_net(encoder, "prototypes", generator=randomness.make_generator(0, "init")).eval()
     total = 0.0
