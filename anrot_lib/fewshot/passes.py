@@ -7,8 +7,8 @@ import torch
 IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
 PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
 
-EPISODES_PER_PASS = 8  # few enough to be scored in a CPU's caches, as are
-LOGITS_PER_PASS = 3000  # of these episodes
+LOGITS_PER_PASS = 3000  # of one episode: few enough to be scored in a CPU's caches
+EPISODES_PER_PASS = 32  # of few logits each, for which starting the work is most of it
 
 
 def count_images_per_pass(size: int, device: torch.device | str) -> int:
@@ -18,8 +18,8 @@ def count_images_per_pass(size: int, device: torch.device | str) -> int:
 
 
 def count_episodes_per_pass(queries: int, way: int) -> int:
-    """How many episodes are scored together: 8, or fewer where they have many queries or ways."""
-    return max(1, min(EPISODES_PER_PASS, LOGITS_PER_PASS // (queries * way)))
+    """How many episodes are scored together: 32, or fewer where they have many queries or ways."""
+    return max(1, min(EPISODES_PER_PASS, 4 * LOGITS_PER_PASS // (queries * way)))
 
 
 def count_queries_per_pass(way: int) -> int:

@@ -10,17 +10,20 @@ from anrot_lib.core import randomness
 CPU = torch.device("cpu")
 
 
-def prepare_convolutions(encoder: nn.Module, images: int, size: int, precision: str) -> Callable[[int], None]:
-    """Forward and backward of all convolutions of an encoder for (images, 3, size, size), on random tensors.
+def prepare_layers(
+    encoder: nn.Module, images: int, size: int, precision: str, kind: type[nn.Module] = nn.Conv2d
+) -> Callable[[int], None]:
+    """Forward and backward of all layers of a kind of an encoder for (images, 3, size, size), on random tensors.
 
-    Every convolution gets an input of the shape that it sees in the encoder and a random gradient; the first, which
-    sees the images, computes no gradient for its input.
+    Every layer gets an input of the shape that it sees in the encoder and a random gradient; a convolution of the
+    images themselves computes no gradient for its input. Batch norms keep their weights in float32, as in a training
+    step, and read the statistics of their batch.
     """
-    seen: list[tuple[nn.Conv2d, torch.Size]] = []
+    seen: list[tuple[nn.Module, torch.Size]] = []
     hooks = [
         module.register_forward_pre_hook(lambda m, inputs: seen.append((m, inputs[0].shape)))
         for module in encoder.modules()
-        if isinstance(module, nn.Conv2d)
+        if isinstance(module, kind)
     ]
     with torch.no_grad():
         encoder(torch.rand(2, 3, size, size, generator=randomness.make_generator(0, "limit")))
@@ -28,17 +31,19 @@ def prepare_convolutions(encoder: nn.Module, images: int, size: int, precision: 
         hook.remove()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     work: list[tuple[nn.Module, Tensor, Tensor]] = []
-    for k, (module, shape) in enumerate(seen):
-        convolution = module.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module, shape in seen:
+        layer = module.train()
+        if isinstance(module, nn.Conv2d):
+            layer = module.to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = torch.rand(images, *shape[1:], dtype=dtype).contiguous(memory_format=torch.channels_last)
-        gradient = torch.rand_like(convolution(x).detach())
-        work.append((convolution, x.requires_grad_(k > 0), gradient))
+        gradient = torch.rand_like(layer(x).detach())
+        work.append((layer, x.requires_grad_(shape[1:] != (3, size, size)), gradient))
 
     def once(k: int) -> None:
-        for convolution, x, gradient in work:
-            convolution.zero_grad(set_to_none=True)
+        for layer, x, gradient in work:
+            layer.zero_grad(set_to_none=True)
             x.grad = None
-            torch.autograd.backward(convolution(x), gradient)
+            torch.autograd.backward(layer(x), gradient)
 
     return once
 

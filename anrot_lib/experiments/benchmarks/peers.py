@@ -25,7 +25,7 @@ from anrot_lib.data.episodes import EpisodeSampler
 from anrot_lib.data.synthetic.figures import synthetic
 from anrot_lib.experiments.benchmarks import easyfsl_parts
 from anrot_lib.experiments.benchmarks.easyfsl_parts import FewShotClassifier, FewShotDataset
-from anrot_lib.experiments.benchmarks.limits import prepare_convolutions, prepare_passes
+from anrot_lib.experiments.benchmarks.limits import prepare_layers, prepare_passes
 from anrot_lib.experiments.benchmarks.steps import lay_out_as_published, prepare_training_step
 from anrot_lib.fewshot import evaluation
 from anrot_lib.fewshot.classifier import FewShotNet, create_net
@@ -50,7 +50,7 @@ def time_steps(size: int = 84, repeats: int = 6) -> Path:
     All draw and load their episode and take an Adam step. "this encoder" is the network of this kit with its weights
     laid out as torch has them by default, and its gates written as usual. "convolutions alone" is forward and backward
     of the encoder's convolutions on tensors that are in memory, in channels_last and the precision named: what no step
-    with this encoder can do without.
+    with this encoder can do without. "batch norms alone" is the same of its batch norms.
     """
     image_set = synthetic(n_classes=40, per_class=20, size=size)
     sampler = EpisodeSampler(image_set.labels, WAY, SHOT, 10, 10_000, rows=image_set.rows("train"))
@@ -84,8 +84,9 @@ def time_steps(size: int = 84, repeats: int = 6) -> Path:
             "prototypes, fp32": step(prototypes, "fp32"),
             fast: step(prototypes, "bf16"),
             "ANROT, bf16": step(Recipe(), "bf16"),
-            "convolutions alone, fp32": prepare_convolutions(build().backbone, images, size, "fp32"),
-            alone: prepare_convolutions(build().backbone, images, size, "bf16"),
+            "convolutions alone, fp32": prepare_layers(build().backbone, images, size, "fp32"),
+            alone: prepare_layers(build().backbone, images, size, "bf16"),
+            "batch norms alone, bf16": prepare_layers(build().backbone, images, size, "bf16", nn.BatchNorm2d),
         },
         repeats,
     )

@@ -37,12 +37,15 @@ def test_reading_and_imports_are_timed(tmp_path, monkeypatch):
     assert imports["seconds"]["nothing"]["median"] < imports["seconds"]["torch"]["median"]
 
 
-def test_the_limit_counts_every_convolution_once_forward_and_backward():
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.BatchNorm2d])
+def test_a_limit_counts_every_layer_of_a_kind_once_forward_and_backward(kind):
     calls = []
     encoder = encoders.build("tiny", generator=randomness.make_generator(0, "init")).eval()
-    convolutions = [module for module in encoder.modules() if isinstance(module, nn.Conv2d)]
-    once = limits.prepare_convolutions(encoder, 3, 16, "fp32")
-    hooks = [c.register_forward_hook(lambda m, x, y: calls.append((m, len(x[0])))) for c in convolutions]
+    layers = [module for module in encoder.modules() if isinstance(module, kind)]
+    once = limits.prepare_layers(encoder, 3, 16, "fp32", kind)
+    hooks = [layer.register_forward_hook(lambda m, x, y: calls.append((m, x[0]))) for layer in layers]
     once(0)
-    assert [module for module, _ in calls] == convolutions and {n for _, n in calls} == {3} and len(hooks)
-    assert all(c.weight.grad is not None and torch.isfinite(c.weight.grad).all() for c in convolutions)
+    assert [module for module, _ in calls] == layers and {len(x) for _, x in calls} == {3} and len(hooks)
+    assert all(layer.weight.grad is not None and torch.isfinite(layer.weight.grad).all() for layer in layers)
+    assert all(layer.training for layer in layers), "a batch norm of a training step reads its batch"
+    assert [x.grad is None for _, x in calls] == [x.shape[1] == 3 for _, x in calls], "images need no gradient"
