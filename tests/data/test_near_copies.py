@@ -63,10 +63,21 @@ def test_a_visit_to_some_cells_finds_most_at_a_part_of_the_work(prints, monkeypa
 
 
 def test_pairs_that_are_dropped_on_the_way_are_not_missed(prints, monkeypatch):
-    whole = list_pairs(find_candidates(prints))
+    whole = list_pairs(find_candidates(prints, most=2))
     monkeypatch.setattr(candidates, "STEP", 64)
     monkeypatch.setattr(candidates, "PENDING", 500)
-    assert list_pairs(find_candidates(prints)) == whole
+    compared = []
+
+    def compare(*given):
+        compared.append(len((pairs := compare_all(*given)).first))
+        return pairs
+
+    compare_all = candidates._compare
+    monkeypatch.setattr(candidates, "_compare", compare)
+    assert list_pairs(find_candidates(prints, most=2)) == whole
+    even, odd = prints
+    agreeing = int(((even @ even.T + (odd @ odd.T).abs()).triu(1) > candidates.LEAST).sum())
+    assert len(whole) < sum(compared) < 0.7 * agreeing, "pairs below the floors of both images are never listed"
 
 
 class Recorded(Ranks):
@@ -82,7 +93,7 @@ def test_the_shares_of_three_processes_make_the_whole(prints, monkeypatch, whole
     monkeypatch.setattr(candidates, "STEP", 256)
     shares = [find_candidates(prints, whole=whole, ranks=Recorded(k, 3)) for k in range(3)]
     assert all(len(share.first) for share in shares)
-    together = candidates._keep_best(Candidates.concatenate(shares[::-1]), candidates.MOST)
+    together = candidates._keep_best(Candidates.concatenate(shares[::-1]), candidates.MOST, torch.zeros(2, 1200))
     alone = find_candidates(prints, whole=whole)
     assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 

@@ -179,6 +179,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
     "data/leakage/candidates.py": [
         ("keep[order[place < most]] = True", "keep[order[place < most - 1]] = True", "data/test_near_copies.py::test_all_pairs_are_the_best_of_each_image"),
         ("return odd.abs().add_(rows", "return odd.clone().add_(rows", "data/test_near_copies.py::test_all_pairs_are_the_best_of_each_image"),
+        ("floors[0][pairs.first]) | (", "floors[0][pairs.first]) & (", "data/test_near_copies.py::test_pairs_that_are_dropped_on_the_way_are_not_missed"),
+        ("last = order[place == most - 1]", "last = order[place == most - 2]", "data/test_near_copies.py::test_pairs_that_are_dropped_on_the_way_are_not_missed"),
+        ("last = order[place == most - 1]", "last = order[place == -1]", "data/test_near_copies.py::test_pairs_that_are_dropped_on_the_way_are_not_missed"),
         ("some[1][order] == 0", "some[1][order] >= 0", "data/test_near_copies.py::test_a_visit_to_some_cells_finds_most_at_a_part_of_the_work"),
         ("if number % ranks.count != ranks.number:", "if number % ranks.count == ranks.number:", "data/test_near_copies.py::test_all_pairs_are_the_best_of_each_image"),
     ],
@@ -661,7 +664,9 @@ FAULTS: dict[str, list[tuple[str, ...]]] = {
         ("    check_former_models(experiment)\n    finished", "    finished", "experiments/test_reconstruction.py::test_the_record_of_a_model_of_another_recipe_or_split_is_never_overwritten"),
     ],
     "experiments/benchmarks/limits.py": [
-        ("in enumerate(seen):", "in enumerate(seen[1:]):", "experiments/benchmarks/test_peers.py::test_the_limit_counts_every_convolution_once_forward_and_backward"),
+        ("for module, shape in seen:", "for module, shape in seen[1:]:", "experiments/benchmarks/test_peers.py::test_a_limit_counts_every_layer_of_a_kind_once_forward_and_backward"),
+        ("layer = module.train()", "layer = module.eval()", "experiments/benchmarks/test_peers.py::test_a_limit_counts_every_layer_of_a_kind_once_forward_and_backward"),
+        ("shape[1:] != (3, size, size)", "False", "experiments/benchmarks/test_peers.py::test_a_limit_counts_every_layer_of_a_kind_once_forward_and_backward"),
     ],
     "reconstruction/training.py": [
         ("if not math.isfinite(loss):", "if False:", "experiments/test_reconstruction.py::test_a_bound_that_is_not_finite_is_no_best_epoch"),

@@ -24,7 +24,7 @@ LEARNED = 64  # images for each cell, which k-means sees
 TOGETHER = 64  # cells whose visitors are listed at once
 STEP = 2048  # rows of a tile
 LEAST, MOST = 0.4, 6  # agreement of a candidate; candidates of an image among later images
-PENDING = 4_000_000  # new pairs at least, before all but the best of each image are dropped
+PENDING = 4_000_000  # new pairs, of which all but the best of each image are dropped
 
 
 class Candidates(NamedTuple):
@@ -55,16 +55,22 @@ def find_candidates(
     """
     n = len(prints.even)
     tiles = cut_pairs(n) if n <= whole else cut_cells(prints, max(1, n // CELL))
-    best, pending = [_compare(prints, *(torch.empty(0, dtype=torch.int64),) * 2, least)], 0
+    floors = torch.full((2, n), least).nextafter(torch.tensor(torch.inf))
+    new = [_compare(prints, *(torch.empty(0, dtype=torch.int64),) * 2, floors)]
+    best, bests, pending = new[0], [new[0]], 0
     for number, (rows, others) in enumerate(tiles):
         if number % ranks.count != ranks.number:
             continue
-        best.append(_compare(prints, rows, others, least))
-        pending += len(best[-1].first)
-        if pending > max(PENDING, len(best[0].first)):  # as many again, so that the sorting grows with the pairs
-            best, pending = [_keep_best(Candidates.concatenate(best), most)], 0
-    shares = ranks.gather(_keep_best(Candidates.concatenate(best), most))
-    return _keep_best(Candidates.concatenate(shares), most)
+        new.append(_compare(prints, rows, others, floors))
+        pending += len(new[-1].first)
+        if pending > PENDING:
+            bests.append(_keep_best(Candidates.concatenate(new), most, floors))
+            new, pending = new[:1], 0
+        if sum(len(some.first) for some in bests) > max(PENDING, 2 * len(best.first)):  # so that sorting grows with n
+            best = _keep_best(Candidates.concatenate(bests), most, floors)
+            bests = [best]
+    shares = ranks.gather(_keep_best(Candidates.concatenate([*bests, *new]), most, floors))
+    return _keep_best(Candidates.concatenate(shares), most, floors)
 
 
 def count_pairs(n: int) -> int:
@@ -129,19 +135,26 @@ def _find_nearest(prints: Fingerprints, centres: Fingerprints, visits: int) -> T
     return nearest
 
 
-def _compare(prints: Fingerprints, rows: Tensor, others: Tensor, least: float) -> Candidates:
-    """The agreeing pairs of two lists of rows, the earlier row first; a row that is in both is no pair."""
+def _compare(prints: Fingerprints, rows: Tensor, others: Tensor, floors: Tensor) -> Candidates:
+    """The pairs of two lists of rows that may be candidates, the earlier row first; a row in both is no pair.
+
+    floors  (2, N), of an image's agreement with later images and with earlier ones: a pair below both of its two floors
+            is among the best of neither image.
+    """
     score, odd = _agree(*(Fingerprints(*(part[some] for part in prints)) for some in (rows, others)))
-    i, j = torch.nonzero(score > least, as_tuple=True)
+    low, lower = (floors[:, some].amin(0) for some in (rows, others))
+    i, j = torch.nonzero(score >= torch.minimum(low[:, None], lower), as_tuple=True)
     a, b = rows[i], others[j]
     pairs = Candidates(torch.minimum(a, b), torch.maximum(a, b), odd[i, j] < 0, score[i, j])
-    return pairs.take(a != b)
+    high = (pairs.agreement >= floors[0][pairs.first]) | (pairs.agreement >= floors[1][pairs.second])
+    return pairs.take((a != b) & high)
 
 
-def _keep_best(pairs: Candidates, most: int) -> Candidates:
+def _keep_best(pairs: Candidates, most: int, floors: Tensor) -> Candidates:
     """The pairs that are among the `most` best of their first or of their second image, each once, sorted by rows.
 
-    Of some of the pairs at first and then of all, this keeps the same ones as of all at once.
+    Of some of the pairs at first and then of all, this keeps the same ones as of all at once. The floors (2, N) of
+    images that have `most` such pairs rise to the last of these.
     """
     pairs = pairs.take(torch.argsort(pairs.mirrored.byte(), stable=True))
     pairs = pairs.take(torch.argsort(pairs.agreement, descending=True, stable=True))
@@ -152,9 +165,11 @@ def _keep_best(pairs: Candidates, most: int) -> Candidates:
     pairs = pairs.take(new)  # of two tiles that hold a pair, the better agreement
     keep = torch.zeros(len(pairs.first), dtype=torch.bool)
     by_score = torch.argsort(pairs.agreement, descending=True, stable=True)
-    for rows in (pairs.first, pairs.second):
+    for rows, floor in zip((pairs.first, pairs.second), floors, strict=True):
         order = by_score[torch.argsort(rows[by_score], stable=True)]
         ordered = rows[order]
         place = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
         keep[order[place < most]] = True
+        last = order[place == most - 1]
+        floor[rows[last]] = torch.maximum(floor[rows[last]], pairs.agreement[last])
     return pairs.take(keep)
