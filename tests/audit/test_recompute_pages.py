@@ -115,7 +115,7 @@ ALTERED = {
     "claims.md": [
         ("| other setting | 32 px, not 84, 55,193", "| same setting, agrees | 32 px, not 84, 55,193"),
         ("| - | not run | mini-ImageNet in full", "| - | other setting | mini-ImageNet in full"),
-        ("41.9 ± 0.5 (mini", "88.9 ± 0.5 (mini"),
+        ("42.2 ± 0.5 (mini", "88.9 ± 0.5 (mini"),
         ("(ranking/fashion-28px/ACT[R])", "(ranking/fashion-28px)"),
     ],
 }
