@@ -217,6 +217,17 @@ def describe_former_steps(records: Sequence[Record]) -> str:
     return f"; strong attacks by former adaptive steps, which found less: {', '.join(rows)}" if rows else ""
 
 
+def describe_fewer_episodes(records: Sequence[Record]) -> str:
+    """On how many episodes the worst cases of the main table stand, where on fewer than its other attacked columns."""
+    fewer = {
+        (heading, len(record["columns"][name]["correct"]))
+        for record in records
+        for heading, name in list_suite_columns(records).items()
+        if name in record["columns"] and len(record["columns"][name]["correct"]) < record["budget"]["attacked_tasks"]
+    }
+    return "".join(f"; {heading} on the first {n}" for heading, n in sorted(fewer))
+
+
 def describe_peak(records: Sequence[Record]) -> str:
     """How much memory the processes held that wrote these records, for a caption; nothing if not all say it."""
     peaks = [record["run"].get("peak_gib") for record in records]

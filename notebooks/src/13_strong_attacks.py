@@ -505,8 +505,8 @@ assert (
 )
 
 # %% [markdown]
-# Down the rows attacks get stronger. In the middle column not a pixel of a query changes, and as many answers are lost
-# or more: whoever controls the 25 support images moves all five classes at once. Both together leave next to nothing of
+# Down the rows attacks get stronger. In the middle column not a pixel of a query changes, and many answers are lost
+# all the same: whoever controls the 25 support images moves all five classes at once. Both together leave next to nothing of
 # a net that is robust on queries. A row of a table that says "robust" without naming the column says little.
 #
 # ## The card
@@ -547,9 +547,9 @@ verdicts = [
 display(Markdown(tables.format_markdown(["check", *CHECKED], verdicts, numbers=False)))
 
 # %% [markdown]
-# *Mixture* passes, both fakes fail twice: their gradient is dead, and a blind search beats PGD. Two
-# checks let them pass. More of the same steps, and more restarts, do not help an attack that cannot see. That is why
-# no single check is enough. The numbers behind the verdicts come from attacks on this machine and are not compared
+# *Mixture* passes, both fakes fail twice: their gradient is dead, and a blind search beats PGD. The
+# other checks let them pass: more of the same steps, and more restarts, do not help an attack that cannot see. That is
+# why no single check is enough. The numbers behind the verdicts come from attacks on this machine and are not compared
 # when the notebook is checked.
 
 # %% tags=["nbval-ignore-output"]

@@ -288,7 +288,7 @@ for name, loss in {"released": published.hesim, "corrected": Hesim()}.items():
 # ## Consequences
 #
 # What a defect does is one question, what it is worth in points another. It takes one net that is measured in the right
-# way and in the published way, on the same episodes. These are nets of CIFAR-FS, 10,000 episodes each.
+# way and in the published way, on the same episodes. These are nets of CIFAR-FS; a row says on how many episodes.
 
 # %%
 CIFAR = "cifar-fs-32px-5way-5shot-laptop"
@@ -301,10 +301,11 @@ display(consequences.draw(measured))
 
 # %% [markdown]
 # Each point is a paired difference with its interval. Flips and quarter turns of training, left on in the test, cost
-# eight points and more; noise that is not cut at 1 costs little. Both make the published evaluation *harder*. A defect
-# need not flatter.
+# four points and more, so they make the published evaluation *harder*: a defect need not flatter. Noise that is not
+# cut at 1 moves it by about a point, down or up. Queries in batches flatter the released distance, for what the net says
+# of one then depends on the others.
 #
-# The leak does. For each of ten draws one net was trained as the release trains, on clean images, and tested on classes
+# The leak flatters, too. For each of ten draws one net was trained as the release trains, on clean images, and tested on classes
 # that it had not seen and on the release's test classes.
 
 # %%
@@ -319,7 +320,7 @@ display(leaky_split.draw_splits(pairs))
 # Grey: a net each. Orange: their mean. From left to right nothing changes but the classes, and two thirds of those at
 # the right have trained the net. These small nets are right on more than nine of ten characters that they have never
 # seen, so there is little left to gain. On photographs the gap between known and unknown classes is wide, and the leak
-# is worth more; ten draws tell it no more exactly, for with so few test classes some draws are easier than others:
+# may be worth more; ten draws tell it far less exactly, for with so few test classes some draws are easier than others:
 
 # %%
 FAR = f"{CIFAR}-consequences-split"

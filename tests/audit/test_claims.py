@@ -202,6 +202,15 @@ def test_rankings_and_reconstructions_are_joined_too(located):
     assert Counter(v.status for v in verdicts.values())[joining.OTHER] > 20
 
 
+def test_a_ranking_model_with_another_loss_is_farther_from_a_claim(located):
+    """Of two rows of one name, that with Euclid's distance stands beside the claim, not that with Hellinger's."""
+    verdicts = {v.claim.id: v for v in claims.join_claims(claims.list_claims(), located)}
+    of_score = verdicts["robdml-cub-hm-s-lga-8-ers"]
+    assert of_score.measured.startswith("19.1 ±") and "500 queries" in of_score.differences
+    hellinger = [(w, r) for w, r in located if r["kind"] != "ranking" or "ptripletH" in r["recipe"]["name"]]
+    assert "loss ptripletH, not ptripletN" in claims.compare_claim(of_score.claim, hellinger).differences
+
+
 def test_a_score_whose_last_part_is_measured_in_another_way_is_another_setting(located):
     of_score = [v for v in claims.join_claims(claims.list_claims(), located) if v.measured and "-ers" in v.claim.id]
     assert len(of_score) > 5 and all("GTM as corrected here" in v.differences for v in of_score)

@@ -166,6 +166,9 @@ def _look_accuracy(setting: ClaimSetting, where: str, record: Record) -> _Candid
     return _Candidate(name, column["mean"], column["half_width"], bound, rank, tuple(differences))
 
 
+PUBLISHED_LOSS = "ptripletN"  # of every ranking model that is claimed: triplets, Euclid on embeddings of length 1
+
+
 def _look_ranking(setting: ClaimSetting, where: str, record: Record) -> _Candidate | None:
     if record["kind"] != "ranking" or record["row"] != setting.row or "other_data" in record:
         return None
@@ -176,6 +179,8 @@ def _look_ranking(setting: ClaimSetting, where: str, record: Record) -> _Candida
     differences = _differ(setting.data, name, f"the set {name}")
     differences += _compare_images(setting, record["data"], recipe["size"])
     differences += _differ(setting.eta, recipe["eta"], f"{recipe['eta']} steps in training, not {setting.eta}")
+    loss = recipe["name"].split(":")[2]
+    differences += _differ(PUBLISHED_LOSS, loss, f"loss {loss}, not {PUBLISHED_LOSS}")
     if setting.epochs and recipe["epochs"] < setting.epochs:
         differences.append(f"{recipe['epochs']} epochs, not {setting.epochs}")
     if setting.number == "ERS":
