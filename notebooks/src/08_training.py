@@ -482,9 +482,10 @@ lesson.explore(
 # %% [markdown]
 # Clean training (1:0:0) has next to nothing left under either attack, below chance, and leads the even mixture on clean
 # images by a small margin; noise beside the clean queries (1:0:1) costs nothing there and hardly helps under attack.
-# Attacked queries alone (0:1:0) keep most under attack and least on clean images. The even mixture (1:1:1) keeps most of its accuracy under noise and stays above chance under PGD with 20
-# steps, an attack stronger than the one it was trained on. The intervals are about test episodes; each recipe was
-# trained once, so a difference of a point or two between recipes may be the luck of one training.
+# Attacked queries alone (0:1:0) keep most under attack and least on clean images. The even mixture (1:1:1) keeps most
+# of its accuracy under noise and stays above chance under PGD with 20 steps, an attack stronger than the one it was
+# trained on. The intervals are about test episodes; each recipe was trained once, so a difference of a point or two
+# between recipes may be the luck of one training.
 #
 # The clean column stands on more episodes than the others, so compare within a column.
 

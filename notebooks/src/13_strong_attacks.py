@@ -505,9 +505,9 @@ assert (
 )
 
 # %% [markdown]
-# Down the rows attacks get stronger. In the middle column not a pixel of a query changes, and many answers are lost
-# all the same: whoever controls the 25 support images moves all five classes at once. Both together leave next to nothing of
-# a net that is robust on queries. A row of a table that says "robust" without naming the column says little.
+# Down the rows attacks get stronger. In the middle column not a pixel of a query changes, and many answers are lost all
+# the same: whoever controls the 25 support images moves all five classes at once. Both together leave next to nothing
+# of a net that is robust on queries. A row of a table that says "robust" without naming the column says little.
 #
 # ## The card
 #

@@ -301,12 +301,12 @@ display(consequences.draw(measured))
 
 # %% [markdown]
 # Each point is a paired difference with its interval. Flips and quarter turns of training, left on in the test, cost
-# four points and more, so they make the published evaluation *harder*: a defect need not flatter. Noise that is not
-# cut at 1 moves it by about a point, down or up. Queries in batches flatter the released distance, for what the net says
-# of one then depends on the others.
+# four points and more, so they make the published evaluation *harder*: a defect need not flatter. Noise that is not cut
+# at 1 moves it by about a point, down or up. Queries in batches flatter the released distance, for what the net says of
+# one then depends on the others.
 #
-# The leak flatters, too. For each of ten draws one net was trained as the release trains, on clean images, and tested on classes
-# that it had not seen and on the release's test classes.
+# The leak flatters, too. For each of ten draws one net was trained as the release trains, on clean images, and tested
+# on classes that it had not seen and on the release's test classes.
 
 # %%
 SPLIT = "omniglot-300-28px-5way-5shot-smoke-consequences-split"
