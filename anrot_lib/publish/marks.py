@@ -58,9 +58,8 @@ def draw_main_table(name: str, rows: str = "") -> str:
         records = [record for record in records if record["row"] in wanted]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     table = tables.format_markdown(*add_cards(tables.make_table(records), name, records))
-    caption = tables.write_caption(records[0]) + sizes.describe_lengths(records)
-    fewer, former = tables.describe_fewer_episodes(records), tables.describe_former_steps(records)
-    return f"{table}\n\n{caption}{fewer}{former}{tables.describe_peak(records)}{bounds}."
+    caption = tables.write_caption(records[0]) + sizes.describe_lengths(records) + tables.describe_fewer(records)
+    return f"{table}\n\n{caption}{tables.describe_former_steps(records)}{tables.describe_peak(records)}{bounds}."
 
 
 def add_cards(table: tables.Table, name: str, records: list[AccuracyRecord]) -> tables.Table:

@@ -217,7 +217,7 @@ def describe_former_steps(records: Sequence[Record]) -> str:
     return f"; strong attacks by former adaptive steps, which found less: {', '.join(rows)}" if rows else ""
 
 
-def describe_fewer_episodes(records: Sequence[Record]) -> str:
+def describe_fewer(records: Sequence[Record]) -> str:
     """On how many episodes the worst cases of the main table stand, where on fewer than its other attacked columns."""
     fewer = {
         (heading, len(record["columns"][name]["correct"]))

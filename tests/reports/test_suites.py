@@ -54,7 +54,7 @@ def test_a_worst_case_on_fewer_episodes_than_the_other_columns_says_so():
     made = make_record("anrot", [10, 12, 8], [10, 11, 8])
     for tasks, said in ((3, ""), (200, "; aa on the first 3; aa-lite on the first 3")):
         made["budget"]["attacked_tasks"] = tasks
-        assert tables.describe_fewer_episodes([made]) == said
+        assert tables.describe_fewer([made]) == said
 
 
 def test_the_caption_says_which_attack_was_the_first_to_beat_so_many_queries():

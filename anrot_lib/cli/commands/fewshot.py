@@ -111,7 +111,7 @@ def show(files: list[Path], setting: Setting, seconds: float) -> None:
     records = [results.read(file, "accuracy") for file in files]
     bounds = tables.explain_bounds(tables.select_main_columns(records))
     caption = tables.write_caption(records[0]) + sizes.describe_lengths(records)
-    caption += tables.describe_fewer_episodes(records) + tables.describe_peak(records)
+    caption += tables.describe_fewer(records) + tables.describe_peak(records)
     print(f"\n{tables.format_text(*tables.make_table(records))}\n\n{caption}{bounds}")
     print_alarms(records)
     for name, figure in pages.choose_figures(setting.folder).items():
