@@ -8,7 +8,8 @@ IMAGES_PER_PASS = 256  # at most; results do not depend on it beyond rounding
 PIXELS_PER_PASS = 256 * 32**2  # on a CPU; more are no faster there and hold more memory
 
 LOGITS_PER_PASS = 3000  # of one episode: few enough to be scored in a CPU's caches
-EPISODES_PER_PASS = 32  # of few logits each, for which starting the work is most of it
+EPISODES_PER_PASS = 32  # of so few logits that starting the work takes longer than the work, and at most
+LOGITS_TOGETHER = 12_000  # of all of these
 
 
 def count_images_per_pass(size: int, device: torch.device | str) -> int:
@@ -19,7 +20,7 @@ def count_images_per_pass(size: int, device: torch.device | str) -> int:
 
 def count_episodes_per_pass(queries: int, way: int) -> int:
     """How many episodes are scored together: 32, or fewer where they have many queries or ways."""
-    return max(1, min(EPISODES_PER_PASS, 4 * LOGITS_PER_PASS // (queries * way)))
+    return max(1, min(EPISODES_PER_PASS, LOGITS_TOGETHER // (queries * way)))
 
 
 def count_queries_per_pass(way: int) -> int:

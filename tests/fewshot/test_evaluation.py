@@ -107,6 +107,7 @@ def test_block_sizes_change_no_count(small_net, small_set, rows, monkeypatch):
     monkeypatch.setattr(passes, "EPISODES_PER_PASS", 5)
     assert counts() == whole
     monkeypatch.setattr(passes, "LOGITS_PER_PASS", 20)  # of one episode, some queries
+    monkeypatch.setattr(passes, "LOGITS_TOGETHER", 20)
     assert counts() == whole
     halves = [evaluation.count_clean(small_net, small_set, part) for part in (rows[:5], rows[5:])]
     assert np.concatenate(halves).tolist() == whole[0]

@@ -57,7 +57,7 @@ def find_candidates(
     tiles = cut_pairs(n) if n <= whole else cut_cells(prints, max(1, n // CELL))
     floors = torch.full((2, n), least).nextafter(torch.tensor(torch.inf))
     new = [_compare(prints, *(torch.empty(0, dtype=torch.int64),) * 2, floors)]
-    best, bests, pending = new[0], [new[0]], 0
+    bests, kept, pending = [new[0]], 0, 0
     for number, (rows, others) in enumerate(tiles):
         if number % ranks.count != ranks.number:
             continue
@@ -66,9 +66,9 @@ def find_candidates(
         if pending > PENDING:
             bests.append(_keep_best(Candidates.concatenate(new), most, floors))
             new, pending = new[:1], 0
-        if sum(len(some.first) for some in bests) > max(PENDING, 2 * len(best.first)):  # so that sorting grows with n
-            best = _keep_best(Candidates.concatenate(bests), most, floors)
-            bests = [best]
+            if sum(len(some.first) for some in bests) > max(PENDING, 2 * kept):  # so that sorting grows with n
+                bests = [_keep_best(Candidates.concatenate(bests), most, floors)]
+                kept = len(bests[0].first)
     shares = ranks.gather(_keep_best(Candidates.concatenate([*bests, *new]), most, floors))
     return _keep_best(Candidates.concatenate(shares), most, floors)
 
